@@ -1,0 +1,517 @@
+//! What a server is told: where it listens, its limits, their defaults with their source, and what makes no sense.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::str::FromStr;
+use core::time::Duration;
+use std::path::PathBuf;
+
+use super::units::{DisplayDuration, DisplaySize};
+
+/// Default of [`Limits::max_line`]: 100 KiB, the seed's `MAX_LINE_LENGTH`.
+pub const DEFAULT_MAX_LINE: usize = 100 * 1024;
+/// Default of [`Limits::max_buffer`]: 1 MiB, the seed's `MAX_BUFFER_SIZE`.
+pub const DEFAULT_MAX_BUFFER: usize = 1024 * 1024;
+/// Default of [`Limits::memory`]: 64 MiB, which holds 650 pending lines of the longest kind. The binary lowers it to
+/// a quarter of the memory of the box or the cgroup.
+pub const DEFAULT_MEMORY: usize = 64 * 1024 * 1024;
+/// Default of [`Limits::max_connections`]. At rest, 1000 connections cost about 150 KiB of ours.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 1000;
+/// The most connections that [`Limits::max_connections`] may allow: a token keeps 20 bits for their number, of which
+/// the last 64 name listeners and the like.
+pub const MOST_CONNECTIONS: usize = (1 << 20) - 64;
+/// The longest line that [`Limits::max_line`] may allow: 1 GiB, so that a length always fits 32 bits.
+pub const LONGEST_LINE: usize = 1 << 30;
+/// The least that a server reads at once when its memory is short; the sink's share of the budget has room for it.
+pub const LEAST_READ_BYTES: usize = 4096;
+
+const _: () = assert!(DEFAULT_MAX_BUFFER >= 2 * DEFAULT_MAX_LINE, "P4 needs twice --max-line");
+const _: () = assert!(DEFAULT_MEMORY >= 4 * DEFAULT_MAX_BUFFER, "the default budget holds several long lines");
+
+/// A place to listen at: `ADDR:PORT`, `[ADDR]:PORT` or `unix:/path`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenAddr {
+    /// TCP. Port 0 lets the system pick one; `[::]` takes IPv4 clients too, unless `0.0.0.0` is given with that port.
+    Tcp(SocketAddr),
+    /// A stream socket in the file system.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Why a text is no place to listen at. `Display` is the end of a sentence that begins with the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenAddrError {
+    /// `unix:` without an absolute path behind it.
+    UnixPath,
+    /// An address without a port.
+    NoPort,
+    /// A host name.
+    Name,
+    /// Neither.
+    NotAnAddress,
+}
+
+impl fmt::Display for ListenAddrError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnixPath => "a Unix socket needs an absolute path, such as unix:/run/lumberjack.sock",
+            Self::NoPort => "the port is missing: write 127.0.0.1:4445, or [::1]:4445 for IPv6",
+            Self::Name => "names are not looked up: give the address itself, such as 127.0.0.1:4445 or 0.0.0.0:4445",
+            Self::NotAnAddress => "write ADDR:PORT such as 127.0.0.1:4445, [::1]:4445 for IPv6, or unix:/path",
+        })
+    }
+}
+
+impl core::error::Error for ListenAddrError {}
+
+impl FromStr for ListenAddr {
+    type Err = ListenAddrError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let is_usable = path.starts_with('/') && path.len() > 1 && !path.contains('\0');
+            return if is_usable { Ok(Self::Unix(path.into())) } else { Err(ListenAddrError::UnixPath) };
+        }
+        if let Ok(addr) = text.parse::<SocketAddr>() {
+            return Ok(Self::Tcp(addr));
+        }
+        let is_bare_ip = text.trim_matches(['[', ']']).parse::<core::net::IpAddr>().is_ok();
+        let host_end = text.rfind(':').unwrap_or(text.len());
+        let (host, port) = text.split_at(host_end);
+        let is_name = host.contains(|c: char| c.is_ascii_alphabetic())
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_');
+        Err(match port.strip_prefix(':') {
+            _ if is_bare_ip => ListenAddrError::NoPort,
+            Some(port) if is_name && port.parse::<u16>().is_ok() => ListenAddrError::Name,
+            None if is_name => ListenAddrError::Name,
+            _ => ListenAddrError::NotAnAddress,
+        })
+    }
+}
+
+macro_rules! word_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// Every word that the flag takes, the default first.
+            pub const WORDS: &[&str] = &[$($word),+];
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word),+ })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = WordError;
+
+            fn from_str(text: &str) -> Result<Self, WordError> {
+                match text { $($word => Ok(Self::$variant),)+ _ => Err(WordError { words: Self::WORDS }) }
+            }
+        }
+    };
+}
+
+word_enum! {
+    /// What happens to a line longer than [`Limits::max_line`] (`--long-lines`, P3).
+    LongLines {
+        /// It is dropped whole, as the seed does.
+        #[default]
+        Skip = "skip",
+        /// Its first `max_line` bytes are a line; the rest is dropped.
+        Cut = "cut",
+        /// It becomes a line every `max_line` bytes; nothing is dropped.
+        Split = "split",
+    }
+}
+
+word_enum! {
+    /// What happens to a client that connects when `max_connections` are there (`--when-full`, P10).
+    WhenFull {
+        /// It waits in the kernel's backlog until there is room.
+        #[default]
+        Wait = "wait",
+        /// It is accepted and closed, for clients that go on to another receiver.
+        Reject = "reject",
+    }
+}
+
+/// A word that is none of those a setting takes. `Display` is the end of a sentence that begins with the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WordError {
+    /// The words it takes.
+    pub words: &'static [&'static str],
+}
+
+impl fmt::Display for WordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "use one of {}", self.words.join(", "))
+    }
+}
+
+impl core::error::Error for WordError {}
+
+/// Every limit of a server, each named as its flag. [`Limits::default`] is what the binary runs with.
+///
+/// ```
+/// let limits = lumberjack::Limits { max_line: 4096, ..lumberjack::Limits::default() };
+/// assert!(limits.validate().is_ok());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest line accepted, in bytes, without its ending (`--max-line`, P3). Default 100 KiB; 1 byte to 1 GiB.
+    pub max_line: usize,
+    /// What happens to a longer one (`--long-lines`, P3). Default `skip`.
+    pub long_lines: LongLines,
+    /// Whether empty lines go out (`--keep-empty`, P1). Default no.
+    pub keep_empty: bool,
+    /// Bytes without a newline at which a client gets the `Buffer overflow` warning (`--max-buffer`, P4). Default
+    /// 1 MiB; at least twice `max_line`.
+    pub max_buffer: usize,
+    /// The one limit, in bytes, on what clients and a slow sink can make the server hold (`--memory`, P5). Default
+    /// 64 MiB.
+    pub memory: usize,
+    /// Connections at once (`--max-connections`, P10). Default 1000; 1 to 1,048,512.
+    pub max_connections: usize,
+    /// What happens to one more (`--when-full`, P10). Default `wait`.
+    pub when_full: WhenFull,
+    /// Connections of one host at once (`--max-per-host`, P14). `None`, the default, is half of `max_connections`;
+    /// `Some(0)` is no limit.
+    pub max_per_host: Option<usize>,
+    /// Silence after which a client is told goodbye (`--idle-timeout`, P6). Default 5 min, the seed's
+    /// `SOCKET_TIMEOUT_MS`; 0 is never.
+    pub idle_timeout: Duration,
+    /// Time after which a line without its `\n` goes out as it is (`--line-timeout`, P2). Default 0, which is never.
+    pub line_timeout: Duration,
+    /// Time that a client may take to close after our goodbye (`--linger`, P6). Default 1 h; 0 closes at once.
+    pub linger: Duration,
+    /// Silence after which TCP asks whether the client is alive (`--keepalive`, P6). Default 60 s; 0 is never, else 1 s
+    /// to 32,767 s, the kernel's limit.
+    pub keepalive: Duration,
+    /// The longest that shutdown waits for clients, and for a sink that takes nothing (`--drain-timeout`, P11).
+    /// Default 5 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_line: DEFAULT_MAX_LINE,
+            long_lines: LongLines::Skip,
+            keep_empty: false,
+            max_buffer: DEFAULT_MAX_BUFFER,
+            memory: DEFAULT_MEMORY,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            when_full: WhenFull::Wait,
+            max_per_host: None,
+            idle_timeout: Duration::from_secs(5 * 60),
+            line_timeout: Duration::ZERO,
+            linger: Duration::from_secs(3600),
+            keepalive: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The longest keepalive time that Linux takes: `MAX_TCP_KEEPIDLE`, 32,767 s.
+const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
+
+impl Limits {
+    /// Connections that one host may hold; `None` is no limit.
+    #[must_use]
+    pub fn per_host(&self) -> Option<usize> {
+        match self.max_per_host {
+            None => Some(self.max_connections.div_ceil(2)),
+            Some(0) => None,
+            Some(limit) => Some(limit),
+        }
+    }
+
+    /// Checks each limit and each pair that must agree.
+    ///
+    /// # Errors
+    /// The first that makes no sense, as a sentence that names the flag and what it takes.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        use ConfigError::{Duration as BadDuration, MaxBuffer, Size};
+        let sizes = [
+            ("max-line", self.max_line, 1, LONGEST_LINE),
+            ("max-connections", self.max_connections, 1, MOST_CONNECTIONS),
+        ];
+        for (flag, value, least, most) in sizes {
+            if value < least || value > most {
+                return Err(Size { flag, value, least, most });
+            }
+        }
+        let most = LONGEST_KEEPALIVE;
+        if !self.keepalive.is_zero() && !(Duration::from_secs(1)..=most).contains(&self.keepalive) {
+            return Err(BadDuration { flag: "keepalive", value: self.keepalive, least: Duration::from_secs(1), most });
+        }
+        if self.max_buffer < self.max_line.saturating_mul(2) {
+            return Err(MaxBuffer { max_buffer: self.max_buffer, max_line: self.max_line });
+        }
+        MemoryPlan::new(self, Overhead::RAW).map(|_| ())
+    }
+}
+
+/// What a sink adds to what it is given, at worst: `per_byte` bytes for each byte of a line, and `per_line` more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overhead {
+    /// Bytes written for each byte of a line: 1, or 6 for JSON, where a control character becomes `\u0000`.
+    pub per_byte: usize,
+    /// Bytes written for each line besides, its `\n` included.
+    pub per_line: usize,
+}
+
+impl Overhead {
+    /// A sink that writes the line and its `\n`.
+    pub const RAW: Self = Self { per_byte: 1, per_line: 1 };
+
+    /// The most that `lines` lines of `bytes` bytes together can become.
+    #[must_use]
+    pub fn at_most(self, bytes: usize, lines: usize) -> usize {
+        bytes.saturating_mul(self.per_byte).saturating_add(lines.saturating_mul(self.per_line))
+    }
+}
+
+/// How the memory budget is split (P5): what the sink may hold, and what pending lines may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// The most that waits for the sink, in bytes.
+    pub sink_share: usize,
+    /// The most that all pending lines together hold, in bytes.
+    pub pending_share: usize,
+}
+
+/// What the sink's share has room for beyond the largest line and one read: bytes gathered from many small reads.
+const GATHER_BYTES: usize = 256 * 1024;
+
+impl MemoryPlan {
+    /// Splits `limits.memory`: the sink gets room for the longest line, a full read and what a turn gathers, but at
+    /// most half.
+    ///
+    /// # Errors
+    /// [`ConfigError::Memory`] when half is too little for the longest line and the least read, or the rest can't hold
+    /// a pending line of the longest kind.
+    pub fn new(limits: &Limits, overhead: Overhead) -> Result<Self, ConfigError> {
+        // A read can hold half as many lines as bytes: the shortest line that goes out has one byte and its `\n`. With
+        // `--keep-empty` it has only the `\n`.
+        let least_share = overhead.at_most(limits.max_line + 1 + LEAST_READ_BYTES, 1 + LEAST_READ_BYTES);
+        let half = limits.memory / 2;
+        if half < least_share {
+            let least = least_share.saturating_mul(2).div_ceil(1024).saturating_mul(1024);
+            return Err(ConfigError::Memory { memory: limits.memory, max_line: limits.max_line, least });
+        }
+        let sink_share = half.min(least_share.saturating_add(GATHER_BYTES));
+        Ok(Self { sink_share, pending_share: limits.memory - sink_share })
+    }
+}
+
+/// Limits that make no sense, alone or together. `Display` is a whole sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A number outside its range.
+    Size {
+        /// Its flag, without the dashes.
+        flag: &'static str,
+        /// What was given.
+        value: usize,
+        /// The least it may be.
+        least: usize,
+        /// The most it may be.
+        most: usize,
+    },
+    /// A duration outside its range.
+    Duration {
+        /// Its flag, without the dashes.
+        flag: &'static str,
+        /// What was given.
+        value: Duration,
+        /// The least it may be, besides 0.
+        least: Duration,
+        /// The most it may be.
+        most: Duration,
+    },
+    /// `max_buffer` is less than twice `max_line`.
+    MaxBuffer {
+        /// What was given.
+        max_buffer: usize,
+        /// The line cap that it has to hold twice.
+        max_line: usize,
+    },
+    /// `memory` can't hold one line of the longest kind on its way.
+    Memory {
+        /// What was given.
+        memory: usize,
+        /// The line cap.
+        max_line: usize,
+        /// The least that works with it.
+        least: usize,
+    },
+    /// No place to listen at.
+    NoListener,
+    /// More than [`MOST_LISTENERS`] of them.
+    TooManyListeners,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Size { flag, value, least, most } => {
+                write!(f, "--{flag} is {value}: give a number from {least} to {most}")
+            }
+            Self::Duration { flag, value, least, most } => {
+                let (value, least, most) = (DisplayDuration(*value), DisplayDuration(*least), DisplayDuration(*most));
+                write!(f, "--{flag} is {value}: give {least} to {most}, or 0 to turn it off")
+            }
+            Self::MaxBuffer { max_buffer, max_line } => {
+                let (max_buffer, max_line) = (DisplaySize(*max_buffer), DisplaySize(*max_line));
+                write!(f, "--max-buffer {max_buffer} is less than twice --max-line {max_line}: raise the first, or lower the second")
+            }
+            Self::Memory { memory, max_line, least } => {
+                let (memory, max_line, least) = (DisplaySize(*memory), DisplaySize(*max_line), DisplaySize(*least));
+                write!(
+                    f,
+                    "--memory {memory} is too little for --max-line {max_line} in this format: give at least {least}, or lower --max-line"
+                )
+            }
+            Self::NoListener => f.write_str("there is no place to listen at: give one with --listen"),
+            Self::TooManyListeners => write!(f, "too many places to listen at: at most {MOST_LISTENERS} are possible"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// The most listeners a server can have: the numbers a token keeps for what is no connection, but two.
+pub const MOST_LISTENERS: usize = 62;
+
+/// Everything that [`Server::bind`](crate::Server::bind) needs to know besides the sink.
+///
+/// ```
+/// let config = lumberjack::Config::listen("127.0.0.1:0".parse()?);
+/// assert_eq!(config.limits.max_line, 100 * 1024);
+/// # Ok::<(), lumberjack::ListenAddrError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen (`--listen`), in this order.
+    pub listen: Vec<ListenAddr>,
+    /// Permission bits of the Unix sockets' files (`--unix-mode`). Default 0666, as `/dev/log` has it.
+    pub unix_mode: u32,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// Default of [`Config::unix_mode`]: without write permission for others nobody else can log.
+pub const DEFAULT_UNIX_MODE: u32 = 0o666;
+/// Where the binary listens unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:4445";
+
+impl Config {
+    /// Listens at one place, with the default limits.
+    #[must_use]
+    pub fn listen(at: ListenAddr) -> Self {
+        Self { listen: vec![at], unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() }
+    }
+
+    /// Checks the limits and the places to listen at.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        match self.listen.len() {
+            0 => Err(ConfigError::NoListener),
+            1..=MOST_LISTENERS => self.limits.validate(),
+            _ => Err(ConfigError::TooManyListeners),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_the_seeds() {
+        let limits = Limits::default();
+        assert_eq!(limits.validate(), Ok(()));
+        assert_eq!((limits.max_line, limits.max_buffer), (102_400, 1_048_576));
+        assert_eq!((limits.idle_timeout, limits.per_host()), (Duration::from_secs(300), Some(500)));
+    }
+
+    #[test]
+    fn addresses_parse_and_print_back() {
+        for text in ["127.0.0.1:4445", "0.0.0.0:0", "[::1]:4445", "[::]:0", "unix:/run/lumberjack.sock"] {
+            assert_eq!(text.parse::<ListenAddr>().map(|at| at.to_string()), Ok(text.into()));
+        }
+    }
+
+    #[test]
+    fn a_wrong_address_says_what_is_wrong() {
+        for (text, error) in [
+            ("", ListenAddrError::NotAnAddress),
+            ("127.0.0.1", ListenAddrError::NoPort),
+            ("::1", ListenAddrError::NoPort),
+            ("[::1]", ListenAddrError::NoPort),
+            ("localhost:4445", ListenAddrError::Name),
+            ("localhost", ListenAddrError::Name),
+            ("127.0.0.1:99999", ListenAddrError::NotAnAddress),
+            (":4445", ListenAddrError::NotAnAddress),
+            ("4445", ListenAddrError::NotAnAddress),
+            ("unix:", ListenAddrError::UnixPath),
+            ("unix:relative.sock", ListenAddrError::UnixPath),
+        ] {
+            assert_eq!(text.parse::<ListenAddr>(), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn limits_that_make_no_sense_are_refused_by_name() {
+        let small = || Limits { max_line: 8, max_buffer: 16, memory: 1 << 20, ..Limits::default() };
+        assert_eq!(small().validate(), Ok(()));
+        for (limits, words) in [
+            (Limits { max_line: 0, ..small() }, "--max-line is 0"),
+            (Limits { max_line: LONGEST_LINE + 1, max_buffer: usize::MAX, ..small() }, "--max-line is 1073741825"),
+            (Limits { max_buffer: 15, ..small() }, "--max-buffer 15 is less than twice --max-line 8"),
+            (Limits { max_connections: 0, ..small() }, "--max-connections is 0"),
+            (Limits { max_connections: 1 << 20, ..small() }, "--max-connections is 1048576"),
+            (Limits { keepalive: Duration::from_millis(1), ..small() }, "--keepalive is 1ms"),
+            (Limits { memory: 1000, ..small() }, "--memory 1000 is too little"),
+        ] {
+            let sentence = limits.validate().unwrap_err().to_string();
+            assert!(sentence.starts_with(words), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn the_memory_that_the_sentence_names_is_enough() {
+        for overhead in [Overhead::RAW, Overhead { per_byte: 6, per_line: 120 }] {
+            let limits = Limits { memory: 0, ..Limits::default() };
+            let Err(ConfigError::Memory { least, .. }) = MemoryPlan::new(&limits, overhead) else { panic!() };
+            assert!(MemoryPlan::new(&Limits { memory: least, ..limits.clone() }, overhead).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_shares_are_the_whole_budget() {
+        let plan = MemoryPlan::new(&Limits::default(), Overhead::RAW).unwrap();
+        assert_eq!(plan.sink_share + plan.pending_share, DEFAULT_MEMORY);
+        assert!(plan.sink_share < DEFAULT_MEMORY / 100, "a raw sink needs little: {}", plan.sink_share);
+    }
+}

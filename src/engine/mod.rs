@@ -1,0 +1,14 @@
+//! The engine: what the server knows, without a descriptor, clock, socket or log in it. Time comes in as a [`Tick`],
+//! bytes as a slice, and results go out as values, so that fuzzers and simulations can drive every part of it.
+//!
+//! [`Tick`]: wheel::Tick
+
+pub mod budget;
+pub mod config;
+pub mod framer;
+pub mod peer;
+pub mod ranking;
+pub mod sniff;
+pub mod stats;
+pub mod units;
+pub mod wheel;

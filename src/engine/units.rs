@@ -1,0 +1,177 @@
+//! Sizes and durations as people write them: `100KiB`, `5m`. What parses prints back, and parses to the same value.
+
+use core::fmt;
+use core::time::Duration;
+
+const SIZE_UNITS: [(&str, u64); 6] =
+    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+const DURATION_UNITS_MS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+
+/// Why a size or a duration was refused. `Display` is the end of a sentence that begins with the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnitError {
+    /// Nothing, or only a unit.
+    NoNumber,
+    /// Digits, then something that is no unit of a size.
+    NotASize,
+    /// Digits, then something that is no unit of a duration, or no unit at all.
+    NotADuration,
+    /// More than this machine can count.
+    TooLarge,
+}
+
+impl fmt::Display for UnitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoNumber => "it does not start with a whole number",
+            Self::NotASize => "a size is a number of bytes, or one with KiB, MiB, GiB, kB or MB, such as 64KiB",
+            Self::NotADuration => "a duration is a number with ms, s, m or h, such as 30s, or 0",
+            Self::TooLarge => "the number is too large",
+        })
+    }
+}
+
+impl core::error::Error for UnitError {}
+
+/// Reads a size in bytes: digits, then optionally `KiB`, `MiB`, `GiB`, `kB`, `MB` or `GB`. Spaces between are allowed.
+///
+/// # Errors
+/// See [`UnitError`]; a size that does not fit `usize` (4 GiB on a 32-bit box) is too large.
+///
+/// ```
+/// assert_eq!(lumberjack::parse_size("100KiB"), Ok(102_400));
+/// assert_eq!(lumberjack::parse_size("1 MB"), Ok(1_000_000));
+/// assert!(lumberjack::parse_size("12 parsecs").is_err());
+/// ```
+pub fn parse_size(text: &str) -> Result<usize, UnitError> {
+    let (number, unit) = split_number(text)?;
+    let unit_bytes = match unit {
+        "" | "B" => 1,
+        _ => lookup(&SIZE_UNITS, unit).ok_or(UnitError::NotASize)?,
+    };
+    let bytes = number.checked_mul(unit_bytes).ok_or(UnitError::TooLarge)?;
+    usize::try_from(bytes).map_err(|_| UnitError::TooLarge)
+}
+
+/// Reads a duration: digits with `ms`, `s`, `m` or `h`; a bare `0` needs no unit.
+///
+/// # Errors
+/// See [`UnitError`].
+///
+/// ```
+/// use std::time::Duration;
+/// assert_eq!(lumberjack::parse_duration("5m"), Ok(Duration::from_secs(300)));
+/// assert_eq!(lumberjack::parse_duration("0"), Ok(Duration::ZERO));
+/// assert!(lumberjack::parse_duration("300").is_err(), "300 what?");
+/// ```
+pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    let (number, unit) = split_number(text)?;
+    let unit_ms = match unit {
+        "" if number == 0 => 1,
+        _ => lookup(&DURATION_UNITS_MS, unit).ok_or(UnitError::NotADuration)?,
+    };
+    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or(UnitError::TooLarge)
+}
+
+/// A size in bytes, written with the largest binary unit that divides it: `102400` is `100KiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DisplaySize(pub usize);
+
+impl fmt::Display for DisplaySize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0 as u64;
+        match SIZE_UNITS.iter().take(3).find(|(_, unit_bytes)| bytes != 0 && bytes.is_multiple_of(*unit_bytes)) {
+            Some((unit, unit_bytes)) => write!(f, "{}{unit}", bytes / unit_bytes),
+            None => write!(f, "{bytes}"),
+        }
+    }
+}
+
+/// A duration in whole milliseconds, written with the largest unit that divides it: 300 s is `5m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DisplayDuration(pub Duration);
+
+impl fmt::Display for DisplayDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_millis();
+        match DURATION_UNITS_MS.iter().rev().find(|(_, unit_ms)| ms != 0 && ms.is_multiple_of(u128::from(*unit_ms))) {
+            Some((unit, unit_ms)) => write!(f, "{}{unit}", ms / u128::from(*unit_ms)),
+            None => f.write_str("0"),
+        }
+    }
+}
+
+fn split_number(text: &str) -> Result<(u64, &str), UnitError> {
+    let text = text.trim();
+    let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(digits_end);
+    if digits.is_empty() {
+        return Err(UnitError::NoNumber);
+    }
+    let number = digits.parse().map_err(|_| UnitError::TooLarge)?;
+    Ok((number, unit.trim_start()))
+}
+
+fn lookup(units: &[(&str, u64)], unit: &str) -> Option<u64> {
+    units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_every_unit() {
+        for (text, bytes) in [
+            ("0", Ok(0)),
+            ("1", Ok(1)),
+            ("17B", Ok(17)),
+            ("64KiB", Ok(65_536)),
+            ("64 kib", Ok(65_536)),
+            ("2MiB", Ok(2 << 20)),
+            ("1GiB", Ok(1 << 30)),
+            ("3kB", Ok(3_000)),
+            ("3MB", Ok(3_000_000)),
+            ("3GB", Ok(3_000_000_000)),
+            ("", Err(UnitError::NoNumber)),
+            ("KiB", Err(UnitError::NoNumber)),
+            ("-1", Err(UnitError::NoNumber)),
+            ("1.5MiB", Err(UnitError::NotASize)),
+            ("1K", Err(UnitError::NotASize)),
+            ("18446744073709551616", Err(UnitError::TooLarge)),
+            ("18446744073709551615KiB", Err(UnitError::TooLarge)),
+        ] {
+            assert_eq!(parse_size(text), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_in_every_unit() {
+        for (text, ms) in [
+            ("0", Ok(0)),
+            ("250ms", Ok(250)),
+            ("30s", Ok(30_000)),
+            ("5m", Ok(300_000)),
+            ("2 h", Ok(7_200_000)),
+            ("5", Err(UnitError::NotADuration)),
+            ("5d", Err(UnitError::NotADuration)),
+            ("", Err(UnitError::NoNumber)),
+            ("s", Err(UnitError::NoNumber)),
+            ("18446744073709551615h", Err(UnitError::TooLarge)),
+        ] {
+            assert_eq!(parse_duration(text), ms.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        for bytes in [0, 1, 1023, 1024, 1536, 102_400, 1 << 20, (1 << 30) + 1, usize::MAX >> 1] {
+            assert_eq!(parse_size(&DisplaySize(bytes).to_string()), Ok(bytes));
+        }
+        for ms in [0, 1, 999, 1_000, 1_500, 60_000, 90_000, 3_600_000, 86_400_000] {
+            let duration = Duration::from_millis(ms);
+            assert_eq!(parse_duration(&DisplayDuration(duration).to_string()), Ok(duration));
+        }
+    }
+}
