@@ -1,0 +1,381 @@
+//! The outside world: the system calls of the loop behind one small trait, [`Net`], and [`Mio`], which makes them for
+//! real. This is the only file that names mio. A simulation brings a `Net` of its own; dispatch is static, so the
+//! binary pays nothing for the seam.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use crate::engine::config::ListenAddr;
+use crate::engine::peer::Peer;
+
+/// Bits of a token that number a connection; the rest holds its generation.
+const INDEX_BITS: u32 = 20;
+const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
+/// Generations that a token can tell apart: all 2^32 on a 64-bit box, 2^12 on a 32-bit one.
+const GENERATION_MASK: u32 = if usize::BITS >= 52 { u32::MAX } else { (1 << (usize::BITS - INDEX_BITS)) - 1 };
+/// Indexes from here on are no connections: listeners first, the sink and the wake-up last.
+const FIRST_LISTENER: usize = crate::engine::config::MOST_CONNECTIONS;
+const SINK: usize = INDEX_MASK - 1;
+const WAKE: usize = INDEX_MASK;
+
+const _: () = assert!(FIRST_LISTENER + crate::engine::config::MOST_LISTENERS <= SINK, "listeners end before the sink");
+
+/// Connections that may wait for `accept`; the kernel lowers it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// Events taken from one `poll`: more of them wait for the next turn.
+const EVENTS: usize = 1024;
+/// Unanswered keepalive probes after which a client is dead, a tenth of `--keepalive` apart.
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Which connection: its place in the table, and the generation that tells it from earlier ones at that place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Place in the table.
+    pub index: u32,
+    /// Which use of that place; only as many bits as a token has.
+    pub generation: u32,
+}
+
+impl Key {
+    /// A key whose generation is cut to what a token can carry.
+    #[must_use]
+    pub fn new(index: u32, generation: u32) -> Self {
+        Self { index, generation: generation & GENERATION_MASK }
+    }
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A listener, by its number, has clients waiting.
+    Listener(usize),
+    /// Somebody woke the loop up, to stop it.
+    Wake,
+    /// The sink's descriptor.
+    Sink,
+    /// A connection can be read.
+    Connection(Key),
+}
+
+/// One event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// What it is about.
+    pub source: Source,
+    /// The other side will send no more, or has failed: a short read doesn't mean that nothing is left.
+    pub ends: bool,
+    /// The other side is gone. For the sink's descriptor: its reader closed it.
+    pub failed: bool,
+}
+
+/// The clock, read once a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic time since the start.
+    pub since_start: Duration,
+    /// Wall-clock time, in milliseconds since 1970.
+    pub wall_ms: u64,
+}
+
+/// How a listener is set up.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenOptions {
+    /// Permission bits of a Unix socket's file.
+    pub unix_mode: u32,
+    /// Silence after which TCP probes a client; 0 is never.
+    pub keepalive: Duration,
+    /// Whether an IPv6 listener leaves IPv4 to another.
+    pub only_v6: bool,
+}
+
+/// The kernel, as the loop sees it. Every call may return `Interrupted` or `WouldBlock`, and never blocks but `poll`.
+pub trait Net {
+    /// A listening socket; dropping it closes it.
+    type Listener;
+    /// A connection; dropping it closes it.
+    type Stream;
+
+    /// Listens at `at`, as listener number `number`, and tells where that is when a port was picked.
+    ///
+    /// # Errors
+    /// Those of `bind` and `listen`.
+    fn listen(
+        &mut self,
+        at: &ListenAddr,
+        options: &ListenOptions,
+        number: usize,
+    ) -> io::Result<(Self::Listener, ListenAddr)>;
+    /// Takes one client.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none waits, else those of `accept`.
+    fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Peer)>;
+    /// Has `poll` tell when the connection can be read: once per arrival (edge-triggered).
+    ///
+    /// # Errors
+    /// When the kernel has no memory for it.
+    fn register(&mut self, stream: &mut Self::Stream, key: Key) -> io::Result<()>;
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is, else those of `read`.
+    fn read(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Sends our FIN; reading goes on.
+    ///
+    /// # Errors
+    /// When the connection is gone already.
+    fn say_goodbye(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
+    /// Has `poll` tell when the sink's descriptor can be written, and when its reader is gone.
+    ///
+    /// # Errors
+    /// When it can't be polled.
+    fn watch_sink(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()>;
+    /// The writing end of the wake-up: each byte ends a `poll`.
+    ///
+    /// # Errors
+    /// When no descriptor is free.
+    fn waker(&self) -> io::Result<StdUnixStream>;
+    /// Waits for events, at most `timeout`, and appends them.
+    ///
+    /// # Errors
+    /// Those of `epoll_wait` but `Interrupted`.
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
+    /// Reads the clock.
+    fn now(&self) -> Now;
+}
+
+/// The real one: epoll through mio.
+pub struct Mio {
+    poll: Poll,
+    events: Events,
+    wake_reader: mio::net::UnixStream,
+    wake_writer: StdUnixStream,
+    start: Instant,
+    unix_serial: u32,
+}
+
+/// A listening socket.
+pub enum Listener {
+    /// TCP.
+    Tcp(mio::net::TcpListener),
+    /// Unix, with the file that goes when it closes.
+    Unix(mio::net::UnixListener, SocketFile),
+}
+
+/// The file of a Unix socket, removed when the listener closes.
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure: the next start finds the file stale and removes it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A connection.
+pub enum Stream {
+    /// TCP.
+    Tcp(mio::net::TcpStream),
+    /// Unix.
+    Unix(mio::net::UnixStream),
+}
+
+impl Mio {
+    /// An empty poll loop.
+    ///
+    /// # Errors
+    /// When no descriptor is free.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let (wake_reader, wake_writer) = StdUnixStream::pair()?;
+        wake_reader.set_nonblocking(true)?;
+        wake_writer.set_nonblocking(true)?;
+        let mut wake_reader = mio::net::UnixStream::from_std(wake_reader);
+        poll.registry().register(&mut wake_reader, Token(WAKE), Interest::READABLE)?;
+        let events = Events::with_capacity(EVENTS);
+        Ok(Self { poll, events, wake_reader, wake_writer, start: Instant::now(), unix_serial: 0 })
+    }
+
+    /// Empties the wake-up, or its next byte would make no event.
+    fn drain_wake_up(&mut self) {
+        let mut bytes = [0; 64];
+        while matches!(self.wake_reader.read(&mut bytes), Ok(1..)) {}
+    }
+}
+
+impl Net for Mio {
+    type Listener = Listener;
+    type Stream = Stream;
+
+    fn listen(
+        &mut self,
+        at: &ListenAddr,
+        options: &ListenOptions,
+        number: usize,
+    ) -> io::Result<(Listener, ListenAddr)> {
+        let token = Token(FIRST_LISTENER + number);
+        match at {
+            ListenAddr::Tcp(addr) => {
+                let mut listener = listen_tcp(*addr, options)?;
+                let local = ListenAddr::Tcp(listener.local_addr()?);
+                self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
+                Ok((Listener::Tcp(listener), local))
+            }
+            ListenAddr::Unix(path) => {
+                let (mut listener, file) = listen_unix(path, options.unix_mode)?;
+                self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
+                Ok((Listener::Unix(listener, file), at.clone()))
+            }
+        }
+    }
+
+    fn accept(&mut self, listener: &mut Listener) -> io::Result<(Stream, Peer)> {
+        match listener {
+            Listener::Tcp(listener) => listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), addr.into())),
+            Listener::Unix(listener, _) => {
+                let (stream, _) = listener.accept()?;
+                self.unix_serial = self.unix_serial.wrapping_add(1);
+                Ok((Stream::Unix(stream), Peer::Unix { serial: self.unix_serial }))
+            }
+        }
+    }
+
+    fn register(&mut self, stream: &mut Stream, key: Key) -> io::Result<()> {
+        let token = Token(pack(key));
+        match stream {
+            Stream::Tcp(stream) => self.poll.registry().register(stream, token, Interest::READABLE),
+            Stream::Unix(stream) => self.poll.registry().register(stream, token, Interest::READABLE),
+        }
+    }
+
+    fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
+        match stream {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    fn say_goodbye(&mut self, stream: &mut Stream) -> io::Result<()> {
+        match stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    fn watch_sink(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.poll.registry().register(&mut SourceFd(&descriptor.as_raw_fd()), Token(SINK), Interest::WRITABLE)
+    }
+
+    fn waker(&self) -> io::Result<StdUnixStream> {
+        self.wake_writer.try_clone()
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let mut is_woken = false;
+        for event in &self.events {
+            let source = unpack(event.token().0);
+            is_woken |= source == Source::Wake;
+            let failed = event.is_error() || (source == Source::Sink && event.is_write_closed());
+            ready.push(Ready { source, ends: failed || event.is_read_closed(), failed });
+        }
+        if is_woken {
+            self.drain_wake_up();
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now { since_start: self.start.elapsed(), wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
+    }
+}
+
+fn pack(key: Key) -> usize {
+    // A generation has no more bits than are left above the index (`Key::new`), so nothing is shifted out.
+    (key.generation as usize) << INDEX_BITS | key.index as usize
+}
+
+fn unpack(token: usize) -> Source {
+    match token {
+        WAKE => Source::Wake,
+        SINK => Source::Sink,
+        FIRST_LISTENER..SINK => Source::Listener(token - FIRST_LISTENER),
+        _ => {
+            let index = u32::try_from(token & INDEX_MASK).unwrap_or_default();
+            Source::Connection(Key::new(index, u32::try_from(token >> INDEX_BITS).unwrap_or_default()))
+        }
+    }
+}
+
+/// Keepalive is set here, since Linux hands it on to every accepted connection: no system call per client.
+fn listen_tcp(addr: SocketAddr, options: &ListenOptions) -> io::Result<mio::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(options.only_v6)?;
+    }
+    // The port can be bound again at once after a restart (P11).
+    socket.set_reuse_address(true)?;
+    if !options.keepalive.is_zero() {
+        let between = (options.keepalive / 10).max(Duration::from_secs(1));
+        let keepalive =
+            TcpKeepalive::new().with_time(options.keepalive).with_interval(between).with_retries(KEEPALIVE_PROBES);
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(mio::net::TcpListener::from_std(socket.into()))
+}
+
+fn listen_unix(path: &Path, mode: u32) -> io::Result<(mio::net::UnixListener, SocketFile)> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    let file = SocketFile(path.to_owned());
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    Ok((mio::net::UnixListener::from_std(socket.into()), file))
+}
+
+/// Removes a socket file that nobody listens at: what a killed server leaves behind.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => match StdUnixStream::connect(path) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+            _ => Err(ErrorKind::AddrInUse.into()),
+        },
+        Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_brings_back_what_it_was_made_of() {
+        for key in [Key::new(0, 0), Key::new(1, 7), Key::new(1_048_511, u32::MAX)] {
+            assert_eq!(unpack(pack(key)), Source::Connection(key));
+        }
+        assert_eq!(unpack(FIRST_LISTENER), Source::Listener(0));
+        assert_eq!((unpack(SINK), unpack(WAKE)), (Source::Sink, Source::Wake));
+    }
+}

@@ -1,0 +1,84 @@
+//! Two clocks from one reading a turn: time as it passes, and the time in which the server was reading, which is what
+//! silence is measured by (P6). Invariant: neither ever goes back.
+
+use std::time::Duration;
+
+use crate::engine::wheel::Tick;
+use crate::net::Now;
+
+/// A turn that came this much later than asked for was one in which the process stood still: stopped, or blocked in a
+/// write to a disk. One second is far beyond what a busy machine makes late, and far below any sensible time-out.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+
+/// The turn's time.
+pub(super) struct Clock {
+    now: Now,
+    /// Time in which the server was not reading.
+    lost: Duration,
+}
+
+impl Clock {
+    pub(super) fn new(now: Now) -> Self {
+        Self { now, lost: Duration::ZERO }
+    }
+
+    /// A new turn has begun, after a poll that was to last `asked` at most. `was_stalled`: a full sink kept the server
+    /// from reading.
+    pub(super) fn advance(&mut self, now: Now, asked: Option<Duration>, was_stalled: bool) {
+        let passed = now.since_start.saturating_sub(self.now.since_start);
+        let late = passed.saturating_sub(asked.unwrap_or(passed));
+        if was_stalled {
+            self.lost += passed;
+        } else if late > STOOD_STILL {
+            self.lost += late;
+        }
+        self.now = Now { since_start: now.since_start.max(self.now.since_start), wall_ms: now.wall_ms };
+    }
+
+    /// Monotonic time since the start.
+    pub(super) fn now(&self) -> Duration {
+        self.now.since_start
+    }
+
+    /// Wall-clock time, in milliseconds since 1970.
+    pub(super) fn wall_ms(&self) -> u64 {
+        self.now.wall_ms
+    }
+
+    /// Time since the start in which the server was reading.
+    pub(super) fn reading(&self) -> Duration {
+        self.now.since_start.saturating_sub(self.lost)
+    }
+
+    /// [`Self::reading`] for the wheel; rounded down, so that no deadline is early.
+    pub(super) fn tick(&self) -> Tick {
+        Tick::at_or_before(self.reading())
+    }
+
+    /// How long until `tick`, if the server reads all that time.
+    pub(super) fn until(&self, tick: Tick) -> Duration {
+        let ticks = u32::try_from(tick.0).unwrap_or(u32::MAX);
+        crate::engine::wheel::TICK.saturating_mul(ticks).saturating_sub(self.reading())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Now {
+        Now { since_start: Duration::from_millis(ms), wall_ms: ms }
+    }
+
+    #[test]
+    fn p6_time_in_which_the_server_was_not_reading_is_no_silence() {
+        let mut clock = Clock::new(at(0));
+        clock.advance(at(100), Some(Duration::from_millis(90)), false);
+        assert_eq!(clock.reading(), Duration::from_millis(100), "a little late is normal");
+        clock.advance(at(5_100), Some(Duration::from_secs(60)), true);
+        assert_eq!(clock.reading(), Duration::from_millis(100), "a full sink");
+        clock.advance(at(65_100), Some(Duration::from_millis(10)), false);
+        assert_eq!(clock.reading(), Duration::from_millis(110), "a stopped process");
+        assert_eq!(clock.now(), Duration::from_millis(65_100));
+    }
+}

@@ -1,0 +1,190 @@
+//! One client, and the table of all of them. Invariant: a key finds the connection that it was made for or nothing,
+//! and a connection is on the ready queue exactly when its readiness says so.
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use crate::engine::framer::Framer;
+use crate::engine::peer::Peer;
+use crate::engine::wheel::Tick;
+use crate::net::{Key, Ready};
+
+/// Where a connection stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing has come yet. If it ends so, it was a probe (P12).
+    Silent,
+    /// Lines come.
+    Speaking,
+    /// We have said goodbye, as number `order`, and wait for the client to close.
+    Lingering { order: u64, since: Tick, spoke: bool },
+}
+
+/// What the last event and the last read leave to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// Read to the end: the next event tells of more.
+    Drained,
+    /// On the ready queue; a short read will mean that nothing is left.
+    Queued,
+    /// On the ready queue, and the end is in the kernel: only `0` or an error means that nothing is left, since a FIN
+    /// that came with the data makes no second event.
+    QueuedToEnd,
+}
+
+/// One client.
+pub(super) struct Connection<T> {
+    pub(super) stream: T,
+    pub(super) framer: Framer,
+    /// When bytes last came; the wheel learns of it only when its deadline fires.
+    pub(super) last_read: Tick,
+    /// When the pending line began.
+    pub(super) line_since: Tick,
+    pub(super) phase: Phase,
+    pub(super) peer: Peer,
+    generation: u32,
+    pub(super) readiness: Readiness,
+}
+
+impl<T> Connection<T> {
+    pub(super) fn is_lingering(&self) -> bool {
+        matches!(self.phase, Phase::Lingering { .. })
+    }
+}
+
+/// Every connection, and those that can be read.
+pub(super) struct Connections<T> {
+    slab: Slab<Connection<T>>,
+    ready: VecDeque<Key>,
+    generation: u32,
+}
+
+impl<T> Connections<T> {
+    pub(super) fn new() -> Self {
+        Self { slab: Slab::new(), ready: VecDeque::new(), generation: 0 }
+    }
+
+    /// The only count of connections there is.
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// The key that the next [`Self::insert`] will use.
+    pub(super) fn next_key(&self) -> Option<Key> {
+        let index = u32::try_from(self.slab.vacant_key()).ok()?;
+        Some(Key::new(index, self.generation))
+    }
+
+    pub(super) fn insert(&mut self, stream: T, peer: Peer, now: Tick) {
+        self.slab.insert(Connection {
+            stream,
+            framer: Framer::default(),
+            last_read: now,
+            line_since: now,
+            phase: Phase::Silent,
+            peer,
+            generation: Key::new(0, self.generation).generation,
+            readiness: Readiness::Drained,
+        });
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Connection<T>> {
+        self.slab.get_mut(key.index as usize).filter(|conn| conn.generation == key.generation)
+    }
+
+    /// The connection at a place of the table, whichever it is: what the wheel and the budget know it by.
+    pub(super) fn at(&mut self, index: u32) -> Option<(Key, &mut Connection<T>)> {
+        let conn = self.slab.get_mut(index as usize)?;
+        Some((Key::new(index, conn.generation), conn))
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<Connection<T>> {
+        self.get_mut(key)?;
+        self.slab.try_remove(key.index as usize)
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        let key = |(index, conn): (usize, &Connection<T>)| Some(Key::new(u32::try_from(index).ok()?, conn.generation));
+        self.slab.iter().filter_map(key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Connection<T>)> {
+        self.slab.iter()
+    }
+
+    /// An event said that a connection can be read. A stale key finds nothing.
+    pub(super) fn mark_ready(&mut self, key: Key, event: Ready) {
+        let Some(conn) = self.get_mut(key) else { return };
+        let was_queued = conn.readiness != Readiness::Drained;
+        if event.ends {
+            conn.readiness = Readiness::QueuedToEnd;
+        } else if !was_queued {
+            conn.readiness = Readiness::Queued;
+        }
+        if !was_queued {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// The next to be read, off the queue; its readiness is for the reader to set.
+    pub(super) fn pop_ready(&mut self) -> Option<Key> {
+        self.ready.pop_front()
+    }
+
+    /// Back to the end of the queue: more is to be read.
+    pub(super) fn requeue(&mut self, key: Key) {
+        self.ready.push_back(key);
+    }
+
+    /// How many can be read, some perhaps closed since.
+    pub(super) fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Gives back what a past crowd took.
+    pub(super) fn shrink(&mut self) {
+        if self.slab.is_empty() && self.slab.capacity() > 1024 {
+            self.slab = Slab::new();
+            self.ready = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Source;
+
+    fn event(key: Key) -> Ready {
+        Ready { source: Source::Connection(key), ends: false, failed: false }
+    }
+
+    #[test]
+    fn p7_a_stale_key_finds_nothing_though_its_place_is_used_again() {
+        let mut table = Connections::new();
+        let first = table.next_key().unwrap();
+        table.insert((), Peer::Unix { serial: 1 }, Tick(0));
+        assert!(table.remove(first).is_some());
+        let second = table.next_key().unwrap();
+        table.insert((), Peer::Unix { serial: 2 }, Tick(0));
+        assert_eq!(first.index, second.index);
+        table.mark_ready(first, event(first));
+        assert_eq!((table.get_mut(first).is_none(), table.ready_len()), (true, 0));
+        assert!(table.remove(first).is_none());
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn a_connection_is_queued_once_however_many_events_come() {
+        let mut table = Connections::new();
+        let key = table.next_key().unwrap();
+        table.insert((), Peer::Unix { serial: 1 }, Tick(0));
+        table.mark_ready(key, event(key));
+        table.mark_ready(key, Ready { ends: true, ..event(key) });
+        table.mark_ready(key, event(key));
+        assert_eq!(table.ready_len(), 1);
+        assert_eq!(table.get_mut(key).unwrap().readiness, Readiness::QueuedToEnd, "the end is not forgotten");
+    }
+}

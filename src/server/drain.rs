@@ -1,0 +1,127 @@
+//! The orderly end (P11): who waits is taken, all are told goodbye and read until they have nothing left to say, and
+//! everything is written. Invariant: a life only moves forward, from serving to stopped.
+
+use std::time::Duration;
+
+use log::info;
+
+use super::ending::Close;
+use super::{RunError, Server};
+use crate::net::{Key, Net};
+use crate::sink::Sink;
+
+/// Silence of all clients after which the drain is over (P11): far beyond a round trip in a plant network.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// Where the server stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It takes clients and lines.
+    Serving,
+    /// It has said goodbye, and reads on. `since` is on the reading clock, `began` on the other.
+    Draining { since: Duration, began: Duration },
+    /// Each connection is read once more to its end and closed; then the sink gets what is left.
+    Finishing { began: Duration },
+    /// Over.
+    Stopped,
+}
+
+impl<S: Sink, N: Net> Server<S, N> {
+    pub(super) fn begin_drain(&mut self) {
+        self.life = Life::Draining { since: self.clock.reading(), began: self.clock.now() };
+        info!("[tcp] Stopping server, closing {} active socket(s)", self.connections.len());
+        let keys: Vec<Key> = self.connections.keys().collect();
+        for key in keys {
+            self.say_goodbye(key);
+        }
+        self.go_on_accepting();
+    }
+
+    /// Takes who already waits; a listener is closed as soon as nobody does.
+    fn go_on_accepting(&mut self) {
+        for door in &mut self.doors {
+            door.has_clients();
+        }
+        self.accept_clients();
+    }
+
+    pub(super) fn go_on_draining(&mut self) {
+        let Life::Draining { since, began } = self.life else { return };
+        if self.outlet.is_stalled() {
+            return;
+        }
+        self.close_empty_doors();
+        let reading = self.clock.reading();
+        let quiet_since = since.max(self.last_bytes);
+        let is_quiet = self.connections.ready_len() == 0 && reading.saturating_sub(quiet_since) >= QUIET;
+        let is_late = reading.saturating_sub(since) >= self.limits.drain_timeout;
+        let is_empty = self.connections.len() == 0 && self.doors.is_empty();
+        if is_empty || is_quiet || is_late {
+            self.doors.clear();
+            self.life = Life::Finishing { began };
+        }
+    }
+
+    /// Closes what is left, and ends when the sink has it all.
+    ///
+    /// # Errors
+    /// A sink that takes nothing for `--drain-timeout` is given up.
+    pub(super) fn finish_draining(&mut self) -> Result<(), RunError> {
+        let began = match self.life {
+            Life::Serving | Life::Stopped => return Ok(()),
+            Life::Draining { began, .. } => began,
+            Life::Finishing { began } => {
+                self.close_all()?;
+                began
+            }
+        };
+        let is_over = matches!(self.life, Life::Finishing { .. }) && self.connections.len() == 0;
+        if is_over && self.outlet.sink.waiting() == 0 {
+            self.life = Life::Stopped;
+            self.notices.finish();
+            return Ok(());
+        }
+        let stuck_for = self.outlet.stuck_since().map(|since| self.clock.now().saturating_sub(since.max(began)));
+        if stuck_for.is_some_and(|time| time >= self.limits.drain_timeout) {
+            self.notices.finish();
+            return Err(RunError::SinkGivenUp {
+                sink: self.outlet.sink.describe(),
+                lost_bytes: self.outlet.sink.waiting(),
+                connections: self.connections.len(),
+            });
+        }
+        Ok(())
+    }
+
+    fn close_all(&mut self) -> Result<(), RunError> {
+        let keys: Vec<Key> = self.connections.keys().collect();
+        for key in keys {
+            if self.outlet.is_stalled() || !self.drain_connection(key) {
+                break;
+            }
+            self.close(key, Close::Stopping);
+        }
+        self.write()
+    }
+
+    /// How long until the drain has something to decide.
+    pub(super) fn drain_due_in(&self) -> Option<Duration> {
+        let reading = self.clock.reading();
+        let now = self.clock.now();
+        let stuck = |began: Duration| {
+            let since = self.outlet.stuck_since()?.max(began);
+            Some((since + self.limits.drain_timeout).saturating_sub(now))
+        };
+        match self.life {
+            Life::Serving | Life::Stopped => None,
+            Life::Draining { since, began } if self.outlet.is_stalled() => stuck(began.max(since)),
+            Life::Draining { since, began } => {
+                let quiet = (since.max(self.last_bytes) + QUIET).saturating_sub(reading);
+                let late = (since + self.limits.drain_timeout).saturating_sub(reading);
+                stuck(began).into_iter().chain([quiet, late]).min()
+            }
+            Life::Finishing { .. } if !self.outlet.is_stalled() && self.connections.len() > 0 => Some(Duration::ZERO),
+            Life::Finishing { began } => stuck(began),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! How connections end: timers, goodbyes, and the one way out (P2, P6, P7). Invariant: only `close` removes a
+//! connection, and it gives everything back.
+
+use std::io;
+use std::time::Duration;
+
+use log::debug;
+
+use super::Server;
+use super::connection::{Connection, Phase, Readiness};
+use super::drain::Life;
+use super::notices::Notice;
+use super::outlet::Out;
+use super::reading::Next;
+use crate::engine::wheel::{Tick, ticks};
+use crate::net::{Key, Net};
+use crate::sink::{Origin, Sink};
+
+/// Reads that a connection may get at once before it is closed: 16 MiB, more than Linux lets a receive queue hold by
+/// default (`net.ipv4.tcp_rmem`, 6 MiB), so that a flooding client can't keep its connection for ever.
+const LAST_READS: usize = 256;
+
+/// Why a connection is closed.
+#[derive(Debug)]
+pub(super) enum Close {
+    /// The client closed it.
+    Ended,
+    /// It broke.
+    Failed(io::Error),
+    /// It lingered for `--linger`.
+    Lingered,
+    /// Its place was needed.
+    GaveWay,
+    /// The server ends.
+    Stopping,
+}
+
+impl<S: Sink, N: Net> Server<S, N> {
+    /// The one way out (P7): gives back descriptor, buffer, wheel entry, slot and counts, and logs it.
+    pub(super) fn close(&mut self, key: Key, why: Close) {
+        let Some(mut conn) = self.connections.remove(key) else { return };
+        let origin = Origin { peer: &conn.peer, wall_ms: self.clock.wall_ms() };
+        let last = conn.framer.finish(&self.rules, &mut Out { sink: &mut self.outlet.sink, origin });
+        self.wheel.cancel(key.index);
+        self.budget.disconnect(key.index);
+        let was_silent = match conn.phase {
+            Phase::Silent => true,
+            Phase::Speaking => false,
+            Phase::Lingering { order, spoke, .. } => {
+                self.lingering.remove(&order);
+                !spoke
+            }
+        };
+        if was_silent {
+            self.counters.probes = self.counters.probes.saturating_add(1);
+        }
+        self.house.descriptor_is_free();
+        self.note(&conn.peer, &last);
+        match why {
+            Close::Failed(error) => debug!("[tcp] Socket failed: {}: {error}", conn.peer),
+            why => debug!("[tcp] Socket ended: {}: {why:?}", conn.peer),
+        }
+        debug!("[tcp] Socket cleaned up: {} (active: {})", conn.peer, self.connections.len());
+    }
+
+    /// Sets the connection's one deadline.
+    pub(super) fn arm(&mut self, key: Key) {
+        let limits = Timeouts::of(self);
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        match limits.earliest(conn) {
+            Some(at) => self.wheel.arm(key.index, at),
+            None => {
+                self.wheel.cancel(key.index);
+            }
+        }
+    }
+
+    /// A line has been begun, or goes on: its own deadline may be the earliest.
+    pub(super) fn time_line(&mut self, key: Key, is_new: bool) {
+        if self.limits.line_timeout.is_zero() || !is_new {
+            return;
+        }
+        let now = self.clock.tick();
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        conn.line_since = now;
+        self.arm(key);
+    }
+
+    pub(super) fn fire_timers(&mut self) {
+        if self.outlet.is_stalled() || self.life != Life::Serving {
+            return;
+        }
+        let now = self.clock.tick();
+        while let Some(id) = self.wheel.pop_due(now) {
+            let Some((key, conn)) = self.connections.at(id) else { continue };
+            let has_room = self.outlet.has_room_for(conn.framer.pending());
+            if conn.readiness != Readiness::Drained || !has_room {
+                // It is to be read first, or the sink is to take some first; look again in a tick.
+                self.wheel.arm(id, now.saturating_add(1));
+                continue;
+            }
+            self.fire(key, now);
+        }
+    }
+
+    /// A deadline has come. The real one is computed from the connection's state, and bytes that came meanwhile count.
+    fn fire(&mut self, key: Key, now: Tick) {
+        let limits = Timeouts::of(self);
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        if limits.earliest(conn).is_none_or(|at| at > now) {
+            return self.arm(key);
+        }
+        let next = self.read(key);
+        self.settle(key, next);
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        if conn.readiness != Readiness::Drained {
+            return self.wheel.arm(key.index, now.saturating_add(1));
+        }
+        let is_line_due = limits.line(conn).is_some_and(|at| at <= now);
+        let is_silence_due = limits.silence(conn).is_some_and(|at| at <= now);
+        let is_lingering = conn.is_lingering();
+        if is_silence_due && is_lingering {
+            return self.close(key, Close::Lingered);
+        }
+        if is_line_due || is_silence_due {
+            self.flush_line(key);
+        }
+        if is_silence_due {
+            return self.evict(key);
+        }
+        self.arm(key);
+    }
+
+    /// What is pending goes out as a line of its own (P2).
+    fn flush_line(&mut self, key: Key) {
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        let peer = conn.peer;
+        let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
+        let fed = conn.framer.flush_pending(&self.rules, &mut Out { sink: &mut self.outlet.sink, origin });
+        self.budget.hold(key.index, conn.framer.held());
+        self.note(&peer, &fed);
+    }
+
+    fn evict(&mut self, key: Key) {
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        let peer = conn.peer;
+        self.counters.evicted_idle = self.counters.evicted_idle.saturating_add(1);
+        let message = format_args!("[tcp] Socket timeout on {peer}, closing connection");
+        self.notices.warn(self.clock.now(), Notice::Timeout, message);
+        if self.limits.linger.is_zero() {
+            return self.close(key, Close::Lingered);
+        }
+        self.say_goodbye(key);
+    }
+
+    /// Our FIN. The connection is read on until the client closes too, so that a sender that has not noticed loses
+    /// nothing (P6).
+    pub(super) fn say_goodbye(&mut self, key: Key) {
+        let now = self.clock.tick();
+        let Some(conn) = self.connections.get_mut(key).filter(|conn| !conn.is_lingering()) else { return };
+        if let Err(error) = self.net.say_goodbye(&mut conn.stream) {
+            // The client is gone already, but what it sent may still be here.
+            debug!("[tcp] No goodbye to {}: {error}", conn.peer);
+            self.drain_connection(key);
+            return self.close(key, Close::Failed(error));
+        }
+        let order = self.next_goodbye;
+        self.next_goodbye += 1;
+        conn.phase = Phase::Lingering { order, since: now, spoke: conn.phase == Phase::Speaking };
+        self.lingering.insert(order, key);
+        self.budget.linger(key.index);
+        self.arm(key);
+    }
+
+    /// The one that has lingered longest gives its place to somebody else. False if nobody lingers, or if the sink has
+    /// no room for what it may still have to say.
+    pub(super) fn give_way(&mut self) -> bool {
+        let Some((_, &key)) = self.lingering.first_key_value() else { return false };
+        let is_read = self.drain_connection(key);
+        if is_read {
+            self.close(key, Close::GaveWay);
+        }
+        is_read
+    }
+
+    /// Reads what a connection has left in the kernel. False if the sink is too full for it.
+    pub(super) fn drain_connection(&mut self, key: Key) -> bool {
+        for _ in 0..LAST_READS {
+            match self.read(key) {
+                Next::Again if self.outlet.is_stalled() => return false,
+                Next::Again => {}
+                Next::Wait => return true,
+                Next::Close(why) => {
+                    self.close(key, why);
+                    return true;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// The three time-outs, in ticks; 0 is never.
+struct Timeouts {
+    idle: u64,
+    line: u64,
+    linger: u64,
+}
+
+impl Timeouts {
+    fn of<S: Sink, N: Net>(server: &Server<S, N>) -> Self {
+        let ticks_of = |duration: Duration| ticks(duration);
+        let limits = &server.limits;
+        Self { idle: ticks_of(limits.idle_timeout), line: ticks_of(limits.line_timeout), linger: ticks_of(limits.linger) }
+    }
+
+    /// When silence has lasted too long, for one that we listen to or that lingers.
+    fn silence<T>(&self, conn: &Connection<T>) -> Option<Tick> {
+        match conn.phase {
+            // One tick more: the last byte came somewhere within its tick, and no deadline is early.
+            Phase::Lingering { since, .. } => Some(since.max(conn.last_read).saturating_add(self.linger + 1)),
+            Phase::Silent | Phase::Speaking => {
+                (self.idle > 0).then(|| conn.last_read.saturating_add(self.idle + 1))
+            }
+        }
+    }
+
+    /// When the pending line has waited too long.
+    fn line<T>(&self, conn: &Connection<T>) -> Option<Tick> {
+        (self.line > 0 && conn.framer.pending() > 0).then(|| conn.line_since.saturating_add(self.line + 1))
+    }
+
+    fn earliest<T>(&self, conn: &Connection<T>) -> Option<Tick> {
+        self.silence(conn).into_iter().chain(self.line(conn)).min()
+    }
+}

@@ -1,0 +1,153 @@
+//! Why a server could not start, and why it ended early. Each is one sentence: what, where, what to do (P13).
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+
+use crate::engine::config::{ConfigError, ListenAddr};
+
+/// Why [`Server::bind`](crate::Server::bind) failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The configuration makes no sense.
+    Config(ConfigError),
+    /// Another program listens there.
+    InUse {
+        /// Where.
+        at: ListenAddr,
+    },
+    /// Not allowed.
+    Denied {
+        /// Where.
+        at: ListenAddr,
+    },
+    /// The box has no such address.
+    NotAvailable {
+        /// Where.
+        at: ListenAddr,
+    },
+    /// The file of a Unix socket can't be made, as its directory does not exist.
+    NoDirectory {
+        /// Where.
+        at: ListenAddr,
+    },
+    /// There is a file of another kind in a Unix socket's place.
+    NotASocket {
+        /// Where.
+        at: ListenAddr,
+    },
+    /// Anything else that `bind` or `listen` said.
+    Io {
+        /// Where.
+        at: ListenAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The poll loop can't be made.
+    Poll(io::Error),
+    /// The sink's descriptor can't be polled.
+    Sink(io::Error),
+}
+
+impl BindError {
+    pub(super) fn new(at: &ListenAddr, source: io::Error) -> Self {
+        let at = at.clone();
+        match source.kind() {
+            ErrorKind::AddrInUse => Self::InUse { at },
+            ErrorKind::PermissionDenied => Self::Denied { at },
+            ErrorKind::AddrNotAvailable => Self::NotAvailable { at },
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Self::NoDirectory { at },
+            ErrorKind::AlreadyExists => Self::NotASocket { at },
+            _ => Self::Io { at, source },
+        }
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::InUse { at: at @ ListenAddr::Unix(_) } => {
+                write!(f, "cannot listen on {at}: another program listens there; stop it, or choose another path with --listen")
+            }
+            Self::InUse { at } => {
+                write!(f, "cannot listen on {at}: another program has that port; stop it, or choose another with --listen")
+            }
+            Self::Denied { at: at @ ListenAddr::Unix(_) } => {
+                write!(f, "cannot listen on {at}: no permission to make a file there; choose another path with --listen")
+            }
+            Self::Denied { at } => {
+                write!(f, "cannot listen on {at}: no permission; ports below 1024 need CAP_NET_BIND_SERVICE, choose a higher one with --listen")
+            }
+            Self::NotAvailable { at } => {
+                write!(f, "cannot listen on {at}: this machine has no such address; choose one of its own, or 0.0.0.0 for all, with --listen")
+            }
+            Self::NoDirectory { at } => {
+                write!(f, "cannot listen on {at}: its directory does not exist; make it, or choose another path with --listen")
+            }
+            Self::NotASocket { at } => {
+                write!(f, "cannot listen on {at}: there is a file that is no socket; remove it, or choose another path with --listen")
+            }
+            Self::Io { at, source } => {
+                write!(f, "cannot listen on {at}: {source}; choose another place with --listen")
+            }
+            Self::Poll(source) => write!(f, "cannot start the poll loop: {source}; raise the limit on open files"),
+            Self::Sink(source) => write!(f, "cannot watch the output: {source}; choose another with --output"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl From<ConfigError> for BindError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+/// Why a running server ended other than by an orderly stop.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Nobody takes the output any more.
+    SinkGone {
+        /// What the output was.
+        sink: String,
+        /// What the system said.
+        source: Option<io::Error>,
+        /// Bytes that had been taken and could not be written.
+        lost_bytes: usize,
+    },
+    /// At shutdown, the output took nothing for `--drain-timeout`.
+    SinkGivenUp {
+        /// What the output is.
+        sink: String,
+        /// Bytes that had been taken and could not be written.
+        lost_bytes: usize,
+        /// Connections that may have had more to say.
+        connections: usize,
+    },
+    /// The poll loop failed.
+    Poll(io::Error),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SinkGone { sink, source, lost_bytes } => {
+                write!(f, "cannot write to {sink} any more: its reader is gone")?;
+                if let Some(source) = source {
+                    write!(f, " ({source})")?;
+                }
+                write!(f, ", {lost_bytes} bytes of lines are lost; start the reader again, then this")
+            }
+            Self::SinkGivenUp { sink, lost_bytes, connections } => write!(
+                f,
+                "gave up on {sink}, which took nothing for --drain-timeout: {lost_bytes} bytes of lines are lost, and what {connections} connection(s) still had to say; find out why it stands still"
+            ),
+            Self::Poll(source) => write!(f, "the poll loop failed: {source}; please report this"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}

@@ -1,0 +1,74 @@
+//! A server seen from elsewhere: stop it, ask how it is. The loop publishes once a turn; nobody reaches into it.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::engine::stats::{Diagnostics, Snapshot, Status};
+
+/// Stops a [`Server`](crate::Server) and tells how it is, from any thread. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    snapshot: Mutex<Snapshot>,
+    stop: Arc<AtomicBool>,
+    waker: UnixStream,
+}
+
+impl Handle {
+    pub(super) fn new(snapshot: Snapshot, waker: UnixStream) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        Self { shared: Arc::new(Shared { snapshot: Mutex::new(snapshot), stop, waker }) }
+    }
+
+    /// Asks the server for its orderly end (P11). Returns at once; `run` returns when it is done.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        // A full socket has a byte in it already, so the loop wakes up anyway.
+        let _ = (&self.shared.waker).write(&[1]);
+    }
+
+    /// How the server is, as of its last turn.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.snapshot(|snapshot| Status::from(snapshot))
+    }
+
+    /// What it costs and what it dropped, as of its last turn.
+    #[must_use]
+    pub fn diagnostics(&self) -> Diagnostics {
+        self.snapshot(|snapshot| Diagnostics::from(snapshot))
+    }
+
+    /// The flag that [`Self::stop`] sets, for signal handlers; the loop looks at it when woken.
+    #[must_use]
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.shared.stop)
+    }
+
+    /// A socket of which each byte written wakes the loop up, for signal handlers.
+    ///
+    /// # Errors
+    /// When no descriptor is free.
+    pub fn signal_writer(&self) -> io::Result<UnixStream> {
+        self.shared.waker.try_clone()
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.shared.stop.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn publish(&self, update: impl FnOnce(&mut Snapshot)) {
+        // A reader that panicked has changed nothing: the snapshot is as good as before.
+        update(&mut self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn snapshot<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
+        read(&self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

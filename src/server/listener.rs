@@ -1,0 +1,226 @@
+//! Accepting: who comes in, who waits, who is turned away (P10, P14). Invariant: a listener that may have clients
+//! waiting is remembered until `accept` says that it has none, as its event comes only once.
+
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use log::{debug, warn};
+
+use super::Server;
+use super::drain::Life;
+use super::notices::Notice;
+use crate::engine::config::{ListenAddr, MOST_CONNECTIONS, WhenFull};
+use crate::engine::peer::Peer;
+use crate::net::Net;
+use crate::sink::Sink;
+
+/// Clients taken from one listener in a turn, so that a storm of connects leaves time to read.
+const ACCEPTS: usize = 64;
+/// The longest that accepting pauses when no descriptor is free (P10).
+const DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
+/// What `accept` says when the process or the system has no descriptor or no memory for one more: ENFILE, EMFILE,
+/// ENOBUFS, ENOMEM. Linux numbers, the same on every architecture that Rust's std supports but MIPS and SPARC, where
+/// ENOBUFS differs and falls under "any other error", which pauses too.
+const SHORTAGES: [i32; 4] = [23, 24, 105, 12];
+
+/// One listener.
+pub(super) struct Door<L> {
+    pub(super) number: usize,
+    listener: L,
+    may_have_clients: bool,
+}
+
+impl<L> Door<L> {
+    pub(super) fn new(number: usize, listener: L) -> Self {
+        // A client may have come before the first poll; the event then tells, but asking once costs nothing.
+        Self { number, listener, may_have_clients: true }
+    }
+
+    pub(super) fn has_clients(&mut self) {
+        self.may_have_clients = true;
+    }
+}
+
+/// How full the house is, and what was said about it.
+#[derive(Default)]
+pub(super) struct House {
+    paused_until: Option<Duration>,
+    is_full: bool,
+    is_nearly_full: bool,
+}
+
+impl House {
+    pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
+        self.paused_until.map(|until| until.saturating_sub(now))
+    }
+
+    /// A connection was closed: its descriptor is free.
+    pub(super) fn descriptor_is_free(&mut self) {
+        self.paused_until = None;
+    }
+}
+
+/// Whether `[::]` at this port has to leave IPv4 to a `0.0.0.0` that is listed too.
+pub(super) fn leaves_ipv4_to_another(at: &ListenAddr, all: &[ListenAddr]) -> bool {
+    let ListenAddr::Tcp(here) = at else { return false };
+    here.is_ipv6()
+        && all.iter().any(|other| {
+            matches!(other, ListenAddr::Tcp(there) if there.is_ipv4() && there.ip().is_unspecified()
+                && there.port() == here.port() && here.port() != 0)
+        })
+}
+
+/// What one `accept` came to.
+enum Accepted {
+    One,
+    NoMore,
+    Pause,
+}
+
+impl<S: Sink, N: Net> Server<S, N> {
+    /// Whether a client may be waiting that could come in now.
+    pub(super) fn can_accept(&self) -> bool {
+        self.house.paused_until.is_none()
+            && self.doors.iter().any(|door| door.may_have_clients)
+            && (!self.is_full() || self.limits.when_full == WhenFull::Reject)
+    }
+
+    fn is_full(&self) -> bool {
+        match self.life {
+            Life::Serving => self.connections.len() >= self.limits.max_connections && self.lingering.is_empty(),
+            // Who waits in the backlog when the server stops is taken too: else its lines are lost (P11).
+            _ => self.connections.len() >= MOST_CONNECTIONS,
+        }
+    }
+
+    pub(super) fn accept_clients(&mut self) {
+        if self.house.paused_until.is_some_and(|until| until <= self.clock.now()) {
+            self.house.paused_until = None;
+        }
+        self.note_fullness();
+        // A turn that can't read can't let a lingering connection give way either: it would lose what it holds.
+        if self.outlet.is_stalled() {
+            return;
+        }
+        for at in 0..self.doors.len() {
+            for _ in 0..ACCEPTS {
+                if !self.can_accept() {
+                    break;
+                }
+                match self.accept_one(at) {
+                    Accepted::One => {}
+                    Accepted::NoMore => break,
+                    Accepted::Pause => return self.pause_accepting(),
+                }
+            }
+        }
+        self.note_fullness();
+    }
+
+    fn accept_one(&mut self, at: usize) -> Accepted {
+        let Some(door) = self.doors.get_mut(at).filter(|door| door.may_have_clients) else { return Accepted::NoMore };
+        match self.net.accept(&mut door.listener) {
+            Ok((stream, peer)) => {
+                self.admit(stream, peer);
+                Accepted::One
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                door.may_have_clients = false;
+                Accepted::NoMore
+            }
+            // A client that gave up while it waited, or a signal.
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {
+                Accepted::One
+            }
+            Err(error) => {
+                let is_shortage = error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code));
+                if is_shortage && self.give_way() {
+                    return Accepted::One;
+                }
+                self.note_accept_error(&error);
+                Accepted::Pause
+            }
+        }
+    }
+
+    fn note_accept_error(&mut self, error: &io::Error) {
+        let message = format_args!(
+            "[tcp] Cannot accept: {error}; new clients wait. Raise the limit on open files, or lower --max-connections"
+        );
+        self.notices.warn(self.clock.now(), Notice::NoDescriptor, message);
+    }
+
+    fn pause_accepting(&mut self) {
+        self.counters.accept_pauses = self.counters.accept_pauses.saturating_add(1);
+        self.house.paused_until = Some(self.clock.now() + DESCRIPTOR_PAUSE);
+    }
+
+    fn admit(&mut self, mut stream: N::Stream, peer: Peer) {
+        let now = self.clock.now();
+        if self.life == Life::Serving && self.is_full() {
+            self.counters.rejected = self.counters.rejected.saturating_add(1);
+            let limit = self.limits.max_connections;
+            let message =
+                format_args!("[tcp] Connection limit reached ({limit}), rejecting connection from {peer}");
+            return self.notices.warn(now, Notice::Rejected, message);
+        }
+        let Some(key) = self.connections.next_key() else { return };
+        if self.budget.connect(key.index, peer.host()).is_err() {
+            self.counters.refused_per_host = self.counters.refused_per_host.saturating_add(1);
+            let (host, limit) = (peer.host(), self.limits.per_host().unwrap_or_default());
+            let message = format_args!(
+                "[tcp] Host {host} has {limit} connections already, rejecting connection from {peer}; --max-per-host sets the limit"
+            );
+            return self.notices.warn(now, Notice::PerHost, message);
+        }
+        if let Err(error) = self.net.register(&mut stream, key) {
+            self.budget.disconnect(key.index);
+            self.counters.rejected = self.counters.rejected.saturating_add(1);
+            return self.note_accept_error(&error);
+        }
+        self.connections.insert(stream, peer, self.clock.tick());
+        self.counters.accepted = self.counters.accepted.saturating_add(1);
+        self.peak_connections = self.peak_connections.max(self.connections.len());
+        debug!("[tcp] Socket connected: {peer} (active: {})", self.connections.len());
+        self.arm(key);
+        if self.life != Life::Serving {
+            self.say_goodbye(key);
+        } else if self.connections.len() > self.limits.max_connections {
+            self.give_way();
+        }
+    }
+
+    /// Says once when the house gets full, once when there is room again, and once at 80 %.
+    fn note_fullness(&mut self) {
+        if self.life != Life::Serving {
+            return;
+        }
+        let (len, limit) = (self.connections.len(), self.limits.max_connections);
+        let is_full = self.is_full();
+        if is_full && !self.house.is_full {
+            self.house.is_full = true;
+            if self.limits.when_full == WhenFull::Wait {
+                self.counters.accept_pauses = self.counters.accept_pauses.saturating_add(1);
+                let message = format_args!("[tcp] Connection limit reached ({limit}), new clients wait");
+                self.notices.warn(self.clock.now(), Notice::FullHouse, message);
+            }
+        } else if self.house.is_full && !is_full && !self.can_accept() {
+            // Said when nobody waits any more, so that a queue that moves up one by one does not say it each time.
+            self.house.is_full = false;
+            let message = format_args!("[tcp] Below the connection limit again ({len} of {limit}), nobody waits");
+            self.notices.warn(self.clock.now(), Notice::FullHouse, message);
+        }
+        // Back below 70 % before it is said again: a count that wavers around 80 % says it once.
+        if !self.house.is_nearly_full && len < limit && len.saturating_mul(5) >= limit.saturating_mul(4) && limit >= 5 {
+            self.house.is_nearly_full = true;
+            warn!("[tcp] {len} of {limit} connections in use: at {limit}, new clients wait (--max-connections)");
+        } else if self.house.is_nearly_full && len.saturating_mul(10) < limit.saturating_mul(7) {
+            self.house.is_nearly_full = false;
+        }
+    }
+
+    /// At the end: a listener closes as soon as nobody waits at it.
+    pub(super) fn close_empty_doors(&mut self) {
+        self.doors.retain(|door| door.may_have_clients);
+    }
+}

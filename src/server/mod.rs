@@ -1,0 +1,309 @@
+//! The shell: one [`Server`] owns everything, and a turn moves it on. A turn takes events, accepts, reads, fires timers
+//! and writes, in this order, and each step is bounded. Invariant: between turns, [`Server::check`] holds.
+
+mod clock;
+mod connection;
+mod drain;
+mod ending;
+mod error;
+mod handle;
+mod listener;
+mod notices;
+mod outlet;
+mod reading;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use log::{info, warn};
+
+pub use self::error::{BindError, RunError};
+pub use self::handle::Handle;
+
+use self::clock::Clock;
+use self::connection::Connections;
+use self::drain::Life;
+use self::listener::{Door, House};
+use self::notices::{Notice, Notices};
+use self::outlet::{Outcome, Outlet};
+use crate::engine::budget::Budget;
+use crate::engine::config::{Config, Limits, ListenAddr, MemoryPlan};
+use crate::engine::framer::Rules;
+use crate::engine::stats::{Counters, Gauges, Snapshot};
+use crate::engine::wheel::TimerWheel;
+use crate::net::{Key, ListenOptions, Mio, Net, Ready, Source};
+use crate::sink::Sink;
+
+/// Bytes asked of one `read`: what the peers and the bench's copy loop use, so that the figures compare.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Whether a server goes on after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// There will be more to do.
+    Running,
+    /// It has come to its orderly end: everything is written and closed.
+    Stopped,
+}
+
+/// Receives lines from many clients and writes each to one sink.
+///
+/// ```
+/// use lumberjack::{Config, MemorySink, Server};
+///
+/// let sink = MemorySink::new();
+/// let mut server = Server::bind(Config::listen("127.0.0.1:0".parse()?), sink.clone())?;
+/// server.handle().stop();
+/// server.run()?;
+/// assert!(sink.lines().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server<S: Sink, N: Net = Mio> {
+    net: N,
+    limits: Limits,
+    rules: Rules,
+    doors: Vec<Door<N::Listener>>,
+    local_addrs: Vec<ListenAddr>,
+    house: House,
+    connections: Connections<N::Stream>,
+    /// Those that we have said goodbye to, oldest first.
+    lingering: BTreeMap<u64, Key>,
+    next_goodbye: u64,
+    wheel: TimerWheel,
+    budget: Budget,
+    outlet: Outlet<S>,
+    clock: Clock,
+    /// When bytes last came, on the clock that stands still while nothing is read.
+    last_bytes: Duration,
+    notices: Notices,
+    counters: Counters,
+    peak_connections: usize,
+    life: Life,
+    handle: Handle,
+    read_buffer: Vec<u8>,
+    events: Vec<Ready>,
+}
+
+impl<S: Sink> Server<S> {
+    /// Opens every listener of `config`; `run` then takes the first client.
+    ///
+    /// # Errors
+    /// See [`BindError`]; nothing stays open.
+    pub fn bind(config: Config, sink: S) -> Result<Self, BindError> {
+        let net = Mio::new().map_err(BindError::Poll)?;
+        Self::bind_with(config, sink, net)
+    }
+}
+
+impl<S: Sink, N: Net> Server<S, N> {
+    /// [`Server::bind`] over another network than the kernel's, such as a simulated one.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    #[doc(hidden)]
+    pub fn bind_with(config: Config, sink: S, mut net: N) -> Result<Self, BindError> {
+        config.validate()?;
+        let Config { listen, unix_mode, limits } = config;
+        let plan = MemoryPlan::new(&limits, sink.overhead())?;
+        let mut doors = Vec::new();
+        let mut local_addrs = Vec::new();
+        for (number, at) in listen.iter().enumerate() {
+            let only_v6 = listener::leaves_ipv4_to_another(at, &listen);
+            let options = ListenOptions { unix_mode, keepalive: limits.keepalive, only_v6 };
+            let (listener, local) = net.listen(at, &options, number).map_err(|error| BindError::new(at, error))?;
+            info!("[tcp] Listening on {local}");
+            doors.push(Door::new(number, listener));
+            local_addrs.push(local);
+        }
+        if let Some(descriptor) = sink.watched() {
+            net.watch_sink(descriptor).map_err(BindError::Sink)?;
+        }
+        let is_watched = sink.watched().is_some();
+        let handle = Handle::new(first_snapshot(&limits, &local_addrs), net.waker().map_err(BindError::Poll)?);
+        let clock = Clock::new(net.now());
+        Ok(Self {
+            rules: Rules::new(&limits),
+            doors,
+            local_addrs,
+            house: House::default(),
+            connections: Connections::new(),
+            lingering: BTreeMap::new(),
+            next_goodbye: 0,
+            wheel: TimerWheel::new(clock.tick()),
+            budget: Budget::new(plan.pending_share, limits.per_host()),
+            outlet: Outlet::new(sink, plan, limits.max_line, is_watched),
+            last_bytes: clock.reading(),
+            clock,
+            notices: Notices::default(),
+            counters: Counters::default(),
+            peak_connections: 0,
+            life: Life::Serving,
+            handle,
+            read_buffer: vec![0; READ_BYTES],
+            events: Vec::new(),
+            net,
+            limits,
+        })
+    }
+
+    /// Where it listens, in the order of the configuration, with the ports that were picked for port 0.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[ListenAddr] {
+        &self.local_addrs
+    }
+
+    /// The way to stop it and to ask how it is.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs until [`Handle::stop`] and the orderly end that follows.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn run(&mut self) -> Result<(), RunError> {
+        while self.turn(None)? == Turn::Running {}
+        Ok(())
+    }
+
+    /// One pass of the loop, inside somebody else's: waits for events, at most `timeout`, and does what they ask.
+    ///
+    /// # Errors
+    /// See [`RunError`]; the server is at its end then, and what it holds is released when it is dropped.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> Result<Turn, RunError> {
+        if self.life == Life::Stopped {
+            return Ok(Turn::Stopped);
+        }
+        self.take_events(timeout)?;
+        if self.life == Life::Serving && self.handle.is_stopping() {
+            self.begin_drain();
+        }
+        self.accept_clients();
+        self.read_ready();
+        self.fire_timers();
+        self.go_on_draining();
+        self.write()?;
+        self.finish_draining()?;
+        self.notices.summarise(self.clock.now());
+        self.connections.shrink();
+        self.publish();
+        Ok(if self.life == Life::Stopped { Turn::Stopped } else { Turn::Running })
+    }
+
+    fn take_events(&mut self, timeout: Option<Duration>) -> Result<(), RunError> {
+        let was_stalled = self.outlet.is_stalled();
+        let timeout = self.longest_wait().into_iter().chain(timeout).min();
+        self.events.clear();
+        self.net.poll(timeout, &mut self.events).map_err(RunError::Poll)?;
+        self.clock.advance(self.net.now(), timeout, was_stalled);
+        let mut is_sink_gone = false;
+        for event in &self.events {
+            match event.source {
+                Source::Listener(number) => {
+                    self.doors.iter_mut().filter(|door| door.number == number).for_each(Door::has_clients);
+                }
+                Source::Wake => {}
+                Source::Sink => {
+                    is_sink_gone |= event.failed;
+                    self.outlet.writable();
+                }
+                Source::Connection(key) => self.connections.mark_ready(key, *event),
+            }
+        }
+        if is_sink_gone { Err(self.sink_gone(None)) } else { Ok(()) }
+    }
+
+    /// How long a poll may last; `None` is for ever.
+    fn longest_wait(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let can_read = !self.outlet.is_stalled();
+        if can_read && (self.connections.ready_len() > 0 || self.can_accept()) {
+            return Some(Duration::ZERO);
+        }
+        let next_timer = self.wheel.next_deadline().filter(|_| can_read).map(|tick| self.clock.until(tick));
+        let waits = [
+            next_timer,
+            self.house.due_in(now),
+            self.outlet.due_in(now),
+            self.notices.due_in(now),
+            self.drain_due_in(),
+        ];
+        waits.into_iter().flatten().min()
+    }
+
+    fn write(&mut self) -> Result<(), RunError> {
+        let now = self.clock.now();
+        match self.outlet.flush(now) {
+            Ok(Outcome::Fine) => Ok(()),
+            Ok(Outcome::Failed(error)) => {
+                let sink = self.outlet.sink.describe();
+                let message = format_args!("[out] cannot write to {sink}: {error}; clients wait, trying again");
+                self.notices.warn(now, Notice::Sink, message);
+                Ok(())
+            }
+            Ok(Outcome::Recovered) => {
+                warn!("[out] {} takes lines again", self.outlet.sink.describe());
+                Ok(())
+            }
+            Err(error) => Err(self.sink_gone(Some(error))),
+        }
+    }
+
+    fn sink_gone(&self, source: Option<std::io::Error>) -> RunError {
+        let sink = self.outlet.sink.describe();
+        RunError::SinkGone { sink, source, lost_bytes: self.outlet.sink.waiting() }
+    }
+
+    fn publish(&self) {
+        let gauges = self.gauges();
+        self.handle.publish(|snapshot| {
+            snapshot.running = self.life == Life::Serving;
+            snapshot.counters = self.counters;
+            snapshot.gauges = gauges;
+        });
+    }
+
+    fn gauges(&self) -> Gauges {
+        Gauges {
+            active_connections: self.connections.len() as u64,
+            lingering: self.lingering.len() as u64,
+            pending_bytes: self.budget.used() as u64,
+            sink_waiting_bytes: self.outlet.sink.waiting() as u64,
+            peak_connections: self.peak_connections as u64,
+            hosts: self.budget.hosts() as u64,
+        }
+    }
+
+    /// Asserts what must hold between turns. Walks over everything: for tests, never for a release turn.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        self.budget.check();
+        self.wheel.check();
+        let held: usize = self.connections.iter().map(|(_, conn)| conn.framer.held()).sum();
+        assert_eq!(self.budget.used(), held, "1. the budget is exactly what is held (P5)");
+        assert!(self.budget.used() <= self.budget.limit(), "2. pending lines stay within their share (P5)");
+        assert!(self.outlet.sink.waiting() <= self.outlet.share(), "3. the sink stays within its share (P5)");
+        let lingering = self.connections.iter().filter(|(_, conn)| conn.is_lingering()).count();
+        assert_eq!(self.lingering.len(), lingering, "4. the list of goodbyes is exactly those who linger (P6)");
+        assert!(self.wheel.len() <= self.connections.len(), "5. nothing but connections is armed (P7)");
+        for (_, conn) in self.connections.iter() {
+            conn.framer.check(&self.rules);
+        }
+    }
+}
+
+fn first_snapshot(limits: &Limits, local_addrs: &[ListenAddr]) -> Snapshot {
+    let port = local_addrs.iter().find_map(|at| match at {
+        ListenAddr::Tcp(addr) => Some(addr.port()),
+        ListenAddr::Unix(_) => None,
+    });
+    Snapshot {
+        running: true,
+        port,
+        counters: Counters::default(),
+        gauges: Gauges::default(),
+        limits: limits.clone(),
+        listen: local_addrs.iter().map(ToString::to_string).collect(),
+    }
+}

@@ -1,0 +1,187 @@
+//! Reading: bytes from a ready connection through its framer to the sink, and what stays of them (P1-P5, P8, P9).
+//! Invariant: nothing is read that the sink and the budget have no room for.
+
+use std::io::ErrorKind;
+
+use log::debug;
+
+use super::connection::{Phase, Readiness};
+use super::ending::Close;
+use super::notices::Notice;
+use super::outlet::Out;
+use super::{READ_BYTES, Server};
+use crate::engine::config::LongLines;
+use crate::engine::framer::Fed;
+use crate::engine::peer::Peer;
+use crate::engine::sniff::{Verdict, sniff};
+use crate::net::{Key, Net};
+use crate::sink::{Origin, Sink};
+
+/// What is to become of a connection after a read.
+pub(super) enum Next {
+    /// There is more to read, or may be.
+    Again,
+    /// Nothing is left: an event will tell of more.
+    Wait,
+    /// It has ended.
+    Close(Close),
+}
+
+impl<S: Sink, N: Net> Server<S, N> {
+    /// Reads once from every connection that is ready, round robin (P9).
+    pub(super) fn read_ready(&mut self) {
+        for _ in 0..self.connections.ready_len() {
+            if self.outlet.is_stalled() {
+                return;
+            }
+            let Some(key) = self.connections.pop_ready() else { return };
+            let next = self.read(key);
+            self.settle(key, next);
+        }
+    }
+
+    /// Acts on what a read came to. The connection is not on the ready queue.
+    pub(super) fn settle(&mut self, key: Key, next: Next) {
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        match next {
+            Next::Again => {
+                if conn.readiness == Readiness::Drained {
+                    conn.readiness = Readiness::Queued;
+                }
+                self.connections.requeue(key);
+            }
+            Next::Wait => conn.readiness = Readiness::Drained,
+            Next::Close(why) => self.close(key, why),
+        }
+    }
+
+    /// One read. When the end is in the kernel already, one more follows a short one, so that a connection that brings
+    /// a line and its FIN at once ends in the turn it came in.
+    pub(super) fn read(&mut self, key: Key) -> Next {
+        let next = self.read_once(key);
+        match (next, self.connections.get_mut(key)) {
+            (Next::Again, Some(conn)) if conn.readiness == Readiness::QueuedToEnd => self.read_once(key),
+            (next, _) => next,
+        }
+    }
+
+    fn read_once(&mut self, key: Key) -> Next {
+        let Some(conn) = self.connections.get_mut(key) else { return Next::Wait };
+        let Some(allowance) = self.outlet.allowance(conn.framer.pending()) else {
+            if self.outlet.stall() {
+                self.counters.sink_stalls = self.counters.sink_stalls.saturating_add(1);
+                debug!("[out] {} is full: reading stops until it has taken some", self.outlet.sink.describe());
+            }
+            return Next::Again;
+        };
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        let room = buffer.get_mut(..allowance.min(READ_BYTES)).unwrap_or_default();
+        let next = match self.net.read(&mut conn.stream, room) {
+            Ok(0) => Next::Close(Close::Ended),
+            Ok(count) => {
+                // Trap: a FIN that came with the data makes no second event, so a short read alone is not the end.
+                let is_drained = count < room.len() && conn.readiness != Readiness::QueuedToEnd;
+                self.take(key, room.get(..count).unwrap_or_default());
+                if is_drained { Next::Wait } else { Next::Again }
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => Next::Again,
+                ErrorKind::WouldBlock => Next::Wait,
+                _ => Next::Close(Close::Failed(error)),
+            },
+        };
+        self.read_buffer = buffer;
+        next
+    }
+
+    /// Takes one chunk of a connection.
+    fn take(&mut self, key: Key, chunk: &[u8]) {
+        let now = self.clock.tick();
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        self.counters.bytes = self.counters.bytes.saturating_add(chunk.len() as u64);
+        self.last_bytes = self.clock.reading();
+        conn.last_read = now;
+        let is_first = match &mut conn.phase {
+            Phase::Lingering { spoke, .. } => !std::mem::replace(spoke, true),
+            phase => std::mem::replace(phase, Phase::Speaking) == Phase::Silent,
+        };
+        let peer = conn.peer;
+        let had_pending = conn.framer.pending() > 0;
+        let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
+        let mut out = Out { sink: &mut self.outlet.sink, origin };
+        let fed = conn.framer.feed(chunk, &self.rules, &mut out);
+        if !fed.tail.is_empty() {
+            self.keep(key, fed.tail);
+            self.time_line(key, !had_pending || fed.lines > 0);
+        } else if had_pending {
+            self.budget.hold(key.index, conn.framer.held());
+        }
+        if is_first {
+            self.look_at_first_bytes(&peer, chunk);
+        }
+        self.note(&peer, &fed);
+    }
+
+    /// Keeps the start of a line. If the budget has no room, the host that holds most pays (P5).
+    fn keep(&mut self, key: Key, tail: &[u8]) {
+        loop {
+            let Some(conn) = self.connections.get_mut(key) else { return };
+            let need = conn.framer.capacity_with(tail.len(), &self.rules);
+            if self.budget.fits(key.index, need) {
+                conn.framer.keep(tail, &self.rules);
+                self.budget.hold(key.index, conn.framer.held());
+                return;
+            }
+            match self.budget.heaviest().filter(|id| *id != key.index).and_then(|id| self.connections.at(id)) {
+                Some((payer, conn)) => {
+                    let (peer, dropped) = (conn.peer, conn.framer.drop_pending());
+                    self.budget.hold(payer.index, 0);
+                    self.note_dropped(&peer, dropped);
+                }
+                None => {
+                    let Some(conn) = self.connections.get_mut(key) else { return };
+                    let (peer, dropped) = (conn.peer, conn.framer.skip_with(tail));
+                    self.budget.hold(key.index, 0);
+                    return self.note_dropped(&peer, dropped);
+                }
+            }
+        }
+    }
+
+    fn note_dropped(&mut self, peer: &Peer, dropped_bytes: u64) {
+        self.counters.dropped_for_budget = self.counters.dropped_for_budget.saturating_add(1);
+        self.counters.dropped_bytes = self.counters.dropped_bytes.saturating_add(dropped_bytes);
+        let message = format_args!(
+            "[tcp] Memory budget used up, dropping the unfinished line of {peer} ({dropped_bytes} bytes so far); --memory sets it"
+        );
+        self.notices.warn(self.clock.now(), Notice::Memory, message);
+    }
+
+    fn look_at_first_bytes(&mut self, peer: &Peer, chunk: &[u8]) {
+        if let Verdict::Foreign(protocol) = sniff(chunk) {
+            let cure = protocol.cure();
+            let message = format_args!("[tcp] {peer} seems to speak {protocol}, not lines: {cure}");
+            self.notices.warn(self.clock.now(), Notice::OtherProtocol, message);
+        }
+    }
+
+    /// Counts what the framer did, and warns of what it dropped (P12).
+    pub(super) fn note(&mut self, peer: &Peer, fed: &Fed<'_>) {
+        let counters = &mut self.counters;
+        counters.lines = counters.lines.saturating_add(fed.lines);
+        counters.unterminated = counters.unterminated.saturating_add(fed.unterminated);
+        counters.skipped_lines = counters.skipped_lines.saturating_add(fed.skipped);
+        counters.cut_lines = counters.cut_lines.saturating_add(fed.cut);
+        counters.dropped_bytes = counters.dropped_bytes.saturating_add(fed.dropped_bytes);
+        counters.overflows = counters.overflows.saturating_add(u64::from(fed.overflows));
+        let now = self.clock.now();
+        let what = if self.limits.long_lines == LongLines::Cut { "cutting" } else { "skipping" };
+        for _ in 0..fed.too_long {
+            self.notices.warn(now, Notice::LineTooLong, format_args!("[tcp] Line too long on {peer}, {what}"));
+        }
+        for _ in 0..fed.overflows {
+            let message = format_args!("[tcp] Buffer overflow on {peer}, dropping oldest data");
+            self.notices.warn(now, Notice::BufferOverflow, message);
+        }
+    }
+}
