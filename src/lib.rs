@@ -45,6 +45,6 @@ pub use sink::{FileSink, Flushed, Format, MemorySink, OpenError, Origin, Sink, S
 /// What the project's own tests and fuzzers reach beyond the public names. Not part of the library's promise.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::engine::{budget, config, framer, peer, sniff, stats, units, wheel};
+    pub use crate::engine::{budget, config, framer, json, peer, ranking, sniff, stats, units, wheel};
     pub use crate::net::{Key, ListenOptions, Net, Now, Ready, Source};
 }

@@ -381,7 +381,10 @@ impl fmt::Display for ConfigError {
             }
             Self::MaxBuffer { max_buffer, max_line } => {
                 let (max_buffer, max_line) = (DisplaySize(*max_buffer), DisplaySize(*max_line));
-                write!(f, "--max-buffer {max_buffer} is less than twice --max-line {max_line}: raise the first, or lower the second")
+                write!(
+                    f,
+                    "--max-buffer {max_buffer} is less than twice --max-line {max_line}: raise the first, or lower the second"
+                )
             }
             Self::Memory { memory, max_line, least } => {
                 let (memory, max_line, least) = (DisplaySize(*memory), DisplaySize(*max_line), DisplaySize(*least));

@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod config;
 pub mod framer;
+pub mod json;
 pub mod peer;
 pub mod ranking;
 pub mod sniff;

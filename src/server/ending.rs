@@ -211,7 +211,11 @@ impl Timeouts {
     fn of<S: Sink, N: Net>(server: &Server<S, N>) -> Self {
         let ticks_of = |duration: Duration| ticks(duration);
         let limits = &server.limits;
-        Self { idle: ticks_of(limits.idle_timeout), line: ticks_of(limits.line_timeout), linger: ticks_of(limits.linger) }
+        Self {
+            idle: ticks_of(limits.idle_timeout),
+            line: ticks_of(limits.line_timeout),
+            linger: ticks_of(limits.linger),
+        }
     }
 
     /// When silence has lasted too long, for one that we listen to or that lingers.
@@ -219,9 +223,7 @@ impl Timeouts {
         match conn.phase {
             // One tick more: the last byte came somewhere within its tick, and no deadline is early.
             Phase::Lingering { since, .. } => Some(since.max(conn.last_read).saturating_add(self.linger + 1)),
-            Phase::Silent | Phase::Speaking => {
-                (self.idle > 0).then(|| conn.last_read.saturating_add(self.idle + 1))
-            }
+            Phase::Silent | Phase::Speaking => (self.idle > 0).then(|| conn.last_read.saturating_add(self.idle + 1)),
         }
     }
 

@@ -68,25 +68,46 @@ impl fmt::Display for BindError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::InUse { at: at @ ListenAddr::Unix(_) } => {
-                write!(f, "cannot listen on {at}: another program listens there; stop it, or choose another path with --listen")
+                write!(
+                    f,
+                    "cannot listen on {at}: another program listens there; stop it, or choose another path with --listen"
+                )
             }
             Self::InUse { at } => {
-                write!(f, "cannot listen on {at}: another program has that port; stop it, or choose another with --listen")
+                write!(
+                    f,
+                    "cannot listen on {at}: another program has that port; stop it, or choose another with --listen"
+                )
             }
             Self::Denied { at: at @ ListenAddr::Unix(_) } => {
-                write!(f, "cannot listen on {at}: no permission to make a file there; choose another path with --listen")
+                write!(
+                    f,
+                    "cannot listen on {at}: no permission to make a file there; choose another path with --listen"
+                )
             }
             Self::Denied { at } => {
-                write!(f, "cannot listen on {at}: no permission; ports below 1024 need CAP_NET_BIND_SERVICE, choose a higher one with --listen")
+                write!(
+                    f,
+                    "cannot listen on {at}: no permission; ports below 1024 need CAP_NET_BIND_SERVICE, choose a higher one with --listen"
+                )
             }
             Self::NotAvailable { at } => {
-                write!(f, "cannot listen on {at}: this machine has no such address; choose one of its own, or 0.0.0.0 for all, with --listen")
+                write!(
+                    f,
+                    "cannot listen on {at}: this machine has no such address; choose one of its own, or 0.0.0.0 for all, with --listen"
+                )
             }
             Self::NoDirectory { at } => {
-                write!(f, "cannot listen on {at}: its directory does not exist; make it, or choose another path with --listen")
+                write!(
+                    f,
+                    "cannot listen on {at}: its directory does not exist; make it, or choose another path with --listen"
+                )
             }
             Self::NotASocket { at } => {
-                write!(f, "cannot listen on {at}: there is a file that is no socket; remove it, or choose another path with --listen")
+                write!(
+                    f,
+                    "cannot listen on {at}: there is a file that is no socket; remove it, or choose another path with --listen"
+                )
             }
             Self::Io { at, source } => {
                 write!(f, "cannot listen on {at}: {source}; choose another place with --listen")

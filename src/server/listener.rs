@@ -160,8 +160,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if self.life == Life::Serving && self.is_full() {
             self.counters.rejected = self.counters.rejected.saturating_add(1);
             let limit = self.limits.max_connections;
-            let message =
-                format_args!("[tcp] Connection limit reached ({limit}), rejecting connection from {peer}");
+            let message = format_args!("[tcp] Connection limit reached ({limit}), rejecting connection from {peer}");
             return self.notices.warn(now, Notice::Rejected, message);
         }
         let Some(key) = self.connections.next_key() else { return };

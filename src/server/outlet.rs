@@ -18,8 +18,13 @@ const UNWATCHED_PAUSE: Duration = Duration::from_millis(10);
 enum State {
     Flowing,
     /// Wait for its descriptor, or until `retry_at` if there is none to poll.
-    Blocked { retry_at: Option<Duration> },
-    Failing { retry_at: Duration, pause: Duration },
+    Blocked {
+        retry_at: Option<Duration>,
+    },
+    Failing {
+        retry_at: Duration,
+        pause: Duration,
+    },
 }
 
 /// What a flush came to.

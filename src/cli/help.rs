@@ -1,0 +1,41 @@
+//! `--help`, made from the table of options.
+
+use std::fmt::Write;
+
+use super::options::{COMMAND_LINE_ONLY, Group, OPTIONS, Settings};
+
+/// Width of the column that names the options.
+const COLUMN: usize = 38;
+
+/// The whole text.
+#[must_use]
+pub fn help() -> String {
+    let mut text = String::from(
+        "lumberjack receives log lines over TCP and Unix sockets and writes each to one output.\n\n\
+         Usage: lumberjack [--listen ADDR:PORT]... [--output -|FILE] [OPTIONS]\n",
+    );
+    let defaults = Settings::default();
+    for (group, heading) in Group::ALL {
+        let _ = writeln!(text, "\n{heading}:");
+        for option in OPTIONS.iter().filter(|option| option.group == group) {
+            let help = format!("{} [{}]", option.help, (option.default)(&defaults));
+            row(&mut text, option.letter, option.name, option.value, &help);
+        }
+        if group == Group::Program {
+            for (name, letter, value, help) in COMMAND_LINE_ONLY {
+                row(&mut text, *letter, name, value, help);
+            }
+        }
+    }
+    text.push_str(
+        "\nSizes: bytes, or with KiB, MiB, GiB, kB or MB. Durations: with ms, s, m or h.\n\
+         First line: lumberjack & printf 'hello\\n' | nc 127.0.0.1 4445\n",
+    );
+    text
+}
+
+fn row(text: &mut String, letter: Option<char>, name: &str, value: &str, help: &str) {
+    let letter = letter.map_or("    ".to_owned(), |letter| format!("-{letter}, "));
+    let left = format!("  {letter}--{name} {value}");
+    let _ = writeln!(text, "{left:COLUMN$} {help}");
+}

@@ -1,0 +1,84 @@
+//! Our own log, on stderr: it never stops the loop and never ends the program. What stderr does not take at once is
+//! dropped and counted.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use log::LevelFilter;
+use simplelog::{ConfigBuilder, WriteLogger};
+
+use crate::sink::{Way, adopt, send_without_waiting, write_time};
+
+/// Lines of our own log that stderr did not take.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// The longest line of our own log that is kept together; ours are far shorter.
+const LONGEST: usize = 16 * 1024;
+
+/// Gathers a line, puts the time before it, and writes it in one piece.
+struct Stderr {
+    file: File,
+    way: Way,
+    line: Vec<u8>,
+}
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.line.is_empty() {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            write_time(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), &mut self.line);
+            self.line.push(b' ');
+        }
+        self.line.extend_from_slice(bytes);
+        if bytes.ends_with(b"\n") || self.line.len() > LONGEST {
+            self.write_line();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stderr {
+    fn write_line(&mut self) {
+        let dropped = DROPPED.load(Ordering::Relaxed);
+        let written = loop {
+            let result = match self.way {
+                Way::Plain | Way::Pipe => self.file.write(&self.line),
+                Way::Socket => send_without_waiting(&self.file, &self.line),
+            };
+            match result {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result.unwrap_or(0),
+            }
+        };
+        if written < self.line.len() {
+            DROPPED.store(dropped.saturating_add(1), Ordering::Relaxed);
+        }
+        self.line.clear();
+    }
+}
+
+/// Starts the log. A second start changes nothing.
+pub(super) fn start(level: LevelFilter) {
+    let Ok((file, way)) = io::stderr().as_fd().try_clone_to_owned().and_then(|own| adopt(File::from(own))) else {
+        return;
+    };
+    let config = ConfigBuilder::new()
+        .set_time_level(LevelFilter::Off)
+        .set_thread_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .build();
+    let _ = WriteLogger::init(level, config, Stderr { file, way, line: Vec::new() });
+}
+
+/// How many lines of our own log stderr did not take.
+pub(super) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}

@@ -1,0 +1,304 @@
+//! The one table of options: the parser, the config file and `--help` are all made from it, so that they can't differ.
+
+use crate::engine::config::{Config, DEFAULT_LISTEN, DEFAULT_UNIX_MODE, Limits, LongLines, WhenFull};
+use crate::engine::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
+use crate::sink::Format;
+
+/// What the command line and the config file come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to listen, and the limits.
+    pub config: Config,
+    /// `-`, or a file.
+    pub output: String,
+    /// How lines are written.
+    pub format: Format,
+    /// How much of our own log is shown.
+    pub log_level: log::LevelFilter,
+    /// Whether `--memory` was given; else the box decides.
+    pub is_memory_given: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let config = Config { listen: Vec::new(), unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() };
+        let (output, log_level) = ("-".to_owned(), log::LevelFilter::Info);
+        Self { config, output, format: Format::Raw, log_level, is_memory_given: false }
+    }
+}
+
+/// Headings of `--help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Where lines come from.
+    Input,
+    /// Where they go.
+    Output,
+    /// What a line may be.
+    Lines,
+    /// Memory and connections.
+    Room,
+    /// Time-outs.
+    Times,
+    /// The rest.
+    Program,
+}
+
+impl Group {
+    /// In the order of `--help`, with their headings.
+    pub const ALL: [(Self, &str); 6] = [
+        (Self::Input, "Input"),
+        (Self::Output, "Output"),
+        (Self::Lines, "Lines"),
+        (Self::Room, "Memory and connections"),
+        (Self::Times, "Time-outs (0 turns one off)"),
+        (Self::Program, "Program"),
+    ];
+}
+
+/// Puts a value into the settings, or says what is wrong with it.
+pub type Set = fn(&mut Settings, &str) -> Result<(), String>;
+
+/// One option that takes a value.
+pub struct Opt {
+    /// Its name, without dashes: also its key in a config file.
+    pub name: &'static str,
+    /// Its letter, if it has one.
+    pub letter: Option<char>,
+    /// What it takes, for `--help`. Empty: a switch, which takes `true` or `false` in a config file.
+    pub value: &'static str,
+    /// Its heading.
+    pub group: Group,
+    /// What it does.
+    pub help: &'static str,
+    /// What it is when not given.
+    pub default: fn(&Settings) -> String,
+    /// Sets it.
+    pub set: Set,
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    parse_size(text).map_err(|error| error.to_string())
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    text.trim().parse().map_err(|_| "give a whole number".to_owned())
+}
+
+fn word<T: core::str::FromStr<Err: core::fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "yes" | "on" => Ok(true),
+        "false" | "no" | "off" => Ok(false),
+        _ => Err("use true or false".to_owned()),
+    }
+}
+
+macro_rules! duration {
+    ($name:literal, $field:ident, $help:literal) => {
+        Opt {
+            name: $name,
+            letter: None,
+            value: "DURATION",
+            group: Group::Times,
+            help: $help,
+            default: |settings| DisplayDuration(settings.config.limits.$field).to_string(),
+            set: |settings, text| {
+                settings.config.limits.$field = parse_duration(text).map_err(|error| error.to_string())?;
+                Ok(())
+            },
+        }
+    };
+}
+
+macro_rules! limit {
+    ($name:literal, $value:literal, $group:ident, $help:literal, $default:expr, $set:expr) => {
+        Opt {
+            name: $name,
+            letter: None,
+            value: $value,
+            group: Group::$group,
+            help: $help,
+            default: $default,
+            set: $set,
+        }
+    };
+}
+
+/// Every option but `--config`, `--help` and `--version`, which only the command line has.
+pub const OPTIONS: &[Opt] = &[
+    Opt {
+        name: "listen",
+        letter: Some('l'),
+        value: "ADDR:PORT|unix:/path",
+        group: Group::Input,
+        help: "where to listen; may be given more than once; port 0 picks one",
+        default: |_| DEFAULT_LISTEN.to_owned(),
+        set: |settings, text| {
+            settings.config.listen.push(word(text)?);
+            Ok(())
+        },
+    },
+    limit!(
+        "unix-mode",
+        "OCTAL",
+        Input,
+        "permission bits of a Unix socket's file",
+        |settings| format!("{:04o}", settings.config.unix_mode),
+        |settings, text| {
+            let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+            settings.config.unix_mode = mode.ok_or("give octal digits from 0 to 0777, such as 0660")?;
+            Ok(())
+        }
+    ),
+    Opt {
+        name: "output",
+        letter: Some('o'),
+        value: "-|FILE",
+        group: Group::Output,
+        help: "where lines go: - is stdout, a file is appended to",
+        default: |settings| settings.output.clone(),
+        set: |settings, text| {
+            if text.is_empty() {
+                return Err("name a file, or - for stdout".to_owned());
+            }
+            text.clone_into(&mut settings.output);
+            Ok(())
+        },
+    },
+    limit!(
+        "format",
+        "raw|peer|json",
+        Output,
+        "raw: the line; peer: time, peer, line; json: one object a line",
+        |settings| settings.format.to_string(),
+        |settings, text| {
+            settings.format = word(text)?;
+            Ok(())
+        }
+    ),
+    limit!(
+        "max-line",
+        "SIZE",
+        Lines,
+        "longest line, without its ending",
+        |settings| DisplaySize(settings.config.limits.max_line).to_string(),
+        |settings, text| {
+            settings.config.limits.max_line = size(text)?;
+            Ok(())
+        }
+    ),
+    limit!(
+        "long-lines",
+        "skip|cut|split",
+        Lines,
+        "what happens to a longer one",
+        |_| LongLines::default().to_string(),
+        |settings, text| {
+            settings.config.limits.long_lines = word(text)?;
+            Ok(())
+        }
+    ),
+    limit!(
+        "max-buffer",
+        "SIZE",
+        Lines,
+        "bytes without a newline that get the overflow warning",
+        |settings| DisplaySize(settings.config.limits.max_buffer).to_string(),
+        |settings, text| {
+            settings.config.limits.max_buffer = size(text)?;
+            Ok(())
+        }
+    ),
+    limit!("keep-empty", "", Lines, "empty lines go out too", |_| "off".to_owned(), |settings, text| {
+        settings.config.limits.keep_empty = switch(text)?;
+        Ok(())
+    }),
+    limit!(
+        "memory",
+        "SIZE",
+        Room,
+        "all that clients and a slow output can make it hold; less on a box with less than 256 MiB",
+        |settings| DisplaySize(settings.config.limits.memory).to_string(),
+        |settings, text| {
+            settings.config.limits.memory = size(text)?;
+            settings.is_memory_given = true;
+            Ok(())
+        }
+    ),
+    limit!(
+        "max-connections",
+        "NUMBER",
+        Room,
+        "connections at once",
+        |settings| settings.config.limits.max_connections.to_string(),
+        |settings, text| {
+            settings.config.limits.max_connections = number(text)?;
+            Ok(())
+        }
+    ),
+    limit!(
+        "when-full",
+        "wait|reject",
+        Room,
+        "what happens to one more: it waits in the backlog, or is closed",
+        |_| WhenFull::default().to_string(),
+        |settings, text| {
+            settings.config.limits.when_full = word(text)?;
+            Ok(())
+        }
+    ),
+    limit!(
+        "max-per-host",
+        "NUMBER|half",
+        Room,
+        "connections of one host at once; 0 is no limit",
+        |_| "half".to_owned(),
+        |settings, text| {
+            settings.config.limits.max_per_host = if text == "half" { None } else { Some(number(text)?) };
+            Ok(())
+        }
+    ),
+    duration!("idle-timeout", idle_timeout, "silence after which a client is told goodbye"),
+    duration!("line-timeout", line_timeout, "time after which a line without its newline goes out as it is"),
+    duration!("linger", linger, "time that a client may take to close after our goodbye"),
+    duration!("keepalive", keepalive, "silence after which TCP asks whether a client is alive"),
+    duration!("drain-timeout", drain_timeout, "longest wait for clients and a stuck output at shutdown"),
+    limit!(
+        "log-level",
+        "LEVEL",
+        Program,
+        "own log on stderr: off, error, warn, info, debug or trace",
+        |settings| settings.log_level.to_string().to_lowercase(),
+        |settings, text| {
+            let error = "use one of off, error, warn, info, debug, trace";
+            settings.log_level = text.parse().map_err(|_| error.to_owned())?;
+            Ok(())
+        }
+    ),
+];
+
+/// Options that only the command line has, as `--help` shows them.
+pub const COMMAND_LINE_ONLY: &[(&str, Option<char>, &str, &str)] = &[
+    ("config", None, "FILE", "the same options, one a line: max-line = 64KiB; flags win"),
+    ("help", Some('h'), "", "this text"),
+    ("version", Some('V'), "", "the version"),
+];
+
+/// The option with this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Opt> {
+    OPTIONS.iter().find(|option| option.name == name)
+}
+
+/// The nearest real option to a mistyped one, if any is near.
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let names = OPTIONS.iter().map(|option| option.name).chain(COMMAND_LINE_ONLY.iter().map(|option| option.0));
+    let by_distance = names.map(|real| (strsim::damerau_levenshtein(name, real), real));
+    // A third of the letters may be wrong: more is another word.
+    by_distance.filter(|(distance, real)| *distance <= real.len().div_ceil(3)).min().map(|(_, real)| real)
+}

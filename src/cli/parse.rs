@@ -1,0 +1,237 @@
+//! Arguments and config file to settings; flags win. Every mistake is one sentence: what, where, what to do.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+
+use lexopt::Arg;
+
+use super::options::{OPTIONS, Opt, Settings, find, nearest};
+use crate::engine::config::DEFAULT_LISTEN;
+
+/// What the arguments ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invocation {
+    /// Run with these.
+    Run(Box<Settings>),
+    /// `--help`.
+    Help,
+    /// `--version`.
+    Version,
+}
+
+/// A mistake in the arguments or the config file, as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Parses arguments, without the program's name.
+///
+/// # Errors
+/// The first mistake.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut given: Vec<(&'static Opt, String)> = Vec::new();
+    let mut config_path = None;
+    while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
+        let option = match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::Help),
+            Arg::Long("version") | Arg::Short('V') => return Ok(Invocation::Version),
+            Arg::Long("config") => {
+                config_path = Some(value(&mut parser, "config")?);
+                continue;
+            }
+            Arg::Long(name) => find(name).ok_or_else(|| unknown(name, "--"))?,
+            Arg::Short(letter) => OPTIONS
+                .iter()
+                .find(|option| option.letter == Some(letter))
+                .ok_or_else(|| UsageError(format!("-{letter} is no option; see --help")))?,
+            Arg::Value(text) => {
+                let text = text.to_string_lossy();
+                return Err(UsageError(format!(
+                    "{} stands alone: options begin with --; see --help",
+                    text.escape_debug()
+                )));
+            }
+        };
+        let text = match (option.value.is_empty(), parser.optional_value()) {
+            (true, None) => "true".to_owned(),
+            (_, Some(text)) => utf8(text, option.name)?,
+            (false, None) => value(&mut parser, option.name)?,
+        };
+        given.push((option, text));
+    }
+    let mut settings = Settings::default();
+    if let Some(path) = config_path {
+        let text = fs::read_to_string(&path)
+            .map_err(|error| UsageError(format!("--config {path}: cannot be read ({error}); name a readable file")))?;
+        parse_config_file(&path, &text, &mut settings)?;
+    }
+    // A list given by flags replaces the file's.
+    if given.iter().any(|(option, _)| option.name == "listen") {
+        settings.config.listen.clear();
+    }
+    for (option, text) in given {
+        (option.set)(&mut settings, &text)
+            .map_err(|error| wrong_value(&format!("--{}", option.name), &text, &error))?;
+    }
+    if settings.config.listen.is_empty() {
+        settings.config.listen.extend(DEFAULT_LISTEN.parse());
+    }
+    settings.config.validate().map_err(|error| UsageError(error.to_string()))?;
+    Ok(Invocation::Run(Box::new(settings)))
+}
+
+/// Reads a config file's text into `settings`: `name = value` a line, `#` begins a comment.
+///
+/// # Errors
+/// The first mistake, with its line.
+pub fn parse_config_file(path: &str, text: &str, settings: &mut Settings) -> Result<(), UsageError> {
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = strip_comment(line).trim();
+        if line.is_empty() {
+            continue;
+        }
+        let place = format!("{path}:{number}");
+        let Some((name, text)) = line.split_once('=') else {
+            let line = line.escape_debug();
+            return Err(UsageError(format!("{place}: {line} has no =; write name = value, such as max-line = 64KiB")));
+        };
+        let (name, text) = (name.trim(), text.trim());
+        let option = find(name).ok_or_else(|| UsageError(format!("{place}: {}", unknown(name, ""))))?;
+        (option.set)(settings, text).map_err(|error| wrong_value(&format!("{place}: {name}"), text, &error))?;
+    }
+    Ok(())
+}
+
+/// A `#` begins a comment at the start of a line or after a space: a path may hold one.
+fn strip_comment(line: &str) -> &str {
+    let is_comment = |(at, _): &(usize, &str)| {
+        line.get(..*at).is_some_and(|before| before.is_empty() || before.ends_with([' ', '\t']))
+    };
+    let end = line.match_indices('#').find(is_comment).map_or(line.len(), |(at, _)| at);
+    line.get(..end).unwrap_or(line)
+}
+
+fn value(parser: &mut lexopt::Parser, name: &str) -> Result<String, UsageError> {
+    let text = parser.value().map_err(|_| UsageError(format!("--{name} needs a value; see --help")))?;
+    utf8(text, name)
+}
+
+fn utf8(text: OsString, name: &str) -> Result<String, UsageError> {
+    text.into_string()
+        .map_err(|text| UsageError(format!("--{name} {}: this is not UTF-8", text.to_string_lossy().escape_debug())))
+}
+
+fn wrong_value(place: &str, text: &str, error: &str) -> UsageError {
+    let shown = if text.is_empty() { "(nothing)".to_owned() } else { text.escape_debug().to_string() };
+    UsageError(format!("{place} {shown}: {error}"))
+}
+
+fn unknown(name: &str, dashes: &str) -> UsageError {
+    let shown = name.escape_debug();
+    match nearest(name) {
+        Some(real) => UsageError(format!("{dashes}{shown} is no option; did you mean {dashes}{real}?")),
+        None => UsageError(format!("{dashes}{shown} is no option; see --help")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::help;
+    use super::*;
+    use std::time::Duration;
+
+    fn run(args: &[&str]) -> Result<Settings, String> {
+        match parse(args.iter().map(OsString::from)) {
+            Ok(Invocation::Run(settings)) => Ok(*settings),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn flags_set_what_they_name() {
+        let settings =
+            run(&["-l", "[::1]:0", "--listen=unix:/run/x", "-o", "a.log", "--keep-empty", "--idle-timeout", "1s"]);
+        let settings = settings.unwrap();
+        assert_eq!(settings.config.listen.len(), 2);
+        assert_eq!(settings.output, "a.log");
+        assert!(settings.config.limits.keep_empty);
+        assert_eq!(settings.config.limits.idle_timeout, Duration::from_secs(1));
+        assert_eq!(run(&[]).unwrap().config.listen, [DEFAULT_LISTEN.parse().unwrap()]);
+    }
+
+    #[test]
+    fn p13_every_mistake_is_a_sentence() {
+        for (args, sentence) in [
+            (&["--max-lin", "1"][..], "--max-lin is no option; did you mean --max-line?"),
+            (&["--xyzzy"], "--xyzzy is no option; see --help"),
+            (&["-x"], "-x is no option; see --help"),
+            (&["--max-line"], "--max-line needs a value; see --help"),
+            (&["--max-line", "twelve"], "--max-line twelve: it does not start with a whole number"),
+            (&["--max-line", "0"], "--max-line is 0: give a number from 1 to 1073741824"),
+            (
+                &["--idle-timeout", "5"],
+                "--idle-timeout 5: a duration is a number with ms, s, m or h, such as 30s, or 0",
+            ),
+            (&["--format", "xml"], "--format xml: use one of raw, peer, json"),
+            (&["--unix-mode", "999"], "--unix-mode 999: give octal digits from 0 to 0777, such as 0660"),
+            (&["--max-connections", "many"], "--max-connections many: give a whole number"),
+            (&["4445"], "4445 stands alone: options begin with --; see --help"),
+            (&["--output", ""], "--output (nothing): name a file, or - for stdout"),
+            (&["--config", "/no/such.conf"], "--config /no/such.conf: cannot be read"),
+            (&["--keep-empty=maybe"], "--keep-empty maybe: use true or false"),
+            (&["--listen", "localhost:1"], "--listen localhost:1: names are not looked up"),
+        ] {
+            let error = run(args).unwrap_err();
+            assert!(error.starts_with(sentence), "{args:?}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_config_file_takes_every_option_and_names_its_mistakes() {
+        let defaults = Settings::default();
+        for option in OPTIONS {
+            let mut settings = Settings::default();
+            let text = format!("# comment\n{} = {} # and another\n", option.name, (option.default)(&defaults));
+            parse_config_file("a.conf", &text, &mut settings).unwrap();
+        }
+        for (text, sentence) in [
+            ("max-line", "a.conf:1: max-line has no =; write name = value"),
+            ("\n max-line = x", "a.conf:2: max-line x: it does not start"),
+            ("max-lines = 1", "a.conf:1: max-lines is no option; did you mean max-line?"),
+        ] {
+            let error = parse_config_file("a.conf", text, &mut Settings::default()).unwrap_err().to_string();
+            assert!(error.starts_with(sentence), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_shows_every_option_and_the_default_that_the_parser_has() {
+        let text = help();
+        let defaults = Settings::default();
+        for option in OPTIONS {
+            let default = (option.default)(&defaults);
+            let row = text.lines().find(|line| line.contains(&format!("--{} ", option.name))).unwrap();
+            assert!(row.ends_with(&format!("[{default}]")), "{row}");
+            let mut settings = Settings { is_memory_given: true, ..Settings::default() };
+            (option.set)(&mut settings, &default).unwrap();
+            if option.name == "listen" {
+                settings.config.listen.clear();
+            }
+            settings.is_memory_given = false;
+            assert_eq!(settings, defaults, "--{} {default} is not what it is without", option.name);
+        }
+        let shown = text.lines().filter(|line| line.contains(" --")).count();
+        assert!(shown >= OPTIONS.len() + 3);
+    }
+}

@@ -1,0 +1,273 @@
+//! Who holds how much (P5, P14): connections and the bytes that their pending lines take, per host.
+//! Invariant: `used` is the sum of what connections hold, it never exceeds `limit` unless the caller ignores `fits`, and
+//! the two rankings hold exactly the connections and hosts that hold something.
+//!
+//! Who pays is found without a walk: hosts are ranked by what they hold, and each host's connections by what each
+//! holds, in heaps that know where everyone stands.
+
+use std::collections::HashMap;
+
+use slab::Slab;
+
+use super::peer::Host;
+use super::ranking::{Rank, Ranking};
+
+/// The host has as many connections as it may (P14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerHostFull;
+
+/// One connection's part.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    rank: Rank,
+    /// Its host's place, plus one; 0 is no connection.
+    host: u32,
+    is_lingering: bool,
+}
+
+/// One host's part.
+#[derive(Debug)]
+struct HostEntry {
+    host: Host,
+    /// All its connections, those that linger too.
+    connections: usize,
+    lingering: usize,
+    ranking: Ranking,
+}
+
+/// The memory budget, and the count of connections per host.
+#[derive(Debug)]
+pub struct Budget {
+    limit: usize,
+    max_per_host: Option<usize>,
+    used: usize,
+    slots: Vec<Slot>,
+    hosts: Slab<HostEntry>,
+    host_ranks: Vec<Rank>,
+    host_ranking: Ranking,
+    by_host: HashMap<Host, u32>,
+}
+
+impl Budget {
+    /// Nobody holds anything; all together may hold `limit` bytes, and each host `max_per_host` connections.
+    #[must_use]
+    pub fn new(limit: usize, max_per_host: Option<usize>) -> Self {
+        Self {
+            limit,
+            max_per_host,
+            used: 0,
+            slots: Vec::new(),
+            hosts: Slab::new(),
+            host_ranks: Vec::new(),
+            host_ranking: Ranking::default(),
+            by_host: HashMap::new(),
+        }
+    }
+
+    /// Connection `id` comes from `host`.
+    ///
+    /// # Errors
+    /// [`PerHostFull`] when the host has too many that do not linger; nothing has changed then.
+    pub fn connect(&mut self, id: u32, host: Host) -> Result<(), PerHostFull> {
+        self.disconnect(id);
+        let place = match self.by_host.get(&host) {
+            Some(place) => *place,
+            None => self.add_host(host),
+        };
+        let Some(entry) = self.hosts.get_mut(place as usize) else { return Err(PerHostFull) };
+        let is_limited = host != Host::Unix;
+        if is_limited && self.max_per_host.is_some_and(|limit| entry.connections - entry.lingering >= limit) {
+            return Err(PerHostFull);
+        }
+        entry.connections += 1;
+        let needed = id as usize + 1;
+        if self.slots.len() < needed {
+            self.slots.resize(needed, Slot::default());
+        }
+        if let Some(slot) = self.slots.get_mut(id as usize) {
+            *slot = Slot { host: place + 1, ..Slot::default() };
+        }
+        Ok(())
+    }
+
+    /// Connection `id` is gone, with all that it held.
+    pub fn disconnect(&mut self, id: u32) {
+        let Some(place) = self.host_of(id) else { return };
+        self.hold(id, 0);
+        let Some(slot) = self.slots.get_mut(id as usize) else { return };
+        let was_lingering = std::mem::take(slot).is_lingering;
+        let Some(entry) = self.hosts.get_mut(place as usize) else { return };
+        entry.connections -= 1;
+        entry.lingering -= usize::from(was_lingering);
+        if entry.connections == 0 {
+            let host = self.hosts.remove(place as usize).host;
+            self.by_host.remove(&host);
+            if self.hosts.is_empty() {
+                // A crowd has left: its tables go too.
+                self.by_host.shrink_to(64);
+                self.slots.shrink_to(64);
+            }
+        }
+    }
+
+    /// Connection `id` lingers: it no longer counts towards its host's limit, but its bytes do.
+    pub fn linger(&mut self, id: u32) {
+        let Some(place) = self.host_of(id) else { return };
+        let Some(slot) = self.slots.get_mut(id as usize).filter(|slot| !slot.is_lingering) else { return };
+        slot.is_lingering = true;
+        if let Some(entry) = self.hosts.get_mut(place as usize) {
+            entry.lingering += 1;
+        }
+    }
+
+    /// Connection `id` holds `bytes` now, in place of what it held before.
+    pub fn hold(&mut self, id: u32, bytes: usize) {
+        let Some(place) = self.host_of(id) else { return };
+        let before = self.held_by(id);
+        if before == bytes {
+            return;
+        }
+        self.used = self.used - before + bytes;
+        let Some(entry) = self.hosts.get_mut(place as usize) else { return };
+        let total = self.host_ranks.get(place as usize).map_or(0, |rank| rank.held) - before + bytes;
+        entry.ranking.set(&mut SlotRanks(&mut self.slots), id, bytes);
+        self.host_ranking.set(&mut HostRanks(&mut self.host_ranks), place, total);
+    }
+
+    /// Whether connection `id` may hold `bytes` in place of what it holds.
+    #[must_use]
+    pub fn fits(&self, id: u32, bytes: usize) -> bool {
+        (self.used - self.held_by(id)).saturating_add(bytes) <= self.limit
+    }
+
+    /// Who pays when nothing fits: of the host that holds most, the connection that holds most.
+    #[must_use]
+    pub fn heaviest(&self) -> Option<u32> {
+        let place = self.host_ranking.first()?;
+        self.hosts.get(place as usize)?.ranking.first()
+    }
+
+    /// What connection `id` holds.
+    #[must_use]
+    pub fn held_by(&self, id: u32) -> usize {
+        self.slots.get(id as usize).map_or(0, |slot| slot.rank.held)
+    }
+
+    /// What all hold together.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// What they may hold together.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Hosts with at least one connection.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Connections of one host, those that linger too.
+    #[must_use]
+    pub fn connections_of(&self, host: Host) -> usize {
+        let place = self.by_host.get(&host).copied();
+        place.and_then(|place| self.hosts.get(place as usize)).map_or(0, |entry| entry.connections)
+    }
+
+    /// Asserts the invariant, by a walk over everything.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        let held: usize = self.slots.iter().map(|slot| slot.rank.held).sum();
+        assert_eq!(held, self.used, "1. what is used is what is held");
+        for (place, entry) in &self.hosts {
+            let of_host = |slot: &&Slot| slot.host as usize == place + 1;
+            let held: usize = self.slots.iter().filter(of_host).map(|slot| slot.rank.held).sum();
+            assert_eq!(self.host_ranks[place].held, held, "2. a host holds what its connections hold");
+            assert_eq!(self.slots.iter().filter(of_host).count(), entry.connections, "3. each is counted once");
+            entry.ranking.check(|id| self.slots[id as usize].rank);
+        }
+        self.host_ranking.check(|place| self.host_ranks[place as usize]);
+        assert_eq!(self.hosts.len(), self.by_host.len(), "4. every host is found by its address");
+    }
+
+    fn host_of(&self, id: u32) -> Option<u32> {
+        self.slots.get(id as usize)?.host.checked_sub(1)
+    }
+
+    fn add_host(&mut self, host: Host) -> u32 {
+        let entry = HostEntry { host, connections: 0, lingering: 0, ranking: Ranking::default() };
+        let place = self.hosts.insert(entry);
+        if self.host_ranks.len() <= place {
+            self.host_ranks.resize(place + 1, Rank::default());
+        }
+        // There are at most as many hosts as connections, which are numbered by 20 bits.
+        let place = u32::try_from(place).unwrap_or_default();
+        self.by_host.insert(host, place);
+        place
+    }
+}
+
+/// Where connections keep their rank.
+struct SlotRanks<'a>(&'a mut Vec<Slot>);
+
+impl super::ranking::Ranks for SlotRanks<'_> {
+    fn rank(&mut self, id: u32) -> Option<&mut Rank> {
+        self.0.get_mut(id as usize).map(|slot| &mut slot.rank)
+    }
+}
+
+/// Where hosts keep theirs.
+struct HostRanks<'a>(&'a mut Vec<Rank>);
+
+impl super::ranking::Ranks for HostRanks<'_> {
+    fn rank(&mut self, id: u32) -> Option<&mut Rank> {
+        self.0.get_mut(id as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BAD: Host = Host::V4([127, 0, 0, 2]);
+    const GOOD: Host = Host::V4([127, 0, 0, 3]);
+
+    #[test]
+    fn p5_the_longest_line_of_the_host_that_holds_most_pays() {
+        let mut budget = Budget::new(1000, None);
+        for id in 0..9 {
+            budget.connect(id, BAD).unwrap();
+            budget.hold(id, 66 + id as usize);
+        }
+        budget.connect(9, GOOD).unwrap();
+        budget.hold(9, 300);
+        budget.check();
+        assert_eq!(budget.heaviest(), Some(8), "the good host's one line is longer, but the bad host holds more");
+        assert!(budget.fits(9, 365) && !budget.fits(9, 366));
+        budget.disconnect(8);
+        budget.check();
+        assert_eq!(budget.heaviest(), Some(7));
+    }
+
+    #[test]
+    fn p14_one_host_gets_its_number_of_connections_and_no_more() {
+        let mut budget = Budget::new(1000, Some(2));
+        assert_eq!(budget.connect(0, BAD), Ok(()));
+        assert_eq!(budget.connect(1, BAD), Ok(()));
+        assert_eq!(budget.connect(2, BAD), Err(PerHostFull));
+        assert_eq!(budget.connect(2, GOOD), Ok(()));
+        budget.linger(1);
+        assert_eq!(budget.connect(3, BAD), Ok(()), "who lingers does not count");
+        budget.disconnect(1);
+        assert_eq!(budget.connect(1, BAD), Err(PerHostFull));
+        for id in 10..20 {
+            assert_eq!(budget.connect(id, Host::Unix), Ok(()), "one host without a limit");
+        }
+        assert_eq!((budget.hosts(), budget.connections_of(BAD)), (3, 2));
+        budget.check();
+    }
+}

@@ -1,0 +1,413 @@
+//! Bytes to lines: finds the ends of lines in each chunk and keeps the unfinished tail (P1-P4).
+//! Invariant: `pending.len() <= max_line + 1` (a last `\r` may belong to the ending), and 0 in the skip state.
+//!
+//! The common chunk is never walked: its last newline is found, three passes of `memchr` say that nothing in it needs a
+//! second look, and it goes out as one block. Only a chunk that fails a pass is walked line by line.
+
+use memchr::{memchr, memchr_iter, memmem, memrchr};
+
+use super::config::{Limits, LongLines};
+
+/// What a framer holds grows in steps of this many bytes: what allocators round to anyway.
+const ROUNDING: usize = 64;
+
+/// The limits that framing needs, prepared once for all connections.
+pub struct Rules {
+    max_line: usize,
+    max_buffer: u64,
+    long_lines: LongLines,
+    keep_empty: bool,
+    empty_line: memmem::Finder<'static>,
+}
+
+impl Rules {
+    /// Takes `max_line`, `max_buffer`, `long_lines` and `keep_empty`.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            max_line: limits.max_line,
+            max_buffer: limits.max_buffer as u64,
+            long_lines: limits.long_lines,
+            keep_empty: limits.keep_empty,
+            empty_line: memmem::Finder::new(b"\n\n"),
+        }
+    }
+}
+
+/// `head` and then `body` are `count` whole, clean lines of one connection, each ending in `\n`; or, when not `ended`,
+/// one line to which the sink adds the `\n`. `head` holds no `\n`: it is the start of the first line.
+#[derive(Debug, Clone, Copy)]
+pub struct Lines<'a> {
+    /// The start of the first line, from earlier chunks. Often empty.
+    pub head: &'a [u8],
+    /// The rest.
+    pub body: &'a [u8],
+    /// How many lines these are.
+    pub count: u64,
+    /// Whether the last line's `\n` is there.
+    pub ended: bool,
+}
+
+impl Lines<'_> {
+    /// Calls `each` with the two parts of every line, without its `\n`; the first part is empty but in the first line.
+    pub fn each(&self, mut each: impl FnMut(&[u8], &[u8])) {
+        if !self.ended {
+            return each(self.head, self.body);
+        }
+        let (mut head, mut start) = (self.head, 0);
+        for end in memchr_iter(b'\n', self.body) {
+            each(head, self.body.get(start..end).unwrap_or_default());
+            (head, start) = (&[], end + 1);
+        }
+    }
+}
+
+/// Takes lines as a framer finds them.
+pub trait LineSink {
+    /// Takes some lines of one connection.
+    fn lines(&mut self, lines: Lines<'_>);
+}
+
+/// What one step of a framer did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fed<'c> {
+    /// Lines that went out, the unterminated among them.
+    pub lines: u64,
+    /// Lines found longer than the cap and dropped or cut: one warning each.
+    pub too_long: u32,
+    /// Lines of which only the first `max_line` bytes went out.
+    pub cut: u64,
+    /// Lines dropped whole because of their length.
+    pub skipped: u64,
+    /// Bytes dropped, newlines not counted.
+    pub dropped_bytes: u64,
+    /// Lines that passed `max_buffer` without a newline: one warning each.
+    pub overflows: u32,
+    /// Lines that went out without having had a `\n`.
+    pub unterminated: u64,
+    /// What has to be kept: the start of a line that goes on in the next chunk.
+    pub tail: &'c [u8],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// At the start of a line, or in it.
+    Collecting,
+    /// A piece of this line went out already: if only its ending comes, that is not an empty line.
+    Continued,
+    /// The rest of a dropped or cut line passes by.
+    Skipping { passed_bytes: u64 },
+}
+
+/// The framing of one connection.
+///
+/// Attack: a client that never sends a newline makes a naive reader buffer for ever. This one holds at most
+/// `max_line + 1` bytes, whatever comes.
+#[derive(Debug)]
+pub struct Framer {
+    pending: Vec<u8>,
+    state: State,
+}
+
+impl Default for Framer {
+    fn default() -> Self {
+        Self { pending: Vec::new(), state: State::Collecting }
+    }
+}
+
+/// Input: these methods take bytes or their end, and give lines to `out`.
+impl Framer {
+    /// Takes one chunk. The tail in the answer has to be given to [`Self::keep`] or [`Self::skip_with`] before the next.
+    pub fn feed<'c>(&mut self, chunk: &'c [u8], rules: &Rules, out: &mut impl LineSink) -> Fed<'c> {
+        let mut fed = Fed::default();
+        if chunk.first().is_some_and(|byte| *byte != b'\n') {
+            self.settle_cr(rules, out, &mut fed);
+        }
+        let Some(last) = memrchr(b'\n', chunk) else {
+            self.begin(chunk, rules, out, &mut fed);
+            return fed;
+        };
+        let (block, tail) = chunk.split_at(last + 1);
+        match self.count_if_clean(block, rules) {
+            Some(count) => {
+                out.lines(Lines { head: &self.pending, body: block, count, ended: true });
+                fed.lines += count;
+                self.pending = Vec::new();
+                self.state = State::Collecting;
+            }
+            None => self.walk(block, rules, out, &mut fed),
+        }
+        self.begin(tail, rules, out, &mut fed);
+        fed
+    }
+
+    /// The line's deadline has come, or the client is told goodbye: what is pending goes out as a line, and what
+    /// follows is a new one.
+    pub fn flush_pending(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
+        let fed = self.finish(rules, out);
+        if fed.unterminated > 0 && !self.is_skipping() {
+            self.state = State::Continued;
+        }
+        fed
+    }
+
+    /// The connection has ended: what is pending is a line (P2), and a `\r` at its end belongs to it.
+    pub fn finish(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
+        let mut fed = Fed::default();
+        self.settle_cr(rules, out, &mut fed);
+        fed.unterminated += fed.cut;
+        let pending = std::mem::take(&mut self.pending);
+        if !pending.is_empty() {
+            emit(&[], &pending, &mut fed, out);
+            fed.unterminated += 1;
+        }
+        fed
+    }
+}
+
+/// Keeping: what stays between chunks, and who gives it up.
+impl Framer {
+    /// What [`Self::held`] will be once a tail of `tail_len` bytes has been kept: exact at first, then growing by a
+    /// quarter, and never more than the longest line needs.
+    #[must_use]
+    pub fn capacity_with(&self, tail_len: usize, rules: &Rules) -> usize {
+        let need = self.pending.len().saturating_add(tail_len);
+        let held = self.pending.capacity();
+        if need <= held {
+            return held;
+        }
+        let grown = if held == 0 { need } else { need.max(held + held / 4) };
+        let most = round_up(rules.max_line + 1);
+        round_up(grown).min(most).max(round_up(need))
+    }
+
+    /// Keeps the tail of the last chunk.
+    pub fn keep(&mut self, tail: &[u8], rules: &Rules) {
+        let capacity = self.capacity_with(tail.len(), rules);
+        self.pending.reserve_exact(capacity - self.pending.len());
+        self.pending.extend_from_slice(tail);
+    }
+
+    /// The budget takes what is pending: the line will be skipped. Tells how many bytes that dropped.
+    pub fn drop_pending(&mut self) -> u64 {
+        self.skip_with(&[])
+    }
+
+    /// [`Self::drop_pending`], with a tail that was not kept yet.
+    pub fn skip_with(&mut self, tail: &[u8]) -> u64 {
+        let dropped = self.pending.len() as u64 + tail.len() as u64;
+        self.pending = Vec::new();
+        self.state = State::Skipping { passed_bytes: dropped };
+        dropped
+    }
+}
+
+/// Answers.
+impl Framer {
+    /// Bytes of the line whose `\n` has not come.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Bytes of memory that these take: what the budget counts.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.pending.capacity()
+    }
+
+    /// Whether the rest of a line is passing by.
+    #[must_use]
+    pub fn is_skipping(&self) -> bool {
+        matches!(self.state, State::Skipping { .. })
+    }
+
+    /// Asserts what must hold between chunks.
+    #[doc(hidden)]
+    pub fn check(&self, rules: &Rules) {
+        assert!(self.pending.len() <= rules.max_line + 1, "1. pending is at most one line and a `\\r` (P4)");
+        assert!(self.pending.len() <= rules.max_line || self.pending.last() == Some(&b'\r'), "2. only a `\\r` is more");
+        assert!(!self.is_skipping() || self.pending.is_empty(), "3. a skipped line holds nothing");
+        assert!(!self.pending.is_empty() || self.pending.capacity() == 0, "4. nothing pending, no buffer (P5)");
+        assert!(memchr(b'\n', &self.pending).is_none(), "5. pending has no newline");
+    }
+}
+
+impl Framer {
+    /// How many lines `block`, which ends in `\n`, holds, if all of it can go out as it is.
+    fn count_if_clean(&self, block: &[u8], rules: &Rules) -> Option<u64> {
+        match self.state {
+            State::Collecting => {}
+            State::Continued if !rules.keep_empty => {}
+            State::Continued | State::Skipping { .. } => return None,
+        }
+        let starts_with_ending = block.first() == Some(&b'\n');
+        if starts_with_ending && self.pending.last() == Some(&b'\r') {
+            return None;
+        }
+        if !rules.keep_empty
+            && ((starts_with_ending && self.pending.is_empty()) || rules.empty_line.find(block).is_some())
+        {
+            return None;
+        }
+        if self.has_long_line(block, rules.max_line) || has_crlf(block) {
+            return None;
+        }
+        Some(memchr_iter(b'\n', block).count() as u64)
+    }
+
+    /// Looks only where a long line could be: from one newline, the next has to be within `max_line` bytes, and the
+    /// last within them is the next place to look from.
+    fn has_long_line(&self, block: &[u8], max_line: usize) -> bool {
+        let mut room = max_line.saturating_sub(self.pending.len());
+        let mut rest = block;
+        while rest.len() > room + 1 {
+            let Some(newline) = rest.get(..=room).and_then(|window| memrchr(b'\n', window)) else { return true };
+            rest = rest.get(newline + 1..).unwrap_or_default();
+            room = max_line;
+        }
+        false
+    }
+
+    /// Every line of `block`, which ends in `\n`, one by one.
+    fn walk(&mut self, block: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+        let mut start = 0;
+        for newline in memchr_iter(b'\n', block) {
+            let line = block.get(start..newline).unwrap_or_default();
+            start = newline + 1;
+            self.end_line(line, rules, out, fed);
+        }
+    }
+
+    /// A line's `\n` has come, after `line`.
+    fn end_line(&mut self, line: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+        if let State::Skipping { passed_bytes } = self.state {
+            pass_by(passed_bytes, line.len(), rules, fed);
+            self.state = State::Collecting;
+            return;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let mut is_piece = std::mem::replace(&mut self.state, State::Collecting) == State::Continued;
+        let (mut head, mut rest) = without_cr(&pending, line);
+        if head.len() + rest.len() > rules.max_line {
+            rest = shorten(head, rest, rules, out, fed);
+            if rules.long_lines != LongLines::Split {
+                let has_cr = line.last() == Some(&b'\r') || (line.is_empty() && pending.last() == Some(&b'\r'));
+                fed.dropped_bytes += u64::from(has_cr);
+                note_overflow(0, pending.len() + line.len(), rules, fed);
+                return;
+            }
+            (head, is_piece) = (&[], true);
+        }
+        let is_empty = head.is_empty() && rest.is_empty();
+        if !is_empty || (rules.keep_empty && !is_piece) {
+            emit(head, rest, fed, out);
+        }
+    }
+
+    /// The start of a line, or more of it, without its `\n`: sets the tail, or begins to skip.
+    fn begin<'c>(&mut self, bytes: &'c [u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'c>) {
+        if let State::Skipping { passed_bytes } = &mut self.state {
+            *passed_bytes = pass_by(*passed_bytes, bytes.len(), rules, fed);
+            return;
+        }
+        // The last byte may be the `\r` of an ending, which doesn't count towards the cap.
+        let certain = bytes.len() - usize::from(bytes.last() == Some(&b'\r'));
+        if self.pending.len() + certain <= rules.max_line {
+            fed.tail = bytes;
+            return;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let (certain, cr) = bytes.split_at(certain);
+        let rest = shorten(&pending, certain, rules, out, fed);
+        if rules.long_lines == LongLines::Split {
+            self.state = State::Continued;
+            fed.tail = bytes.get(bytes.len() - rest.len() - cr.len()..).unwrap_or_default();
+        } else {
+            fed.dropped_bytes += cr.len() as u64;
+            let passed_bytes = note_overflow(0, pending.len() + bytes.len(), rules, fed);
+            self.state = State::Skipping { passed_bytes };
+        }
+    }
+
+    /// `pending` may be one byte over the cap, a `\r`. What follows is not its `\n`, so it was content, and the line is
+    /// too long.
+    fn settle_cr(&mut self, rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+        if self.pending.len() <= rules.max_line {
+            return;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let rest = shorten(&[], &pending, rules, out, fed);
+        if rules.long_lines == LongLines::Split {
+            self.keep(rest, rules);
+            self.state = State::Continued;
+        } else {
+            self.state = State::Skipping { passed_bytes: pending.len() as u64 };
+        }
+    }
+}
+
+/// Deals with `head` and `rest`, a line longer than the cap, by the policy. With `split`, the answer is the end of
+/// `rest` that is still to go out, the last piece; it is empty only if there is no more.
+fn shorten<'c>(head: &[u8], rest: &'c [u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) -> &'c [u8] {
+    let (piece, mut after) = rest.split_at(rules.max_line.saturating_sub(head.len()).min(rest.len()));
+    match rules.long_lines {
+        LongLines::Skip => {
+            fed.skipped += 1;
+            fed.dropped_bytes += (head.len() + rest.len()) as u64;
+        }
+        LongLines::Cut => {
+            emit(head, piece, fed, out);
+            fed.cut += 1;
+            fed.dropped_bytes += after.len() as u64;
+        }
+        LongLines::Split => {
+            emit(head, piece, fed, out);
+            while after.len() > rules.max_line {
+                let (piece, more) = after.split_at(rules.max_line);
+                emit(&[], piece, fed, out);
+                after = more;
+            }
+            return after;
+        }
+    }
+    fed.too_long += 1;
+    &[]
+}
+
+/// Bytes of a dropped line pass by; tells how many have by now.
+fn pass_by(passed_bytes: u64, len: usize, rules: &Rules, fed: &mut Fed<'_>) -> u64 {
+    fed.dropped_bytes += len as u64;
+    note_overflow(passed_bytes, len, rules, fed)
+}
+
+/// Counts the one moment at which a line passes the buffer cap (P4); tells how long the line is by now.
+fn note_overflow(passed_bytes: u64, len: usize, rules: &Rules, fed: &mut Fed<'_>) -> u64 {
+    let now_passed = passed_bytes.saturating_add(len as u64);
+    fed.overflows += u32::from(passed_bytes <= rules.max_buffer && now_passed > rules.max_buffer);
+    now_passed
+}
+
+/// One line whose `\n` is not beside it.
+fn emit(head: &[u8], body: &[u8], fed: &mut Fed<'_>, out: &mut impl LineSink) {
+    out.lines(Lines { head, body, count: 1, ended: false });
+    fed.lines += 1;
+}
+
+/// Whether any line of the block ends in `\r\n`. A lone `\r` is content.
+fn has_crlf(block: &[u8]) -> bool {
+    memchr_iter(b'\r', block).any(|at| block.get(at + 1) == Some(&b'\n'))
+}
+
+/// Takes off the one `\r` right before the `\n`, wherever it is.
+fn without_cr<'h, 'r>(head: &'h [u8], rest: &'r [u8]) -> (&'h [u8], &'r [u8]) {
+    match (rest.strip_suffix(b"\r"), head.strip_suffix(b"\r")) {
+        (Some(rest), _) => (head, rest),
+        (None, Some(head)) if rest.is_empty() => (head, rest),
+        _ => (head, rest),
+    }
+}
+
+const fn round_up(bytes: usize) -> usize {
+    bytes.div_ceil(ROUNDING) * ROUNDING
+}

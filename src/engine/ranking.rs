@@ -1,0 +1,106 @@
+//! A heap of small numbers by what each holds, most first, that knows where each stands, so that any of them can change
+//! or leave in logarithmic time. Invariant: it holds exactly those that hold something, and each one's rank says where.
+
+/// What somebody holds, and where that puts them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rank {
+    /// Bytes held.
+    pub held: usize,
+    /// Place in the heap; has a meaning only for those who hold something.
+    place: u32,
+}
+
+/// Where the ranks are kept: beside whatever else is known of each.
+pub trait Ranks {
+    /// The rank of one of them.
+    fn rank(&mut self, id: u32) -> Option<&mut Rank>;
+}
+
+/// The heap.
+#[derive(Debug, Default)]
+pub struct Ranking {
+    heap: Vec<u32>,
+}
+
+impl Ranking {
+    /// Who holds most.
+    #[must_use]
+    pub fn first(&self) -> Option<u32> {
+        self.heap.first().copied()
+    }
+
+    /// `id` holds `held` now.
+    pub fn set(&mut self, ranks: &mut impl Ranks, id: u32, held: usize) {
+        let Some(rank) = ranks.rank(id) else { return };
+        let (before, place) = (std::mem::replace(&mut rank.held, held), rank.place as usize);
+        match (before, held) {
+            (0, 0) => {}
+            (0, _) => {
+                self.heap.push(id);
+                self.up(ranks, self.heap.len() - 1);
+            }
+            (_, 0) => {
+                self.heap.swap_remove(place);
+                if place < self.heap.len() {
+                    let place = self.up(ranks, place);
+                    self.down(ranks, place);
+                }
+                if self.heap.is_empty() {
+                    self.heap = Vec::new();
+                }
+            }
+            _ => {
+                let place = self.up(ranks, place);
+                self.down(ranks, place);
+            }
+        }
+    }
+
+    /// Asserts the invariant.
+    #[doc(hidden)]
+    pub fn check(&self, rank_of: impl Fn(u32) -> Rank) {
+        for (place, id) in self.heap.iter().enumerate() {
+            let rank = rank_of(*id);
+            assert_eq!(rank.place as usize, place, "1. each knows where it stands");
+            assert!(rank.held > 0, "2. each holds something");
+            let above = rank_of(self.heap[place.saturating_sub(1) / 2]);
+            assert!(above.held >= rank.held, "3. nobody holds more than who stands above");
+        }
+    }
+
+    fn up(&mut self, ranks: &mut impl Ranks, mut place: usize) -> usize {
+        while place > 0 && self.held(ranks, place) > self.held(ranks, (place - 1) / 2) {
+            self.swap(ranks, place, (place - 1) / 2);
+            place = (place - 1) / 2;
+        }
+        self.swap(ranks, place, place);
+        place
+    }
+
+    fn down(&mut self, ranks: &mut impl Ranks, mut place: usize) {
+        loop {
+            let (left, right) = (2 * place + 1, 2 * place + 2);
+            let child = if self.held(ranks, right) > self.held(ranks, left) { right } else { left };
+            if self.held(ranks, child) <= self.held(ranks, place) {
+                return;
+            }
+            self.swap(ranks, place, child);
+            place = child;
+        }
+    }
+
+    /// What the one at `place` holds; beyond the end, nothing.
+    fn held(&self, ranks: &mut impl Ranks, place: usize) -> usize {
+        self.heap.get(place).and_then(|id| ranks.rank(*id)).map_or(0, |rank| rank.held)
+    }
+
+    fn swap(&mut self, ranks: &mut impl Ranks, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        for place in [a, b] {
+            if let Some(rank) = self.heap.get(place).and_then(|id| ranks.rank(*id)) {
+                // As many as there are connections at most, which are numbered by 20 bits.
+                rank.place = u32::try_from(place).unwrap_or_default();
+            }
+        }
+    }
+}

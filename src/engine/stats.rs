@@ -1,0 +1,279 @@
+//! Counters, and what they look like from outside: the seed's `getTcpStatus` and `getDiagnostics` as data and as JSON.
+//! Invariant: the seed's names stay; ours stand beside them.
+
+use super::config::Limits;
+use super::json::Json;
+
+macro_rules! numbers {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident = $json:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        #[non_exhaustive]
+        pub struct $name { $($(#[$field_doc])* pub $field: u64),+ }
+
+        impl $name {
+            /// Every number with its name in JSON, in order.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$(($json, self.$field)),+].into_iter()
+            }
+        }
+    };
+}
+
+numbers! {
+    /// What has happened since the start. All of them only grow, and stop at their largest value.
+    Counters {
+        /// Lines that went to the sink.
+        lines = "lines",
+        /// Bytes read from clients.
+        bytes = "bytes",
+        /// Connections taken in.
+        accepted = "accepted",
+        /// Lines that went out without having had a newline (P2).
+        unterminated = "unterminated",
+        /// Lines dropped whole because of their length (P3).
+        skipped_lines = "skippedLines",
+        /// Lines of which only the start went out (P3, `--long-lines cut`).
+        cut_lines = "cutLines",
+        /// Bytes of clients that went nowhere, for whatever reason; newlines are not counted.
+        dropped_bytes = "droppedBytes",
+        /// Lines that passed `--max-buffer` without a newline (P4).
+        overflows = "overflows",
+        /// Connections told goodbye for silence (P6).
+        evicted_idle = "evictedIdle",
+        /// Unfinished lines dropped because the memory budget was used up (P5).
+        dropped_for_budget = "droppedForBudget",
+        /// Connections turned away because the house was full, or the kernel had no room (P10).
+        rejected = "rejected",
+        /// Connections turned away because their host had its share (P14).
+        refused_per_host = "refusedPerHost",
+        /// Connections that ended without a byte (P12).
+        probes = "probes",
+        /// Times that accepting paused: a full house, or no descriptor (P10).
+        accept_pauses = "acceptPauses",
+        /// Times that reading stopped because the sink was full (P8).
+        sink_stalls = "sinkStalls",
+    }
+}
+
+numbers! {
+    /// How things stand now.
+    Gauges {
+        /// Connections, those that linger too: the length of the table.
+        active_connections = "activeConnections",
+        /// Connections that we have said goodbye to, and that have not closed yet (P6).
+        lingering = "lingering",
+        /// Memory that unfinished lines take (P5), in bytes.
+        pending_bytes = "pendingBytes",
+        /// Bytes of lines that wait for the sink (P8).
+        sink_waiting_bytes = "sinkWaitingBytes",
+        /// The most connections there were at once.
+        peak_connections = "peakConnections",
+        /// Hosts with a connection (P14).
+        hosts = "hosts",
+    }
+}
+
+/// A server at the end of a turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Whether it takes clients.
+    pub running: bool,
+    /// The port of its first TCP listener.
+    pub port: Option<u16>,
+    /// What has happened.
+    pub counters: Counters,
+    /// How things stand.
+    pub gauges: Gauges,
+    /// The limits in force.
+    pub limits: Limits,
+    /// Where it listens.
+    pub listen: Vec<String>,
+}
+
+/// The seed's `getTcpStatus`, with ours beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// Whether the question could be answered: always, as in the seed.
+    pub ok: bool,
+    /// `Running on port N`, `Running on unix:/path`, or `Not running`.
+    pub message: String,
+    /// Whether it takes clients.
+    pub running: bool,
+    /// The port of its first TCP listener, while it runs.
+    pub port: Option<u16>,
+    /// Connections.
+    pub active_connections: u64,
+    /// What has happened.
+    pub counters: Counters,
+    /// How things stand.
+    pub gauges: Gauges,
+}
+
+impl From<&Snapshot> for Status {
+    fn from(snapshot: &Snapshot) -> Self {
+        let port = snapshot.port.filter(|_| snapshot.running);
+        let message = match (snapshot.running, port, snapshot.listen.first()) {
+            (false, ..) => "Not running".to_owned(),
+            (true, Some(port), _) => format!("Running on port {port}"),
+            (true, None, at) => format!("Running on {}", at.map_or("nothing", String::as_str)),
+        };
+        Self {
+            ok: true,
+            message,
+            running: snapshot.running,
+            port,
+            active_connections: snapshot.gauges.active_connections,
+            counters: snapshot.counters,
+            gauges: snapshot.gauges,
+        }
+    }
+}
+
+impl Status {
+    /// One JSON object in one line.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut json = Json::new();
+        json.boolean("ok", self.ok).text("message", &self.message).boolean("running", self.running);
+        port(&mut json, self.port);
+        json.number("activeConnections", self.active_connections);
+        json.object("gauges", |json| numbers(json, self.gauges.named()));
+        json.object("counters", |json| numbers(json, self.counters.named()));
+        json.finish()
+    }
+}
+
+/// The seed's `getDiagnostics`, with ours beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Diagnostics {
+    /// The part for TCP.
+    pub tcp: TcpDiagnostics,
+    /// The part for HTTP: empty until there is a status endpoint.
+    pub http: HttpDiagnostics,
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// The limits in force.
+    pub limits: Limits,
+    /// What has happened.
+    pub counters: Counters,
+    /// How things stand.
+    pub gauges: Gauges,
+}
+
+/// The seed's `tcp` object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpDiagnostics {
+    /// Whether it takes clients.
+    pub running: bool,
+    /// The port of its first TCP listener, while it runs.
+    pub port: Option<u16>,
+    /// Connections.
+    pub active_connections: u64,
+}
+
+/// The seed's `http` object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct HttpDiagnostics {
+    /// Pollers: none.
+    pub active_pollers: u64,
+    /// One text for each: none.
+    pub poller_details: Vec<String>,
+}
+
+impl From<&Snapshot> for Diagnostics {
+    fn from(snapshot: &Snapshot) -> Self {
+        let port = snapshot.port.filter(|_| snapshot.running);
+        let active_connections = snapshot.gauges.active_connections;
+        Self {
+            tcp: TcpDiagnostics { running: snapshot.running, port, active_connections },
+            http: HttpDiagnostics::default(),
+            listen: snapshot.listen.clone(),
+            limits: snapshot.limits.clone(),
+            counters: snapshot.counters,
+            gauges: snapshot.gauges,
+        }
+    }
+}
+
+impl Diagnostics {
+    /// One JSON object in one line. Sizes are in bytes, durations in milliseconds.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut json = Json::new();
+        json.object("tcp", |json| {
+            json.boolean("running", self.tcp.running);
+            port(json, self.tcp.port);
+            json.number("activeConnections", self.tcp.active_connections);
+        });
+        json.object("http", |json| {
+            json.number("activePollers", self.http.active_pollers).texts("pollerDetails", &self.http.poller_details);
+        });
+        json.texts("listen", &self.listen);
+        json.object("limits", |json| limits(json, &self.limits));
+        json.object("gauges", |json| numbers(json, self.gauges.named()));
+        json.object("counters", |json| numbers(json, self.counters.named()));
+        json.finish()
+    }
+}
+
+fn port(json: &mut Json, port: Option<u16>) {
+    if let Some(port) = port {
+        json.number("port", u64::from(port));
+    }
+}
+
+fn numbers(json: &mut Json, named: impl Iterator<Item = (&'static str, u64)>) {
+    for (name, number) in named {
+        json.number(name, number);
+    }
+}
+
+fn limits(json: &mut Json, limits: &Limits) {
+    let ms = |duration: core::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    json.number("maxLine", limits.max_line as u64).text("longLines", &limits.long_lines.to_string());
+    json.boolean("keepEmpty", limits.keep_empty).number("maxBuffer", limits.max_buffer as u64);
+    json.number("memory", limits.memory as u64).number("maxConnections", limits.max_connections as u64);
+    json.text("whenFull", &limits.when_full.to_string());
+    json.number("maxPerHost", limits.per_host().unwrap_or(0) as u64);
+    json.number("idleTimeout", ms(limits.idle_timeout)).number("lineTimeout", ms(limits.line_timeout));
+    json.number("linger", ms(limits.linger)).number("keepalive", ms(limits.keepalive));
+    json.number("drainTimeout", ms(limits.drain_timeout));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let gauges = Gauges { active_connections: 3, ..Gauges::default() };
+        let counters = Counters { lines: 7, ..Counters::default() };
+        let listen = vec!["127.0.0.1:4445".to_owned()];
+        Snapshot { running: true, port: Some(4445), counters, gauges, limits: Limits::default(), listen }
+    }
+
+    #[test]
+    fn the_seeds_names_are_kept() {
+        let status = Status::from(&snapshot()).to_json();
+        let start = r#"{"ok":true,"message":"Running on port 4445","running":true,"port":4445,"activeConnections":3,"#;
+        assert!(status.starts_with(start), "{status}");
+        let diagnostics = Diagnostics::from(&snapshot()).to_json();
+        let start = r#"{"tcp":{"running":true,"port":4445,"activeConnections":3},"http":{"activePollers":0,"pollerDetails":[]},"#;
+        assert!(diagnostics.starts_with(start), "{diagnostics}");
+        assert!(diagnostics.contains(r#""maxLine":102400,"#) && diagnostics.contains(r#""lines":7,"#), "{diagnostics}");
+    }
+
+    #[test]
+    fn a_stopped_server_has_no_port() {
+        let stopped = Snapshot { running: false, ..snapshot() };
+        let json = Status::from(&stopped).to_json();
+        assert!(
+            json.starts_with(r#"{"ok":true,"message":"Not running","running":false,"activeConnections""#),
+            "{json}"
+        );
+    }
+}

@@ -1,0 +1,324 @@
+//! The timer wheel: one deadline per connection, armed and cancelled in constant time (P6).
+//! Invariant: every armed entry is in exactly one slot, the one that its deadline belongs to as seen from the present.
+//!
+//! Six levels of 64 slots: a slot of level 0 is one tick, of each further level 64 times as long. An entry lies at the
+//! level where its deadline first differs from the present, and moves down when time gets there.
+
+use core::time::Duration;
+
+/// How long a tick is: as fine as a time-out in a log receiver has to be, and coarse enough to sleep between.
+pub const TICK: Duration = Duration::from_millis(10);
+const TICK_NS: u128 = TICK.as_nanos();
+const SLOT_BITS: u32 = 6;
+const SLOTS: usize = 1 << SLOT_BITS;
+/// 64^6 ticks of 10 ms are 21 years.
+const LEVELS: usize = 6;
+const NONE: u32 = u32::MAX;
+/// How far off a deadline can be, 10 years: half of what the levels span, so that the last level's slots never wrap
+/// onto the present one.
+const FURTHEST: u64 = 1 << (SLOT_BITS * 6 - 1);
+
+/// A moment on the wheel's clock: ticks since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Tick(pub u64);
+
+impl Tick {
+    /// The first tick that is not before `time`: for deadlines, so that none is early.
+    #[must_use]
+    pub fn at_or_after(time: Duration) -> Self {
+        Self(ticks(time))
+    }
+
+    /// The last tick that is not after `time`: for the clock.
+    #[must_use]
+    pub fn at_or_before(time: Duration) -> Self {
+        Self(u64::try_from(time.as_nanos() / TICK_NS).unwrap_or(u64::MAX))
+    }
+
+    /// So many ticks later.
+    #[must_use]
+    pub fn saturating_add(self, ticks: u64) -> Self {
+        Self(self.0.saturating_add(ticks))
+    }
+}
+
+/// A duration in ticks, rounded up.
+#[must_use]
+pub fn ticks(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(TICK_NS)).unwrap_or(u64::MAX)
+}
+
+/// One connection's entry: 16 bytes, linked by number to its neighbours in the slot. `at` has 64 bits of which the
+/// lists need few, so a 40-bit time would save nothing.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    at: u64,
+    next: u32,
+    previous: u32,
+}
+
+/// An entry that is in no slot.
+const IDLE: Entry = Entry { at: u64::MAX, next: NONE, previous: NONE };
+
+const _: () = assert!(size_of::<Entry>() == 16, "every connection has an entry");
+
+/// The wheel. Entries are known by small numbers, which index a vector.
+#[derive(Debug)]
+pub struct TimerWheel {
+    now: u64,
+    entries: Vec<Entry>,
+    heads: [[u32; SLOTS]; LEVELS],
+    occupied: [u64; LEVELS],
+    len: usize,
+}
+
+impl TimerWheel {
+    /// An empty wheel at `now`.
+    #[must_use]
+    pub fn new(now: Tick) -> Self {
+        Self { now: now.0, entries: Vec::new(), heads: [[NONE; SLOTS]; LEVELS], occupied: [0; LEVELS], len: 0 }
+    }
+
+    /// How many are armed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Sets the deadline of `id`, in place of any earlier one. One in the past is due at once. One more than ten years
+    /// off is due in ten years: who armed it looks at its real deadline then, and arms it again.
+    pub fn arm(&mut self, id: u32, at: Tick) {
+        self.cancel(id);
+        let needed = id as usize + 1;
+        if self.entries.len() < needed {
+            self.entries.resize(needed, IDLE);
+        }
+        self.link(id, at.0.min(self.now.saturating_add(FURTHEST)));
+        self.len += 1;
+    }
+
+    /// Takes the deadline of `id` away. False if it had none.
+    pub fn cancel(&mut self, id: u32) -> bool {
+        if self.deadline_of(id).is_none() {
+            return false;
+        }
+        self.unlink(id);
+        self.len -= 1;
+        true
+    }
+
+    /// The deadline of `id`, if it has one.
+    #[must_use]
+    pub fn deadline_of(&self, id: u32) -> Option<Tick> {
+        self.entries.get(id as usize).filter(|entry| entry.at != u64::MAX).map(|entry| Tick(entry.at))
+    }
+
+    /// Takes out one whose deadline is not after `now`; earliest first. It can be armed again at once.
+    pub fn pop_due(&mut self, now: Tick) -> Option<u32> {
+        loop {
+            let (level, slot, begin) = self.next_slot()?;
+            if begin > now.0.max(self.now) {
+                // Nothing is due up to `now`, so no entry has to move for time to pass.
+                self.now = self.now.max(now.0);
+                return None;
+            }
+            self.now = self.now.max(begin);
+            let head = self.heads.get(level)?.get(slot).copied()?;
+            if level == 0 {
+                self.cancel(head);
+                return Some(head);
+            }
+            self.cascade(head);
+        }
+    }
+
+    /// A moment at which to look again: never after the earliest deadline, and before it only when entries have to
+    /// move down a level.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.next_slot().map(|(_, _, begin)| Tick(begin))
+    }
+
+    /// Asserts the invariant, by a walk over everything.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        let mut linked = 0;
+        for (level, heads) in self.heads.iter().enumerate() {
+            for (slot, head) in heads.iter().enumerate() {
+                let is_marked = self.occupied[level] >> slot & 1 == 1;
+                assert_eq!(is_marked, *head != NONE, "1. a slot is marked exactly if it has entries");
+                let (mut id, mut previous) = (*head, NONE);
+                while id != NONE {
+                    let entry = self.entries[id as usize];
+                    assert_eq!(entry.previous, previous, "2. links agree");
+                    assert_eq!(self.place(entry.at), (level, slot), "3. an entry is where its deadline belongs");
+                    linked += 1;
+                    (previous, id) = (id, entry.next);
+                }
+            }
+        }
+        assert_eq!(linked, self.len, "4. every armed entry is linked once");
+    }
+
+    /// The earliest slot with entries: its level, its number and the tick at which it begins.
+    fn next_slot(&self) -> Option<(usize, usize, u64)> {
+        let mut earliest: Option<(usize, usize, u64)> = None;
+        for (level, bits) in self.occupied.iter().enumerate() {
+            if *bits == 0 {
+                continue;
+            }
+            let shift = SLOT_BITS * u32::try_from(level).unwrap_or_default();
+            let current = slot_of(self.now >> shift);
+            let ahead = bits.rotate_right(u32::try_from(current).unwrap_or_default()).trailing_zeros();
+            let begin = ((self.now >> shift) + u64::from(ahead)) << shift;
+            let begin = begin.max(self.now);
+            // At one time, the higher level goes first: its entries may belong into the lower one's slot.
+            if earliest.is_none_or(|(_, _, found)| begin <= found) {
+                earliest = Some((level, slot_of((self.now >> shift) + u64::from(ahead)), begin));
+            }
+        }
+        earliest
+    }
+
+    /// Puts the entries of a slot that has begun where they belong now.
+    fn cascade(&mut self, head: u32) {
+        let mut id = head;
+        while let Some(entry) = self.entries.get(id as usize).copied() {
+            self.unlink(id);
+            self.link(id, entry.at);
+            id = entry.next;
+        }
+    }
+
+    /// Level and slot of a deadline, seen from the present.
+    fn place(&self, at: u64) -> (usize, usize) {
+        let at = at.max(self.now);
+        let differing = at ^ self.now;
+        let mut level = ((63 - (differing | 1).leading_zeros()) / SLOT_BITS) as usize;
+        level = level.min(LEVELS - 1);
+        let shift = SLOT_BITS * u32::try_from(level).unwrap_or_default();
+        (level, slot_of(at >> shift))
+    }
+
+    fn link(&mut self, id: u32, at: u64) {
+        let (level, slot) = self.place(at);
+        let Some(head) = self.heads.get_mut(level).and_then(|heads| heads.get_mut(slot)) else { return };
+        let next = std::mem::replace(head, id);
+        if let Some(entry) = self.entries.get_mut(next as usize) {
+            entry.previous = id;
+        }
+        if let Some(entry) = self.entries.get_mut(id as usize) {
+            *entry = Entry { at, next, previous: NONE };
+        }
+        if let Some(bits) = self.occupied.get_mut(level) {
+            *bits |= 1 << slot;
+        }
+    }
+
+    fn unlink(&mut self, id: u32) {
+        let Some(entry) = self.entries.get_mut(id as usize) else { return };
+        let Entry { at, next, previous } = std::mem::replace(entry, IDLE);
+        if let Some(entry) = self.entries.get_mut(next as usize) {
+            entry.previous = previous;
+        }
+        if let Some(entry) = self.entries.get_mut(previous as usize) {
+            entry.next = next;
+            return;
+        }
+        let (level, slot) = self.place(at);
+        if let Some(head) = self.heads.get_mut(level).and_then(|heads| heads.get_mut(slot)) {
+            *head = next;
+        }
+        if let Some(bits) = self.occupied.get_mut(level).filter(|_| next == NONE) {
+            *bits &= !(1 << slot);
+        }
+    }
+}
+
+/// The slot of a time that was shifted to its level: its lowest six bits.
+fn slot_of(shifted: u64) -> usize {
+    usize::try_from(shifted % SLOTS as u64).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(wheel: &mut TimerWheel, now: u64) -> Vec<u32> {
+        let mut due: Vec<u32> = core::iter::from_fn(|| wheel.pop_due(Tick(now))).collect();
+        wheel.check();
+        due.sort_unstable();
+        due
+    }
+
+    #[test]
+    fn p6_a_deadline_rounds_up_and_the_clock_down() {
+        assert_eq!(Tick::at_or_after(Duration::from_millis(11)), Tick(2));
+        assert_eq!(Tick::at_or_before(Duration::from_millis(19)), Tick(1));
+    }
+
+    #[test]
+    fn p6_each_fires_at_its_tick_on_every_level() {
+        for far in [0, 1, 63, 64, 65, 4095, 4096, 262_143, 262_145, 1 << 30, (1 << 34) + 7] {
+            for start in [0, 1, 63, 64, 4000] {
+                let mut wheel = TimerWheel::new(Tick(start));
+                wheel.arm(7, Tick(start + far));
+                if far > 0 {
+                    assert_eq!(due(&mut wheel, start + far - 1), [], "{start} + {far} is early");
+                }
+                assert_eq!(due(&mut wheel, start + far), [7], "{start} + {far}");
+                assert!(wheel.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn arming_again_replaces_and_cancelling_forgets() {
+        let mut wheel = TimerWheel::new(Tick(0));
+        wheel.arm(1, Tick(10));
+        wheel.arm(1, Tick(1000));
+        wheel.arm(2, Tick(10));
+        assert!(wheel.cancel(2));
+        assert!(!wheel.cancel(2) && !wheel.cancel(99));
+        assert_eq!(due(&mut wheel, 999), []);
+        assert_eq!(due(&mut wheel, 1000), [1]);
+    }
+
+    #[test]
+    fn a_jump_of_days_fires_everything_once() {
+        let mut wheel = TimerWheel::new(Tick(0));
+        for id in 0..1000 {
+            wheel.arm(id, Tick(u64::from(id) * 97));
+        }
+        assert_eq!(due(&mut wheel, 100 * 3600 * 24 * 9), (0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn one_beyond_ten_years_is_looked_at_in_ten_years() {
+        let mut wheel = TimerWheel::new(Tick(0));
+        wheel.arm(0, Tick(u64::MAX));
+        assert_eq!(due(&mut wheel, FURTHEST - 1), []);
+        assert_eq!(due(&mut wheel, FURTHEST), [0]);
+    }
+
+    #[test]
+    fn the_next_deadline_is_never_passed() {
+        let mut wheel = TimerWheel::new(Tick(5));
+        wheel.arm(0, Tick(70));
+        wheel.arm(1, Tick(5000));
+        let mut looks = 0;
+        while let Some(at) = wheel.next_deadline() {
+            assert!(at.0 <= 70 || wheel.deadline_of(0).is_none());
+            assert!(at.0 <= 5000);
+            due(&mut wheel, at.0);
+            looks += 1;
+        }
+        assert!(looks <= 5, "{looks} wake-ups for two deadlines");
+    }
+}

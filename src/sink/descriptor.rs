@@ -1,0 +1,259 @@
+//! One descriptor and what waits for it. Small blocks are gathered, a large one goes out straight from where it lies,
+//! behind what waits. Invariant: bytes go out once, in order; what a write did not take stays in `buffer`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, IoSlice, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+
+use socket2::SockRef;
+
+use super::format::{Format, Formatter};
+use super::{Flushed, Origin};
+use crate::engine::framer::Lines;
+
+/// From this size on a raw block is written without being copied: a copy of 16 KiB costs about as much as the system
+/// call that it saves.
+const DIRECT_BYTES: usize = 16 * 1024;
+/// When this much has been gathered, it is written without waiting for the end of the turn.
+const GATHERED_BYTES: usize = 64 * 1024;
+/// A buffer that grew beyond this is given back when it is empty.
+const KEPT_BYTES: usize = 2 * GATHERED_BYTES;
+/// Linux's `O_NONBLOCK`, `MSG_DONTWAIT` and `MSG_NOSIGNAL`, which `std` has no names for.
+const O_NONBLOCK: i32 = 0o4000;
+const MSG_DONTWAIT_NOSIGNAL: i32 = 0x40 | 0x4000;
+
+/// How a descriptor is written without stopping the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A file or a terminal: the kernel takes its time, and that is fine.
+    Plain,
+    /// A pipe that we opened for ourselves, non-blocking.
+    Pipe,
+    /// A socket: each send says that it will not wait.
+    Socket,
+}
+
+#[derive(Debug)]
+pub(crate) struct Descriptor {
+    file: File,
+    way: Way,
+    formatter: Formatter,
+    buffer: Vec<u8>,
+    /// How much of `buffer` has been written.
+    written: usize,
+    /// The last write was refused; the next one waits for a flush.
+    is_refused: bool,
+}
+
+/// Finds out how an inherited descriptor can be written. The description itself, which others share, is never changed:
+/// a pipe is opened anew.
+pub(crate) fn adopt(file: File) -> io::Result<(File, Way)> {
+    let kind = file.metadata()?.file_type();
+    if kind.is_socket() {
+        return Ok((file, Way::Socket));
+    }
+    if kind.is_fifo() {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // Another user's pipe can't be opened again: then writes to it may block, as to a file.
+        if let Ok(own) = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path) {
+            return Ok((own, Way::Pipe));
+        }
+    }
+    Ok((file, Way::Plain))
+}
+
+/// Sends what a socket takes at once; its own flags stay as they are.
+pub(crate) fn send_without_waiting(socket: &File, bytes: &[u8]) -> io::Result<usize> {
+    SockRef::from(socket).send_with_flags(bytes, MSG_DONTWAIT_NOSIGNAL)
+}
+
+impl Descriptor {
+    pub(crate) fn new(file: File, way: Way, format: Format) -> Self {
+        let formatter = Formatter::new(format);
+        Self { file, way, formatter, buffer: Vec::new(), written: 0, is_refused: false }
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.buffer.len() - self.written
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.formatter.format()
+    }
+
+    pub(crate) fn watched(&self) -> Option<BorrowedFd<'_>> {
+        (self.way != Way::Plain).then(|| self.file.as_fd())
+    }
+
+    pub(crate) fn append(&mut self, origin: &Origin<'_>, lines: Lines<'_>) {
+        let is_large = lines.head.len() + lines.body.len() >= DIRECT_BYTES;
+        if is_large && self.formatter.format() == Format::Raw && !self.is_refused {
+            return self.append_direct(lines);
+        }
+        self.formatter.write(origin, lines, &mut self.buffer);
+        if self.waiting() >= GATHERED_BYTES && !self.is_refused {
+            // An error stays for the flush at the end of the turn, which meets it again.
+            let _ = self.write_buffer();
+        }
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
+        self.is_refused = false;
+        match self.write_buffer() {
+            Ok(()) => Ok(Flushed::Done),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => Ok(Flushed::Blocked),
+                ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Err(error),
+                _ => Ok(Flushed::Failed(error)),
+            },
+        }
+    }
+
+    /// What waits and the block go out in one call; what that did not take is gathered.
+    fn append_direct(&mut self, lines: Lines<'_>) {
+        let ending: &[u8] = if lines.ended { b"" } else { b"\n" };
+        let waiting = self.buffer.get(self.written..).unwrap_or_default();
+        let waiting_len = waiting.len();
+        let parts = [waiting, lines.head, lines.body, ending];
+        let mut taken = match self.write_once(parts) {
+            Ok(count) => count,
+            Err(error) => {
+                self.is_refused |= error.kind() != ErrorKind::Interrupted;
+                0
+            }
+        };
+        self.drop_written(taken.min(waiting_len));
+        taken = taken.saturating_sub(waiting_len);
+        for part in [lines.head, lines.body, ending] {
+            let rest = part.get(taken..).unwrap_or_default();
+            taken = taken.saturating_sub(part.len());
+            self.buffer.extend_from_slice(rest);
+        }
+        if self.waiting() > 0 && !self.is_refused {
+            let _ = self.write_buffer();
+        }
+    }
+
+    fn write_buffer(&mut self) -> io::Result<()> {
+        while self.waiting() > 0 {
+            match self.write_once([self.buffer.get(self.written..).unwrap_or_default(), b"", b"", b""]) {
+                Ok(0) => {
+                    self.is_refused = true;
+                    return Err(ErrorKind::WriteZero.into());
+                }
+                Ok(count) => self.drop_written(count),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.is_refused = true;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_once(&self, parts: [&[u8]; 4]) -> io::Result<usize> {
+        let slices = parts.map(IoSlice::new);
+        match self.way {
+            Way::Plain | Way::Pipe => (&self.file).write_vectored(&slices),
+            Way::Socket => SockRef::from(&self.file).send_vectored_with_flags(&slices, MSG_DONTWAIT_NOSIGNAL),
+        }
+    }
+
+    fn drop_written(&mut self, count: usize) {
+        self.written += count;
+        if self.written >= self.buffer.len() {
+            self.written = 0;
+            self.buffer.clear();
+            if self.buffer.capacity() > KEPT_BYTES {
+                self.buffer = Vec::new();
+            }
+        } else if self.written >= GATHERED_BYTES && self.written * 2 >= self.buffer.len() {
+            // Half of the buffer is behind us: moving the rest costs no more than writing it did.
+            self.buffer.drain(..self.written);
+            self.written = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::peer::Peer;
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+
+    const PEER: Peer = Peer::Unix { serial: 1 };
+
+    fn append(out: &mut Descriptor, body: &[u8]) {
+        out.append(&Origin { peer: &PEER, wall_ms: 0 }, Lines { head: b"", body, count: 1, ended: true });
+    }
+
+    fn numbered(lines: std::ops::Range<u32>) -> Vec<u8> {
+        lines.flat_map(|number| format!("{number:0100}\n").into_bytes()).collect()
+    }
+
+    fn on(file: OwnedFd) -> Descriptor {
+        let (file, way) = adopt(File::from(file)).unwrap();
+        Descriptor::new(file, way, Format::Raw)
+    }
+
+    #[test]
+    fn p8_a_pipe_that_takes_nothing_blocks_nothing_and_gets_every_byte_once() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut out = on(writer.into());
+        let expected = numbered(0..20_000);
+        for block in expected.chunks(101 * 700) {
+            append(&mut out, block);
+        }
+        assert!(matches!(out.flush(), Ok(Flushed::Blocked)));
+        let mut read = vec![0; expected.len()];
+        let mut at = 0;
+        while at < expected.len() {
+            at += reader.read(&mut read[at..]).unwrap();
+            out.flush().unwrap();
+        }
+        assert!(read == expected, "bytes are lost, doubled or out of order");
+        assert_eq!(out.waiting(), 0);
+        assert!(out.buffer.capacity() <= KEPT_BYTES, "the buffer is given back");
+    }
+
+    #[test]
+    fn p13_a_reader_that_is_gone_is_an_error() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut out = on(writer.into());
+        drop(reader);
+        append(&mut out, b"lost\n");
+        assert_eq!(out.flush().unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn p8_a_socket_is_never_waited_for_and_keeps_its_flags() {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut out = on(ours.into());
+        let expected = numbered(0..20_000);
+        append(&mut out, &expected);
+        assert!(matches!(out.flush(), Ok(Flushed::Blocked)));
+        let mut read = vec![0; expected.len()];
+        let mut at = 0;
+        while at < expected.len() {
+            at += theirs.read(&mut read[at..]).unwrap();
+            out.flush().unwrap();
+        }
+        assert!(read == expected);
+    }
+
+    #[test]
+    fn p13_a_full_disk_keeps_every_byte_waiting() {
+        let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
+            return eprintln!("skipped: there is no /dev/full here");
+        };
+        let mut out = Descriptor::new(full, Way::Plain, Format::Raw);
+        let block = numbered(0..1000);
+        append(&mut out, &block);
+        append(&mut out, &block);
+        assert!(matches!(out.flush(), Ok(Flushed::Failed(error)) if error.kind() == ErrorKind::StorageFull));
+        assert_eq!(out.waiting(), 2 * block.len());
+    }
+}
