@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use log::{error, info, warn};
+use log::{info, warn};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 pub use self::help::help;
@@ -113,7 +113,6 @@ fn run(mut settings: Settings) -> Exit {
             Exit::Clean
         }
         Err(error) => {
-            error!("{error}");
             complain(&error);
             Exit::Failure
         }

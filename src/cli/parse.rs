@@ -221,7 +221,8 @@ mod tests {
         let defaults = Settings::default();
         for option in OPTIONS {
             let default = (option.default)(&defaults);
-            let row = text.lines().find(|line| line.contains(&format!("--{} ", option.name))).unwrap();
+            let row = text.lines().find(|line| line.starts_with(' ') && line.contains(&format!("--{} ", option.name)));
+            let row = row.unwrap();
             assert!(row.ends_with(&format!("[{default}]")), "{row}");
             let mut settings = Settings { is_memory_given: true, ..Settings::default() };
             (option.set)(&mut settings, &default).unwrap();

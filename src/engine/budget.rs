@@ -247,7 +247,7 @@ mod tests {
         budget.hold(9, 300);
         budget.check();
         assert_eq!(budget.heaviest(), Some(8), "the good host's one line is longer, but the bad host holds more");
-        assert!(budget.fits(9, 365) && !budget.fits(9, 366));
+        assert!(budget.fits(9, 370) && !budget.fits(9, 371));
         budget.disconnect(8);
         budget.check();
         assert_eq!(budget.heaviest(), Some(7));

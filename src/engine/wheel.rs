@@ -128,12 +128,15 @@ impl TimerWheel {
                 self.now = self.now.max(now.0);
                 return None;
             }
-            self.now = self.now.max(begin);
             let head = self.heads.get(level)?.get(slot).copied()?;
             if level == 0 {
+                self.now = self.now.max(begin);
                 self.cancel(head);
                 return Some(head);
             }
+            // Taken out as seen from the old present, put back as seen from the new one.
+            self.detach(level, slot);
+            self.now = self.now.max(begin);
             self.cascade(head);
         }
     }
@@ -186,11 +189,20 @@ impl TimerWheel {
         earliest
     }
 
-    /// Puts the entries of a slot that has begun where they belong now.
+    /// Empties a slot; its entries stay linked to each other.
+    fn detach(&mut self, level: usize, slot: usize) {
+        if let Some(head) = self.heads.get_mut(level).and_then(|heads| heads.get_mut(slot)) {
+            *head = NONE;
+        }
+        if let Some(bits) = self.occupied.get_mut(level) {
+            *bits &= !(1 << slot);
+        }
+    }
+
+    /// Puts the entries of a slot that has begun, and was detached, where they belong now.
     fn cascade(&mut self, head: u32) {
         let mut id = head;
         while let Some(entry) = self.entries.get(id as usize).copied() {
-            self.unlink(id);
             self.link(id, entry.at);
             id = entry.next;
         }
