@@ -33,7 +33,7 @@ const _: () = assert!(FIRST_LISTENER + crate::engine::config::MOST_LISTENERS <= 
 /// Connections that may wait for `accept`; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 /// Events taken from one `poll`: more of them wait for the next turn.
-const EVENTS: usize = 1024;
+pub(crate) const EVENTS: usize = 1024;
 /// Unanswered keepalive probes after which a client is dead, a tenth of `--keepalive` apart.
 const KEEPALIVE_PROBES: u32 = 3;
 

@@ -161,7 +161,8 @@ fn p10_who_meets_a_full_house_waits_and_loses_nothing() {
 #[test]
 fn p10_a_full_house_can_reject() {
     let when_full = WhenFull::Reject;
-    let server = TestServer::start(Limits { max_connections: 1, max_per_host: Some(0), when_full, ..Limits::default() });
+    let server =
+        TestServer::start(Limits { max_connections: 1, max_per_host: Some(0), when_full, ..Limits::default() });
     let _first = server.client();
     eventually("full", || server.active() == 1);
     let mut second = server.client();

@@ -1,6 +1,7 @@
 //! Our own log, on stderr: it never stops the loop and never ends the program. What stderr does not take at once is
 //! dropped and counted.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -10,11 +11,13 @@ use std::time::SystemTime;
 use log::LevelFilter;
 use simplelog::{ConfigBuilder, WriteLogger};
 
-use crate::sink::{Way, adopt, send_without_waiting, write_time};
+use crate::sink::{Adopted, Borrowed, Way, adopt, send_without_waiting, write_time};
 
 /// Lines of our own log that stderr did not take.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
+/// Room for a usual line, taken once.
+const USUAL: usize = 512;
 /// The longest line of our own log that is kept together; ours are far shorter.
 const LONGEST: usize = 16 * 1024;
 
@@ -64,21 +67,30 @@ impl Stderr {
     }
 }
 
-/// Starts the log. A second start changes nothing.
-pub(super) fn start(level: LevelFilter) {
-    let Ok((file, way)) = io::stderr().as_fd().try_clone_to_owned().and_then(|own| adopt(File::from(own))) else {
-        return;
-    };
+/// Starts the log. A second start changes nothing. What it gives back is to be kept until the end.
+pub(super) fn start(level: LevelFilter) -> Option<Borrowed> {
+    let Adopted { file, way, borrowed } = adopt_stderr()?;
     let config = ConfigBuilder::new()
         .set_time_level(LevelFilter::Off)
         .set_thread_level(LevelFilter::Off)
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
         .build();
-    let _ = WriteLogger::init(level, config, Stderr { file, way, line: Vec::new() });
+    let _ = WriteLogger::init(level, config, Stderr { file, way, line: Vec::with_capacity(USUAL) });
+    borrowed
 }
 
 /// How many lines of our own log stderr did not take.
 pub(super) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
+}
+
+/// One line for a person, without waiting: if stderr does not take it, nobody can be told.
+pub(super) fn complain(error: &dyn fmt::Display) {
+    let Some(Adopted { file, way, borrowed: _borrowed }) = adopt_stderr() else { return };
+    Stderr { file, way, line: format!("lumberjack: {error}\n").into_bytes() }.write_line();
+}
+
+fn adopt_stderr() -> Option<Adopted> {
+    io::stderr().as_fd().try_clone_to_owned().and_then(|own| adopt(File::from(own))).ok()
 }

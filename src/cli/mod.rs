@@ -6,7 +6,6 @@ mod logging;
 pub mod options;
 mod parse;
 
-use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -43,7 +42,7 @@ pub fn main() -> ExitCode {
         Ok(Invocation::Version) => show(concat!("lumberjack ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Invocation::Run(settings)) => run(*settings),
         Err(error) => {
-            complain(&error);
+            logging::complain(&error);
             Exit::Usage
         }
     };
@@ -57,16 +56,11 @@ fn show(text: &str) -> Exit {
     }
 }
 
-/// One line on stderr; if that can't be written, nobody can be told.
-fn complain(error: &dyn fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "lumberjack: {error}");
-}
-
 fn run(mut settings: Settings) -> Exit {
-    logging::start(settings.log_level);
+    let _borrowed = logging::start(settings.log_level);
     fit_to_the_box(&mut settings);
     if let Err(error) = settings.config.validate() {
-        complain(&error);
+        logging::complain(&error);
         return Exit::Usage;
     }
     let output = if settings.output == "-" {
@@ -77,7 +71,7 @@ fn run(mut settings: Settings) -> Exit {
     let sink = match output {
         Ok(sink) => sink,
         Err(error) => {
-            complain(&error);
+            logging::complain(&error);
             return Exit::Failure;
         }
     };
@@ -85,16 +79,16 @@ fn run(mut settings: Settings) -> Exit {
     let mut server = match Server::bind(settings.config.clone(), sink) {
         Ok(server) => server,
         Err(crate::server::BindError::Config(error)) => {
-            complain(&error);
+            logging::complain(&error);
             return Exit::Usage;
         }
         Err(error) => {
-            complain(&error);
+            logging::complain(&error);
             return Exit::Failure;
         }
     };
     if let Err(error) = take_signals(&server.handle()) {
-        complain(&format_args!("cannot take signals: {error}; raise the limit on open files"));
+        logging::complain(&format_args!("cannot take signals: {error}; raise the limit on open files"));
         return Exit::Failure;
     }
     greet(server.local_addrs(), &settings.output);
@@ -113,7 +107,7 @@ fn run(mut settings: Settings) -> Exit {
             Exit::Clean
         }
         Err(error) => {
-            complain(&error);
+            logging::complain(&error);
             Exit::Failure
         }
     }

@@ -49,19 +49,25 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Nobody holds anything; all together may hold `limit` bytes, and each host `max_per_host` connections.
+    /// Nobody holds anything; all together may hold `limit` bytes, and each host `max_per_host` connections. Room for
+    /// `expected` connections is set aside, which takes no memory until it is used.
     #[must_use]
-    pub fn new(limit: usize, max_per_host: Option<usize>) -> Self {
+    pub fn new(limit: usize, max_per_host: Option<usize>, expected: usize) -> Self {
         Self {
             limit,
             max_per_host,
             used: 0,
-            slots: Vec::new(),
+            slots: Vec::with_capacity(expected),
             hosts: Slab::new(),
             host_ranks: Vec::new(),
             host_ranking: Ranking::default(),
             by_host: HashMap::new(),
         }
+    }
+
+    /// Nobody is here again: what a crowd took is given back.
+    pub fn reset(&mut self, expected: usize) {
+        *self = Self::new(self.limit, self.max_per_host, expected);
     }
 
     /// Connection `id` comes from `host`.
@@ -102,11 +108,6 @@ impl Budget {
         if entry.connections == 0 {
             let host = self.hosts.remove(place as usize).host;
             self.by_host.remove(&host);
-            if self.hosts.is_empty() {
-                // A crowd has left: its tables go too.
-                self.by_host.shrink_to(64);
-                self.slots.shrink_to(64);
-            }
         }
     }
 
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn p5_the_longest_line_of_the_host_that_holds_most_pays() {
-        let mut budget = Budget::new(1000, None);
+        let mut budget = Budget::new(1000, None, 0);
         for id in 0..9 {
             budget.connect(id, BAD).unwrap();
             budget.hold(id, 66 + id as usize);
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn p14_one_host_gets_its_number_of_connections_and_no_more() {
-        let mut budget = Budget::new(1000, Some(2));
+        let mut budget = Budget::new(1000, Some(2), 0);
         assert_eq!(budget.connect(0, BAD), Ok(()));
         assert_eq!(budget.connect(1, BAD), Ok(()));
         assert_eq!(budget.connect(2, BAD), Err(PerHostFull));

@@ -16,6 +16,11 @@ pub trait Ranks {
     fn rank(&mut self, id: u32) -> Option<&mut Rank>;
 }
 
+/// What a table has room for at first: most hosts have few connections with a line under way.
+const FEW: usize = 8;
+/// What it has room for next: 2 KiB of numbers.
+const MANY: usize = 512;
+
 /// The heap.
 #[derive(Debug, Default)]
 pub struct Ranking {
@@ -36,6 +41,7 @@ impl Ranking {
         match (before, held) {
             (0, 0) => {}
             (0, _) => {
+                self.make_room();
                 self.heap.push(id);
                 self.up(ranks, self.heap.len() - 1);
             }
@@ -65,6 +71,20 @@ impl Ranking {
             assert!(rank.held > 0, "2. each holds something");
             let above = rank_of(self.heap[place.saturating_sub(1) / 2]);
             assert!(above.held >= rank.held, "3. nobody holds more than who stands above");
+        }
+    }
+
+    /// Grows from few to many at once. A table that doubles leaves its earlier selves among the lines that are ranked;
+    /// glibc keeps freed pieces of up to 1 KiB at hand where they are, and what lies below one of them does not go back
+    /// to the system: 27 of 64 MiB stayed after 1000 hoarders had left.
+    fn make_room(&mut self) {
+        if self.heap.len() == self.heap.capacity() {
+            let more = match self.heap.capacity() {
+                0 => FEW,
+                FEW => MANY - FEW,
+                many => many,
+            };
+            self.heap.reserve_exact(more);
         }
     }
 

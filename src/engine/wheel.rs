@@ -73,10 +73,21 @@ pub struct TimerWheel {
 }
 
 impl TimerWheel {
-    /// An empty wheel at `now`.
+    /// An empty wheel at `now`, with room for `expected` entries, which takes no memory until it is used.
     #[must_use]
-    pub fn new(now: Tick) -> Self {
-        Self { now: now.0, entries: Vec::new(), heads: [[NONE; SLOTS]; LEVELS], occupied: [0; LEVELS], len: 0 }
+    pub fn new(now: Tick, expected: usize) -> Self {
+        Self {
+            now: now.0,
+            entries: Vec::with_capacity(expected),
+            heads: [[NONE; SLOTS]; LEVELS],
+            occupied: [0; LEVELS],
+            len: 0,
+        }
+    }
+
+    /// An empty wheel again, at the same time.
+    pub fn reset(&mut self, expected: usize) {
+        *self = Self::new(Tick(self.now), expected);
     }
 
     /// How many are armed.
@@ -279,7 +290,7 @@ mod tests {
     fn p6_each_fires_at_its_tick_on_every_level() {
         for far in [0, 1, 63, 64, 65, 4095, 4096, 262_143, 262_145, 1 << 30, (1 << 34) + 7] {
             for start in [0, 1, 63, 64, 4000] {
-                let mut wheel = TimerWheel::new(Tick(start));
+                let mut wheel = TimerWheel::new(Tick(start), 0);
                 wheel.arm(7, Tick(start + far));
                 if far > 0 {
                     assert_eq!(due(&mut wheel, start + far - 1), [], "{start} + {far} is early");
@@ -292,7 +303,7 @@ mod tests {
 
     #[test]
     fn arming_again_replaces_and_cancelling_forgets() {
-        let mut wheel = TimerWheel::new(Tick(0));
+        let mut wheel = TimerWheel::new(Tick(0), 0);
         wheel.arm(1, Tick(10));
         wheel.arm(1, Tick(1000));
         wheel.arm(2, Tick(10));
@@ -304,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_jump_of_days_fires_everything_once() {
-        let mut wheel = TimerWheel::new(Tick(0));
+        let mut wheel = TimerWheel::new(Tick(0), 0);
         for id in 0..1000 {
             wheel.arm(id, Tick(u64::from(id) * 97));
         }
@@ -313,7 +324,7 @@ mod tests {
 
     #[test]
     fn one_beyond_ten_years_is_looked_at_in_ten_years() {
-        let mut wheel = TimerWheel::new(Tick(0));
+        let mut wheel = TimerWheel::new(Tick(0), 0);
         wheel.arm(0, Tick(u64::MAX));
         assert_eq!(due(&mut wheel, FURTHEST - 1), []);
         assert_eq!(due(&mut wheel, FURTHEST), [0]);
@@ -321,7 +332,7 @@ mod tests {
 
     #[test]
     fn the_next_deadline_is_never_passed() {
-        let mut wheel = TimerWheel::new(Tick(5));
+        let mut wheel = TimerWheel::new(Tick(5), 0);
         wheel.arm(0, Tick(70));
         wheel.arm(1, Tick(5000));
         let mut looks = 0;

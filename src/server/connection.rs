@@ -10,6 +10,9 @@ use crate::engine::peer::Peer;
 use crate::engine::wheel::Tick;
 use crate::net::{Key, Ready};
 
+/// From so many connections on, what they took is given back when all have left; below, it is not worth the calls.
+const CROWD: usize = 1024;
+
 /// Where a connection stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -17,8 +20,9 @@ pub(super) enum Phase {
     Silent,
     /// Lines come.
     Speaking,
-    /// We have said goodbye, as number `order`, and wait for the client to close.
-    Lingering { order: u64, since: Tick, spoke: bool },
+    /// We have said goodbye, as number `order`, and wait for the client to close. `last_reads` were made since its
+    /// place was needed: a client that floods can't put off its end by them.
+    Lingering { order: u64, since: Tick, spoke: bool, last_reads: u16 },
 }
 
 /// What the last event and the last read leave to do.
@@ -51,6 +55,18 @@ impl<T> Connection<T> {
     pub(super) fn is_lingering(&self) -> bool {
         matches!(self.phase, Phase::Lingering { .. })
     }
+
+    /// Whether it is on the ready queue.
+    pub(super) fn is_queued(&self) -> bool {
+        self.readiness != Readiness::Drained
+    }
+
+    /// Counts one more read before the close; false when `most` have been made.
+    pub(super) fn may_be_read_once_more(&mut self, most: u16) -> bool {
+        let Phase::Lingering { last_reads, .. } = &mut self.phase else { return false };
+        *last_reads = last_reads.saturating_add(1);
+        *last_reads <= most
+    }
 }
 
 /// Every connection, and those that can be read.
@@ -58,11 +74,16 @@ pub(super) struct Connections<T> {
     slab: Slab<Connection<T>>,
     ready: VecDeque<Key>,
     generation: u32,
+    /// Places that have been used, and so take memory.
+    touched: usize,
 }
 
 impl<T> Connections<T> {
-    pub(super) fn new() -> Self {
-        Self { slab: Slab::new(), ready: VecDeque::new(), generation: 0 }
+    /// Room for `expected` connections is set aside, which takes no memory until it is used. A table that grew while
+    /// clients' lines lie around it would keep the allocator from giving their memory back to the system.
+    pub(super) fn new(expected: usize) -> Self {
+        let ready = VecDeque::with_capacity(expected);
+        Self { slab: Slab::with_capacity(expected), ready, generation: 0, touched: 0 }
     }
 
     /// The only count of connections there is.
@@ -77,7 +98,7 @@ impl<T> Connections<T> {
     }
 
     pub(super) fn insert(&mut self, stream: T, peer: Peer, now: Tick) {
-        self.slab.insert(Connection {
+        let index = self.slab.insert(Connection {
             stream,
             framer: Framer::default(),
             last_read: now,
@@ -87,6 +108,7 @@ impl<T> Connections<T> {
             generation: Key::new(0, self.generation).generation,
             readiness: Readiness::Drained,
         });
+        self.touched = self.touched.max(index + 1);
         self.generation = self.generation.wrapping_add(1);
     }
 
@@ -117,7 +139,7 @@ impl<T> Connections<T> {
     /// An event said that a connection can be read. A stale key finds nothing.
     pub(super) fn mark_ready(&mut self, key: Key, event: Ready) {
         let Some(conn) = self.get_mut(key) else { return };
-        let was_queued = conn.readiness != Readiness::Drained;
+        let was_queued = conn.is_queued();
         if event.ends {
             conn.readiness = Readiness::QueuedToEnd;
         } else if !was_queued {
@@ -143,12 +165,14 @@ impl<T> Connections<T> {
         self.ready.len()
     }
 
-    /// Gives back what a past crowd took.
-    pub(super) fn shrink(&mut self) {
-        if self.slab.is_empty() && self.slab.capacity() > 1024 {
-            self.slab = Slab::new();
-            self.ready = VecDeque::new();
-        }
+    /// Whether a crowd was here and everybody has left: then what it took can be given back.
+    pub(super) fn is_after_crowd(&self) -> bool {
+        self.slab.is_empty() && self.touched > CROWD
+    }
+
+    /// An empty table again, whose keys are still told from the earlier ones.
+    pub(super) fn reset(&mut self, expected: usize) {
+        *self = Self { generation: self.generation, ..Self::new(expected) };
     }
 }
 
@@ -163,7 +187,7 @@ mod tests {
 
     #[test]
     fn p7_a_stale_key_finds_nothing_though_its_place_is_used_again() {
-        let mut table = Connections::new();
+        let mut table = Connections::new(4);
         let first = table.next_key().unwrap();
         table.insert((), Peer::Unix { serial: 1 }, Tick(0));
         assert!(table.remove(first).is_some());
@@ -178,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_queued_once_however_many_events_come() {
-        let mut table = Connections::new();
+        let mut table = Connections::new(4);
         let key = table.next_key().unwrap();
         table.insert((), Peer::Unix { serial: 1 }, Tick(0));
         table.mark_ready(key, event(key));

@@ -54,7 +54,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         let reading = self.clock.reading();
         let quiet_since = since.max(self.last_bytes);
         let is_quiet = self.connections.ready_len() == 0 && reading.saturating_sub(quiet_since) >= QUIET;
-        let is_late = reading.saturating_sub(since) >= self.limits.drain_timeout;
+        // By the wall: a slow sink and a client that floods would stretch it without end. What is in the kernel by then
+        // is still read, by `close_all`.
+        let is_late = self.clock.now().saturating_sub(began) >= self.limits.drain_timeout;
         let is_empty = self.connections.len() == 0 && self.doors.is_empty();
         if is_empty || is_quiet || is_late {
             self.doors.clear();
@@ -114,10 +116,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         };
         match self.life {
             Life::Serving | Life::Stopped => None,
-            Life::Draining { since, began } if self.outlet.is_stalled() => stuck(began.max(since)),
+            Life::Draining { began, .. } if self.outlet.is_stalled() => stuck(began),
             Life::Draining { since, began } => {
                 let quiet = (since.max(self.last_bytes) + QUIET).saturating_sub(reading);
-                let late = (since + self.limits.drain_timeout).saturating_sub(reading);
+                let late = (began + self.limits.drain_timeout).saturating_sub(now);
                 stuck(began).into_iter().chain([quiet, late]).min()
             }
             Life::Finishing { .. } if !self.outlet.is_stalled() && self.connections.len() > 0 => Some(Duration::ZERO),

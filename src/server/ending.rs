@@ -7,18 +7,18 @@ use std::time::Duration;
 use log::debug;
 
 use super::Server;
-use super::connection::{Connection, Phase, Readiness};
+use super::connection::{Connection, Phase};
 use super::drain::Life;
 use super::notices::Notice;
 use super::outlet::Out;
 use super::reading::Next;
 use crate::engine::wheel::{Tick, ticks};
-use crate::net::{Key, Net};
+use crate::net::{Key, Net, Ready, Source};
 use crate::sink::{Origin, Sink};
 
 /// Reads that a connection may get at once before it is closed: 16 MiB, more than Linux lets a receive queue hold by
 /// default (`net.ipv4.tcp_rmem`, 6 MiB), so that a flooding client can't keep its connection for ever.
-const LAST_READS: usize = 256;
+const LAST_READS: u16 = 256;
 
 /// Why a connection is closed.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         while let Some(id) = self.wheel.pop_due(now) {
             let Some((key, conn)) = self.connections.at(id) else { continue };
             let has_room = self.outlet.has_room_for(conn.framer.pending());
-            if conn.readiness != Readiness::Drained || !has_room {
+            if conn.is_queued() || !has_room {
                 // It is to be read first, or the sink is to take some first; look again in a tick.
                 self.wheel.arm(id, now.saturating_add(1));
                 continue;
@@ -113,7 +113,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let next = self.read(key);
         self.settle(key, next);
         let Some(conn) = self.connections.get_mut(key) else { return };
-        if conn.readiness != Readiness::Drained {
+        if conn.is_queued() {
             return self.wheel.arm(key.index, now.saturating_add(1));
         }
         let is_line_due = limits.line(conn).is_some_and(|at| at <= now);
@@ -158,15 +158,15 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn say_goodbye(&mut self, key: Key) {
         let now = self.clock.tick();
         let Some(conn) = self.connections.get_mut(key).filter(|conn| !conn.is_lingering()) else { return };
-        if let Err(error) = self.net.say_goodbye(&mut conn.stream) {
-            // The client is gone already, but what it sent may still be here.
-            debug!("[tcp] No goodbye to {}: {error}", conn.peer);
-            self.drain_connection(key);
-            return self.close(key, Close::Failed(error));
-        }
+        let said = self.net.say_goodbye(&mut conn.stream);
         let order = self.next_goodbye;
         self.next_goodbye += 1;
-        conn.phase = Phase::Lingering { order, since: now, spoke: conn.phase == Phase::Speaking };
+        conn.phase = Phase::Lingering { order, since: now, spoke: conn.phase == Phase::Speaking, last_reads: 0 };
+        if let Err(error) = said {
+            // The client is gone already, but what it sent may still be here: it is read to its end, which closes it.
+            debug!("[tcp] No goodbye to {}: {error}", conn.peer);
+            self.connections.mark_ready(key, Ready { source: Source::Connection(key), ends: true, failed: true });
+        }
         self.lingering.insert(order, key);
         self.budget.linger(key.index);
         self.arm(key);
@@ -183,12 +183,24 @@ impl<S: Sink, N: Net> Server<S, N> {
         is_read
     }
 
-    /// Reads what a connection has left in the kernel. False if the sink is too full for it.
+    /// Reads what a connection has left in the kernel, before it is closed. False if the sink is too full for it; then
+    /// the connection is on the ready queue, since no event will tell again of what is left.
     pub(super) fn drain_connection(&mut self, key: Key) -> bool {
-        for _ in 0..LAST_READS {
+        loop {
             match self.read(key) {
-                Next::Again if self.outlet.is_stalled() => return false,
-                Next::Again => {}
+                Next::Again if self.outlet.is_stalled() => {
+                    let was_queued = self.connections.get_mut(key).is_none_or(|conn| conn.is_queued());
+                    if !was_queued {
+                        self.settle(key, Next::Again);
+                    }
+                    return false;
+                }
+                Next::Again => {
+                    let is_last = |conn: &mut Connection<_>| !conn.may_be_read_once_more(LAST_READS);
+                    if self.connections.get_mut(key).is_none_or(is_last) {
+                        return true;
+                    }
+                }
                 Next::Wait => return true,
                 Next::Close(why) => {
                     self.close(key, why);
@@ -196,7 +208,6 @@ impl<S: Sink, N: Net> Server<S, N> {
                 }
             }
         }
-        true
     }
 }
 

@@ -23,6 +23,10 @@ const DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
 /// ENOBUFS differs and falls under "any other error", which pauses too.
 const SHORTAGES: [i32; 4] = [23, 24, 105, 12];
 
+/// ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH: what accept(2) says to treat
+/// as "no such client after all".
+const NETWORK_ERRORS: [i32; 8] = [100, 71, 92, 112, 64, 113, 95, 101];
+
 /// One listener.
 pub(super) struct Door<L> {
     pub(super) number: usize,
@@ -132,21 +136,22 @@ impl<S: Sink, N: Net> Server<S, N> {
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {
                 Accepted::One
             }
+            // Linux hands on what the network said about the client that was to be taken (accept(2)): it is gone.
+            Err(error) if error.raw_os_error().is_some_and(|code| NETWORK_ERRORS.contains(&code)) => Accepted::One,
             Err(error) => {
                 let is_shortage = error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code));
                 if is_shortage && self.give_way() {
                     return Accepted::One;
                 }
-                self.note_accept_error(&error);
+                self.note_accept_error(&error, is_shortage);
                 Accepted::Pause
             }
         }
     }
 
-    fn note_accept_error(&mut self, error: &io::Error) {
-        let message = format_args!(
-            "[tcp] Cannot accept: {error}; new clients wait. Raise the limit on open files, or lower --max-connections"
-        );
+    fn note_accept_error(&mut self, error: &io::Error, is_shortage: bool) {
+        let cure = if is_shortage { ". Raise the limit on open files, or lower --max-connections" } else { "" };
+        let message = format_args!("[tcp] Cannot accept: {error}; new clients wait, trying again in a second{cure}");
         self.notices.warn(self.clock.now(), Notice::NoDescriptor, message);
     }
 
@@ -175,7 +180,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if let Err(error) = self.net.register(&mut stream, key) {
             self.budget.disconnect(key.index);
             self.counters.rejected = self.counters.rejected.saturating_add(1);
-            return self.note_accept_error(&error);
+            return self.note_accept_error(&error, true);
         }
         self.connections.insert(stream, peer, self.clock.tick());
         self.counters.accepted = self.counters.accepted.saturating_add(1);

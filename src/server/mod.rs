@@ -31,11 +31,14 @@ use crate::engine::config::{Config, Limits, ListenAddr, MemoryPlan};
 use crate::engine::framer::Rules;
 use crate::engine::stats::{Counters, Gauges, Snapshot};
 use crate::engine::wheel::TimerWheel;
-use crate::net::{Key, ListenOptions, Mio, Net, Ready, Source};
+use crate::net::{EVENTS, Key, ListenOptions, Mio, Net, Ready, Source};
 use crate::sink::Sink;
 
 /// Bytes asked of one `read`: what the peers and the bench's copy loop use, so that the figures compare.
 const READ_BYTES: usize = 64 * 1024;
+
+/// Connections that the tables have room for from the start: 2 MiB of addresses, none of memory.
+const EXPECTED: usize = 16 * 1024;
 
 /// Whether a server goes on after a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,16 +124,17 @@ impl<S: Sink, N: Net> Server<S, N> {
         let is_watched = sink.watched().is_some();
         let handle = Handle::new(first_snapshot(&limits, &local_addrs), net.waker().map_err(BindError::Poll)?);
         let clock = Clock::new(net.now());
+        let expected = limits.max_connections.min(EXPECTED);
         Ok(Self {
             rules: Rules::new(&limits),
             doors,
             local_addrs,
             house: House::default(),
-            connections: Connections::new(),
+            connections: Connections::new(expected),
             lingering: BTreeMap::new(),
             next_goodbye: 0,
-            wheel: TimerWheel::new(clock.tick()),
-            budget: Budget::new(plan.pending_share, limits.per_host()),
+            wheel: TimerWheel::new(clock.tick(), expected),
+            budget: Budget::new(plan.pending_share, limits.per_host(), expected),
             outlet: Outlet::new(sink, plan, limits.max_line, is_watched),
             last_bytes: clock.reading(),
             clock,
@@ -140,7 +144,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             life: Life::Serving,
             handle,
             read_buffer: vec![0; READ_BYTES],
-            events: Vec::new(),
+            events: Vec::with_capacity(EVENTS),
             net,
             limits,
         })
@@ -186,7 +190,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.write()?;
         self.finish_draining()?;
         self.notices.summarise(self.clock.now());
-        self.connections.shrink();
+        self.forget_crowd();
         self.publish();
         Ok(if self.life == Life::Stopped { Turn::Stopped } else { Turn::Running })
     }
@@ -253,6 +257,15 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn sink_gone(&self, source: Option<std::io::Error>) -> RunError {
         let sink = self.outlet.sink.describe();
         RunError::SinkGone { sink, source, lost_bytes: self.outlet.sink.waiting() }
+    }
+
+    fn forget_crowd(&mut self) {
+        if self.connections.is_after_crowd() {
+            let expected = self.limits.max_connections.min(EXPECTED);
+            self.connections.reset(expected);
+            self.wheel.reset(expected);
+            self.budget.reset(expected);
+        }
     }
 
     fn publish(&self) {

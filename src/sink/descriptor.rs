@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
 
 use socket2::SockRef;
 
@@ -28,7 +29,7 @@ const MSG_DONTWAIT_NOSIGNAL: i32 = 0x40 | 0x4000;
 pub(crate) enum Way {
     /// A file or a terminal: the kernel takes its time, and that is fine.
     Plain,
-    /// A pipe that we opened for ourselves, non-blocking.
+    /// A pipe whose description is non-blocking: one that we opened for ourselves, or a [`Borrowed`] one.
     Pipe,
     /// A socket: each send says that it will not wait.
     Socket,
@@ -38,6 +39,7 @@ pub(crate) enum Way {
 pub(crate) struct Descriptor {
     file: File,
     way: Way,
+    _borrowed: Option<Borrowed>,
     formatter: Formatter,
     buffer: Vec<u8>,
     /// How much of `buffer` has been written.
@@ -46,21 +48,55 @@ pub(crate) struct Descriptor {
     is_refused: bool,
 }
 
-/// Finds out how an inherited descriptor can be written. The description itself, which others share, is never changed:
-/// a pipe is opened anew.
-pub(crate) fn adopt(file: File) -> io::Result<(File, Way)> {
+/// A pipe's description that others share, made non-blocking for as long as this lives: how a pipe of another user has
+/// to be written (a container's stdout, say), since it can't be opened anew. Dropping it puts the flag back.
+#[derive(Debug)]
+pub(crate) struct Borrowed(File);
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        // Nothing is left to be done about a failure: the process ends.
+        let _ = SockRef::from(&self.0).set_nonblocking(false);
+    }
+}
+
+/// An inherited descriptor, and how to write it.
+#[derive(Debug)]
+pub(crate) struct Adopted {
+    pub(crate) file: File,
+    pub(crate) way: Way,
+    pub(crate) borrowed: Option<Borrowed>,
+}
+
+/// Finds out how an inherited descriptor can be written. A pipe is opened anew, so that the description which others
+/// share is not changed; where that is not allowed, it is changed only while we live.
+pub(crate) fn adopt(file: File) -> io::Result<Adopted> {
     let kind = file.metadata()?.file_type();
     if kind.is_socket() {
-        return Ok((file, Way::Socket));
+        return Ok(Adopted { file, way: Way::Socket, borrowed: None });
     }
-    if kind.is_fifo() {
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        // Another user's pipe can't be opened again: then writes to it may block, as to a file.
-        if let Ok(own) = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path) {
-            return Ok((own, Way::Pipe));
-        }
+    if !kind.is_fifo() {
+        return Ok(Adopted { file, way: Way::Plain, borrowed: None });
     }
-    Ok((file, Way::Plain))
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path) {
+        Ok(own) => Ok(Adopted { file: own, way: Way::Pipe, borrowed: None }),
+        Err(_) => borrow(file),
+    }
+}
+
+fn borrow(file: File) -> io::Result<Adopted> {
+    let shared = SockRef::from(&file);
+    let was_blocking = !shared.nonblocking()?;
+    shared.set_nonblocking(true)?;
+    let borrowed = if was_blocking { Some(Borrowed(file.try_clone()?)) } else { None };
+    Ok(Adopted { file, way: Way::Pipe, borrowed })
+}
+
+/// Opens a fifo for ourselves, non-blocking, both ways: to write alone would fail until it has a reader, and would take
+/// that reader's every restart for the end of the output.
+pub(crate) fn open_fifo(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).custom_flags(O_NONBLOCK).open(path)
 }
 
 /// Sends what a socket takes at once; its own flags stay as they are.
@@ -69,9 +105,10 @@ pub(crate) fn send_without_waiting(socket: &File, bytes: &[u8]) -> io::Result<us
 }
 
 impl Descriptor {
-    pub(crate) fn new(file: File, way: Way, format: Format) -> Self {
+    pub(crate) fn new(out: Adopted, format: Format) -> Self {
+        let Adopted { file, way, borrowed } = out;
         let formatter = Formatter::new(format);
-        Self { file, way, formatter, buffer: Vec::new(), written: 0, is_refused: false }
+        Self { file, way, _borrowed: borrowed, formatter, buffer: Vec::new(), written: 0, is_refused: false }
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -195,8 +232,7 @@ mod tests {
     }
 
     fn on(file: OwnedFd) -> Descriptor {
-        let (file, way) = adopt(File::from(file)).unwrap();
-        Descriptor::new(file, way, Format::Raw)
+        Descriptor::new(adopt(File::from(file)).unwrap(), Format::Raw)
     }
 
     #[test]
@@ -217,6 +253,18 @@ mod tests {
         assert!(read == expected, "bytes are lost, doubled or out of order");
         assert_eq!(out.waiting(), 0);
         assert!(out.buffer.capacity() <= KEPT_BYTES, "the buffer is given back");
+    }
+
+    #[test]
+    fn p8_a_pipe_of_another_user_is_not_waited_for_and_is_blocking_again_afterwards() {
+        let (_reader, writer) = io::pipe().unwrap();
+        let shared = File::from(OwnedFd::from(writer.try_clone().unwrap()));
+        let mut out = Descriptor::new(borrow(File::from(OwnedFd::from(writer))).unwrap(), Format::Raw);
+        append(&mut out, &numbered(0..20_000));
+        assert!(matches!(out.flush(), Ok(Flushed::Blocked)));
+        assert!(SockRef::from(&shared).nonblocking().unwrap());
+        drop(out);
+        assert!(!SockRef::from(&shared).nonblocking().unwrap(), "left non-blocking");
     }
 
     #[test]
@@ -249,7 +297,7 @@ mod tests {
         let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
             return eprintln!("skipped: there is no /dev/full here");
         };
-        let mut out = Descriptor::new(full, Way::Plain, Format::Raw);
+        let mut out = Descriptor::new(Adopted { file: full, way: Way::Plain, borrowed: None }, Format::Raw);
         let block = numbered(0..1000);
         append(&mut out, &block);
         append(&mut out, &block);

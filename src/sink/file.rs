@@ -1,4 +1,5 @@
-//! A file opened for append, made if it does not exist. A fifo is written without waiting for its reader.
+//! A file opened for append, made if it does not exist. A fifo is written without waiting for its
+//! reader, which may come, go and come again: what it has not read waits.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -7,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::descriptor::{Descriptor, Way, adopt};
+use super::descriptor::{Adopted, Descriptor, Way, open_fifo};
 use super::{Flushed, Format, Origin, Sink};
 use crate::engine::config::Overhead;
 use crate::engine::framer::Lines;
@@ -65,13 +66,14 @@ impl FileSink {
     pub fn open(path: impl AsRef<Path>, format: Format) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let is_fifo = fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
-        let mut options = OpenOptions::new();
-        // Both ways: opening a fifo to write alone waits for a reader, and would see that reader's every restart as
-        // the end.
-        options.append(true).read(is_fifo).create(!is_fifo);
-        let opened = options.open(path).and_then(|file| if is_fifo { adopt(file) } else { Ok((file, Way::Plain)) });
+        let opened = if is_fifo {
+            open_fifo(path).map(|file| Adopted { file, way: Way::Pipe, borrowed: None })
+        } else {
+            let file = OpenOptions::new().append(true).create(true).open(path);
+            file.map(|file| Adopted { file, way: Way::Plain, borrowed: None })
+        };
         match opened {
-            Ok((file, way)) => Ok(Self { out: Descriptor::new(file, way, format), path: path.to_owned() }),
+            Ok(out) => Ok(Self { out: Descriptor::new(out, format), path: path.to_owned() }),
             Err(source) => Err(OpenError { path: path.to_owned(), source }),
         }
     }

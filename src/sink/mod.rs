@@ -15,7 +15,7 @@ pub use self::format::Format;
 pub use self::memory::MemorySink;
 pub use self::stdout::StdoutSink;
 
-pub(crate) use self::descriptor::{Way, adopt, send_without_waiting};
+pub(crate) use self::descriptor::{Adopted, Borrowed, Way, adopt, send_without_waiting};
 pub(crate) use self::format::write_time;
 
 use crate::engine::config::Overhead;

@@ -1,13 +1,17 @@
 //! Stdout, whatever it is: a pipe, a file, a terminal, a socket. The description that others share is never changed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use super::descriptor::{Descriptor, adopt};
 use super::{Flushed, Format, Origin, Sink};
 use crate::engine::config::Overhead;
 use crate::engine::framer::Lines;
+
+/// The number of Linux's `/dev/null`: major 1, minor 3.
+const NULL_DEVICE: u64 = 1 << 8 | 3;
 
 /// Writes to stdout. Use one a process, and nothing else that writes there.
 #[derive(Debug)]
@@ -19,12 +23,28 @@ impl StdoutSink {
     /// Finds out what stdout is, and how to write it without stopping the loop.
     ///
     /// # Errors
-    /// When stdout can't be duplicated.
+    /// When stdout is closed, or can't be duplicated.
     pub fn new(format: Format) -> io::Result<Self> {
-        let own = io::stdout().as_fd().try_clone_to_owned()?;
-        let (file, way) = adopt(File::from(own))?;
-        Ok(Self { out: Descriptor::new(file, way, format) })
+        let own = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        if is_stand_in(&own)? {
+            let closed = "it is closed; redirect it, or name a file with --output (/dev/null to throw lines away)";
+            return Err(io::Error::other(closed));
+        }
+        Ok(Self { out: Descriptor::new(adopt(own)?, format) })
     }
+}
+
+/// Where a process starts without stdout, Rust's runtime puts `/dev/null` in its place, opened both ways: every line
+/// would be lost without a word. A shell's `> /dev/null` opens it to write only, and is what somebody wanted.
+fn is_stand_in(stdout: &File) -> io::Result<bool> {
+    let found = stdout.metadata()?;
+    if !found.file_type().is_char_device() || found.rdev() != NULL_DEVICE {
+        return Ok(false);
+    }
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", stdout.as_raw_fd())).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    // The last octal digit holds the access mode: 0 read, 1 write, 2 both.
+    Ok(flags.is_some_and(|flags| flags.trim().ends_with('2')))
 }
 
 impl Sink for StdoutSink {
