@@ -155,9 +155,13 @@ impl<T> Connections<T> {
         self.ready.pop_front()
     }
 
-    /// Back to the end of the queue: more is to be read.
-    pub(super) fn requeue(&mut self, key: Key) {
-        self.ready.push_back(key);
+    /// Back on the queue, as more is to be read.
+    pub(super) fn requeue(&mut self, key: Key, is_first: bool) {
+        if is_first {
+            self.ready.push_front(key);
+        } else {
+            self.ready.push_back(key);
+        }
     }
 
     /// How many can be read, some perhaps closed since.

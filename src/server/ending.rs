@@ -188,10 +188,10 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn drain_connection(&mut self, key: Key) -> bool {
         loop {
             match self.read(key) {
-                Next::Again if self.outlet.is_stalled() => {
+                Next::Full => {
                     let was_queued = self.connections.get_mut(key).is_none_or(|conn| conn.is_queued());
                     if !was_queued {
-                        self.settle(key, Next::Again);
+                        self.settle(key, Next::Full);
                     }
                     return false;
                 }

@@ -91,7 +91,10 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     fn is_full(&self) -> bool {
         match self.life {
-            Life::Serving => self.connections.len() >= self.limits.max_connections && self.lingering.is_empty(),
+            // With one that lingers, one more may come in, and takes its place.
+            Life::Serving => {
+                self.connections.len() >= self.limits.max_connections + usize::from(!self.lingering.is_empty())
+            }
             // Who waits in the backlog when the server stops is taken too: else its lines are lost (P11).
             _ => self.connections.len() >= MOST_CONNECTIONS,
         }
@@ -106,6 +109,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if self.outlet.is_stalled() {
             return;
         }
+        self.make_room();
         for at in 0..self.doors.len() {
             for _ in 0..ACCEPTS {
                 if !self.can_accept() {
@@ -187,9 +191,17 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.peak_connections = self.peak_connections.max(self.connections.len());
         debug!("[tcp] Socket connected: {peer} (active: {})", self.connections.len());
         self.arm(key);
-        if self.life != Life::Serving {
+        if self.life == Life::Serving {
+            self.make_room();
+        } else {
             self.say_goodbye(key);
-        } else if self.connections.len() > self.limits.max_connections {
+        }
+    }
+
+    /// One more than the limit came in, as somebody lingers: that one goes now, or, if the sink has no room for what it
+    /// may still have to say, in a later turn.
+    fn make_room(&mut self) {
+        if self.life == Life::Serving && self.connections.len() > self.limits.max_connections {
             self.give_way();
         }
     }

@@ -21,6 +21,8 @@ use crate::sink::{Origin, Sink};
 pub(super) enum Next {
     /// There is more to read, or may be.
     Again,
+    /// There may be more, but the sink has no room for it: first in line once it has.
+    Full,
     /// Nothing is left: an event will tell of more.
     Wait,
     /// It has ended.
@@ -44,11 +46,12 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn settle(&mut self, key: Key, next: Next) {
         let Some(conn) = self.connections.get_mut(key) else { return };
         match next {
-            Next::Again => {
-                if conn.readiness == Readiness::Drained {
+            Next::Again | Next::Full => {
+                if !conn.is_queued() {
                     conn.readiness = Readiness::Queued;
                 }
-                self.connections.requeue(key);
+                // At the end it would lose its turn to those that filled the sink, again and again (P9).
+                self.connections.requeue(key, matches!(next, Next::Full));
             }
             Next::Wait => conn.readiness = Readiness::Drained,
             Next::Close(why) => self.close(key, why),
@@ -72,7 +75,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 self.counters.sink_stalls = self.counters.sink_stalls.saturating_add(1);
                 debug!("[out] {} is full: reading stops until it has taken some", self.outlet.sink.describe());
             }
-            return Next::Again;
+            return Next::Full;
         };
         let mut buffer = std::mem::take(&mut self.read_buffer);
         let room = buffer.get_mut(..allowance.min(READ_BYTES)).unwrap_or_default();

@@ -1,0 +1,208 @@
+//! P2, P6, P7 and P11: how connections end, and what no end may cost.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use lumberjack::Limits;
+
+use super::capture::said;
+use super::valve::Flow;
+use super::world::{World, is_told_goodbye, name, reset, send};
+
+fn idle(ms: u64) -> Limits {
+    Limits { idle_timeout: Duration::from_millis(ms), ..Limits::default() }
+}
+
+fn until_goodbye(world: &mut World, count: u64) {
+    world.until("our goodbye", |world| world.status().counters.evicted_idle == count);
+}
+
+#[test]
+fn p6_a_quiet_client_is_told_goodbye_not_early_and_loses_nothing_it_sends_then() {
+    let mut world = World::new(idle(60));
+    let begun = Instant::now();
+    let mut client = world.taken_client();
+    until_goodbye(&mut world, 1);
+    assert!(begun.elapsed() >= Duration::from_millis(60), "{:?} is early", begun.elapsed());
+    world.until("the FIN", |_| is_told_goodbye(&client));
+    for number in 0..3 {
+        send(&mut client, format!("{number}\n").as_bytes());
+    }
+    world.until_lines(&["0", "1", "2"]);
+    assert_eq!(world.status().gauges.lingering, 1);
+    assert_eq!(said(&["WARN [tcp] Socket timeout on ", &name(&client), ", closing connection"]).len(), 1);
+    drop(client);
+    world.until("it is gone", |world| world.status().active_connections == 0);
+}
+
+#[test]
+fn p6_a_heartbeat_of_empty_lines_keeps_a_connection() {
+    let mut world = World::new(idle(200));
+    let mut client = world.taken_client();
+    let begun = Instant::now();
+    let mut beats = 0;
+    while begun.elapsed() < Duration::from_millis(700) {
+        send(&mut client, b"\n");
+        beats += 1;
+        world.until("it is read", |world| world.status().counters.bytes == beats);
+        world.turn(Duration::from_millis(20)).unwrap();
+    }
+    assert_eq!((world.status().counters.evicted_idle, world.valve.lines().len()), (0, 0));
+    until_goodbye(&mut world, 1);
+}
+
+#[test]
+fn p6_time_in_which_the_sink_was_full_is_no_silence() {
+    let limits = Limits { max_line: 1024, max_buffer: 2048, memory: 64 * 1024, ..idle(80) };
+    let mut world = World::new(limits);
+    let mut client = world.taken_client();
+    world.valve.set(Flow::Shut);
+    client.set_nonblocking(true).unwrap();
+    while std::io::Write::write(&mut client, &b"line\n".repeat(1000)).is_ok() {}
+    world.until("the sink is full", |world| world.status().counters.sink_stalls == 1);
+    let begun = Instant::now();
+    world.until("far more than the time-out", |_| begun.elapsed() > Duration::from_millis(300));
+    assert_eq!(world.status().counters.evicted_idle, 0, "evicted while nobody was reading");
+    world.valve.set(Flow::Open);
+    until_goodbye(&mut world, 1);
+}
+
+#[test]
+fn p6_who_lingers_too_long_is_closed() {
+    let mut world = World::new(Limits { linger: Duration::from_millis(50), ..idle(20) });
+    let _client = world.taken_client();
+    until_goodbye(&mut world, 1);
+    let begun = Instant::now();
+    world.until("it is closed", |world| world.status().active_connections == 0);
+    assert!(begun.elapsed() >= Duration::from_millis(30), "it may still write: {:?}", begun.elapsed());
+}
+
+#[test]
+fn p6_lingering_clients_give_way_oldest_first_and_lose_nothing() {
+    let limits = Limits { max_connections: 2, max_per_host: Some(0), ..idle(30) };
+    let mut world = World::new(limits);
+    let mut oldest = world.taken_client();
+    until_goodbye(&mut world, 1);
+    let mut newer = world.taken_client();
+    until_goodbye(&mut world, 2);
+    send(&mut oldest, b"sent before it gave way\n");
+    let _third = world.taken_client();
+    world.until("one has given way", |world| world.status().active_connections == 2);
+    assert_eq!(world.texts(), ["sent before it gave way"]);
+    assert_eq!(world.status().counters.accept_pauses, 0, "nobody had to wait");
+    send(&mut newer, b"still heard\n");
+    world.until_lines(&["sent before it gave way", "still heard"]);
+}
+
+#[test]
+fn p6_a_lingering_client_that_floods_gives_way_though_the_sink_is_slow() {
+    let limits = Limits { max_line: 1024, max_buffer: 2048, memory: 64 * 1024, max_connections: 1, ..idle(30) };
+    let mut world = World::new(limits);
+    let flood = world.taken_client();
+    until_goodbye(&mut world, 1);
+    world.valve.set(Flow::Slow(8 * 1024));
+    flood.set_nonblocking(true).unwrap();
+    let _next = world.client();
+    let begun = Instant::now();
+    while world.status().counters.accepted < 2 || world.status().active_connections > 1 {
+        let _ = std::io::Write::write(&mut &flood, &b"flood\n".repeat(10_000));
+        world.turn(Duration::from_millis(1)).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(20), "it keeps its place: {:?}", world.status());
+    }
+}
+
+#[test]
+fn p7_every_way_out_gives_everything_back() {
+    let limits = Limits { linger: Duration::from_millis(20), ..idle(20) };
+    let mut world = World::new(limits);
+    let ends: [fn(TcpStream); 2] = [drop, reset];
+    for end in ends {
+        for bytes in [b"".as_slice(), b"half a line", b"a line\n", b"a line\nand a half"] {
+            let mut client = world.taken_client();
+            send(&mut client, bytes);
+            end(client);
+            world.until("it is gone", |world| world.status().active_connections == 0);
+        }
+    }
+    let _evicted = world.taken_client();
+    world.until("it has lingered", |world| world.status().counters.evicted_idle == 1);
+    world.until("it is closed", |world| world.status().active_connections == 0);
+    let gauges = world.status().gauges;
+    assert_eq!((gauges.pending_bytes, gauges.lingering, gauges.hosts), (0, 0, 0));
+    assert_eq!(gauges.sink_waiting_bytes, 0);
+    assert_eq!(world.status().counters.probes, 3, "two without a byte, and the evicted one");
+}
+
+#[test]
+fn p11_what_was_written_before_the_stop_is_in_the_output_even_from_who_was_not_taken_yet() {
+    let mut world = World::new(Limits::default());
+    let mut taken = world.taken_client();
+    send(&mut taken, b"taken\nhalf");
+    let mut waiting: Vec<_> = (0..100).map(|_| world.client()).collect();
+    for client in &mut waiting {
+        send(client, b"waited\n");
+    }
+    world.stop().unwrap();
+    let lines = world.texts();
+    assert_eq!(lines.iter().filter(|line| *line == "waited").count(), 100);
+    assert!(lines.contains(&"taken".to_owned()) && lines.contains(&"half".to_owned()), "{lines:?}");
+    assert!(is_told_goodbye(&taken));
+}
+
+#[test]
+fn p11_who_does_not_look_and_goes_on_writing_is_read_until_it_pauses() {
+    let mut world = World::new(Limits::default());
+    let mut client = world.taken_client();
+    world.handle.stop();
+    for number in 0..20 {
+        send(&mut client, format!("{number}\n").as_bytes());
+        world.turn(Duration::from_millis(10)).unwrap();
+    }
+    world.stop().unwrap();
+    assert_eq!(world.texts(), (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn p11_clients_that_close_at_once_end_the_drain_at_once() {
+    let mut world = World::new(Limits::default());
+    let clients: Vec<_> = (0..3).map(|_| world.client()).collect();
+    world.until("three", |world| world.status().active_connections == 3);
+    world.handle.stop();
+    world.turn(Duration::ZERO).unwrap();
+    drop(clients);
+    let begun = Instant::now();
+    world.stop().unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(200), "nobody was left to wait for: {:?}", begun.elapsed());
+}
+
+#[test]
+fn p11_a_client_that_floods_cannot_put_off_the_end() {
+    let drain_timeout = Duration::from_millis(200);
+    let limits = Limits { max_line: 1024, max_buffer: 2048, memory: 64 * 1024, drain_timeout, ..Limits::default() };
+    let mut world = World::new(limits);
+    let flood = world.taken_client();
+    world.valve.set(Flow::Slow(8 * 1024));
+    flood.set_nonblocking(true).unwrap();
+    world.handle.stop();
+    let begun = Instant::now();
+    while world.turn(Duration::from_millis(1)).unwrap() == lumberjack::Turn::Running {
+        let _ = std::io::Write::write(&mut &flood, &b"flood\n".repeat(10_000));
+        assert!(begun.elapsed() < Duration::from_secs(20), "the drain does not end: {:?}", world.status());
+    }
+    assert!(world.valve.lines().iter().all(|line| line == b"flood" || b"flood".starts_with(line)));
+}
+
+#[test]
+fn p11_a_sink_that_takes_nothing_is_given_up_with_a_sentence() {
+    let mut world = World::new(Limits { drain_timeout: Duration::from_millis(60), ..Limits::default() });
+    world.valve.set(Flow::Shut);
+    send(&mut world.client(), b"lost\n");
+    world.until("it waits for the sink", |world| world.status().gauges.sink_waiting_bytes == 5);
+    let begun = Instant::now();
+    let sentence = world.stop().unwrap_err().to_string();
+    assert!(begun.elapsed() >= Duration::from_millis(60), "given up after {:?}", begun.elapsed());
+    assert!(
+        sentence.starts_with("gave up on the valve, which took nothing for --drain-timeout: 5 bytes"),
+        "{sentence}"
+    );
+}

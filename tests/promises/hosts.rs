@@ -1,0 +1,49 @@
+//! P14: what one host may have.
+
+use std::io::Read;
+
+use lumberjack::{Config, Limits, ListenAddr, MemorySink, Server};
+
+use super::capture::said;
+use super::world::{World, name, send};
+
+const BAD: [u8; 4] = [127, 0, 0, 2];
+const GOOD: [u8; 4] = [127, 0, 0, 3];
+
+#[test]
+fn p14_one_host_gets_its_share_and_another_its_own() {
+    let mut world = World::new(Limits { max_connections: 6, ..Limits::default() });
+    let bad: Vec<_> = (0..3).map(|_| world.client_of(BAD)).collect();
+    world.until("half of the house", |world| world.status().active_connections == 3);
+    let mut fourth = world.client_of(BAD);
+    world.until("it is refused", |world| world.status().counters.refused_per_host == 1);
+    assert_eq!(fourth.read(&mut [0; 1]).unwrap(), 0);
+    let warning = said(&["WARN [tcp] Host 127.0.0.2 has 3 connections already", &name(&fourth), "--max-per-host"]);
+    assert_eq!(warning.len(), 1);
+    send(&mut world.client_of(GOOD), b"welcome\n");
+    world.until_lines(&["welcome"]);
+    drop(bad);
+    world.until("they have left", |world| world.status().active_connections == 0);
+    send(&mut world.client_of(BAD), b"again\n");
+    world.until_lines(&["welcome", "again"]);
+}
+
+#[test]
+fn p14_unix_clients_are_one_host_without_a_limit() {
+    let path = std::env::temp_dir().join(format!("lumberjack-p14-{}.sock", std::process::id()));
+    let limits = Limits { max_per_host: Some(1), ..Limits::default() };
+    let sink = MemorySink::new();
+    let config = Config { limits, ..Config::listen(ListenAddr::Unix(path.clone())) };
+    let mut server = Server::bind(config, sink.clone()).unwrap();
+    let mut clients: Vec<_> = (0..5).map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap()).collect();
+    for client in &mut clients {
+        std::io::Write::write_all(client, b"local\n").unwrap();
+    }
+    drop(clients);
+    server.handle().stop();
+    server.run().unwrap();
+    assert_eq!(sink.lines(), vec![b"local".to_vec(); 5]);
+    assert_eq!(server.handle().status().counters.refused_per_host, 0);
+    drop(server);
+    assert!(!path.exists(), "the socket's file is left behind");
+}

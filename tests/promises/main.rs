@@ -1,0 +1,16 @@
+//! The seed's six tests and the promises of the design, over real sockets: a module for each group, a test name for
+//! each promise (`cargo test p6_`).
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod capture;
+mod fairness;
+mod goodbyes;
+mod hosts;
+mod house;
+mod lines;
+mod memory;
+mod seed;
+mod sinks;
+mod spoken;
+mod valve;
+mod world;

@@ -1,0 +1,125 @@
+//! A server and its clients in one thread: the test makes every turn, and every invariant is checked after each.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use lumberjack::{Config, Handle, Limits, ListenAddr, RunError, Server, Status, Turn};
+use socket2::{Domain, Socket, Type};
+
+use super::capture;
+use super::valve::Valve;
+
+/// Longest wait for anything; it is never reached unless something is wrong.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(crate) struct World {
+    pub(crate) server: Server<Valve>,
+    pub(crate) handle: Handle,
+    pub(crate) valve: Valve,
+    addr: SocketAddr,
+}
+
+impl World {
+    pub(crate) fn new(limits: Limits) -> Self {
+        capture::start();
+        let valve = Valve::new();
+        let config = Config { limits, ..Config::listen("0.0.0.0:0".parse().unwrap()) };
+        let server = Server::bind(config, valve.clone()).unwrap();
+        let ListenAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!("no TCP listener") };
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()));
+        Self { handle: server.handle(), server, valve, addr }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.handle.status()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.addr.port()
+    }
+
+    /// Connects; the server has not taken it yet.
+    pub(crate) fn client(&self) -> TcpStream {
+        self.client_of([127, 0, 0, 1])
+    }
+
+    /// Connects from another loopback address: another host.
+    pub(crate) fn client_of(&self, ip: [u8; 4]) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+        socket.connect(&self.addr.into()).unwrap();
+        socket.into()
+    }
+
+    /// Connects, and turns until the server has taken it.
+    pub(crate) fn taken_client(&mut self) -> TcpStream {
+        let before = self.status().counters.accepted;
+        let client = self.client();
+        self.until("the client is taken", |world| world.status().counters.accepted > before);
+        client
+    }
+
+    /// One turn that waits for at most `timeout`.
+    pub(crate) fn turn(&mut self, timeout: Duration) -> Result<Turn, RunError> {
+        let turn = self.server.turn(Some(timeout))?;
+        self.server.check();
+        Ok(turn)
+    }
+
+    /// Turns until `holds`.
+    pub(crate) fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !holds(self) {
+            assert!(begun.elapsed() < DEADLINE, "never came: {what}; {:?}", self.status());
+            self.turn(Duration::from_millis(5)).unwrap();
+        }
+    }
+
+    pub(crate) fn until_lines(&mut self, expected: &[&str]) {
+        let begun = Instant::now();
+        while self.valve.lines().len() < expected.len() && begun.elapsed() < DEADLINE {
+            self.turn(Duration::from_millis(5)).unwrap();
+        }
+        assert_eq!(self.texts(), expected);
+    }
+
+    /// The output's lines as text.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.valve.lines().iter().map(|line| line.escape_ascii().to_string()).collect()
+    }
+
+    /// Stops the server and turns to its end.
+    pub(crate) fn stop(&mut self) -> Result<(), RunError> {
+        self.handle.stop();
+        let begun = Instant::now();
+        while self.turn(Duration::from_millis(50))? == Turn::Running {
+            assert!(begun.elapsed() < DEADLINE, "the drain does not end: {:?}", self.status());
+        }
+        Ok(())
+    }
+}
+
+/// Sends all of it; the kernel takes it, or the test is wrong.
+pub(crate) fn send(client: &mut TcpStream, bytes: &[u8]) {
+    client.write_all(bytes).unwrap();
+}
+
+/// Closes with an RST instead of a FIN.
+pub(crate) fn reset(client: TcpStream) {
+    let socket = Socket::from(client);
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// Whether the server's FIN is there.
+pub(crate) fn is_told_goodbye(client: &TcpStream) -> bool {
+    client.set_nonblocking(true).unwrap();
+    let read = (&*client).read(&mut [0; 1]);
+    client.set_nonblocking(false).unwrap();
+    matches!(read, Ok(0))
+}
+
+/// The address that the server's messages name a client by.
+pub(crate) fn name(client: &TcpStream) -> String {
+    client.local_addr().unwrap().to_string()
+}
