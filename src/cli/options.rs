@@ -51,7 +51,7 @@ impl Group {
         (Self::Output, "Output"),
         (Self::Lines, "Lines"),
         (Self::Room, "Memory and connections"),
-        (Self::Times, "Time-outs (0 turns one off)"),
+        (Self::Times, "Time-outs (0 turns one off, where nothing else is said)"),
         (Self::Program, "Program"),
     ];
 }
@@ -221,7 +221,7 @@ pub const OPTIONS: &[Opt] = &[
         "memory",
         "SIZE",
         Room,
-        "all that clients and a slow output can make it hold; less on a box with less than 256 MiB",
+        "all memory that clients and a slow output may take; never over a quarter of the box",
         |settings| DisplaySize(settings.config.limits.memory).to_string(),
         |settings, text| {
             settings.config.limits.memory = size(text)?;
@@ -264,9 +264,9 @@ pub const OPTIONS: &[Opt] = &[
     ),
     duration!("idle-timeout", idle_timeout, "silence after which a client is told goodbye"),
     duration!("line-timeout", line_timeout, "time after which a line without its newline goes out as it is"),
-    duration!("linger", linger, "time that a client may take to close after our goodbye"),
+    duration!("linger", linger, "time that a client may take to close after our goodbye; 0 closes at once"),
     duration!("keepalive", keepalive, "silence after which TCP asks whether a client is alive"),
-    duration!("drain-timeout", drain_timeout, "longest wait for clients and a stuck output at shutdown"),
+    duration!("drain-timeout", drain_timeout, "longest wait for clients, and for a stuck output, at shutdown; 0 waits for neither"),
     limit!(
         "log-level",
         "LEVEL",
@@ -298,7 +298,7 @@ pub fn find(name: &str) -> Option<&'static Opt> {
 #[must_use]
 pub fn nearest(name: &str) -> Option<&'static str> {
     let names = OPTIONS.iter().map(|option| option.name).chain(COMMAND_LINE_ONLY.iter().map(|option| option.0));
-    let by_distance = names.map(|real| (strsim::damerau_levenshtein(name, real), real));
+    let by_distance = names.map(|real| (strsim::osa_distance(name, real), real));
     // A third of the letters may be wrong: more is another word.
     by_distance.filter(|(distance, real)| *distance <= real.len().div_ceil(3)).min().map(|(_, real)| real)
 }
