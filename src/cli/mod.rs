@@ -6,6 +6,7 @@ mod logging;
 pub mod options;
 mod parse;
 
+use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ use self::options::Settings;
 use crate::engine::config::{DEFAULT_MEMORY, ListenAddr};
 use crate::engine::units::DisplaySize;
 use crate::host;
-use crate::server::{Handle, Server};
+use crate::server::{BindError, Handle, Server};
 use crate::sink::{FileSink, Sink, StdoutSink};
 
 /// Descriptors that are not connections: the standard three, the poll loop, the wake-up, the output, the log, and some
@@ -56,47 +57,64 @@ fn show(text: &str) -> Exit {
     }
 }
 
+/// Why the program does not start.
+struct Refusal {
+    exit: Exit,
+    sentence: String,
+}
+
+fn failure(sentence: impl fmt::Display) -> Refusal {
+    Refusal { exit: Exit::Failure, sentence: sentence.to_string() }
+}
+
+fn usage(sentence: impl fmt::Display) -> Refusal {
+    Refusal { exit: Exit::Usage, sentence: sentence.to_string() }
+}
+
 fn run(mut settings: Settings) -> Exit {
-    let _borrowed = logging::start(settings.log_level);
-    fit_to_the_box(&mut settings);
-    if let Err(error) = settings.config.validate() {
-        logging::complain(&error);
-        return Exit::Usage;
-    }
-    let output = if settings.output == "-" {
-        StdoutSink::new(settings.format).map(boxed).map_err(|error| format!("cannot use stdout: {error}"))
-    } else {
-        FileSink::open(&settings.output, settings.format).map(boxed).map_err(|error| error.to_string())
-    };
-    let sink = match output {
-        Ok(sink) => sink,
-        Err(error) => {
-            logging::complain(&error);
-            return Exit::Failure;
-        }
-    };
-    let memory_of_output = settings.config.limits.memory;
-    let mut server = match Server::bind(settings.config.clone(), sink) {
+    // A person is greeted before the log begins, and the greeting says what its first lines would.
+    let is_person = std::io::stderr().is_terminal();
+    let mut borrowed = if is_person { None } else { logging::start(settings.log_level) };
+    let lowered = fit_to_the_box(&mut settings);
+    let server = match start(&settings) {
         Ok(server) => server,
-        Err(crate::server::BindError::Config(error)) => {
-            logging::complain(&error);
-            return Exit::Usage;
-        }
-        Err(error) => {
-            logging::complain(&error);
-            return Exit::Failure;
+        Err(refusal) => {
+            logging::complain(&refusal.sentence);
+            return refusal.exit;
         }
     };
-    if let Err(error) = take_signals(&server.handle()) {
-        logging::complain(&format_args!("cannot take signals: {error}; raise the limit on open files"));
-        return Exit::Failure;
+    if is_person {
+        greet(server.local_addrs(), &settings.output);
+        borrowed = logging::start(settings.log_level);
     }
-    greet(server.local_addrs(), &settings.output);
-    info!(
-        "Memory budget {}, at most {} connections",
-        DisplaySize(memory_of_output),
-        settings.config.limits.max_connections
-    );
+    if let Some(warning) = lowered {
+        warn!("{warning}");
+    }
+    let limits = &settings.config.limits;
+    info!("Memory budget {}, at most {} connections", DisplaySize(limits.memory), limits.max_connections);
+    let exit = serve(server);
+    drop(borrowed);
+    exit
+}
+
+fn start(settings: &Settings) -> Result<Server<Box<dyn Sink>>, Refusal> {
+    settings.config.validate().map_err(usage)?;
+    let sink: Box<dyn Sink> = if settings.output == "-" {
+        let stdout = StdoutSink::new(settings.format);
+        Box::new(stdout.map_err(|error| failure(format_args!("cannot use stdout: {error}")))?)
+    } else {
+        Box::new(FileSink::open(&settings.output, settings.format).map_err(failure)?)
+    };
+    let server = Server::bind(settings.config.clone(), sink).map_err(|error| match error {
+        BindError::Config(error) => usage(error),
+        error => failure(error),
+    })?;
+    take_signals(&server.handle())
+        .map_err(|error| failure(format_args!("cannot take signals: {error}; raise the limit on open files")))?;
+    Ok(server)
+}
+
+fn serve(mut server: Server<Box<dyn Sink>>) -> Exit {
     let ended = server.run();
     if logging::dropped() > 0 {
         warn!("[log] {} lines of this log were dropped, since stderr did not take them", logging::dropped());
@@ -113,12 +131,8 @@ fn run(mut settings: Settings) -> Exit {
     }
 }
 
-fn boxed(sink: impl Sink + 'static) -> Box<dyn Sink> {
-    Box::new(sink)
-}
-
-/// Lowers what this box can't give, and says so.
-fn fit_to_the_box(settings: &mut Settings) {
+/// Lowers what this box can't give. The answer says what was asked for and can't be had.
+fn fit_to_the_box(settings: &mut Settings) -> Option<String> {
     let limits = &mut settings.config.limits;
     if let (false, Some(memory)) = (settings.is_memory_given, host::memory()) {
         let quarter = usize::try_from(memory / 4).unwrap_or(usize::MAX);
@@ -127,13 +141,13 @@ fn fit_to_the_box(settings: &mut Settings) {
     let allowed = host::raise_descriptor_limit();
     let others = OTHER_DESCRIPTORS + settings.config.listen.len() as u64;
     let room = usize::try_from(allowed.saturating_sub(others)).unwrap_or(usize::MAX).max(1);
-    if room < limits.max_connections {
-        warn!(
-            "[tcp] --max-connections {} needs more than the {allowed} open files that this process may have; lowered to {room} (raise the limit with ulimit -n or LimitNOFILE=)",
-            limits.max_connections
-        );
-        limits.max_connections = room;
-    }
+    let asked = limits.max_connections;
+    limits.max_connections = asked.min(room);
+    (room < asked).then(|| {
+        format!(
+            "[tcp] --max-connections {asked} needs more than the {allowed} open files that this process may have; lowered to {room} (raise the limit with ulimit -n or LimitNOFILE=)"
+        )
+    })
 }
 
 /// The first SIGTERM or SIGINT stops in order, the second at once (P11).
@@ -150,10 +164,6 @@ fn take_signals(handle: &Handle) -> std::io::Result<()> {
 
 /// To a person: where it listens, where lines go, and how to send the first one.
 fn greet(local_addrs: &[ListenAddr], output: &str) {
-    let mut stderr = std::io::stderr();
-    if !stderr.is_terminal() {
-        return;
-    }
     let places: Vec<String> = local_addrs.iter().map(ToString::to_string).collect();
     let output = if output == "-" { "stdout" } else { output };
     let client = match local_addrs.first() {
@@ -163,5 +173,8 @@ fn greet(local_addrs: &[ListenAddr], output: &str) {
         None => return,
     };
     let places = places.join(", ");
-    let _ = writeln!(stderr, "Listening on {places}, lines go to {output}; send one: printf 'hello\\n' | {client}");
+    let _ = writeln!(
+        std::io::stderr(),
+        "Listening on {places}, lines go to {output}; send one: printf 'hello\\n' | {client}"
+    );
 }

@@ -266,7 +266,11 @@ pub const OPTIONS: &[Opt] = &[
     duration!("line-timeout", line_timeout, "time after which a line without its newline goes out as it is"),
     duration!("linger", linger, "time that a client may take to close after our goodbye; 0 closes at once"),
     duration!("keepalive", keepalive, "silence after which TCP asks whether a client is alive"),
-    duration!("drain-timeout", drain_timeout, "longest wait for clients, and for a stuck output, at shutdown; 0 waits for neither"),
+    duration!(
+        "drain-timeout",
+        drain_timeout,
+        "longest wait for clients, and for a stuck output, at shutdown; 0 waits for neither"
+    ),
     limit!(
         "log-level",
         "LEVEL",

@@ -172,7 +172,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.arm(key);
     }
 
-    /// The one that has lingered longest gives its place to somebody else. False if nobody lingers, or if the sink has
+    /// The one that has lingered longest without a word gives its place to somebody else. False if nobody lingers, or if the sink has
     /// no room for what it may still have to say.
     pub(super) fn give_way(&mut self) -> bool {
         let Some((_, &key)) = self.lingering.first_key_value() else { return false };

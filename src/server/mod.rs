@@ -69,7 +69,7 @@ pub struct Server<S: Sink, N: Net = Mio> {
     local_addrs: Vec<ListenAddr>,
     house: House,
     connections: Connections<N::Stream>,
-    /// Those that we have said goodbye to, oldest first.
+    /// Those that we have said goodbye to: who has been silent longest since then comes first.
     lingering: BTreeMap<u64, Key>,
     next_goodbye: u64,
     wheel: TimerWheel,

@@ -105,7 +105,14 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.last_bytes = self.clock.reading();
         conn.last_read = now;
         let is_first = match &mut conn.phase {
-            Phase::Lingering { spoke, .. } => !std::mem::replace(spoke, true),
+            Phase::Lingering { order, spoke, .. } => {
+                // Who still speaks gives way last.
+                self.lingering.remove(order);
+                *order = self.next_goodbye;
+                self.next_goodbye += 1;
+                self.lingering.insert(*order, key);
+                !std::mem::replace(spoke, true)
+            }
             phase => std::mem::replace(phase, Phase::Speaking) == Phase::Silent,
         };
         let peer = conn.peer;

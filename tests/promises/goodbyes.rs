@@ -1,6 +1,8 @@
 //! P2, P6, P7 and P11: how connections end, and what no end may cost.
 
+use std::io::Write;
 use std::net::TcpStream;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lumberjack::Limits;
@@ -11,6 +13,11 @@ use super::world::{World, is_told_goodbye, name, reset, send};
 
 fn idle(ms: u64) -> Limits {
     Limits { idle_timeout: Duration::from_millis(ms), ..Limits::default() }
+}
+
+/// A budget that a few reads fill.
+fn small_memory() -> Limits {
+    Limits { max_line: 1024, max_buffer: 2048, memory: 64 * 1024, ..Limits::default() }
 }
 
 fn until_goodbye(world: &mut World, count: u64) {
@@ -53,18 +60,24 @@ fn p6_a_heartbeat_of_empty_lines_keeps_a_connection() {
 
 #[test]
 fn p6_time_in_which_the_sink_was_full_is_no_silence() {
-    let limits = Limits { max_line: 1024, max_buffer: 2048, memory: 64 * 1024, ..idle(80) };
-    let mut world = World::new(limits);
-    let mut client = world.taken_client();
-    world.valve.set(Flow::Shut);
-    client.set_nonblocking(true).unwrap();
-    while std::io::Write::write(&mut client, &b"line\n".repeat(1000)).is_ok() {}
-    world.until("the sink is full", |world| world.status().counters.sink_stalls == 1);
+    let idle_timeout = Duration::from_millis(150);
+    let mut world = World::new(Limits { idle_timeout, ..small_memory() });
+    let mut flood = world.taken_client();
     let begun = Instant::now();
-    world.until("far more than the time-out", |_| begun.elapsed() > Duration::from_millis(300));
+    let _quiet = world.taken_client();
+    world.valve.set(Flow::Shut);
+    flood.set_nonblocking(true).unwrap();
+    while flood.write(&b"line\n".repeat(1000)).is_ok() {}
+    world.until("the sink is full", |world| world.status().counters.sink_stalls == 1);
+    let before = begun.elapsed();
+    let begun = Instant::now();
+    world.until("far more than the time-out", |_| begun.elapsed() > 3 * idle_timeout);
     assert_eq!(world.status().counters.evicted_idle, 0, "evicted while nobody was reading");
     world.valve.set(Flow::Open);
+    let begun = Instant::now();
     until_goodbye(&mut world, 1);
+    let reading = before + begun.elapsed();
+    assert!(reading >= idle_timeout, "evicted after {reading:?} in which the server was reading");
 }
 
 #[test]
@@ -94,21 +107,46 @@ fn p6_lingering_clients_give_way_oldest_first_and_lose_nothing() {
     world.until_lines(&["sent before it gave way", "still heard"]);
 }
 
-#[test]
-fn p6_a_lingering_client_that_floods_gives_way_though_the_sink_is_slow() {
-    let limits = Limits { max_line: 1024, max_buffer: 2048, memory: 64 * 1024, max_connections: 1, ..idle(30) };
-    let mut world = World::new(limits);
-    let flood = world.taken_client();
-    until_goodbye(&mut world, 1);
-    world.valve.set(Flow::Slow(8 * 1024));
-    flood.set_nonblocking(true).unwrap();
-    let _next = world.client();
+/// Writes without end and without looking; ends when the server does not take it any more.
+fn flood(mut client: TcpStream) -> JoinHandle<()> {
     let begun = Instant::now();
-    while world.status().counters.accepted < 2 || world.status().active_connections > 1 {
-        let _ = std::io::Write::write(&mut &flood, &b"flood\n".repeat(10_000));
-        world.turn(Duration::from_millis(1)).unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(20), "it keeps its place: {:?}", world.status());
-    }
+    std::thread::spawn(move || {
+        let block = b"flood\n".repeat(10_000);
+        while begun.elapsed() < Duration::from_secs(20) && client.write_all(&block).is_ok() {}
+    })
+}
+
+#[test]
+fn p6_a_lingering_client_that_still_speaks_gives_way_after_one_that_is_silent() {
+    let limits = Limits { max_connections: 2, max_per_host: Some(0), ..idle(30) };
+    let mut world = World::new(limits);
+    let mut speaks = world.taken_client();
+    until_goodbye(&mut world, 1);
+    let silent = world.taken_client();
+    until_goodbye(&mut world, 2);
+    send(&mut speaks, b"one\n");
+    world.until_lines(&["one"]);
+    let silent_name = name(&silent);
+    let _third = world.taken_client();
+    world.until("the silent one is closed", |_| !said(&["[tcp] Socket cleaned up: ", &silent_name]).is_empty());
+    send(&mut speaks, b"two\n");
+    world.until_lines(&["one", "two"]);
+}
+
+#[test]
+fn p6_a_lingering_client_that_floods_gives_way_in_the_end() {
+    let idle_timeout = Duration::from_millis(30);
+    // The sink is slower than the client, so that no turn can read all that the client has to say.
+    let mut world = World::new(Limits { max_connections: 1, idle_timeout, ..small_memory() });
+    let client = world.taken_client();
+    until_goodbye(&mut world, 1);
+    world.valve.set(Flow::Slow(16 * 1024));
+    let flooding = flood(client);
+    world.until("the sink is full", |world| world.status().counters.sink_stalls > 0);
+    let _next = world.client();
+    world.until("the next client", |world| world.status().counters.accepted == 2);
+    world.until("the flood gives way", |world| world.status().active_connections == 1);
+    flooding.join().unwrap();
 }
 
 #[test]
@@ -178,18 +216,14 @@ fn p11_clients_that_close_at_once_end_the_drain_at_once() {
 #[test]
 fn p11_a_client_that_floods_cannot_put_off_the_end() {
     let drain_timeout = Duration::from_millis(200);
-    let limits = Limits { max_line: 1024, max_buffer: 2048, memory: 64 * 1024, drain_timeout, ..Limits::default() };
-    let mut world = World::new(limits);
-    let flood = world.taken_client();
-    world.valve.set(Flow::Slow(8 * 1024));
-    flood.set_nonblocking(true).unwrap();
-    world.handle.stop();
-    let begun = Instant::now();
-    while world.turn(Duration::from_millis(1)).unwrap() == lumberjack::Turn::Running {
-        let _ = std::io::Write::write(&mut &flood, &b"flood\n".repeat(10_000));
-        assert!(begun.elapsed() < Duration::from_secs(20), "the drain does not end: {:?}", world.status());
-    }
-    assert!(world.valve.lines().iter().all(|line| line == b"flood" || b"flood".starts_with(line)));
+    let mut world = World::new(Limits { drain_timeout, ..small_memory() });
+    let client = world.taken_client();
+    let flooding = flood(client);
+    world.stop().unwrap();
+    let lines = world.valve.lines();
+    let (last, whole) = lines.split_last().unwrap();
+    assert!(whole.iter().all(|line| line == b"flood") && b"flood".starts_with(last), "a line is torn");
+    flooding.join().unwrap();
 }
 
 #[test]
