@@ -140,11 +140,11 @@ pub trait Net {
     /// # Errors
     /// When it can't be polled.
     fn watch_sink(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()>;
-    /// The writing end of the wake-up: each byte ends a `poll`.
+    /// The writing end of the wake-up: each byte ends a `poll`. `None` where polls end by themselves.
     ///
     /// # Errors
     /// When no descriptor is free.
-    fn waker(&self) -> io::Result<StdUnixStream>;
+    fn waker(&self) -> io::Result<Option<StdUnixStream>>;
     /// Waits for events, at most `timeout`, and appends them.
     ///
     /// # Errors
@@ -276,8 +276,8 @@ impl Net for Mio {
         self.poll.registry().register(&mut SourceFd(&descriptor.as_raw_fd()), Token(SINK), Interest::WRITABLE)
     }
 
-    fn waker(&self) -> io::Result<StdUnixStream> {
-        self.wake_writer.try_clone()
+    fn waker(&self) -> io::Result<Option<StdUnixStream>> {
+        self.wake_writer.try_clone().map(Some)
     }
 
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {

@@ -52,7 +52,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
             Arg::Short(letter) => OPTIONS
                 .iter()
                 .find(|option| option.letter == Some(letter))
-                .ok_or_else(|| UsageError(format!("-{letter} is no option; see --help")))?,
+                .ok_or_else(|| UsageError(format!("-{} is no option; see --help", letter.escape_debug())))?,
             Arg::Value(text) => {
                 let text = text.to_string_lossy();
                 return Err(UsageError(format!(

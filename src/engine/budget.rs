@@ -73,7 +73,7 @@ impl Budget {
     /// Connection `id` comes from `host`.
     ///
     /// # Errors
-    /// [`PerHostFull`] when the host has too many that do not linger; nothing has changed then.
+    /// [`PerHostFull`] when the host has too many that do not linger; `id` is nobody then.
     pub fn connect(&mut self, id: u32, host: Host) -> Result<(), PerHostFull> {
         self.disconnect(id);
         let place = match self.by_host.get(&host) {

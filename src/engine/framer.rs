@@ -311,6 +311,9 @@ impl Framer {
             *passed_bytes = pass_by(*passed_bytes, bytes.len(), rules, fed);
             return;
         }
+        if bytes.is_empty() {
+            return; // Nothing has come, so a `\r` that is pending may still belong to the ending.
+        }
         // The last byte may be the `\r` of an ending, which doesn't count towards the cap.
         let certain = bytes.len() - usize::from(bytes.last() == Some(&b'\r'));
         if self.pending.len() + certain <= rules.max_line {

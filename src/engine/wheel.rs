@@ -133,12 +133,12 @@ impl TimerWheel {
     /// Takes out one whose deadline is not after `now`; earliest first. It can be armed again at once.
     pub fn pop_due(&mut self, now: Tick) -> Option<u32> {
         loop {
-            let (level, slot, begin) = self.next_slot()?;
-            if begin > now.0.max(self.now) {
+            let found = self.next_slot().filter(|(_, _, begin)| *begin <= now.0.max(self.now));
+            let Some((level, slot, begin)) = found else {
                 // Nothing is due up to `now`, so no entry has to move for time to pass.
                 self.now = self.now.max(now.0);
                 return None;
-            }
+            };
             let head = self.heads.get(level)?.get(slot).copied()?;
             if level == 0 {
                 self.now = self.now.max(begin);

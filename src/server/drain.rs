@@ -34,15 +34,6 @@ impl<S: Sink, N: Net> Server<S, N> {
         for key in keys {
             self.say_goodbye(key);
         }
-        self.go_on_accepting();
-    }
-
-    /// Takes who already waits; a listener is closed as soon as nobody does.
-    fn go_on_accepting(&mut self) {
-        for door in &mut self.doors {
-            door.has_clients();
-        }
-        self.accept_clients();
     }
 
     pub(super) fn go_on_draining(&mut self) {
@@ -53,7 +44,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.close_empty_doors();
         let reading = self.clock.reading();
         let quiet_since = since.max(self.last_bytes);
-        let is_quiet = self.connections.ready_len() == 0 && reading.saturating_sub(quiet_since) >= QUIET;
+        let is_silent = reading.saturating_sub(quiet_since) >= QUIET;
+        let is_quiet = is_silent && self.connections.ready_len() == 0 && self.doors.is_empty();
         // By the wall: a slow sink and a client that floods would stretch it without end. What is in the kernel by then
         // is still read, by `close_all`.
         let is_late = self.clock.now().saturating_sub(began) >= self.limits.drain_timeout;

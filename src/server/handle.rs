@@ -1,6 +1,6 @@
 //! A server seen from elsewhere: stop it, ask how it is. The loop publishes once a turn; nobody reaches into it.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,11 +17,11 @@ pub struct Handle {
 struct Shared {
     snapshot: Mutex<Snapshot>,
     stop: Arc<AtomicBool>,
-    waker: UnixStream,
+    waker: Option<UnixStream>,
 }
 
 impl Handle {
-    pub(super) fn new(snapshot: Snapshot, waker: UnixStream) -> Self {
+    pub(super) fn new(snapshot: Snapshot, waker: Option<UnixStream>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         Self { shared: Arc::new(Shared { snapshot: Mutex::new(snapshot), stop, waker }) }
     }
@@ -29,8 +29,10 @@ impl Handle {
     /// Asks the server for its orderly end (P11). Returns at once; `run` returns when it is done.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        // A full socket has a byte in it already, so the loop wakes up anyway.
-        let _ = (&self.shared.waker).write(&[1]);
+        if let Some(mut waker) = self.shared.waker.as_ref() {
+            // A full socket has a byte in it already, so the loop wakes up anyway.
+            let _ = waker.write(&[1]);
+        }
     }
 
     /// How the server is, as of its last turn.
@@ -56,7 +58,7 @@ impl Handle {
     /// # Errors
     /// When no descriptor is free.
     pub fn signal_writer(&self) -> io::Result<UnixStream> {
-        self.shared.waker.try_clone()
+        self.shared.waker.as_ref().map_or(Err(ErrorKind::Unsupported.into()), UnixStream::try_clone)
     }
 
     pub(super) fn is_stopping(&self) -> bool {

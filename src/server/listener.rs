@@ -235,8 +235,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// At the end: a listener closes as soon as nobody waits at it.
+    /// At the end: a listener closes as soon as nobody waits at it. It is asked right before, since who came meanwhile
+    /// would be reset.
     pub(super) fn close_empty_doors(&mut self) {
+        self.doors.iter_mut().for_each(Door::has_clients);
+        self.accept_clients();
         self.doors.retain(|door| door.may_have_clients);
     }
 }

@@ -1,0 +1,414 @@
+//! The framer beside a twin that looks at one byte at a time and keeps whole lines (P1-P4), with the budget's drops and
+//! the line time-out's flushes at any moment. Where there are none of these, beside `split` on the whole input too.
+
+use std::fmt;
+
+use lumberjack::internals::framer::{Fed, Framer, LineSink, Rules};
+use lumberjack::{Limits, Lines, LongLines};
+
+use super::{Script, Shown, Story, assert_same_bytes};
+
+/// What a framer holds grows in steps of this many bytes (P4, P5).
+const ALLOCATION_STEP: usize = 64;
+/// What fed bytes are drawn from, so that random input is full of endings.
+const ALPHABET: &[u8; 16] = b"abcdef \0\xff\r\r\r\n\n\n\n";
+
+/// One thing that happens to a connection's bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// A chunk comes, and its tail is kept.
+    Feed(Vec<u8>),
+    /// A chunk comes, and the budget has no room for its tail.
+    FeedWithoutRoom(Vec<u8>),
+    /// The line time-out.
+    Flush,
+    /// The budget takes what is pending, if anything is.
+    Drop,
+}
+
+impl fmt::Debug for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Feed(chunk) => write!(f, "Feed({:?})", Shown(chunk)),
+            Self::FeedWithoutRoom(chunk) => write!(f, "FeedWithoutRoom({:?})", Shown(chunk)),
+            Self::Flush => f.write_str("Flush"),
+            Self::Drop => f.write_str("Drop"),
+        }
+    }
+}
+
+/// Decodes limits and operations, and compares.
+pub(crate) fn run(input: &[u8]) {
+    let mut script = Script::new(input);
+    let limits = limits(&mut script);
+    let mut ops = Vec::new();
+    while !script.is_over() {
+        ops.push(op(&mut script, &limits));
+    }
+    compare(&limits, &ops);
+}
+
+fn limits(script: &mut Script<'_>) -> Limits {
+    let choice = script.byte();
+    let long_lines = [LongLines::Skip, LongLines::Cut, LongLines::Split][usize::from(choice % 3)];
+    // Mostly small caps: what is interesting lies at them. Larger ones reach the growing of the buffer.
+    let max_line = match choice >> 5 {
+        0..=5 => 1 + script.below(8),
+        6 => 1 + script.below(100),
+        _ => 1 + 3 * script.below(256),
+    };
+    let max_buffer = 2 * max_line + script.below(3) * max_line;
+    Limits { max_line, max_buffer, long_lines, keep_empty: choice & 16 != 0, ..Limits::default() }
+}
+
+fn op(script: &mut Script<'_>, limits: &Limits) -> Op {
+    let choice = script.byte();
+    match choice % 16 {
+        0..=8 => Op::Feed(from_alphabet(script.take(usize::from(choice >> 4)))),
+        9 => Op::Feed(script.take(usize::from(choice >> 4)).to_vec()),
+        10 | 11 => {
+            // A long run, around the caps, perhaps with an ending.
+            let around = [limits.max_line, 2 * limits.max_line, limits.max_buffer][script.below(3)];
+            let mut run = vec![b'x'; (around + script.below(5)).saturating_sub(2)];
+            run.extend_from_slice([&b""[..], b"\n", b"\r\n", b"\r"][script.below(4)]);
+            Op::Feed(run)
+        }
+        12 => Op::FeedWithoutRoom(from_alphabet(script.take(usize::from(choice >> 4)))),
+        13 | 14 => Op::Flush,
+        _ => Op::Drop,
+    }
+}
+
+fn from_alphabet(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| ALPHABET[usize::from(byte % 16)]).collect()
+}
+
+/// [`compare_once`]; besides, the same bytes in one-byte chunks and in the longest possible ones have to come to the
+/// same.
+pub(crate) fn compare(limits: &Limits, ops: &[Op]) -> Vec<u8> {
+    let real = alongside(limits, ops);
+    for (how, ops) in [("one-byte chunks", in_bytes(ops)), ("the longest chunks", joined(ops))] {
+        let _story = Story(&(limits.max_line, limits.max_buffer, limits.long_lines, limits.keep_empty, &ops));
+        let mut other = Real::new(limits);
+        ops.iter().for_each(|op| other.apply(op));
+        other.finish();
+        assert_same_bytes(how, &other.given.bytes, &real.given.bytes);
+        assert_eq!(other.counts, real.counts, "counts with {how}");
+    }
+    real.given.bytes
+}
+
+/// Does `ops` with the real framer and the twin, and compares after each. Gives back what went out.
+pub(crate) fn compare_once(limits: &Limits, ops: &[Op]) -> Vec<u8> {
+    alongside(limits, ops).given.bytes
+}
+
+fn alongside(limits: &Limits, ops: &[Op]) -> Real {
+    let _story = Story(&(limits.max_line, limits.max_buffer, limits.long_lines, limits.keep_empty, ops));
+    let (mut real, mut twin) = (Real::new(limits), Twin::new(limits));
+    for op in ops {
+        real.apply(op);
+        twin.apply(op);
+        assert_same(&real, &twin);
+    }
+    real.finish();
+    twin.flush();
+    assert_same(&real, &twin);
+    if let [Op::Feed(input)] = joined(ops).as_slice() {
+        let (bytes, counts) = split_up(input, limits);
+        assert_same_bytes("the whole input, split,", &real.given.bytes, &bytes);
+        assert_eq!(real.counts, counts, "counts of the whole input, split");
+    }
+    real
+}
+
+fn assert_same(real: &Real, twin: &Twin<'_>) {
+    real.framer.check(&real.rules);
+    assert_same_bytes("lines", &real.given.bytes, &twin.bytes);
+    assert_eq!(real.counts, twin.counts, "counts");
+    let pending = if twin.passed_bytes.is_some() { 0 } else { twin.line.len() };
+    assert_eq!((real.framer.pending(), real.framer.is_skipping()), (pending, twin.passed_bytes.is_some()));
+    let (held, most) = (real.framer.held(), (twin.limits.max_line + 1).next_multiple_of(ALLOCATION_STEP));
+    assert!((pending..=most).contains(&held), "{held} bytes held for {pending}, and {most} is the most (P4)");
+    assert!(pending > 0 || held == 0, "{held} bytes held for nothing (P5)");
+}
+
+/// The same operations, each chunk in chunks of one byte.
+fn in_bytes(ops: &[Op]) -> Vec<Op> {
+    let mut bytewise = Vec::new();
+    for op in ops {
+        match op {
+            Op::Feed(chunk) | Op::FeedWithoutRoom(chunk) => {
+                bytewise.extend(chunk.iter().map(|byte| Op::Feed(vec![*byte])));
+                // An empty chunk has no tail, for which there would be no room.
+                bytewise.extend((!chunk.is_empty() && matches!(op, Op::FeedWithoutRoom(_))).then_some(Op::Drop));
+            }
+            other => bytewise.push(other.clone()),
+        }
+    }
+    bytewise
+}
+
+/// The same operations, chunks with nothing between them made one.
+fn joined(ops: &[Op]) -> Vec<Op> {
+    let mut joined: Vec<Op> = Vec::new();
+    for op in ops {
+        match (joined.last_mut(), op) {
+            (Some(Op::Feed(before)), Op::Feed(chunk)) => before.extend_from_slice(chunk),
+            _ => joined.push(op.clone()),
+        }
+    }
+    joined
+}
+
+/// Every number of [`Fed`], added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) lines: u64,
+    pub(crate) skipped: u64,
+    pub(crate) cut: u64,
+    pub(crate) dropped_bytes: u64,
+    pub(crate) unterminated: u64,
+    pub(crate) overflows: u64,
+    pub(crate) too_long: u64,
+}
+
+impl Counts {
+    fn add(&mut self, fed: &Fed<'_>) {
+        self.lines += fed.lines;
+        self.skipped += fed.skipped;
+        self.cut += fed.cut;
+        self.dropped_bytes += fed.dropped_bytes;
+        self.unterminated += fed.unterminated;
+        self.overflows += u64::from(fed.overflows);
+        self.too_long += u64::from(fed.too_long);
+    }
+}
+
+/// What a framer gave away. Checks that each block is what its docs say.
+#[derive(Default)]
+struct Given {
+    bytes: Vec<u8>,
+}
+
+impl LineSink for Given {
+    fn lines(&mut self, lines: Lines<'_>) {
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(lines.head);
+        self.bytes.extend_from_slice(lines.body);
+        assert!(!lines.head.contains(&b'\n'), "a head holds no newline: {:?}", Shown(lines.head));
+        if !lines.ended {
+            self.bytes.push(b'\n');
+        }
+        let given = &self.bytes[before..];
+        let newlines = given.iter().filter(|byte| **byte == b'\n').count() as u64;
+        assert!(given.ends_with(b"\n") && newlines == lines.count, "{} lines: {:?}", lines.count, Shown(given));
+        let mut one_by_one = Vec::new();
+        lines.each(|head, body| one_by_one.extend([head, body, b"\n"].concat()));
+        assert_same_bytes("lines one by one", &one_by_one, given);
+    }
+}
+
+/// The real framer, used as a server uses it.
+struct Real {
+    framer: Framer,
+    rules: Rules,
+    given: Given,
+    counts: Counts,
+}
+
+impl Real {
+    fn new(limits: &Limits) -> Self {
+        let (given, counts) = (Given::default(), Counts::default());
+        Self { framer: Framer::default(), rules: Rules::new(limits), given, counts }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Feed(chunk) => self.feed(chunk, true),
+            Op::FeedWithoutRoom(chunk) => self.feed(chunk, false),
+            Op::Flush => {
+                let fed = self.framer.flush_pending(&self.rules, &mut self.given);
+                self.counts.add(&fed);
+            }
+            // Only who holds something can be the one that pays.
+            Op::Drop if self.framer.pending() > 0 => self.counts.dropped_bytes += self.framer.drop_pending(),
+            Op::Drop => {}
+        }
+    }
+
+    fn feed(&mut self, chunk: &[u8], has_room: bool) {
+        let fed = self.framer.feed(chunk, &self.rules, &mut self.given);
+        self.counts.add(&fed);
+        if has_room {
+            let promised = self.framer.capacity_with(fed.tail.len(), &self.rules);
+            self.framer.keep(fed.tail, &self.rules);
+            assert_eq!(self.framer.held(), promised, "bytes held, and what the budget was asked for");
+        } else if !fed.tail.is_empty() {
+            self.counts.dropped_bytes += self.framer.skip_with(fed.tail);
+        }
+    }
+
+    fn finish(&mut self) {
+        let fed = self.framer.finish(&self.rules, &mut self.given);
+        self.counts.add(&fed);
+    }
+}
+
+/// The twin: one byte at a time, and every line kept whole until its end is known.
+struct Twin<'a> {
+    limits: &'a Limits,
+    /// What has come of this line and has not gone out or been dropped.
+    line: Vec<u8>,
+    /// Whether a part of this line went out before.
+    is_piece: bool,
+    /// The rest of this line is dropped; so many bytes of it have come.
+    passed_bytes: Option<u64>,
+    bytes: Vec<u8>,
+    counts: Counts,
+}
+
+impl<'a> Twin<'a> {
+    fn new(limits: &'a Limits) -> Self {
+        let (line, bytes, counts) = (Vec::new(), Vec::new(), Counts::default());
+        Self { limits, line, is_piece: false, passed_bytes: None, bytes, counts }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Feed(chunk) => chunk.iter().for_each(|byte| self.byte(*byte)),
+            Op::FeedWithoutRoom(chunk) => {
+                chunk.iter().for_each(|byte| self.byte(*byte));
+                if !chunk.is_empty() {
+                    self.drop_line();
+                }
+            }
+            Op::Flush => self.flush(),
+            Op::Drop => self.drop_line(),
+        }
+    }
+
+    fn byte(&mut self, byte: u8) {
+        match &mut self.passed_bytes {
+            _ if byte == b'\n' => self.newline(),
+            Some(passed_bytes) => {
+                *passed_bytes += 1;
+                self.counts.dropped_bytes += 1;
+                self.counts.overflows += u64::from(*passed_bytes == self.limits.max_buffer as u64 + 1);
+            }
+            None => {
+                self.line.push(byte);
+                // A `\r` may belong to the ending.
+                let certain = self.line.len() - usize::from(byte == b'\r');
+                self.shorten_to(certain);
+            }
+        }
+    }
+
+    fn newline(&mut self) {
+        let mut line = std::mem::take(&mut self.line);
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        let is_dropped = self.passed_bytes.take().is_some();
+        let was_piece = std::mem::take(&mut self.is_piece);
+        if !is_dropped && (!line.is_empty() || (self.limits.keep_empty && !was_piece)) {
+            self.give(&line);
+        }
+    }
+
+    /// Applies the policy while more than the cap allows is certain to be no ending.
+    fn shorten_to(&mut self, mut certain: usize) {
+        let max_line = self.limits.max_line;
+        while certain > max_line && self.passed_bytes.is_none() {
+            let total = self.line.len() as u64;
+            match self.limits.long_lines {
+                LongLines::Split => {
+                    let rest = self.line.split_off(max_line);
+                    let piece = std::mem::replace(&mut self.line, rest);
+                    self.give(&piece);
+                    self.is_piece = true;
+                    certain -= max_line;
+                    continue;
+                }
+                LongLines::Cut => {
+                    let start = self.line[..max_line].to_vec();
+                    self.give(&start);
+                    self.counts.cut += 1;
+                    self.counts.dropped_bytes += total - max_line as u64;
+                }
+                _ => {
+                    self.counts.skipped += 1;
+                    self.counts.dropped_bytes += total;
+                }
+            }
+            self.line.clear();
+            self.passed_bytes = Some(total);
+            self.counts.too_long += 1;
+            self.counts.overflows += u64::from(total > self.limits.max_buffer as u64);
+        }
+    }
+
+    /// What is pending is a line; a `\r` at its end belongs to it.
+    fn flush(&mut self) {
+        let lines_before = self.counts.lines;
+        self.shorten_to(self.line.len());
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            self.give(&line);
+            self.is_piece = true;
+        }
+        self.counts.unterminated += u64::from(self.counts.lines > lines_before);
+    }
+
+    fn drop_line(&mut self) {
+        if !self.line.is_empty() {
+            self.passed_bytes = Some(self.line.len() as u64);
+            self.counts.dropped_bytes += self.line.len() as u64;
+            self.line.clear();
+        }
+    }
+
+    fn give(&mut self, line: &[u8]) {
+        self.bytes.extend_from_slice(line);
+        self.bytes.push(b'\n');
+        self.counts.lines += 1;
+    }
+}
+
+/// A whole input at once, without a state: split at `\n`, take off one `\r`, leave out the empty, deal with the long.
+fn split_up(input: &[u8], limits: &Limits) -> (Vec<u8>, Counts) {
+    let (mut bytes, mut counts) = (Vec::new(), Counts::default());
+    let parts: Vec<&[u8]> = input.split(|byte| *byte == b'\n').collect();
+    for (at, part) in parts.iter().enumerate() {
+        let is_ended = at + 1 < parts.len();
+        let content = if is_ended { part.strip_suffix(b"\r").unwrap_or(part) } else { part };
+        if content.is_empty() && (!is_ended || !limits.keep_empty) {
+            continue;
+        }
+        let is_long = content.len() > limits.max_line;
+        let pieces: Vec<&[u8]> = match limits.long_lines {
+            LongLines::Skip if is_long => Vec::new(),
+            LongLines::Cut if is_long => vec![&content[..limits.max_line]],
+            LongLines::Split if is_long => content.chunks(limits.max_line).collect(),
+            _ => vec![content],
+        };
+        counts.lines += pieces.len() as u64;
+        // Of a cut line, the start went out long before the end; only a `\r` could make that uncertain until then.
+        let is_cut_before = limits.long_lines == LongLines::Cut
+            && content.strip_suffix(b"\r").unwrap_or(content).len() > limits.max_line;
+        counts.unterminated += u64::from(!is_ended && !pieces.is_empty() && !is_cut_before);
+        if is_long && limits.long_lines != LongLines::Split {
+            counts.too_long += 1;
+            counts.skipped += u64::from(limits.long_lines == LongLines::Skip);
+            counts.cut += u64::from(limits.long_lines == LongLines::Cut);
+            counts.overflows += u64::from(part.len() > limits.max_buffer);
+            counts.dropped_bytes += (part.len() - pieces.iter().map(|piece| piece.len()).sum::<usize>()) as u64;
+        }
+        for piece in pieces {
+            bytes.extend_from_slice(piece);
+            bytes.push(b'\n');
+        }
+    }
+    (bytes, counts)
+}

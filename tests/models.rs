@@ -1,0 +1,300 @@
+//! Feeds the models of the engine with random bytes, and with the named cases that random bytes seldom meet.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod model;
+
+use lumberjack::internals::framer::{Framer, LineSink, Rules};
+use lumberjack::{Limits, Lines, LongLines};
+use model::{budget, config, framer, wheel};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// Bytes that a server asks of one read.
+const READ_BYTES: usize = 64 * 1024;
+const POLICIES: [LongLines; 3] = [LongLines::Skip, LongLines::Cut, LongLines::Split];
+
+fn cases(cases: u32) -> ProptestConfig {
+    // Each shrunk case that fails says so: a thousand of them are enough to read.
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 1_000, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(12_000))]
+
+    #[test]
+    fn p1_to_p5_the_framer_does_what_its_model_does(input in vec(any::<u8>(), 0..200)) {
+        framer::run(&input);
+    }
+
+    #[test]
+    fn p13_any_text_is_read_without_a_panic_and_prints_back(input in vec(any::<u8>(), 0..40)) {
+        config::run(&input);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(3_000))]
+
+    #[test]
+    fn p6_the_wheel_does_what_an_ordered_map_does(input in vec(any::<u8>(), 0..300)) {
+        wheel::run(&input);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
+
+    #[test]
+    fn p5_and_p14_the_budget_does_what_a_plain_map_does(input in vec(any::<u8>(), 0..300)) {
+        budget::run(&input);
+    }
+}
+
+fn small(max_line: usize, long_lines: LongLines, keep_empty: bool) -> Limits {
+    Limits { max_line, max_buffer: 2 * max_line, long_lines, keep_empty, ..Limits::default() }
+}
+
+fn every_small(each: impl Fn(&Limits)) {
+    for long_lines in POLICIES {
+        for keep_empty in [false, true] {
+            [1, 2, 3, 8].iter().for_each(|max_line| each(&small(*max_line, long_lines, keep_empty)));
+        }
+    }
+}
+
+fn feed(chunk: &[u8]) -> framer::Op {
+    framer::Op::Feed(chunk.to_vec())
+}
+
+/// CRLF, empty lines, lone `\r`, NUL, invalid UTF-8, over-long lines, and one without an end.
+const MIXED: &[u8] = b"ab\r\n\n\r\n\rc\r\r\n\x00\xff\xc3\n123456789\n12345678\r\n1234567890123456789\r\nend\r";
+
+#[test]
+fn p1_a_mixed_sample_comes_out_the_same_wherever_it_is_cut_once_or_twice() {
+    every_small(|limits| {
+        for first in 0..=MIXED.len() {
+            for second in first..=MIXED.len() {
+                let (start, middle, end) = (&MIXED[..first], &MIXED[first..second], &MIXED[second..]);
+                framer::compare(limits, &[feed(start), feed(middle), feed(end)]);
+            }
+        }
+    });
+}
+
+#[test]
+fn p2_and_p5_a_flush_or_a_drop_can_come_at_any_byte_of_a_mixed_sample() {
+    every_small(|limits| {
+        for at in 0..=MIXED.len() {
+            let (start, end) = MIXED.split_at(at);
+            for between in [framer::Op::Flush, framer::Op::Drop] {
+                framer::compare(limits, &[feed(start), between.clone(), feed(end)]);
+                framer::compare(limits, &[feed(start), between, feed(&end[..end.len().min(1)]), framer::Op::Flush]);
+            }
+            framer::compare(limits, &[framer::Op::FeedWithoutRoom(start.to_vec()), feed(end)]);
+        }
+    });
+}
+
+#[test]
+fn p3_lines_around_the_cap_come_out_as_the_policy_says_with_both_endings() {
+    for max_line in [1, 2, 8, 64, 1000] {
+        for ending in ["\n", "\r\n"] {
+            for length in [max_line - 1, max_line, max_line + 1] {
+                let line = "x".repeat(length);
+                let input = format!("{line}{ending}ok{ending}", ending = ending).into_bytes();
+                let (start, last) = line.split_at(length.min(max_line));
+                let ok = if max_line == 1 { ["", "o", "o\nk"] } else { ["ok", "ok", "ok"] };
+                for (policy, ok) in POLICIES.into_iter().zip(ok) {
+                    let whole = match policy {
+                        LongLines::Skip if !last.is_empty() => "",
+                        _ => start,
+                    };
+                    let last = if policy == LongLines::Split { last } else { "" };
+                    let expected: Vec<&str> = [whole, last, ok].into_iter().filter(|part| !part.is_empty()).collect();
+                    let expected = expected.iter().map(|line| format!("{line}\n")).collect::<String>();
+                    let given = framer::compare(&small(max_line, policy, false), &[feed(&input)]);
+                    model::assert_same_bytes("lines", &given, expected.as_bytes());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn p4_a_line_that_ends_anywhere_around_the_end_of_a_read_is_whole() {
+    let max_line = 100 * 1024;
+    for policy in POLICIES {
+        for around in [READ_BYTES, max_line, 2 * READ_BYTES] {
+            for end in around - 2..=around + 2 {
+                for ending in [&b"\n"[..], b"\r\n"] {
+                    let mut input = b"first\n".to_vec();
+                    input.resize(end, b'x');
+                    input.extend_from_slice(ending);
+                    input.extend_from_slice(b"last\n");
+                    let ops: Vec<framer::Op> = input.chunks(READ_BYTES).map(feed).collect();
+                    framer::compare_once(&Limits { long_lines: policy, ..Limits::default() }, &ops);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn p4_a_line_of_many_reads_holds_no_more_than_one_line() {
+    for policy in POLICIES {
+        let mut ops = vec![feed(&vec![b'x'; READ_BYTES]); 40];
+        ops.push(feed(b"\r\nnext\r\n"));
+        let given = framer::compare_once(&Limits { long_lines: policy, ..Limits::default() }, &ops);
+        assert!(given.ends_with(b"\nnext\n") || given == b"next\n", "{:?}", model::Shown(&given));
+    }
+}
+
+#[test]
+fn p4_a_line_that_grows_in_small_steps_never_holds_more_than_the_longest() {
+    for max_line in [64, 200, 400, 1_000, 5_000] {
+        for step in [1, 7, 63, 100] {
+            let line = [vec![b'x'; max_line], b"\r".to_vec()].concat();
+            let mut ops: Vec<framer::Op> = line.chunks(step).map(feed).collect();
+            ops.push(feed(b"\n"));
+            let given = framer::compare_once(&small(max_line, LongLines::Skip, false), &ops);
+            assert_eq!(given.len(), max_line + 1, "{:?}", model::Shown(&given));
+        }
+    }
+}
+
+/// Counts how often it is given something.
+#[derive(Default)]
+struct Blocks(Vec<Vec<u8>>);
+
+impl LineSink for Blocks {
+    fn lines(&mut self, lines: Lines<'_>) {
+        self.0.push([lines.head, lines.body].concat());
+    }
+}
+
+#[test]
+fn a_clean_chunk_goes_out_as_one_block_with_what_was_pending_before_it() {
+    for policy in POLICIES {
+        let rules = Rules::new(&small(8, policy, false));
+        let (mut framer, mut out) = (Framer::default(), Blocks::default());
+        for chunk in [&b"abcdef"[..], b"gh\n12345678\n1\r2\n12345678\n1234567\n123", b"\n12345678\n"] {
+            let fed = framer.feed(chunk, &rules, &mut out);
+            framer.keep(fed.tail, &rules);
+        }
+        assert_eq!(out.0, [&b"abcdefgh\n12345678\n1\r2\n12345678\n1234567\n"[..], b"123\n12345678\n"]);
+    }
+}
+
+#[test]
+fn p1_a_cr_at_the_end_of_a_chunk_belongs_to_the_ending_only_if_a_newline_follows() {
+    for (rest, expected) in
+        [(&b"\n"[..], &b"abc\n"[..]), (b"d\n", b"abc\rd\n"), (b"\r\n", b"abc\r\n"), (b"", b"abc\r\n")]
+    {
+        for max_line in [5, 8] {
+            for policy in POLICIES {
+                let given = framer::compare(&small(max_line, policy, false), &[feed(b"abc\r"), feed(rest)]);
+                model::assert_same_bytes("lines", &given, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn p3_a_cr_just_over_the_cap_is_content_unless_a_newline_follows() {
+    let [skip, cut, split] = POLICIES;
+    for (policy, rest, expected) in [
+        (skip, &b"\nok\n"[..], &b"abc\nok\n"[..]),
+        (skip, b"d\nok\n", b"ok\n"),
+        (skip, b"", b""),
+        (cut, b"\nok\n", b"abc\nok\n"),
+        (cut, b"d\nok\n", b"abc\nok\n"),
+        (cut, b"", b"abc\n"),
+        (split, b"\nok\n", b"abc\nok\n"),
+        (split, b"d\nok\n", b"abc\n\rd\nok\n"),
+        (split, b"", b"abc\n\r\n"),
+    ] {
+        let given = framer::compare(&small(3, policy, false), &[feed(b"abc\r"), feed(rest)]);
+        model::assert_same_bytes("lines", &given, expected);
+    }
+}
+
+#[test]
+fn p2_the_ending_of_a_line_that_went_out_before_is_no_empty_line() {
+    for keep_empty in [false, true] {
+        let limits = small(8, LongLines::Skip, keep_empty);
+        for ending in [&b"\n"[..], b"\r\n"] {
+            let ops = [feed(b"ab"), framer::Op::Flush, feed(ending), feed(b"c\n")];
+            model::assert_same_bytes("lines", &framer::compare(&limits, &ops), b"ab\nc\n");
+        }
+    }
+}
+
+fn arm(id: u32, after: u64) -> wheel::Op {
+    wheel::Op::Arm { id, after }
+}
+
+#[test]
+fn p6_deadlines_past_one_rotation_of_every_level_fire_on_their_tick() {
+    for level in 0..6 {
+        let rotation = 64_u64.pow(level + 1);
+        for start in [0, 1, 63, rotation - 1, rotation, 3 * rotation / 2] {
+            for after in [rotation - 1, rotation, rotation + 1, 2 * rotation + 1] {
+                let ops = [arm(0, after), arm(1, after + 1), wheel::Op::Advance { ticks: after - 1 }, wheel::Op::Sleep];
+                wheel::compare(start, &ops);
+                wheel::compare(start, &ops[..2]);
+            }
+        }
+    }
+}
+
+#[test]
+fn p6_more_entries_than_slots_fire_after_jumps_of_days() {
+    for apart in [0, 1, 63, 64, 97, 100_000] {
+        let many = wheel::Op::ArmMany { count: 1_000, apart };
+        for ticks in [0, 1, 64, 24 * 3600 * 100, 9 * 24 * 3600 * 100] {
+            let jump = wheel::Op::Advance { ticks };
+            wheel::compare(12_345, &[many, jump, many, wheel::Op::Rearm { ticks, count: 500, after: 64 }, jump]);
+        }
+    }
+}
+
+#[test]
+fn p6_a_deadline_beyond_the_furthest_is_looked_at_in_ten_years() {
+    let ten_years = 1 << 35;
+    for after in [ten_years - 1, ten_years, ten_years + 1, u64::MAX] {
+        wheel::compare(7, &[arm(0, after), wheel::Op::Advance { ticks: ten_years - 2 }, wheel::Op::Sleep]);
+    }
+}
+
+#[test]
+fn p6_time_that_passes_while_nothing_is_armed_has_passed() {
+    for ticks in [1, 64, 3_000_000, 1 << 33] {
+        let away = wheel::Op::Advance { ticks };
+        wheel::compare(0, &[away, arm(0, 30_001), wheel::Op::Sleep]);
+        wheel::compare(0, &[away, wheel::Op::ArmForEver { id: 0 }, wheel::Op::Sleep]);
+        wheel::compare(0, &[arm(0, 5), wheel::Op::Cancel { id: 0 }, away, arm(0, 30_001), wheel::Op::Sleep]);
+    }
+}
+
+#[test]
+fn p5_a_crowd_of_equals_pays_one_by_one() {
+    let mut ops = Vec::new();
+    for id in 0..60 {
+        ops.push(budget::Op::Connect { id, host: id as usize % 7 });
+        ops.push(budget::Op::Hold { id, bytes: 10 });
+    }
+    ops.extend((0..60).map(|id| budget::Op::HoldAndMakeRoom { id, bytes: 100 }));
+    ops.extend((0..60).rev().map(|id| budget::Op::Disconnect { id }));
+    budget::compare(600, None, &ops);
+    budget::compare(600, Some(5), &ops);
+}
+
+#[test]
+fn p13_every_option_with_any_default_reads_as_a_config_line() {
+    for option in lumberjack::cli::options::OPTIONS {
+        let default = (option.default)(&lumberjack::cli::options::Settings::default());
+        config::compare(&format!("{} = {default}", option.name));
+        config::compare(&format!("--{}={default}", option.name));
+        config::compare(&format!("{} = \u{7}{default}\u{85}", option.name));
+    }
+}
