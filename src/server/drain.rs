@@ -13,6 +13,9 @@ use crate::sink::Sink;
 /// Silence of all clients after which the drain is over (P11): far beyond a round trip in a plant network.
 const QUIET: Duration = Duration::from_millis(250);
 
+/// The most clients that are taken from the backlogs once the drain is over: what they can hold (`net::BACKLOG`).
+const MOST_WAITING: u64 = 4096;
+
 /// Where the server stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
@@ -20,8 +23,9 @@ pub(super) enum Life {
     Serving,
     /// It has said goodbye, and reads on. `since` is on the reading clock, `began` on the other.
     Draining { since: Duration, began: Duration },
-    /// Each connection is read once more to its end and closed; then the sink gets what is left.
-    Finishing { began: Duration },
+    /// Each connection is read once more to its end and closed, those too that still wait at a door; then the sink gets
+    /// what is left. `accepted` is how many had come in before.
+    Finishing { began: Duration, accepted: u64 },
     /// Over.
     Stopped,
 }
@@ -29,6 +33,7 @@ pub(super) enum Life {
 impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn begin_drain(&mut self) {
         self.life = Life::Draining { since: self.clock.reading(), began: self.clock.now() };
+        self.house.end_pause();
         info!("[tcp] Stopping server, closing {} active socket(s)", self.connections.len());
         let keys: Vec<Key> = self.connections.keys().collect();
         for key in keys {
@@ -51,8 +56,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let is_late = self.clock.now().saturating_sub(began) >= self.limits.drain_timeout;
         let is_empty = self.connections.len() == 0 && self.doors.is_empty();
         if is_empty || is_quiet || is_late {
-            self.doors.clear();
-            self.life = Life::Finishing { began };
+            self.life = Life::Finishing { began, accepted: self.counters.accepted };
         }
     }
 
@@ -64,12 +68,14 @@ impl<S: Sink, N: Net> Server<S, N> {
         let began = match self.life {
             Life::Serving | Life::Stopped => return Ok(()),
             Life::Draining { began, .. } => began,
-            Life::Finishing { began } => {
+            Life::Finishing { began, accepted } => {
+                self.close_doors(accepted);
                 self.close_all()?;
                 began
             }
         };
-        let is_over = matches!(self.life, Life::Finishing { .. }) && self.connections.len() == 0;
+        let is_closed = self.connections.len() == 0 && self.doors.is_empty();
+        let is_over = is_closed && matches!(self.life, Life::Finishing { .. });
         if is_over && self.outlet.sink.waiting() == 0 {
             self.life = Life::Stopped;
             self.notices.finish();
@@ -77,6 +83,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         let stuck_for = self.outlet.stuck_since().map(|since| self.clock.now().saturating_sub(since.max(began)));
         if stuck_for.is_some_and(|time| time >= self.limits.drain_timeout) {
+            // It may take lines again without having told: one more try before they are lost.
+            let waiting = self.outlet.sink.waiting();
+            self.outlet.try_at_once();
+            self.write()?;
+            if self.outlet.sink.waiting() < waiting {
+                return Ok(());
+            }
             self.notices.finish();
             return Err(RunError::SinkGivenUp {
                 sink: self.outlet.sink.describe(),
@@ -85,6 +98,19 @@ impl<S: Sink, N: Net> Server<S, N> {
             });
         }
         Ok(())
+    }
+
+    /// Who waits in the backlog is taken, at most as many as it holds: somebody who connects without end can't put off
+    /// the end.
+    fn close_doors(&mut self, accepted_before: u64) {
+        if self.outlet.is_stalled() {
+            return;
+        }
+        self.close_empty_doors();
+        let is_endless = self.counters.accepted - accepted_before > MOST_WAITING;
+        if is_endless || self.house.is_paused() {
+            self.doors.clear();
+        }
     }
 
     fn close_all(&mut self) -> Result<(), RunError> {
@@ -110,12 +136,15 @@ impl<S: Sink, N: Net> Server<S, N> {
             Life::Serving | Life::Stopped => None,
             Life::Draining { began, .. } if self.outlet.is_stalled() => stuck(began),
             Life::Draining { since, began } => {
-                let quiet = (since.max(self.last_bytes) + QUIET).saturating_sub(reading);
+                // Silence ends nothing while somebody waits at a door.
+                let quiet = self.doors.is_empty().then(|| (since.max(self.last_bytes) + QUIET).saturating_sub(reading));
                 let late = (began + self.limits.drain_timeout).saturating_sub(now);
-                stuck(began).into_iter().chain([quiet, late]).min()
+                stuck(began).into_iter().chain(quiet).chain([late]).min()
             }
-            Life::Finishing { .. } if !self.outlet.is_stalled() && self.connections.len() > 0 => Some(Duration::ZERO),
-            Life::Finishing { began } => stuck(began),
+            Life::Finishing { began, .. } => {
+                let is_closed = self.connections.len() == 0 && self.doors.is_empty();
+                if is_closed || self.outlet.is_stalled() { stuck(began) } else { Some(Duration::ZERO) }
+            }
         }
     }
 }

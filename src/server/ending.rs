@@ -54,7 +54,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if was_silent {
             self.counters.probes = self.counters.probes.saturating_add(1);
         }
-        self.house.descriptor_is_free();
+        self.house.end_pause();
         self.note(&conn.peer, &last);
         match why {
             Close::Failed(error) => debug!("[tcp] Socket failed: {}: {error}", conn.peer),
@@ -187,7 +187,8 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// the connection is on the ready queue, since no event will tell again of what is left.
     pub(super) fn drain_connection(&mut self, key: Key) -> bool {
         loop {
-            match self.read(key) {
+            // To the end: what came right behind a short read would be lost.
+            match self.read_once(key, true) {
                 Next::Full => {
                     let was_queued = self.connections.get_mut(key).is_none_or(|conn| conn.is_queued());
                     if !was_queued {

@@ -58,8 +58,13 @@ impl House {
         self.paused_until.map(|until| until.saturating_sub(now))
     }
 
-    /// A connection was closed: its descriptor is free.
-    pub(super) fn descriptor_is_free(&mut self) {
+    /// Whether accepting waits for a descriptor.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_until.is_some()
+    }
+
+    /// A descriptor is free, or can be had now.
+    pub(super) fn end_pause(&mut self) {
         self.paused_until = None;
     }
 }
@@ -146,6 +151,10 @@ impl<S: Sink, N: Net> Server<S, N> {
                 let is_shortage = error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code));
                 if is_shortage && self.give_way() {
                     return Accepted::One;
+                }
+                if self.outlet.is_stalled() {
+                    // Somebody would give way, but the sink has no room for what it has to say: as soon as it has.
+                    return Accepted::NoMore;
                 }
                 self.note_accept_error(&error, is_shortage);
                 Accepted::Pause

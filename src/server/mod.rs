@@ -225,7 +225,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         if can_read && (self.connections.ready_len() > 0 || self.can_accept()) {
             return Some(Duration::ZERO);
         }
-        let next_timer = self.wheel.next_deadline().filter(|_| can_read).map(|tick| self.clock.until(tick));
+        // Timers that don't fire now must not end the wait either: that would be a spin.
+        let fires = can_read && self.life == Life::Serving;
+        let next_timer = self.wheel.next_deadline().filter(|_| fires).map(|tick| self.clock.until(tick));
         let waits = [
             next_timer,
             self.house.due_in(now),

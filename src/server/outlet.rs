@@ -99,6 +99,11 @@ impl<S: Sink> Outlet<S> {
         }
     }
 
+    /// The next flush tries, however early that is.
+    pub(super) fn try_at_once(&mut self) {
+        self.state = State::Flowing;
+    }
+
     /// Writes what waits, unless it is too early to try.
     ///
     /// # Errors

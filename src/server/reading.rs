@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use log::debug;
 
-use super::connection::{Phase, Readiness};
+use super::connection::{Connection, Phase, Readiness};
 use super::ending::Close;
 use super::notices::Notice;
 use super::outlet::Out;
@@ -61,14 +61,16 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// One read. When the end is in the kernel already, one more follows a short one, so that a connection that brings
     /// a line and its FIN at once ends in the turn it came in.
     pub(super) fn read(&mut self, key: Key) -> Next {
-        let next = self.read_once(key);
-        match (next, self.connections.get_mut(key)) {
-            (Next::Again, Some(conn)) if conn.readiness == Readiness::QueuedToEnd => self.read_once(key),
-            (next, _) => next,
+        let ends = |conn: &mut Connection<_>| conn.readiness == Readiness::QueuedToEnd;
+        let is_to_end = self.connections.get_mut(key).is_some_and(ends);
+        match self.read_once(key, is_to_end) {
+            Next::Again if is_to_end => self.read_once(key, is_to_end),
+            next => next,
         }
     }
 
-    fn read_once(&mut self, key: Key) -> Next {
+    /// `is_to_end`: a short read does not mean that nothing is left.
+    pub(super) fn read_once(&mut self, key: Key, is_to_end: bool) -> Next {
         let Some(conn) = self.connections.get_mut(key) else { return Next::Wait };
         let Some(allowance) = self.outlet.allowance(conn.framer.pending()) else {
             if self.outlet.stall() {
@@ -83,7 +85,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             Ok(0) => Next::Close(Close::Ended),
             Ok(count) => {
                 // Trap: a FIN that came with the data makes no second event, so a short read alone is not the end.
-                let is_drained = count < room.len() && conn.readiness != Readiness::QueuedToEnd;
+                let is_drained = count < room.len() && !is_to_end;
                 self.take(key, room.get(..count).unwrap_or_default());
                 if is_drained { Next::Wait } else { Next::Again }
             }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lumberjack::Limits;
+use lumberjack::{Limits, Turn};
 
 use super::capture::said;
 use super::valve::Flow;
@@ -211,6 +211,28 @@ fn p11_clients_that_close_at_once_end_the_drain_at_once() {
     let begun = Instant::now();
     world.stop().unwrap();
     assert!(begun.elapsed() < Duration::from_millis(200), "nobody was left to wait for: {:?}", begun.elapsed());
+}
+
+#[test]
+fn p11_a_timer_that_comes_due_in_the_drain_is_no_spin() {
+    let mut world = World::new(idle(30));
+    let _silent = world.taken_client();
+    world.handle.stop();
+    let mut turns = 0;
+    while world.turn(Duration::from_secs(1)).unwrap() == Turn::Running {
+        turns += 1;
+        assert!(turns < 20, "{turns} turns in a drain in which nothing comes");
+    }
+}
+
+#[test]
+fn p11_who_waits_in_the_backlog_is_taken_though_there_is_no_time_to_drain() {
+    let mut world = World::new(Limits { drain_timeout: Duration::ZERO, ..Limits::default() });
+    for _ in 0..300 {
+        send(&mut world.client(), b"waited\n");
+    }
+    world.stop().unwrap();
+    assert_eq!(world.texts().len(), 300);
 }
 
 #[test]

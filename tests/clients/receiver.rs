@@ -1,0 +1,118 @@
+//! The built binary as a child process, and the folder that a test works in. Both are gone when the test ends, however
+//! it ends.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Far beyond what anything here takes, on a box with two busy cores and a JVM that starts.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Asks until there is an answer; after the deadline it fails and shows what was there instead.
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(last) if started.elapsed() > DEADLINE => panic!("{what}: not within {DEADLINE:?}; last seen: {last}"),
+            // Between two questions, not instead of one.
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// A child that is killed and reaped when it goes out of scope.
+pub(crate) struct Running(Child);
+
+impl Running {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")))
+    }
+
+    /// Not reaped yet, so its id can't be another process's. `std` sends no signal but SIGKILL; every shell does.
+    pub(crate) fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.0.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill} failed");
+    }
+
+    pub(crate) fn ended(&mut self) -> Result<ExitStatus, String> {
+        self.0.try_wait().unwrap().ok_or_else(|| "still running".to_owned())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A folder of one test.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running `lumberjack` that writes to a file. Fields drop in this order: first the process ends, then its folder.
+pub(crate) struct Receiver {
+    running: Running,
+    scratch: Scratch,
+    port: u16,
+}
+
+impl Receiver {
+    /// `name` is the test's own: tests of one process must not share a folder.
+    pub(crate) fn start(name: &str, options: &[&str]) -> Self {
+        // Not in `target/`: syslog-ng puts a Unix socket here, whose path may have 107 bytes.
+        let scratch = Scratch(std::env::temp_dir().join(format!("lumberjack-{}-{name}", std::process::id())));
+        fs::create_dir_all(&scratch.0).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lumberjack"));
+        command.args(["--listen", "127.0.0.1:0", "--output"]).arg(scratch.0.join("out")).args(options);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(scratch.0.join("log")).unwrap());
+        let mut receiver = Self { running: Running::spawn(&mut command), scratch, port: 0 };
+        receiver.port = eventually("the port in the log", || receiver.port_in_log());
+        receiver
+    }
+
+    fn port_in_log(&mut self) -> Result<u16, String> {
+        let log = self.log();
+        // A whole line only: the log may be caught in the middle of a write.
+        let port = log
+            .split_inclusive('\n')
+            .find_map(|line| line.strip_suffix('\n')?.split_once("[tcp] Listening on 127.0.0.1:")?.1.parse().ok());
+        if let Ok(status) = self.running.ended() {
+            panic!("the receiver ended with {status} at once; its log: {log}");
+        }
+        port.ok_or(log)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A file in the test's folder.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.scratch.0.join(file)
+    }
+
+    /// What is in the output now.
+    pub(crate) fn output(&self) -> Vec<u8> {
+        fs::read(self.path("out")).unwrap()
+    }
+
+    /// Its own log so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.path("log")).unwrap()).into_owned()
+    }
+
+    /// SIGTERM, and a clean end: exit code 0.
+    pub(crate) fn stop(&mut self) {
+        self.running.terminate();
+        let status = eventually("the receiver's end", || self.running.ended());
+        assert_eq!(status.code(), Some(0), "the receiver ended with {status}; its log: {}", self.log());
+    }
+}

@@ -1,0 +1,112 @@
+//! The clients of a world: each has a script and follows it, however the server behaves. Most never look at their socket
+//! before they write, as most real ones do.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use lumberjack::Peer;
+
+use super::kernel::{Event, Kernel};
+
+/// What a client does next.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Connect,
+    Write(Vec<u8>),
+    HalfClose,
+    Reset,
+}
+
+pub(crate) struct Client {
+    pub(crate) peer: Peer,
+    pub(crate) script: VecDeque<(Duration, Step)>,
+    /// Whether it notices our goodbye before it writes, and closes then.
+    pub(crate) looks: bool,
+    /// Room in the receive queue that it gets.
+    pub(crate) room: usize,
+    pub(crate) socket: Option<usize>,
+    /// Bytes whose write succeeded before the server closed.
+    pub(crate) delivered: Vec<u8>,
+    /// Bytes whose write succeeded into nothing.
+    pub(crate) lost: usize,
+}
+
+/// How a client goes on.
+#[derive(PartialEq, Eq)]
+enum Then {
+    GoesOn,
+    /// Its write waits for room.
+    Waits,
+    Ends,
+}
+
+/// One more step of a client, and when the next is.
+pub(crate) fn step(kernel: &mut Kernel, number: usize) {
+    let Some((_, step)) = kernel.clients[number].script.pop_front() else { return };
+    let then = match step {
+        Step::Connect => connect(kernel, number),
+        Step::Write(bytes) => write(kernel, number, bytes),
+        Step::HalfClose => end(kernel, number, false),
+        Step::Reset => end(kernel, number, true),
+    };
+    if then == Then::Ends {
+        kernel.clients[number].script.clear();
+    }
+    if then == Then::GoesOn
+        && let Some((delay, _)) = kernel.clients[number].script.front()
+    {
+        let next = kernel.now + *delay;
+        kernel.at(next, Event::Client(number));
+    }
+}
+
+fn connect(kernel: &mut Kernel, number: usize) -> Then {
+    let (peer, room) = (kernel.clients[number].peer, kernel.clients[number].room);
+    kernel.clients[number].socket = kernel.connect(peer, room);
+    if kernel.clients[number].socket.is_some() { Then::GoesOn } else { Then::Ends }
+}
+
+fn write(kernel: &mut Kernel, number: usize, mut bytes: Vec<u8>) -> Then {
+    let Some(index) = kernel.clients[number].socket else { return Then::Ends };
+    let socket = &mut kernel.sockets[index];
+    if socket.goodbye_at.is_some() && kernel.clients[number].looks {
+        return end(kernel, number, false);
+    }
+    if socket.is_closed {
+        // The first write after the server's close succeeds into nothing; the answer to it is an RST.
+        kernel.clients[number].lost += bytes.len();
+        return Then::Ends;
+    }
+    let count = bytes.len().min(socket.room - socket.queue.len());
+    let rest = bytes.split_off(count);
+    socket.queue.extend(&bytes);
+    kernel.clients[number].delivered.extend_from_slice(&bytes);
+    if count > 0 {
+        kernel.arrived(index);
+    }
+    if rest.is_empty() {
+        return Then::GoesOn;
+    }
+    kernel.sockets[index].waiting_writer = Some(number);
+    kernel.clients[number].script.push_front((Duration::ZERO, Step::Write(rest)));
+    Then::Waits
+}
+
+fn end(kernel: &mut Kernel, number: usize, is_reset: bool) -> Then {
+    let Some(index) = kernel.clients[number].socket else { return Then::Ends };
+    let socket = &mut kernel.sockets[index];
+    socket.rst |= is_reset;
+    socket.fin |= !is_reset;
+    kernel.arrived(index);
+    Then::Ends
+}
+
+/// What this client would do within the next millisecond it does now, while the server is in the middle of a turn.
+pub(crate) fn hurry(kernel: &mut Kernel, socket: usize) {
+    let found = kernel.clients.iter().position(|client| client.socket == Some(socket));
+    let Some(number) = found else { return };
+    let soon = Duration::from_millis(1);
+    if kernel.clients[number].script.front().is_some_and(|(delay, _)| *delay <= soon) {
+        kernel.hurry(number, soon);
+    }
+}

@@ -1,0 +1,531 @@
+//! The simulated kernel: sockets with receive queues, edge-triggered events, a clock, and its bad days. Time passes only
+//! in `poll`, so that a turn sees one moment, as the server reads its clock once.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{self, ErrorKind};
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use lumberjack::internals::{Key, ListenOptions, Net, Now, Ready, Source};
+use lumberjack::{ListenAddr, Peer};
+
+use super::client::Client;
+use super::dice::Dice;
+use super::sink::Drain;
+
+/// EMFILE and ENOMEM.
+const EMFILE: i32 = 24;
+const ENOMEM: i32 = 12;
+
+/// What the world does besides its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A client takes its next step.
+    Client(usize),
+    /// The sink changes.
+    Sink(Drain),
+    /// The sink's reader reads.
+    SinkReads,
+    /// The process stands still for so long.
+    Jump(Duration),
+    /// Somebody asks the server to stop.
+    Stop,
+}
+
+/// One end of a connection, as the kernel keeps it.
+pub(crate) struct Socket {
+    pub(crate) peer: Peer,
+    pub(crate) queue: VecDeque<u8>,
+    pub(crate) room: usize,
+    pub(crate) fin: bool,
+    pub(crate) rst: bool,
+    is_reset_told: bool,
+    /// The client whose write waits for room.
+    pub(crate) waiting_writer: Option<usize>,
+    key: Option<Key>,
+    has_edge: bool,
+    /// When the server last read from it, or took it.
+    last_activity: Duration,
+    pub(crate) goodbye_at: Option<Duration>,
+    reads_after_goodbye: u32,
+    pub(crate) is_closed: bool,
+    /// Every byte that the server read.
+    pub(crate) read: Vec<u8>,
+    /// Where in `read` the server sent its pending line out without an ending.
+    pub(crate) flushes: Vec<usize>,
+}
+
+/// The rates of bad luck, in percent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Luck {
+    pub(crate) interrupted: u64,
+    pub(crate) aborted: u64,
+    pub(crate) no_memory: u64,
+    pub(crate) spurious: u64,
+    pub(crate) meanwhile: u64,
+}
+
+/// What a world promises its clients, for the checks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) idle_timeout: Duration,
+    pub(crate) linger: Duration,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) max_connections: usize,
+}
+
+impl Socket {
+    /// Whether the server took it in, and did not turn it away.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.key.is_some()
+    }
+}
+
+pub(crate) struct Kernel {
+    pub(crate) now: Duration,
+    pub(crate) dice: Dice,
+    pub(crate) luck: Luck,
+    pub(crate) terms: Terms,
+    pub(crate) sockets: Vec<Socket>,
+    pub(crate) clients: Vec<Client>,
+    backlog: VecDeque<usize>,
+    has_listener_edge: bool,
+    pub(crate) listeners: usize,
+    pub(crate) descriptors: usize,
+    pub(crate) descriptor_limit: usize,
+    /// How many were taken in and are not closed.
+    pub(crate) taken: usize,
+    was_short_at: Option<Duration>,
+    pub(crate) stop_at: Option<Duration>,
+    pub(crate) is_stop_asked: bool,
+    /// A wake-up is on its way to the poll.
+    pub(crate) is_woken: bool,
+    /// Whether nothing ever keeps the server from its timers: then they are on time.
+    pub(crate) is_calm: bool,
+    /// Whether the server has ended, by an error or otherwise: what it closes then is excused.
+    pub(crate) is_over: bool,
+    last_read_at: Duration,
+    pub(crate) sink: Drain,
+    pub(crate) has_sink_edge: bool,
+    is_sink_watched: bool,
+    timeline: BTreeMap<(Duration, u64), Event>,
+    serial: u64,
+    edges: BTreeSet<usize>,
+    stale: Vec<Key>,
+    /// Nothing will ever happen again, unless somebody stops the server.
+    pub(crate) is_still: bool,
+    /// Calls and events since the last turn: without one of them, and without waiting, a turn did nothing.
+    pub(crate) work: u64,
+    pub(crate) polls: u64,
+}
+
+impl Kernel {
+    pub(crate) fn new(dice: Dice, terms: Terms) -> Self {
+        Self {
+            now: Duration::ZERO,
+            dice,
+            luck: Luck::default(),
+            terms,
+            sockets: Vec::new(),
+            clients: Vec::new(),
+            backlog: VecDeque::new(),
+            has_listener_edge: false,
+            listeners: 0,
+            descriptors: 0,
+            descriptor_limit: usize::MAX,
+            taken: 0,
+            was_short_at: None,
+            stop_at: None,
+            is_stop_asked: false,
+            is_woken: false,
+            is_calm: true,
+            is_over: false,
+            last_read_at: Duration::ZERO,
+            sink: Drain::Open,
+            has_sink_edge: false,
+            is_sink_watched: false,
+            timeline: BTreeMap::new(),
+            serial: 0,
+            edges: BTreeSet::new(),
+            stale: Vec::new(),
+            is_still: false,
+            work: 0,
+            polls: 0,
+        }
+    }
+
+    pub(crate) fn at(&mut self, time: Duration, event: Event) {
+        self.serial += 1;
+        self.timeline.insert((time, self.serial), event);
+    }
+
+    /// A client connects. `None`: nobody listens.
+    pub(crate) fn connect(&mut self, peer: Peer, room: usize) -> Option<usize> {
+        if self.listeners == 0 {
+            return None;
+        }
+        self.sockets.push(Socket {
+            peer,
+            queue: VecDeque::new(),
+            room,
+            fin: false,
+            rst: false,
+            is_reset_told: false,
+            waiting_writer: None,
+            key: None,
+            has_edge: false,
+            last_activity: Duration::ZERO,
+            goodbye_at: None,
+            reads_after_goodbye: 0,
+            is_closed: false,
+            read: Vec::new(),
+            flushes: Vec::new(),
+        });
+        self.backlog.push_back(self.sockets.len() - 1);
+        self.has_listener_edge = true;
+        Some(self.sockets.len() - 1)
+    }
+
+    /// Something of a client has arrived: bytes or an end.
+    pub(crate) fn arrived(&mut self, socket: usize) {
+        let found = &mut self.sockets[socket];
+        if found.key.is_some() && !found.is_closed {
+            found.has_edge = true;
+            self.edges.insert(socket);
+        }
+    }
+
+    fn next_event_at(&self) -> Option<Duration> {
+        self.timeline.first_key_value().map(|((time, _), _)| *time)
+    }
+
+    /// Lets everything happen that is due.
+    pub(crate) fn happen(&mut self) {
+        while self.next_event_at().is_some_and(|time| time <= self.now) {
+            let Some((_, event)) = self.timeline.pop_first() else { return };
+            match event {
+                Event::Client(client) => super::client::step(self, client),
+                Event::Sink(drain) => {
+                    self.sink = drain;
+                    self.has_sink_edge |= drain != Drain::Shut;
+                    if let Drain::Pipe { every, .. } = drain {
+                        self.at(self.now + every, Event::SinkReads);
+                    }
+                }
+                Event::SinkReads => {
+                    if let Drain::Pipe { room, every, reads } = self.sink {
+                        self.sink = Drain::Pipe { room: room.max(reads), every, reads };
+                        self.has_sink_edge = true;
+                        self.at(self.now + every, Event::SinkReads);
+                    }
+                }
+                Event::Jump(time) => self.now += time,
+                Event::Stop => self.is_stop_asked = true,
+            }
+        }
+    }
+
+    /// The client's next step is now instead of soon.
+    pub(crate) fn hurry(&mut self, client: usize, soon: Duration) {
+        let latest = (self.now + soon, u64::MAX);
+        let found = self.timeline.range(..latest).find(|(_, event)| **event == Event::Client(client));
+        if let Some(at) = found.map(|(at, _)| *at) {
+            self.timeline.remove(&at);
+            super::client::step(self, client);
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        let is_sink_ready = self.has_sink_edge && self.is_sink_watched;
+        self.has_listener_edge || !self.edges.is_empty() || is_sink_ready || self.is_stop_asked || self.is_woken
+    }
+
+    fn collect(&mut self, ready: &mut Vec<Ready>) {
+        if std::mem::take(&mut self.is_woken) {
+            ready.push(Ready { source: Source::Wake, ends: false, failed: false });
+        }
+        if std::mem::take(&mut self.has_listener_edge) && self.listeners > 0 {
+            ready.push(Ready { source: Source::Listener(0), ends: false, failed: false });
+        }
+        if self.is_sink_watched && std::mem::take(&mut self.has_sink_edge) {
+            ready.push(Ready { source: Source::Sink, ends: false, failed: self.sink == Drain::Gone });
+        }
+        // A poll may bring fewer events than there are: the others come with the next.
+        let most = if self.dice.chance(10) { 1 + self.dice.size(4) } else { usize::MAX };
+        let chosen: Vec<usize> = self.edges.iter().copied().take(most).collect();
+        for index in chosen {
+            self.edges.remove(&index);
+            let socket = &mut self.sockets[index];
+            socket.has_edge = false;
+            if let (Some(key), false) = (socket.key, socket.is_closed) {
+                let ends = socket.fin || socket.rst;
+                ready.push(Ready { source: Source::Connection(key), ends, failed: socket.rst });
+            }
+        }
+        if self.dice.chance(self.luck.spurious) && !self.stale.is_empty() {
+            let key = self.stale[self.dice.size(self.stale.len())];
+            ready.push(Ready { source: Source::Connection(key), ends: self.dice.chance(50), failed: false });
+        }
+        self.work += ready.len() as u64;
+    }
+
+    /// Waits as epoll does: until there is news, or for `timeout`.
+    fn wait(&mut self, timeout: Option<Duration>) {
+        let end = timeout.map(|timeout| self.now + timeout);
+        loop {
+            self.happen();
+            if self.has_news() || end.is_some_and(|end| self.now >= end) {
+                return;
+            }
+            if self.dice.chance(self.luck.interrupted) {
+                self.work += 1;
+                return;
+            }
+            match (self.next_event_at(), end) {
+                (Some(next), Some(end)) => self.now = next.min(end).max(self.now),
+                (Some(next), None) => self.now = next.max(self.now),
+                (None, Some(end)) => self.now = end,
+                (None, None) => {
+                    self.is_still = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// There is room again, or an end: a write that waits goes on a little later, as a window update takes its time.
+    fn wake_writer(&mut self, index: usize) {
+        if let Some(client) = self.sockets[index].waiting_writer.take() {
+            let soon = self.now + Duration::from_micros(self.dice.below(1500));
+            self.at(soon, Event::Client(client));
+        }
+    }
+
+    /// The server closes its end.
+    fn close(&mut self, index: usize) {
+        self.descriptors -= 1;
+        self.wake_writer(index);
+        let socket = &mut self.sockets[index];
+        socket.is_closed = true;
+        self.edges.remove(&index);
+        let Some(key) = socket.key else { return };
+        self.taken -= 1;
+        self.stale.push(key);
+        if self.is_over {
+            return;
+        }
+        let socket = &self.sockets[index];
+        let by_client = socket.fin || socket.rst;
+        let is_flood = socket.reads_after_goodbye > 256;
+        assert!(
+            socket.queue.is_empty() || is_flood,
+            "{} bytes of {} were in the kernel when the server closed it",
+            socket.queue.len(),
+            socket.peer
+        );
+        assert!(
+            by_client || self.may_close(socket),
+            "the server closed {} for no reason, at {:?}",
+            socket.peer,
+            self.now
+        );
+    }
+
+    /// Whether the server may close a connection whose client has not.
+    fn may_close(&self, socket: &Socket) -> bool {
+        let Some(goodbye_at) = socket.goodbye_at else { return self.terms.linger.is_zero() };
+        let has_lingered = self.now - goodbye_at.max(socket.last_activity) >= self.terms.linger;
+        // It has been counted out already: it was one of `taken + 1`.
+        let was_needed = self.taken + 1 > self.terms.max_connections || self.was_short_at == Some(self.now);
+        let is_drained = self.stop_at.is_some_and(|stop_at| {
+            let quiet = self.now - self.last_read_at.max(stop_at);
+            quiet >= Duration::from_millis(250) || self.now - stop_at >= self.terms.drain_timeout
+        });
+        has_lingered || was_needed || is_drained
+    }
+
+    /// What must hold when nothing will ever happen again, though nobody asked the server to stop: it has missed
+    /// nothing.
+    pub(crate) fn check_stillness(&self, sink_waiting: usize) {
+        if !matches!(self.sink, Drain::Open | Drain::Pipe { .. }) {
+            return;
+        }
+        assert_eq!(sink_waiting, 0, "lines wait for a sink that takes them");
+        let is_full = self.taken >= self.terms.max_connections || self.descriptors >= self.descriptor_limit;
+        assert!(self.backlog.is_empty() || is_full, "{} clients wait though there is room", self.backlog.len());
+        for socket in self.sockets.iter().filter(|socket| socket.key.is_some() && !socket.is_closed) {
+            assert!(socket.queue.is_empty(), "{} bytes of {} were never read", socket.queue.len(), socket.peer);
+            assert!(!socket.fin && !socket.rst, "the end of {} was never seen", socket.peer);
+            let is_due = socket.goodbye_at.is_some() || !self.terms.idle_timeout.is_zero();
+            assert!(!is_due, "{} is there for ever, since {:?}", socket.peer, socket.goodbye_at);
+        }
+    }
+}
+
+/// The network that a server is given.
+#[derive(Clone)]
+pub(crate) struct SimNet(pub(crate) Rc<RefCell<Kernel>>);
+
+/// A listener; dropping it resets who waits in its backlog.
+pub(crate) struct SimListener(Rc<RefCell<Kernel>>);
+
+impl Drop for SimListener {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return; // One failed check is enough.
+        }
+        let mut kernel = self.0.borrow_mut();
+        kernel.listeners -= 1;
+        kernel.descriptors -= 1;
+        let waiting: Vec<usize> = kernel.backlog.drain(..).collect();
+        assert!(waiting.is_empty() || kernel.is_over, "{} clients waited when the listener closed", waiting.len());
+        for socket in waiting {
+            kernel.sockets[socket].is_closed = true;
+        }
+    }
+}
+
+/// A connection; dropping it closes it.
+pub(crate) struct SimStream {
+    kernel: Rc<RefCell<Kernel>>,
+    index: usize,
+}
+
+impl Drop for SimStream {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.kernel.borrow_mut().close(self.index);
+        }
+    }
+}
+
+impl Net for SimNet {
+    type Listener = SimListener;
+    type Stream = SimStream;
+
+    fn listen(&mut self, at: &ListenAddr, _: &ListenOptions, _: usize) -> io::Result<(SimListener, ListenAddr)> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.listeners += 1;
+        kernel.descriptors += 1;
+        Ok((SimListener(Rc::clone(&self.0)), at.clone()))
+    }
+
+    fn accept(&mut self, _: &mut SimListener) -> io::Result<(SimStream, Peer)> {
+        let kernel = &mut *self.0.borrow_mut();
+        kernel.work += 1;
+        if kernel.dice.chance(kernel.luck.interrupted) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if kernel.backlog.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        if kernel.descriptors >= kernel.descriptor_limit {
+            kernel.was_short_at = Some(kernel.now);
+            return Err(io::Error::from_raw_os_error(EMFILE));
+        }
+        if kernel.dice.chance(kernel.luck.aborted) {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        let Some(index) = kernel.backlog.pop_front() else { return Err(ErrorKind::WouldBlock.into()) };
+        kernel.descriptors += 1;
+        let peer = kernel.sockets[index].peer;
+        Ok((SimStream { kernel: Rc::clone(&self.0), index }, peer))
+    }
+
+    fn register(&mut self, stream: &mut SimStream, key: Key) -> io::Result<()> {
+        let kernel = &mut *self.0.borrow_mut();
+        if kernel.dice.chance(kernel.luck.no_memory) {
+            return Err(io::Error::from_raw_os_error(ENOMEM));
+        }
+        kernel.taken += 1;
+        let now = kernel.now;
+        let socket = &mut kernel.sockets[stream.index];
+        assert!(socket.key.is_none(), "registered twice");
+        socket.key = Some(key);
+        socket.last_activity = now;
+        if !socket.queue.is_empty() || socket.fin || socket.rst {
+            kernel.arrived(stream.index);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, stream: &mut SimStream, buffer: &mut [u8]) -> io::Result<usize> {
+        let kernel = &mut *self.0.borrow_mut();
+        kernel.work += 1;
+        if kernel.dice.chance(kernel.luck.interrupted) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        assert!(!buffer.is_empty(), "a read of nothing looks like the end");
+        let now = kernel.now;
+        let socket = &mut kernel.sockets[stream.index];
+        socket.reads_after_goodbye += u32::from(socket.goodbye_at.is_some());
+        let count = buffer.len().min(socket.queue.len());
+        if count == 0 {
+            return match (socket.rst, socket.fin) {
+                (true, _) if !std::mem::replace(&mut socket.is_reset_told, true) => {
+                    Err(ErrorKind::ConnectionReset.into())
+                }
+                (true, _) | (false, true) => Ok(0),
+                (false, false) => Err(ErrorKind::WouldBlock.into()),
+            };
+        }
+        for (place, byte) in buffer.iter_mut().zip(socket.queue.drain(..count)) {
+            *place = byte;
+        }
+        socket.read.extend_from_slice(&buffer[..count]);
+        socket.last_activity = now;
+        kernel.last_read_at = now;
+        kernel.wake_writer(stream.index);
+        // More arrives right behind the read, before the server polls again.
+        if kernel.dice.chance(kernel.luck.meanwhile) {
+            super::client::hurry(kernel, stream.index);
+        }
+        Ok(count)
+    }
+
+    fn say_goodbye(&mut self, stream: &mut SimStream) -> io::Result<()> {
+        let kernel = &mut *self.0.borrow_mut();
+        let (now, is_stopping, idle) = (kernel.now, kernel.stop_at.is_some(), kernel.terms.idle_timeout);
+        let socket = &mut kernel.sockets[stream.index];
+        assert!(socket.goodbye_at.is_none(), "two goodbyes to {}", socket.peer);
+        socket.goodbye_at = Some(now);
+        if !is_stopping {
+            let silence = now - socket.last_activity;
+            let is_late = silence > idle + Duration::from_millis(30);
+            assert!(
+                silence >= idle && !(kernel.is_calm && is_late),
+                "{} was told goodbye after {silence:?}",
+                socket.peer
+            );
+            socket.flushes.push(socket.read.len());
+        }
+        if socket.rst { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
+    }
+
+    fn watch_sink(&mut self, _: BorrowedFd<'_>) -> io::Result<()> {
+        self.0.borrow_mut().is_sink_watched = true;
+        Ok(())
+    }
+
+    fn waker(&self) -> io::Result<Option<UnixStream>> {
+        Ok(None)
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let kernel = &mut *self.0.borrow_mut();
+        kernel.polls += 1;
+        let before = kernel.now;
+        kernel.wait(timeout);
+        kernel.work += u64::from(kernel.now > before);
+        kernel.collect(ready);
+        Ok(())
+    }
+
+    fn now(&self) -> Now {
+        let kernel = self.0.borrow();
+        Now { since_start: kernel.now, wall_ms: 0 }
+    }
+}

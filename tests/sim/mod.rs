@@ -1,0 +1,329 @@
+//! Simulated worlds: a whole server over a kernel of our own, its clients, its sink and their bad days, all from one
+//! source of choices; and the checks that hold in every world. Feeders: seeds (`tests/simulation.rs`) and a fuzzer.
+
+mod client;
+mod dice;
+mod kernel;
+mod model;
+mod sink;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use lumberjack::{Config, Handle, Limits, LongLines, Peer, RunError, Server, Turn, WhenFull};
+
+use client::{Client, Step};
+pub(crate) use dice::Dice;
+use kernel::{Event, Kernel, Luck, SimNet, Terms};
+use sink::{Drain, Record, SimSink};
+
+/// More turns than any world needs.
+const MOST_TURNS: u64 = 1_000_000;
+/// Turns in a row that may find nothing to do: more is a spin.
+const MOST_IDLE_TURNS: u32 = 8;
+
+/// What a world was like.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Report {
+    pub(crate) simulated: Duration,
+    pub(crate) lines: u64,
+    pub(crate) turns: u64,
+    pub(crate) evicted: u64,
+    pub(crate) stalls: u64,
+    pub(crate) pauses: u64,
+    pub(crate) budget_drops: u64,
+    pub(crate) refused: u64,
+    pub(crate) errors: u64,
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+struct World {
+    server: Server<SimSink, SimNet>,
+    handle: Handle,
+    kernel: Rc<RefCell<Kernel>>,
+    record: Rc<RefCell<Record>>,
+    limits: Limits,
+    checks_every: u64,
+}
+
+/// Lives through one world.
+pub(crate) fn run(mut dice: Dice) -> Report {
+    let limits = draw_limits(&mut dice);
+    let terms = Terms {
+        idle_timeout: limits.idle_timeout,
+        linger: limits.linger,
+        drain_timeout: limits.drain_timeout,
+        max_connections: limits.max_connections,
+    };
+    let is_watched = dice.chance(70);
+    let mut kernel = Kernel::new(dice, terms);
+    populate(&mut kernel, &limits);
+    let checks_every = if kernel.clients.len() > 50 { 64 } else { 1 };
+    let kernel = Rc::new(RefCell::new(kernel));
+    let record = Rc::new(RefCell::new(Record::default()));
+    let sink = SimSink { kernel: Rc::clone(&kernel), record: Rc::clone(&record), is_watched, stdin: std::io::stdin() };
+    let config = Config { limits: limits.clone(), ..Config::listen("127.0.0.1:1".parse().unwrap()) };
+    let server = Server::bind_with(config, sink, SimNet(Rc::clone(&kernel))).unwrap();
+    let handle = server.handle();
+    World { server, handle, kernel, record, limits, checks_every }.live()
+}
+
+fn draw_limits(dice: &mut Dice) -> Limits {
+    let max_line = dice.pick(&[8, 1, 2, 60, 300, 5000, 20_000]);
+    let least_memory = 2 * (max_line + 2 + 2 * 4096);
+    Limits {
+        max_line,
+        long_lines: dice.pick(&[LongLines::Skip, LongLines::Cut, LongLines::Split]),
+        keep_empty: dice.chance(20),
+        max_buffer: 2 * max_line + dice.size(1000),
+        memory: least_memory.next_multiple_of(1024) + dice.pick(&[1 << 20, 0, 1000, 30_000]),
+        max_connections: dice.pick(&[1000, 1, 2, 5, 20]),
+        when_full: if dice.chance(20) { WhenFull::Reject } else { WhenFull::Wait },
+        max_per_host: dice.pick(&[Some(0), None, Some(1), Some(3)]),
+        idle_timeout: dice.pick(&[Duration::ZERO, ms(50), ms(500), ms(5000), ms(300_000)]),
+        line_timeout: dice.pick(&[Duration::ZERO, Duration::ZERO, Duration::ZERO, ms(100)]),
+        linger: dice.pick(&[ms(3_600_000), ms(3_600_000), ms(100), Duration::ZERO]),
+        keepalive: Duration::ZERO,
+        drain_timeout: dice.pick(&[ms(5000), ms(600), Duration::ZERO]),
+    }
+}
+
+/// Clients, the sink's behaviour, bad luck, and the end.
+fn populate(kernel: &mut Kernel, limits: &Limits) {
+    let count = kernel.dice.pick(&[3, 1, 8, 8, 30, 30, 30, 200]);
+    for number in 0..count {
+        let client = draw_client(&mut kernel.dice, limits, number);
+        let first = client.script.front().map_or(Duration::ZERO, |(delay, _)| *delay);
+        kernel.clients.push(client);
+        kernel.at(first, Event::Client(number));
+    }
+    if kernel.dice.chance(40) {
+        kernel.is_calm = false;
+        draw_sink(kernel);
+    }
+    if kernel.dice.chance(20) {
+        kernel.is_calm = false;
+        let (time, jump) = (draw_delay(&mut kernel.dice), kernel.dice.pick(&[ms(1500), ms(10_000), ms(86_400_000)]));
+        kernel.at(time, Event::Jump(jump));
+    }
+    if kernel.dice.chance(40) {
+        let draw = |dice: &mut Dice| dice.pick(&[0, 0, 1, 10, 40]);
+        let dice = &mut kernel.dice;
+        kernel.luck = Luck {
+            interrupted: draw(dice),
+            aborted: draw(dice),
+            no_memory: dice.pick(&[0, 0, 10]),
+            spurious: draw(dice),
+            meanwhile: draw(dice),
+        };
+        kernel.is_calm &= kernel.luck.interrupted == 0;
+    }
+    let has_few_descriptors = kernel.dice.chance(15);
+    if has_few_descriptors {
+        kernel.descriptor_limit = 2 + kernel.dice.size(6);
+    }
+    if kernel.dice.chance(50) {
+        let time = draw_delay(&mut kernel.dice) + draw_delay(&mut kernel.dice);
+        kernel.at(time, Event::Stop);
+    } else if has_few_descriptors {
+        // An accept without a descriptor is tried again for ever.
+        kernel.at(ms(10_000_000), Event::Stop);
+    }
+}
+
+fn draw_delay(dice: &mut Dice) -> Duration {
+    let most_ms = dice.pick(&[0, 0, 1, 20, 300, 6000, 400_000]);
+    ms(dice.below(most_ms + 1))
+}
+
+fn draw_sink(kernel: &mut Kernel) {
+    let mut time = draw_delay(&mut kernel.dice);
+    for _ in 0..=kernel.dice.below(4) {
+        // A reader that takes little at a time takes its time too, or a world has turns without end.
+        let (reads, every_ms) = kernel.dice.pick(&[(4096, 1), (65_536, 20), (4096, 100), (1, 700), (100, 200)]);
+        let pipe = Drain::Pipe { room: kernel.dice.size(65_536), every: ms(every_ms), reads };
+        let drain = kernel.dice.pick(&[Drain::Shut, Drain::Open, pipe, pipe, Drain::Failing]);
+        kernel.at(time, Event::Sink(drain));
+        // A sink without a descriptor is asked every 10 ms: not for hours.
+        time += draw_delay(&mut kernel.dice).min(ms(5000));
+    }
+    let last = match kernel.dice.below(10) {
+        0 => Drain::Gone,
+        1 => Drain::Shut,
+        2 => Drain::Failing,
+        _ => Drain::Open,
+    };
+    kernel.at(time, Event::Sink(last));
+    if last != Drain::Open {
+        // It would be tried again for ever.
+        kernel.at(time + ms(7000), Event::Stop);
+    }
+}
+
+fn draw_client(dice: &mut Dice, limits: &Limits, number: usize) -> Client {
+    let host = u8::try_from(dice.below(4)).unwrap();
+    let port = u16::try_from(number + 1).unwrap();
+    let peer = match host {
+        0 => Peer::Unix { serial: u32::from(port) },
+        host => Peer::V4 { ip: [127, 0, 0, host], port },
+    };
+    let mut script = VecDeque::from([(draw_delay(dice), Step::Connect)]);
+    let writes = dice.pick(&[3, 0, 1, 10, 40]);
+    // A hoarder ends no line, a flood leaves no pause, a drip sends a byte at a time.
+    let kind = dice.below(6);
+    for _ in 0..writes {
+        let delay = if kind == 1 { Duration::ZERO } else { draw_delay(dice) };
+        let has_endings = kind != 0 || dice.chance(5);
+        let mut bytes = draw_bytes(dice, limits.max_line, has_endings);
+        if kind == 2 {
+            bytes.truncate(1);
+        }
+        if kind == 1 {
+            bytes = bytes.repeat(1 + dice.size(20));
+        }
+        script.push_back((delay, Step::Write(bytes)));
+    }
+    match dice.below(4) {
+        0 => {}
+        1 => script.push_back((draw_delay(dice), Step::Reset)),
+        _ => script.push_back((draw_delay(dice), Step::HalfClose)),
+    }
+    let bytes: usize = script.iter().map(|(_, step)| if let Step::Write(bytes) = step { bytes.len() } else { 0 }).sum();
+    // A small receive queue makes many turns, which are not to be without end.
+    let room = dice.pick(&[65_536, 1, 100, 5000]).max(bytes / 1000);
+    Client { peer, script, looks: dice.chance(25), room, socket: None, delivered: Vec::new(), lost: 0 }
+}
+
+/// Pieces of lines of every kind.
+fn draw_bytes(dice: &mut Dice, max_line: usize, has_endings: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for _ in 0..=dice.below(8) {
+        match dice.below(8) {
+            0 => bytes.extend_from_slice(b"\r"),
+            1 => bytes.extend_from_slice(b"\0\xff"),
+            2 => bytes.extend(std::iter::repeat_n(b'x', (max_line + dice.size(4)).saturating_sub(2))),
+            3 if has_endings => bytes.extend_from_slice(b"\r\n"),
+            4..=6 if has_endings => bytes.extend_from_slice(b"\n"),
+            _ => bytes.extend((0..dice.below(12)).map(|at| b"abcdefghijkl"[usize::try_from(at).unwrap()])),
+        }
+    }
+    bytes
+}
+
+impl World {
+    fn live(mut self) -> Report {
+        let (mut turns, mut idle_turns) = (0, 0);
+        let ended = loop {
+            turns += 1;
+            assert!(turns < MOST_TURNS, "no end: {:?}", self.handle.status());
+            self.pass_on_the_stop();
+            let before = self.kernel.borrow().work;
+            match self.server.turn(None) {
+                Ok(Turn::Running) => {}
+                Ok(Turn::Stopped) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            idle_turns = if self.kernel.borrow().work == before { idle_turns + 1 } else { 0 };
+            assert!(idle_turns < MOST_IDLE_TURNS, "the loop spins: {:?}", self.handle.status());
+            if turns % self.checks_every == 0 {
+                self.server.check();
+            }
+            self.look_for_stillness();
+        };
+        self.kernel.borrow_mut().is_over = true;
+        self.check_the_end(&ended);
+        let report = self.report(turns, ended.is_err());
+        let Self { server, kernel, .. } = self;
+        drop(server);
+        assert_eq!(kernel.borrow().descriptors, 0, "descriptors are left behind");
+        report
+    }
+
+    fn pass_on_the_stop(&mut self) {
+        let kernel = &mut *self.kernel.borrow_mut();
+        if std::mem::take(&mut kernel.is_stop_asked) && kernel.stop_at.is_none() {
+            kernel.stop_at = Some(kernel.now);
+            kernel.is_woken = true;
+            self.handle.stop();
+        }
+    }
+
+    /// Nothing will ever happen again: all must have been done that could be. Then the world is stopped.
+    fn look_for_stillness(&mut self) {
+        let kernel = &mut *self.kernel.borrow_mut();
+        if std::mem::take(&mut kernel.is_still) {
+            assert!(kernel.stop_at.is_none(), "the drain waits for ever");
+            let record = self.record.borrow();
+            kernel.check_stillness(record.taken.len() - record.written);
+            kernel.is_stop_asked = true;
+        }
+    }
+
+    fn check_the_end(&self, ended: &Result<(), RunError>) {
+        let (kernel, record) = (self.kernel.borrow(), self.record.borrow());
+        match ended {
+            Ok(()) => {
+                assert_eq!(record.written, record.taken.len(), "not all is written");
+                let gauges = self.handle.status().gauges;
+                let left = (gauges.active_connections, gauges.pending_bytes, gauges.lingering, gauges.hosts);
+                assert_eq!(left, (0, 0, 0, 0), "something is left");
+                self.check_counters(&kernel, &record);
+            }
+            Err(RunError::SinkGone { .. }) => assert_eq!(kernel.sink, Drain::Gone),
+            Err(RunError::SinkGivenUp { .. }) => assert_ne!(kernel.sink, Drain::Open),
+            Err(error) => panic!("{error}"),
+        }
+        for client in &kernel.clients {
+            self.check_lines(client, &kernel, &record, ended.is_ok());
+        }
+    }
+
+    fn check_counters(&self, kernel: &Kernel, record: &Record) {
+        let counters = self.handle.status().counters;
+        let newlines = record.taken.iter().filter(|byte| **byte == b'\n').count() as u64;
+        assert_eq!(counters.lines, newlines, "lines");
+        let read: usize = kernel.sockets.iter().map(|socket| socket.read.len()).sum();
+        assert_eq!(counters.bytes, read as u64, "bytes");
+        let probes = kernel.sockets.iter().filter(|socket| socket.is_taken() && socket.read.is_empty()).count();
+        assert_eq!(counters.probes, probes as u64, "probes");
+    }
+
+    /// What came out of one client's bytes is what a naive framing makes of them.
+    fn check_lines(&self, client: &Client, kernel: &Kernel, record: &Record, is_whole: bool) {
+        let none = Vec::new();
+        let out = record.by_peer.get(&client.peer).unwrap_or(&none);
+        let Some(socket) = client.socket.map(|index| &kernel.sockets[index]) else { return assert!(out.is_empty()) };
+        assert!(client.delivered.starts_with(&socket.read), "bytes were read that nobody sent");
+        let expected = model::expected(&socket.read, &socket.flushes, &self.limits);
+        let status = self.handle.status();
+        if is_whole && status.counters.dropped_for_budget == 0 && self.limits.line_timeout.is_zero() {
+            let (out, expected) = (out.escape_ascii(), expected.escape_ascii());
+            assert!(out.clone().eq(expected.clone()), "of {}: {out} instead of {expected}", client.peer);
+        } else if self.limits.line_timeout.is_zero() {
+            let mut rest = expected.split(|byte| *byte == b'\n');
+            for line in out.split(|byte| *byte == b'\n') {
+                assert!(rest.any(|found| found == line), "{} is no line of {}", line.escape_ascii(), client.peer);
+            }
+        }
+    }
+
+    fn report(&self, turns: u64, has_failed: bool) -> Report {
+        let counters = self.handle.status().counters;
+        Report {
+            simulated: self.kernel.borrow().now,
+            lines: counters.lines,
+            turns,
+            evicted: counters.evicted_idle,
+            stalls: counters.sink_stalls,
+            pauses: counters.accept_pauses,
+            budget_drops: counters.dropped_for_budget,
+            refused: counters.refused_per_host + counters.rejected,
+            errors: u64::from(has_failed),
+        }
+    }
+}
