@@ -37,6 +37,10 @@ pub(crate) const EVENTS: usize = 1024;
 /// Unanswered keepalive probes after which a client is dead, a tenth of `--keepalive` apart.
 const KEEPALIVE_PROBES: u32 = 3;
 
+/// What `accept` says when the system or the process has no descriptor left.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
 /// Which connection: its place in the table, and the generation that tells it from earlier ones at that place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
@@ -157,6 +161,8 @@ pub trait Net {
 /// The real one: epoll through mio.
 pub struct Mio {
     poll: Poll,
+    /// Asked whether a client waits, when `accept` can't tell for want of a descriptor.
+    probe: Poll,
     events: Events,
     wake_reader: mio::net::UnixStream,
     wake_writer: StdUnixStream,
@@ -203,7 +209,33 @@ impl Mio {
         let mut wake_reader = mio::net::UnixStream::from_std(wake_reader);
         poll.registry().register(&mut wake_reader, Token(WAKE), Interest::READABLE)?;
         let events = Events::with_capacity(EVENTS);
-        Ok(Self { poll, events, wake_reader, wake_writer, start: Instant::now(), unix_serial: 0 })
+        let probe = Poll::new()?;
+        Ok(Self { poll, probe, events, wake_reader, wake_writer, start: Instant::now(), unix_serial: 0 })
+    }
+
+    fn accept_one(&mut self, listener: &mut Listener) -> io::Result<(Stream, Peer)> {
+        match listener {
+            Listener::Tcp(listener) => listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), addr.into())),
+            Listener::Unix(listener, _) => {
+                let (stream, _) = listener.accept()?;
+                self.unix_serial = self.unix_serial.wrapping_add(1);
+                Ok((Stream::Unix(stream), Peer::Unix { serial: self.unix_serial }))
+            }
+        }
+    }
+
+    /// Whether a client waits, told by a second epoll, to which the listener is added for the question.
+    fn has_client(&mut self, listener: &Listener) -> io::Result<bool> {
+        let descriptor = match listener {
+            Listener::Tcp(listener) => listener.as_raw_fd(),
+            Listener::Unix(listener, _) => listener.as_raw_fd(),
+        };
+        let mut events = Events::with_capacity(1);
+        self.probe.registry().register(&mut SourceFd(&descriptor), Token(0), Interest::READABLE)?;
+        let polled = self.probe.poll(&mut events, Some(Duration::ZERO));
+        self.probe.registry().deregister(&mut SourceFd(&descriptor))?;
+        polled?;
+        Ok(!events.is_empty())
     }
 
     /// Empties the wake-up, or its next byte would make no event.
@@ -240,13 +272,13 @@ impl Net for Mio {
     }
 
     fn accept(&mut self, listener: &mut Listener) -> io::Result<(Stream, Peer)> {
-        match listener {
-            Listener::Tcp(listener) => listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), addr.into())),
-            Listener::Unix(listener, _) => {
-                let (stream, _) = listener.accept()?;
-                self.unix_serial = self.unix_serial.wrapping_add(1);
-                Ok((Stream::Unix(stream), Peer::Unix { serial: self.unix_serial }))
+        match self.accept_one(listener) {
+            // Linux looks for a free descriptor before it looks for a client: without this, somebody who lingers would
+            // give way for nobody, and an operator would be alarmed for nothing.
+            Err(error) if matches!(error.raw_os_error(), Some(ENFILE | EMFILE)) && !self.has_client(listener)? => {
+                Err(ErrorKind::WouldBlock.into())
             }
+            accepted => accepted,
         }
     }
 

@@ -87,8 +87,12 @@ pub(super) fn dropped() -> u64 {
 
 /// One line for a person, without waiting: if stderr does not take it, nobody can be told.
 pub(super) fn complain(error: &dyn fmt::Display) {
-    let Some(Adopted { file, way, borrowed: _borrowed }) = adopt_stderr() else { return };
-    Stderr { file, way, line: format!("lumberjack: {error}\n").into_bytes() }.write_line();
+    let line = format!("lumberjack: {error}\n").into_bytes();
+    match adopt_stderr() {
+        Some(Adopted { file, way, borrowed: _borrowed }) => Stderr { file, way, line }.write_line(),
+        // No descriptor is free, which may be just what is to be said.
+        None => drop(io::stderr().write_all(&line)),
+    }
 }
 
 fn adopt_stderr() -> Option<Adopted> {

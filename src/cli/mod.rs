@@ -53,7 +53,10 @@ pub fn main() -> ExitCode {
 fn show(text: &str) -> Exit {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Exit::Clean,
-        Err(_) => Exit::Failure,
+        Err(error) => {
+            logging::complain(&format_args!("cannot write to stdout: {error}; redirect it elsewhere"));
+            Exit::Failure
+        }
     }
 }
 
@@ -165,7 +168,7 @@ fn take_signals(handle: &Handle) -> std::io::Result<()> {
 /// To a person: where it listens, where lines go, and how to send the first one.
 fn greet(local_addrs: &[ListenAddr], output: &str) {
     let places: Vec<String> = local_addrs.iter().map(ToString::to_string).collect();
-    let output = if output == "-" { "stdout" } else { output };
+    let output = if output == "-" { "stdout".to_owned() } else { output.escape_debug().to_string() };
     let client = match local_addrs.first() {
         Some(ListenAddr::Tcp(addr)) if addr.ip().is_unspecified() => format!("nc 127.0.0.1 {}", addr.port()),
         Some(ListenAddr::Tcp(addr)) => format!("nc {} {}", addr.ip(), addr.port()),

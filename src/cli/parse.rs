@@ -70,8 +70,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
     }
     let mut settings = Settings::default();
     if let Some(path) = config_path {
-        let text = fs::read_to_string(&path)
-            .map_err(|error| UsageError(format!("--config {path}: cannot be read ({error}); name a readable file")))?;
+        let text = fs::read_to_string(&path).map_err(|error| {
+            let path = path.escape_debug();
+            UsageError(format!("--config {path}: cannot be read ({error}); name a readable file"))
+        })?;
         parse_config_file(&path, &text, &mut settings)?;
     }
     // A list given by flags replaces the file's.
@@ -99,7 +101,7 @@ pub fn parse_config_file(path: &str, text: &str, settings: &mut Settings) -> Res
         if line.is_empty() {
             continue;
         }
-        let place = format!("{path}:{number}");
+        let place = format!("{}:{number}", path.escape_debug());
         let Some((name, text)) = line.split_once('=') else {
             let line = line.escape_debug();
             return Err(UsageError(format!("{place}: {line} has no =; write name = value, such as max-line = 64KiB")));

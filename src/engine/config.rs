@@ -1,6 +1,6 @@
 //! What a server is told: where it listens, its limits, their defaults with their source, and what makes no sense.
 
-use core::fmt;
+use core::fmt::{self, Write};
 use core::net::SocketAddr;
 use core::str::FromStr;
 use core::time::Duration;
@@ -42,7 +42,14 @@ impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(addr) => addr.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unix(path) => {
+                f.write_str("unix:")?;
+                // What names a place is one line in the log and in a sentence, whatever is in it.
+                path.to_string_lossy().chars().try_for_each(|letter| match letter.is_control() {
+                    true => letter.escape_debug().fmt(f),
+                    false => f.write_char(letter),
+                })
+            }
         }
     }
 }
@@ -51,7 +58,7 @@ impl fmt::Display for ListenAddr {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListenAddrError {
-    /// `unix:` without an absolute path behind it.
+    /// `unix:` without an absolute path behind it, or with control characters in it.
     UnixPath,
     /// An address without a port.
     NoPort,
@@ -64,7 +71,9 @@ pub enum ListenAddrError {
 impl fmt::Display for ListenAddrError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnixPath => "a Unix socket needs an absolute path, such as unix:/run/lumberjack.sock",
+            Self::UnixPath => {
+                "a Unix socket needs an absolute path without control characters, such as unix:/run/lumberjack.sock"
+            }
             Self::NoPort => "the port is missing: write 127.0.0.1:4445, or [::1]:4445 for IPv6",
             Self::Name => "names are not looked up: give the address itself, such as 127.0.0.1:4445 or 0.0.0.0:4445",
             Self::NotAnAddress => "write ADDR:PORT such as 127.0.0.1:4445, [::1]:4445 for IPv6, or unix:/path",
@@ -79,7 +88,7 @@ impl FromStr for ListenAddr {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Some(path) = text.strip_prefix("unix:") {
-            let is_usable = path.starts_with('/') && path.len() > 1 && !path.contains('\0');
+            let is_usable = path.starts_with('/') && path.len() > 1 && !path.contains(char::is_control);
             return if is_usable { Ok(Self::Unix(path.into())) } else { Err(ListenAddrError::UnixPath) };
         }
         if let Ok(addr) = text.parse::<SocketAddr>() {

@@ -29,14 +29,15 @@ pub struct OpenError {
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+        let path = shown(&self.path);
         write!(f, "cannot write to {path}: ")?;
         match self.source.kind() {
             ErrorKind::NotFound => {
                 f.write_str("its directory does not exist; make it, or choose another file with --output")
             }
             ErrorKind::IsADirectory => {
-                write!(f, "it is a directory; name a file in it, such as {path}/app.log, with --output")
+                let inside = shown(&self.path.join("app.log"));
+                write!(f, "it is a directory; name a file in it, such as {inside}, with --output")
             }
             ErrorKind::PermissionDenied => {
                 f.write_str("no permission; change the owner or the mode, or choose another file with --output")
@@ -50,6 +51,11 @@ impl fmt::Display for OpenError {
             _ => write!(f, "{}; choose another file with --output", self.source),
         }
     }
+}
+
+/// A path as a part of one line, whatever is in it.
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().escape_debug().to_string()
 }
 
 impl std::error::Error for OpenError {
@@ -101,7 +107,7 @@ impl Sink for FileSink {
     }
 
     fn describe(&self) -> String {
-        self.path.display().to_string()
+        shown(&self.path)
     }
 }
 

@@ -1,0 +1,22 @@
+//! The built binary as a whole: signals, exit codes, sentences, what stdout may be, crowds, hostile clients, goodbyes.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+// The paths are given since a test's root looks for its modules beside itself, where each would be a test of its own.
+#[path = "process/checks.rs"]
+mod checks;
+#[path = "process/errors.rs"]
+mod errors;
+#[path = "process/goodbye.rs"]
+mod goodbye;
+#[path = "process/hostile.rs"]
+mod hostile;
+#[path = "process/keepalive.rs"]
+mod keepalive;
+#[path = "process/limits.rs"]
+mod limits;
+#[path = "process/receiver.rs"]
+mod receiver;
+#[path = "process/signals.rs"]
+mod signals;
+#[path = "process/stdout.rs"]
+mod stdout;

@@ -1,0 +1,302 @@
+//! Errors are sentences (P13): one line that says what, where and what to do, with the right exit code; and an own log
+//! that nobody takes ends nothing.
+
+use std::fs;
+use std::io::{PipeReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
+use super::checks::{Dir, until};
+use super::receiver::{Collected, Ended, Guard, Receiver, Setup};
+
+/// Linux's `O_NONBLOCK`, which `std` has no name for.
+const O_NONBLOCK: i32 = 0o4000;
+
+/// Exactly one line, with the program's name, that begins so and ends so.
+fn assert_sentence(ended: &Ended, code: i32, begins: &str, ends: &str) {
+    let stderr = &ended.stderr;
+    assert_eq!(ended.code, Some(code), "exit code for {begins:?}; stderr: {stderr}");
+    assert!(stderr.starts_with(&format!("lumberjack: {begins}")), "{begins:?} instead of {stderr:?}");
+    assert!(stderr.ends_with(&format!("{ends}\n")), "{ends:?} at the end of {stderr:?}");
+    assert_eq!(stderr.matches('\n').count(), 1, "one line: {stderr:?}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert_eq!(ended.output, b"", "nothing on stdout");
+}
+
+#[test]
+fn p13_every_mistake_in_the_arguments_is_one_sentence_and_exit_2() {
+    for (args, begins, ends) in [
+        (&["--xyzzy"][..], "--xyzzy is no option", "see --help"),
+        (&["-x"], "-x is no option", "see --help"),
+        (&["--max-lin", "1"], "--max-lin is no option", "did you mean --max-line?"),
+        (&["--lisen", "[::]:1"], "--lisen is no option", "did you mean --listen?"),
+        (&["--max-line"], "--max-line needs a value", "see --help"),
+        (&["4445"], "4445 stands alone", "see --help"),
+        (&["--max-line", "12 parsecs"], "--max-line 12 parsecs: a size is", "such as 64KiB"),
+        (&["--max-line", ""], "--max-line (nothing): ", ""),
+        (&["--max-line", "a\nb"], "--max-line a\\nb: ", ""),
+        (&["--memory", "99999999999GiB"], "--memory 99999999999GiB: the number is too large", ""),
+        (&["--memory", "1kB"], "--memory 1000 is too little for --max-line 100KiB", "lower --max-line"),
+        (&["--max-buffer", "1KiB"], "--max-buffer 1KiB is less than twice --max-line 100KiB", ""),
+        (&["--idle-timeout", "5"], "--idle-timeout 5: a duration is", "or 0"),
+        (&["--keepalive", "10h"], "--keepalive is 10h: give", "to turn it off"),
+        (&["--max-connections", "many"], "--max-connections many: give a whole number", ""),
+        (&["--max-connections", "0"], "--max-connections is 0: give a number from 1 to ", ""),
+        (&["--max-per-host", "-1"], "--max-per-host -1: give a whole number", ""),
+        (&["--listen", "localhost:1"], "--listen localhost:1: names are not looked up", ""),
+        (&["--listen", "127.0.0.1"], "--listen 127.0.0.1: ", ""),
+        (&["--listen", "127.0.0.1:99999"], "--listen 127.0.0.1:99999: ", ""),
+        (&["--listen", "unix:here.sock"], "--listen unix:here.sock: ", ""),
+        (&["--unix-mode", "999"], "--unix-mode 999: give octal digits", "such as 0660"),
+        (&["--format", "xml"], "--format xml: use one of raw, peer, json", ""),
+        (&["--long-lines", "keep"], "--long-lines keep: use one of skip, cut, split", ""),
+        (&["--when-full", "panic"], "--when-full panic: use one of wait, reject", ""),
+        (&["--log-level", "loud"], "--log-level loud: use one of off, error, warn, info, debug, trace", ""),
+        (&["--keep-empty=maybe"], "--keep-empty maybe: use true or false", ""),
+        (&["--output", ""], "--output (nothing): name a file", ""),
+    ] {
+        assert_sentence(&Setup::new(args).run(), 2, begins, ends);
+    }
+}
+
+#[test]
+fn p13_every_mistake_in_a_config_file_names_its_line() {
+    let dir = Dir::new();
+    for (text, begins) in [
+        (&b"max-line"[..], "1: max-line has no =; write name = value"),
+        (b"# sizes\n\nmax-line = x\n", "3: max-line x: it does not start with a whole number"),
+        (b"max-lines = 1", "1: max-lines is no option; did you mean max-line?"),
+        (b"idle-timeout = 5", "1: idle-timeout 5: a duration is"),
+        (b"listen = localhost:1", "1: listen localhost:1: names are not looked up"),
+        (b"keep-empty = maybe", "1: keep-empty maybe: use true or false"),
+        (b"config = other.conf", "1: config is no option"),
+    ] {
+        let path = dir.file("bad.conf");
+        fs::write(&path, text).unwrap();
+        assert_sentence(&Setup::new(&["--config", &path]).run(), 2, &format!("{path}:{begins}"), "");
+    }
+}
+
+#[test]
+fn p13_a_config_file_that_cannot_be_read_is_one_sentence_and_exit_2() {
+    let dir = Dir::new();
+    let binary = dir.file("binary.conf");
+    fs::write(&binary, b"max-line = \xff\xfe").unwrap();
+    for path in [dir.file("none.conf"), dir.file(""), binary] {
+        let ended = Setup::new(&["--config", &path]).run();
+        assert_sentence(&ended, 2, &format!("--config {path}: cannot be read ("), "name a readable file");
+    }
+}
+
+#[test]
+fn p13_a_place_that_cannot_be_listened_at_is_one_sentence_and_exit_1() {
+    let dir = Dir::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().to_string();
+    let receiver = Receiver::start(&["--listen", "127.0.0.1:0", "--listen", &format!("unix:{}", dir.file("taken"))]);
+    fs::write(dir.file("regular"), "mine").unwrap();
+    let unix = |name: &str| format!("unix:{}", dir.file(name));
+    let long = unix(&"x".repeat(200));
+    for (at, middle, ends) in [
+        (port, "another program has that port; stop it", "with --listen"),
+        (unix("taken"), "another program listens there; stop it", "with --listen"),
+        (unix("none/sock"), "its directory does not exist; make it", "with --listen"),
+        (unix("regular"), "there is a file that is no socket; remove it", "with --listen"),
+        // 192.0.2.0/24 is kept for documentation: no machine has it.
+        ("192.0.2.1:0".to_owned(), "this machine has no such address; choose one of its own", "with --listen"),
+        (long, "", "with --listen"),
+    ] {
+        let begins = format!("cannot listen on {at}: {middle}");
+        assert_sentence(&Setup::new(&["--listen", &at]).run(), 1, &begins, ends);
+    }
+    assert_eq!(fs::read_to_string(dir.file("regular")).unwrap(), "mine", "what was there is left alone");
+    receiver.stop().assert_clean();
+}
+
+#[test]
+fn p13_an_output_that_cannot_be_opened_is_one_sentence_and_exit_1() {
+    let dir = Dir::new();
+    fs::write(dir.file("regular"), "").unwrap();
+    for (path, middle) in [
+        (dir.file("none/app.log"), "its directory does not exist; make it"),
+        (dir.path().display().to_string(), "it is a directory; name a file in it"),
+        (dir.file("regular/app.log"), "a part of the path is no directory"),
+    ] {
+        let begins = format!("cannot write to {path}: {middle}");
+        let setup = Setup::new(&["--listen", "127.0.0.1:0", "--output", &path]);
+        assert_sentence(&setup.run(), 1, &begins, "with --output");
+    }
+}
+
+#[test]
+fn p13_a_path_with_a_newline_in_it_is_shown_on_one_line() {
+    let listen = ["--listen", "unix:/no\nwhere/sock"];
+    let start = "--listen unix:/no\\nwhere/sock: a Unix socket needs an absolute path without control characters";
+    assert_sentence(&Setup::new(&listen).run(), 2, start, "unix:/run/lumberjack.sock");
+    let output = ["--listen", "127.0.0.1:0", "--output", "/no\nwhere/app.log"];
+    assert_sentence(&Setup::new(&output).run(), 1, "cannot write to /no\\nwhere/app.log: ", "with --output");
+    let config = ["--config", "/no\nwhere.conf"];
+    assert_sentence(&Setup::new(&config).run(), 2, "--config /no\\nwhere.conf: cannot be read (", "readable file");
+}
+
+#[test]
+fn p13_what_is_not_permitted_is_one_sentence_and_exit_1() {
+    let dir = Dir::new();
+    let locked = dir.path().join("locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
+    // Root may do everything, so the program runs as somebody else, from a place that anybody can reach.
+    let binary = dir.file("lumberjack");
+    fs::copy(env!("CARGO_BIN_EXE_lumberjack"), &binary).unwrap();
+    let is_root = fs::write(locked.join("probe"), "").is_ok();
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", &binary];
+    let program = if is_root { &nobody[..] } else { &nobody[4..] };
+    let run = |args: &[&str]| Command::new(program[0]).args(&program[1..]).args(args).output();
+    if run(&["--version"]).map_or(true, |output| !output.status.success()) {
+        return eprintln!("skipped: root may do everything, and setpriv can't make us somebody else here");
+    }
+    let mut cases = vec![
+        (["--output", "locked/app.log"], "cannot write to ", "no permission; change the owner", "with --output"),
+        (["--listen", "locked/sock"], "cannot listen on unix:", "no permission to make a file", "with --listen"),
+    ];
+    let first_free = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    if first_free.trim() == "1024" {
+        let middle = "no permission; ports below 1024 need";
+        cases.push((["--listen", "127.0.0.1:7"], "cannot listen on 127.0.0.1:7: ", middle, "with --listen"));
+    }
+    for ([flag, place], begins, middle, ends) in cases {
+        let value = match (flag, place.contains('/')) {
+            ("--listen", true) => format!("unix:{}", dir.file(place)),
+            (_, true) => dir.file(place),
+            _ => place.to_owned(),
+        };
+        let mut args = vec![flag, &value];
+        if flag == "--output" {
+            args.extend(["--listen", "127.0.0.1:0"]);
+        }
+        let output = run(&args).unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(stderr.contains(middle), "{middle:?} in {stderr:?}");
+        assert_sentence(&Ended { code: output.status.code(), stderr, output: output.stdout }, 1, begins, ends);
+    }
+}
+
+#[test]
+fn p13_a_read_only_file_system_is_one_sentence_and_exit_1() {
+    let dir = Dir::new();
+    let mount = format!("mount -t tmpfs -o ro none {} &&", dir.path().display());
+    let inside = |args: &[&str]| {
+        let script = format!("{mount} exec \"$0\" \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c", &script]).args(args).output()
+    };
+    if inside(&["true"]).map_or(true, |output| !output.status.success()) {
+        return eprintln!("skipped: no file system can be mounted here");
+    }
+    let binary = env!("CARGO_BIN_EXE_lumberjack");
+    let (output, unix) = (dir.file("app.log"), format!("unix:{}", dir.file("sock")));
+    for (args, begins, ends) in [
+        (&["--listen", "127.0.0.1:0", "--output", &output][..], "cannot write to ", "with --output"),
+        (&["--listen", &unix], "cannot listen on unix:", "with --listen"),
+    ] {
+        let output = inside(&[&[binary], args].concat()).unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(stderr.to_lowercase().contains("read-only"), "{stderr}");
+        assert_sentence(&Ended { code: output.status.code(), stderr, output: output.stdout }, 1, begins, ends);
+    }
+}
+
+#[test]
+fn p13_too_few_descriptors_are_a_sentence_and_never_a_panic() {
+    for limit in 4..=16 {
+        let mut setup = Setup::new(&["--listen", "127.0.0.1:0"]).before(&format!("ulimit -n {limit};"));
+        let mut guard = setup.spawn(Stdio::piped());
+        let stderr = Collected::from(guard.0.stderr.take().unwrap());
+        let code = until("a start or an end", || match guard.0.try_wait().unwrap() {
+            Some(status) => Ok(status.code()),
+            None if stderr.text().contains("Memory budget") => Ok(Some(0)),
+            None => Err(stderr.text()),
+        });
+        if code == Some(0) {
+            guard.signal("TERM");
+            assert_eq!(guard.wait(), Some(0), "{limit}: {}", stderr.text());
+            continue;
+        }
+        let said = String::from_utf8(stderr.finish()).unwrap();
+        assert_eq!(code, Some(1), "{limit}: {said}");
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.starts_with("lumberjack: ") && last.contains("open files"), "{limit}: {said}");
+        assert!(!said.contains("panicked"), "{limit}: {said}");
+    }
+}
+
+/// Starts one whose own log can't be heard: it listens at a path, as nobody would read the port that it picks.
+fn start_unheard(dir: &Dir, redirect: &str, stderr: Stdio) -> (Guard, UnixStream) {
+    let path = dir.file("sock");
+    let output = dir.file("app.log");
+    let args = ["--listen", &format!("unix:{path}"), "--output", &output, "--log-level", "debug", "--max-line", "8"];
+    let mut guard = Setup::new(&args).redirect(redirect).spawn(stderr);
+    let client = until("its socket", || {
+        assert!(guard.is_running(), "it ended");
+        UnixStream::connect(&path).map_err(|error| error.to_string())
+    });
+    (guard, client)
+}
+
+/// Has it warn a lot, and shows that it goes on and ends well.
+fn assert_goes_on(dir: &Dir, mut guard: Guard, mut client: UnixStream) {
+    for _ in 0..100 {
+        client.write_all(b"far too long for the cap\n").unwrap();
+        UnixStream::connect(dir.file("sock")).unwrap();
+    }
+    client.write_all(b"fine\n").unwrap();
+    until("the line", || match fs::read_to_string(dir.file("app.log")) {
+        Ok(text) if text == "fine\n" => Ok(()),
+        other => Err(format!("{other:?}, running: {}", guard.is_running())),
+    });
+    guard.signal("TERM");
+    assert_eq!(guard.wait(), Some(0));
+}
+
+/// A pipe that takes nothing more, and its flags as they were.
+fn full_pipe() -> (PipeReader, std::io::PipeWriter) {
+    use std::os::fd::AsRawFd;
+    let (reader, writer) = std::io::pipe().unwrap();
+    // Opened anew for the filling, so that the description that is handed on stays one that blocks.
+    let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    let mut own = fs::OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path).unwrap();
+    while own.write(&[b'x'; 4096]).is_ok() {}
+    while own.write(b"x").is_ok() {}
+    (reader, writer)
+}
+
+#[test]
+fn p12_a_log_that_nobody_reads_stops_nothing() {
+    let dir = Dir::new();
+    let (mut reader, writer) = full_pipe();
+    let (guard, client) = start_unheard(&dir, "", writer.into());
+    assert_goes_on(&dir, guard, client);
+    let mut left = Vec::new();
+    reader.read_to_end(&mut left).unwrap();
+    assert!(left.iter().all(|byte| *byte == b'x'), "nothing could be added");
+}
+
+#[test]
+fn p12_a_log_whose_reader_is_gone_ends_nothing() {
+    let dir = Dir::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let (guard, client) = start_unheard(&dir, "", writer.into());
+    assert_goes_on(&dir, guard, client);
+}
+
+#[test]
+fn p12_a_log_that_is_closed_or_on_a_full_disk_ends_nothing() {
+    for redirect in ["2>&-", "2>/dev/full"] {
+        let dir = Dir::new();
+        let (guard, client) = start_unheard(&dir, redirect, Stdio::null());
+        assert_goes_on(&dir, guard, client);
+    }
+}

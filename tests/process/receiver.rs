@@ -1,0 +1,297 @@
+//! A guard around one running `lumberjack`, the built binary: it starts it on a port of its own, hears what it says, and
+//! kills and reaps it, whatever becomes of the test.
+
+use std::fs;
+use std::io::{ErrorKind, PipeReader, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+use super::checks::{lines, shown, until, until_equal};
+
+/// Everything that comes out of a pipe, gathered by a thread.
+pub(crate) struct Collected {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Collected {
+    pub(crate) fn from(mut source: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&bytes);
+        let thread = std::thread::spawn(move || {
+            let mut chunk = vec![0; 64 * 1024];
+            loop {
+                match source.read(&mut chunk) {
+                    // A terminal whose other side is gone says EIO: an end like any other.
+                    Ok(0) => return,
+                    Err(error) if error.kind() != ErrorKind::Interrupted => return,
+                    Err(_) => {}
+                    Ok(count) => shared.lock().unwrap().extend_from_slice(&chunk[..count]),
+                }
+            }
+        });
+        Self { bytes, thread }
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.bytes.lock().unwrap().clone()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    /// Waits for the pipe's end.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        until("the end of the pipe", || if self.thread.is_finished() { Ok(()) } else { Err(shown(&self.bytes())) });
+        self.thread.join().unwrap();
+        self.bytes.lock().unwrap().clone()
+    }
+}
+
+/// A process that does not outlive its test.
+pub(crate) struct Guard(pub(crate) Child);
+
+impl Guard {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// Waits for its end: the exit code, or none if a signal killed it.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        until("the end of the process", || self.0.try_wait().unwrap().ok_or("it runs".to_owned())).code()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Both fail if it was reaped already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(crate) fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
+    assert!(status.success(), "kill -s {name} {pid}: {status}");
+}
+
+/// What is to be started, and how.
+pub(crate) struct Setup {
+    args: Vec<String>,
+    before: String,
+    redirect: String,
+    stdout: Option<Stdio>,
+}
+
+impl Setup {
+    /// With these flags.
+    pub(crate) fn new(args: &[&str]) -> Self {
+        let args = args.iter().map(ToString::to_string).collect();
+        Self { args, before: String::new(), redirect: String::new(), stdout: None }
+    }
+
+    /// A shell runs this first, such as `ulimit -n 64;`.
+    pub(crate) fn before(mut self, commands: &str) -> Self {
+        commands.clone_into(&mut self.before);
+        self
+    }
+
+    /// A shell redirects so, such as `>&-`.
+    pub(crate) fn redirect(mut self, redirect: &str) -> Self {
+        redirect.clone_into(&mut self.redirect);
+        self
+    }
+
+    /// In place of a pipe whose bytes are collected.
+    pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.stdout = Some(stdout.into());
+        self
+    }
+
+    pub(crate) fn spawn(&mut self, stderr: Stdio) -> Guard {
+        let binary = env!("CARGO_BIN_EXE_lumberjack");
+        let mut command = if self.before.is_empty() && self.redirect.is_empty() {
+            Command::new(binary)
+        } else {
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(format!("{} exec \"$0\" \"$@\" {}", self.before, self.redirect)).arg(binary);
+            shell
+        };
+        command.args(&self.args).stdin(Stdio::null()).stderr(stderr);
+        command.stdout(self.stdout.take().unwrap_or_else(Stdio::piped));
+        Guard(command.spawn().unwrap())
+    }
+
+    /// Runs what is to end by itself.
+    pub(crate) fn run(mut self) -> Ended {
+        let mut guard = self.spawn(Stdio::piped());
+        let stderr = Collected::from(guard.0.stderr.take().unwrap());
+        let stdout = guard.0.stdout.take().map(Collected::from);
+        let code = guard.wait();
+        let stderr = String::from_utf8_lossy(&stderr.finish()).into_owned();
+        Ended { code, stderr, output: stdout.map(Collected::finish).unwrap_or_default() }
+    }
+
+    /// Starts it on a port that it picks, and waits until it says which. Its log has to be at `info` at least.
+    pub(crate) fn start(mut self) -> Receiver {
+        if !self.args.iter().any(|arg| arg == "--listen") {
+            self.args.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
+        }
+        let mut guard = self.spawn(Stdio::piped());
+        let stderr = Collected::from(guard.0.stderr.take().unwrap());
+        let output = guard.0.stdout.take().map(Collected::from);
+        let addr = until("its address", || {
+            let is_running = guard.is_running();
+            let said = stderr.text();
+            assert!(is_running, "it ended: {said}");
+            // The last thing that it says before its first turn: by then all of its own descriptors are open.
+            if !said.contains("Memory budget") {
+                return Err(said);
+            }
+            said.lines().find_map(listens_at).ok_or(said)
+        });
+        Receiver { guard, addr, stderr, output }
+    }
+}
+
+pub(crate) fn listens_at(line: &str) -> Option<SocketAddr> {
+    line.split_once("[tcp] Listening on ")?.1.parse().ok()
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stderr: String,
+    pub(crate) output: Vec<u8>,
+}
+
+impl Ended {
+    /// The orderly end of P11.
+    pub(crate) fn assert_clean(&self) {
+        assert_eq!(self.code, Some(0), "exit code; stderr: {}", self.stderr);
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        lines(&self.output)
+    }
+}
+
+/// A running receiver.
+pub(crate) struct Receiver {
+    pub(crate) guard: Guard,
+    pub(crate) addr: SocketAddr,
+    pub(crate) stderr: Collected,
+    output: Option<Collected>,
+}
+
+impl Receiver {
+    pub(crate) fn start(args: &[&str]) -> Self {
+        Setup::new(args).start()
+    }
+
+    /// With a pipe as stdout that nobody reads yet.
+    pub(crate) fn start_unread(args: &[&str]) -> (Self, PipeReader) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        (Setup::new(args).stdout(writer).start(), reader)
+    }
+
+    pub(crate) fn client(&self) -> TcpStream {
+        TcpStream::connect(self.addr).unwrap()
+    }
+
+    /// A client whose own address is `127.0.0.host`.
+    pub(crate) fn client_from(&self, host: u8) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, host], 0)).into()).unwrap();
+        socket.connect(&self.addr.into()).unwrap();
+        socket.into()
+    }
+
+    pub(crate) fn said(&self) -> String {
+        self.stderr.text()
+    }
+
+    pub(crate) fn until_said(&self, words: &str) {
+        until(words, || {
+            let said = self.said();
+            if said.contains(words) { Ok(()) } else { Err(said) }
+        });
+    }
+
+    /// The lines in the output so far; only with a collected one.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        lines(&self.output.as_ref().unwrap().bytes())
+    }
+
+    pub(crate) fn until_lines(&self, wanted: &[&str]) {
+        until_equal("these lines", &wanted.iter().map(ToString::to_string).collect(), || self.lines());
+    }
+
+    pub(crate) fn fds(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.guard.pid())).unwrap().count()
+    }
+
+    pub(crate) fn until_fds(&self, wanted: usize) {
+        until_equal("this many descriptors", &wanted, || self.fds());
+    }
+
+    pub(crate) fn rss_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.guard.pid())).unwrap();
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        rss.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Processor time so far, in the kernel's ticks of 10 ms.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.guard.pid())).unwrap();
+        // The name may hold spaces; after its bracket, user and system time are the 12th and 13th field.
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// How often it went to sleep so far: each time that it woke up is one.
+    fn sleeps(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.guard.pid())).unwrap();
+        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap().trim().parse().unwrap()
+    }
+
+    /// Nothing to do costs nothing: no processor time to speak of, and hardly a wake-up.
+    pub(crate) fn assert_rests(&self, why: &str) {
+        let (ticks, sleeps) = (self.cpu_ticks(), self.sleeps());
+        // The second is the measurement; nothing waits for it.
+        std::thread::sleep(Duration::from_secs(1));
+        let (ticks, sleeps) = (self.cpu_ticks() - ticks, self.sleeps() - sleeps);
+        assert!(ticks <= 1 && sleeps <= 10, "{ticks} ticks and {sleeps} wake-ups in a second {why}");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        self.guard.signal(name);
+    }
+
+    /// SIGTERM, and the end.
+    pub(crate) fn stop(self) -> Ended {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    pub(crate) fn wait(mut self) -> Ended {
+        let code = self.guard.wait();
+        let stderr = String::from_utf8_lossy(&self.stderr.finish()).into_owned();
+        Ended { code, stderr, output: self.output.map(Collected::finish).unwrap_or_default() }
+    }
+}
