@@ -7,8 +7,8 @@
 use core::time::Duration;
 
 /// How long a tick is: as fine as a time-out in a log receiver has to be, and coarse enough to sleep between.
-pub const TICK: Duration = Duration::from_millis(10);
-const TICK_NS: u128 = TICK.as_nanos();
+const TICK_MS: u64 = 10;
+const TICK_NS: u128 = TICK_MS as u128 * 1_000_000;
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 /// 64^6 ticks of 10 ms are 21 years.
@@ -33,6 +33,12 @@ impl Tick {
     #[must_use]
     pub fn at_or_before(time: Duration) -> Self {
         Self(u64::try_from(time.as_nanos() / TICK_NS).unwrap_or(u64::MAX))
+    }
+
+    /// When it begins.
+    #[must_use]
+    pub fn begins_at(self) -> Duration {
+        Duration::from_millis(self.0.saturating_mul(TICK_MS))
     }
 
     /// So many ticks later.

@@ -57,8 +57,7 @@ impl Clock {
 
     /// How long until `tick`, if the server reads all that time.
     pub(super) fn until(&self, tick: Tick) -> Duration {
-        let ticks = u32::try_from(tick.0).unwrap_or(u32::MAX);
-        crate::engine::wheel::TICK.saturating_mul(ticks).saturating_sub(self.reading())
+        tick.begins_at().saturating_sub(self.reading())
     }
 }
 
@@ -68,6 +67,14 @@ mod tests {
 
     fn at(ms: u64) -> Now {
         Now { since_start: Duration::from_millis(ms), wall_ms: ms }
+    }
+
+    #[test]
+    fn p6_after_years_a_deadline_is_as_far_off_as_ever() {
+        let years = 600 * 86_400_000; // More ticks than 32 bits count.
+        let clock = Clock::new(at(years));
+        let deadline = Tick(clock.tick().0 + 3);
+        assert_eq!(clock.until(deadline), Duration::from_millis(30));
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::sink::{Origin, Sink};
 /// default (`net.ipv4.tcp_rmem`, 6 MiB), so that a flooding client can't keep its connection for ever.
 const LAST_READS: u16 = 256;
 
+/// Timers that fire in one turn: a crowd that came at once is told goodbye in turns that leave time to read.
+const FIRES: usize = 256;
+
 /// Why a connection is closed.
 #[derive(Debug)]
 pub(super) enum Close {
@@ -91,7 +94,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             return;
         }
         let now = self.clock.tick();
-        while let Some(id) = self.wheel.pop_due(now) {
+        for _ in 0..FIRES {
+            let Some(id) = self.wheel.pop_due(now) else { return };
             let Some((key, conn)) = self.connections.at(id) else { continue };
             let has_room = self.outlet.has_room_for(conn.framer.pending());
             if conn.is_queued() || !has_room {

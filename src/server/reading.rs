@@ -64,7 +64,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         let ends = |conn: &mut Connection<_>| conn.readiness == Readiness::QueuedToEnd;
         let is_to_end = self.connections.get_mut(key).is_some_and(ends);
         match self.read_once(key, is_to_end) {
-            Next::Again if is_to_end => self.read_once(key, is_to_end),
+            Next::Again if is_to_end => match self.read_once(key, is_to_end) {
+                // It has had its turn: the others come first once the sink has room.
+                Next::Full => Next::Again,
+                next => next,
+            },
             next => next,
         }
     }

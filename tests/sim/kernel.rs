@@ -51,6 +51,8 @@ pub(crate) struct Socket {
     last_activity: Duration,
     pub(crate) goodbye_at: Option<Duration>,
     reads_after_goodbye: u32,
+    /// How many reads there had been, and may be before its own: since the server was told, or read less than there was.
+    ready_since: Option<(u64, u64)>,
     pub(crate) is_closed: bool,
     /// Every byte that the server read.
     pub(crate) read: Vec<u8>,
@@ -86,6 +88,8 @@ impl Socket {
 
 pub(crate) struct Kernel {
     pub(crate) now: Duration,
+    /// When the world began.
+    pub(crate) start: Duration,
     pub(crate) dice: Dice,
     pub(crate) luck: Luck,
     pub(crate) terms: Terms,
@@ -117,6 +121,8 @@ pub(crate) struct Kernel {
     stale: Vec<Key>,
     /// Nothing will ever happen again, unless somebody stops the server.
     pub(crate) is_still: bool,
+    /// Reads of clients that were not told goodbye.
+    reads: u64,
     /// Calls and events since the last turn: without one of them, and without waiting, a turn did nothing.
     pub(crate) work: u64,
     pub(crate) polls: u64,
@@ -126,6 +132,7 @@ impl Kernel {
     pub(crate) fn new(dice: Dice, terms: Terms) -> Self {
         Self {
             now: Duration::ZERO,
+            start: Duration::ZERO,
             dice,
             luck: Luck::default(),
             terms,
@@ -152,6 +159,7 @@ impl Kernel {
             edges: BTreeSet::new(),
             stale: Vec::new(),
             is_still: false,
+            reads: 0,
             work: 0,
             polls: 0,
         }
@@ -180,6 +188,7 @@ impl Kernel {
             last_activity: Duration::ZERO,
             goodbye_at: None,
             reads_after_goodbye: 0,
+            ready_since: None,
             is_closed: false,
             read: Vec::new(),
             flushes: Vec::new(),
@@ -262,6 +271,7 @@ impl Kernel {
             socket.has_edge = false;
             if let (Some(key), false) = (socket.key, socket.is_closed) {
                 let ends = socket.fin || socket.rst;
+                socket.ready_since = socket.ready_since.or(Some((self.reads, 2 * self.taken as u64 + 2)));
                 ready.push(Ready { source: Source::Connection(key), ends, failed: socket.rst });
             }
         }
@@ -345,6 +355,18 @@ impl Kernel {
             quiet >= Duration::from_millis(250) || self.now - stop_at >= self.terms.drain_timeout
         });
         has_lingered || was_needed || is_drained
+    }
+
+    /// Round robin (P9): between being ready and being read, nobody waits for more than two reads of each other client.
+    fn check_turn(&mut self, index: usize, is_left: bool) {
+        let socket = &mut self.sockets[index];
+        if socket.goodbye_at.is_some() || self.stop_at.is_some() {
+            return;
+        }
+        let (waited, most) = socket.ready_since.map_or((0, 0), |(since, most)| (self.reads - since, most));
+        assert!(waited <= most, "{} waited for {waited} reads, and may for {most}", socket.peer);
+        self.reads += 1;
+        socket.ready_since = is_left.then_some((self.reads, 2 * self.taken as u64 + 2));
     }
 
     /// What must hold when nothing will ever happen again, though nobody asked the server to stop: it has missed
@@ -456,6 +478,8 @@ impl Net for SimNet {
         let kernel = &mut *self.0.borrow_mut();
         kernel.work += 1;
         if kernel.dice.chance(kernel.luck.interrupted) {
+            // Its turn is used up.
+            kernel.sockets[stream.index].ready_since = Some((kernel.reads, 2 * kernel.taken as u64 + 2));
             return Err(ErrorKind::Interrupted.into());
         }
         assert!(!buffer.is_empty(), "a read of nothing looks like the end");
@@ -464,6 +488,7 @@ impl Net for SimNet {
         socket.reads_after_goodbye += u32::from(socket.goodbye_at.is_some());
         let count = buffer.len().min(socket.queue.len());
         if count == 0 {
+            socket.ready_since = None;
             return match (socket.rst, socket.fin) {
                 (true, _) if !std::mem::replace(&mut socket.is_reset_told, true) => {
                     Err(ErrorKind::ConnectionReset.into())
@@ -476,6 +501,9 @@ impl Net for SimNet {
             *place = byte;
         }
         socket.read.extend_from_slice(&buffer[..count]);
+        let is_left = !socket.queue.is_empty();
+        kernel.check_turn(stream.index, is_left);
+        let socket = &mut kernel.sockets[stream.index];
         socket.last_activity = now;
         kernel.last_read_at = now;
         kernel.wake_writer(stream.index);

@@ -95,10 +95,14 @@ fn draw_limits(dice: &mut Dice) -> Limits {
 
 /// Clients, the sink's behaviour, bad luck, and the end.
 fn populate(kernel: &mut Kernel, limits: &Limits) {
+    // A server that has run for years: more ticks than 32 bits count.
+    kernel.now = kernel.dice.pick(&[Duration::ZERO, Duration::ZERO, ms(600 * 86_400_000)]);
+    kernel.start = kernel.now;
+    let start = kernel.start;
     let count = kernel.dice.pick(&[3, 1, 8, 8, 30, 30, 30, 200]);
     for number in 0..count {
         let client = draw_client(&mut kernel.dice, limits, number);
-        let first = client.script.front().map_or(Duration::ZERO, |(delay, _)| *delay);
+        let first = client.script.front().map_or(start, |(delay, _)| start + *delay);
         kernel.clients.push(client);
         kernel.at(first, Event::Client(number));
     }
@@ -108,7 +112,8 @@ fn populate(kernel: &mut Kernel, limits: &Limits) {
     }
     if kernel.dice.chance(20) {
         kernel.is_calm = false;
-        let (time, jump) = (draw_delay(&mut kernel.dice), kernel.dice.pick(&[ms(1500), ms(10_000), ms(86_400_000)]));
+        let (time, jump) =
+            (start + draw_delay(&mut kernel.dice), kernel.dice.pick(&[ms(1500), ms(10_000), ms(86_400_000)]));
         kernel.at(time, Event::Jump(jump));
     }
     if kernel.dice.chance(40) {
@@ -128,11 +133,11 @@ fn populate(kernel: &mut Kernel, limits: &Limits) {
         kernel.descriptor_limit = 2 + kernel.dice.size(6);
     }
     if kernel.dice.chance(50) {
-        let time = draw_delay(&mut kernel.dice) + draw_delay(&mut kernel.dice);
+        let time = start + draw_delay(&mut kernel.dice) + draw_delay(&mut kernel.dice);
         kernel.at(time, Event::Stop);
     } else if has_few_descriptors {
         // An accept without a descriptor is tried again for ever.
-        kernel.at(ms(10_000_000), Event::Stop);
+        kernel.at(start + ms(10_000_000), Event::Stop);
     }
 }
 
@@ -142,7 +147,7 @@ fn draw_delay(dice: &mut Dice) -> Duration {
 }
 
 fn draw_sink(kernel: &mut Kernel) {
-    let mut time = draw_delay(&mut kernel.dice);
+    let mut time = kernel.now + draw_delay(&mut kernel.dice);
     for _ in 0..=kernel.dice.below(4) {
         // A reader that takes little at a time takes its time too, or a world has turns without end.
         let (reads, every_ms) = kernel.dice.pick(&[(4096, 1), (65_536, 20), (4096, 100), (1, 700), (100, 200)]);
@@ -315,7 +320,7 @@ impl World {
     fn report(&self, turns: u64, has_failed: bool) -> Report {
         let counters = self.handle.status().counters;
         Report {
-            simulated: self.kernel.borrow().now,
+            simulated: self.kernel.borrow().now - self.kernel.borrow().start,
             lines: counters.lines,
             turns,
             evicted: counters.evicted_idle,
