@@ -12,7 +12,8 @@ use super::kernel::{Event, Kernel};
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Connect,
-    Write(Vec<u8>),
+    /// These bytes, of which so many have gone out.
+    Write(Vec<u8>, usize),
     HalfClose,
     Reset,
 }
@@ -45,7 +46,7 @@ pub(crate) fn step(kernel: &mut Kernel, number: usize) {
     let Some((_, step)) = kernel.clients[number].script.pop_front() else { return };
     let then = match step {
         Step::Connect => connect(kernel, number),
-        Step::Write(bytes) => write(kernel, number, bytes),
+        Step::Write(bytes, gone) => write(kernel, number, bytes, gone),
         Step::HalfClose => end(kernel, number, false),
         Step::Reset => end(kernel, number, true),
     };
@@ -66,7 +67,7 @@ fn connect(kernel: &mut Kernel, number: usize) -> Then {
     if kernel.clients[number].socket.is_some() { Then::GoesOn } else { Then::Ends }
 }
 
-fn write(kernel: &mut Kernel, number: usize, mut bytes: Vec<u8>) -> Then {
+fn write(kernel: &mut Kernel, number: usize, bytes: Vec<u8>, gone: usize) -> Then {
     let Some(index) = kernel.clients[number].socket else { return Then::Ends };
     let socket = &mut kernel.sockets[index];
     if socket.goodbye_at.is_some() && kernel.clients[number].looks {
@@ -74,21 +75,21 @@ fn write(kernel: &mut Kernel, number: usize, mut bytes: Vec<u8>) -> Then {
     }
     if socket.is_closed {
         // The first write after the server's close succeeds into nothing; the answer to it is an RST.
-        kernel.clients[number].lost += bytes.len();
+        kernel.clients[number].lost += bytes.len() - gone;
         return Then::Ends;
     }
-    let count = bytes.len().min(socket.room - socket.queue.len());
-    let rest = bytes.split_off(count);
-    socket.queue.extend(&bytes);
-    kernel.clients[number].delivered.extend_from_slice(&bytes);
+    let count = (bytes.len() - gone).min(socket.room - socket.queue.len());
+    let taken = &bytes[gone..gone + count];
+    socket.queue.extend(taken);
+    kernel.clients[number].delivered.extend_from_slice(taken);
     if count > 0 {
         kernel.arrived(index);
     }
-    if rest.is_empty() {
+    if gone + count == bytes.len() {
         return Then::GoesOn;
     }
     kernel.sockets[index].waiting_writer = Some(number);
-    kernel.clients[number].script.push_front((Duration::ZERO, Step::Write(rest)));
+    kernel.clients[number].script.push_front((Duration::ZERO, Step::Write(bytes, gone + count)));
     Then::Waits
 }
 
