@@ -1,11 +1,11 @@
-//! No allocation per line (S11), and nothing kept by who has left (P5): counted by an allocator that counts what this
-//! thread asks for.
+//! No allocation per line, event or connection (S11), and nothing kept by who has left (P5): counted by an allocator
+//! that counts what this thread asks for. What the process as a whole takes is asked in `memory.rs`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::cell::Cell;
 use std::hint::black_box;
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,12 @@ use allocation_counter::{AllocationInfo, measure};
 use lumberjack::internals::budget::Budget;
 use lumberjack::internals::framer::{Framer, LineSink, Rules};
 use lumberjack::{Config, Flushed, Host, Limits, Lines, ListenAddr, Origin, Server, Sink};
+use socket2::SockRef;
 
-/// 20 bytes each, with its newline.
+/// 20 bytes.
 const LINE: &[u8] = b"a short line of ours";
+/// The same with its newline, which costs no allocation to make.
+const LINE_AND_END: &[u8] = b"a short line of ours\n";
 
 /// Counts lines and drops them. Clones share the count.
 #[derive(Clone, Default)]
@@ -91,36 +94,71 @@ fn p5_a_line_in_two_chunks_costs_one_buffer_that_is_given_back() {
     assert_eq!((heap.count_total, heap.count_max, heap.bytes_current), (1_000, 1, 0), "one each, one at a time");
 }
 
-/// A server in this thread, with one client that is known to it.
-struct Warm {
+/// A server in this thread.
+struct Alone {
     server: Server<Counting>,
     sink: Counting,
+    addr: SocketAddr,
+}
+
+impl Alone {
+    fn start(limits: Limits) -> Self {
+        let sink = Counting::default();
+        let config = Config { limits, ..Config::listen("127.0.0.1:0".parse().unwrap()) };
+        let server = Server::bind(config, sink.clone()).unwrap();
+        let ListenAddr::Tcp(addr) = server.local_addrs()[0] else { panic!("no TCP listener") };
+        Self { server, sink, addr }
+    }
+
+    fn client(&self) -> TcpStream {
+        TcpStream::connect(self.addr).unwrap()
+    }
+
+    /// Turns until so many lines have come in all, and costs no allocation to ask.
+    fn turn_until_lines(&mut self, wanted: u64) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.sink.lines.get() < wanted && Instant::now() < deadline {
+            self.server.turn(Some(Duration::from_millis(100))).unwrap();
+        }
+        assert_eq!(self.sink.lines.get(), wanted, "lines that came");
+    }
+
+    /// Turns until everybody has left; to ask costs allocations, which are given back.
+    fn turn_until_empty(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let handle = self.server.handle();
+        self.server.turn(Some(Duration::ZERO)).unwrap();
+        while handle.status().active_connections > 0 && Instant::now() < deadline {
+            self.server.turn(Some(Duration::from_millis(100))).unwrap();
+        }
+        self.server.check();
+        let status = handle.status();
+        assert_eq!((status.active_connections, status.gauges.pending_bytes), (0, 0), "{status:?}");
+    }
+}
+
+/// A server with one client that is known to it.
+struct Warm {
+    alone: Alone,
     client: TcpStream,
 }
 
 impl Warm {
     fn start() -> Self {
-        let sink = Counting::default();
-        let server = Server::bind(Config::listen("127.0.0.1:0".parse().unwrap()), sink.clone()).unwrap();
-        let ListenAddr::Tcp(addr) = server.local_addrs()[0] else { panic!("no TCP listener") };
-        let mut warm = Self { server, sink, client: TcpStream::connect(addr).unwrap() };
+        let alone = Alone::start(Limits::default());
+        let client = alone.client();
+        let mut warm = Self { alone, client };
         warm.send_and_measure(1);
         warm
     }
 
     /// What it costs to take `count` lines that lie in the kernel already.
     fn send_and_measure(&mut self, count: usize) -> AllocationInfo {
-        let before = self.sink.lines.get();
+        let wanted = self.alone.sink.lines.get() + count as u64;
         // Few enough to fit the first receive window whole, so that no read ends within a line.
         self.client.write_all(&whole_lines(count, b"\n")).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let heap = measure(|| {
-            while self.sink.lines.get() < before + count as u64 && Instant::now() < deadline {
-                self.server.turn(Some(Duration::from_millis(100))).unwrap();
-            }
-        });
-        assert_eq!(self.sink.lines.get(), before + count as u64, "lines that came");
-        self.server.check();
+        let heap = measure(|| self.alone.turn_until_lines(wanted));
+        self.alone.server.check();
         heap
     }
 }
@@ -133,7 +171,7 @@ fn a_warm_server_allocates_nothing_for_a_turn_or_a_line() {
     }
     let heap = measure(|| {
         for _ in 0..100 {
-            warm.server.turn(Some(Duration::ZERO)).unwrap();
+            warm.alone.server.turn(Some(Duration::ZERO)).unwrap();
         }
     });
     assert_eq!(heap, AllocationInfo::default(), "a hundred turns with nothing to do");
@@ -154,4 +192,111 @@ fn p5_a_crowd_that_has_left_leaves_no_tables() {
     });
     assert!(heap.bytes_max > u64::from(CROWD) * 16, "they had tables: {heap:?}");
     assert!(heap.bytes_current < 16 * 1024, "{CROWD} have left, and this is still held: {heap:?}");
+}
+
+#[test]
+fn a_warm_server_allocates_nothing_for_an_event() {
+    const CLIENTS: u64 = 100;
+    let mut alone = Alone::start(Limits { max_per_host: Some(0), ..Limits::default() });
+    let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| alone.client()).collect();
+    for round in 1..=10 {
+        clients.iter_mut().for_each(|client| client.write_all(&whole_lines(1, b"\n")).unwrap());
+        let heap = measure(|| alone.turn_until_lines(round * CLIENTS));
+        // The first round takes them in, which sets up what is kept for their host.
+        assert!(round == 1 || heap == AllocationInfo::default(), "round {round}: {heap:?}");
+    }
+    // The ends: half of them with a FIN, half with a reset, each behind a line.
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.write_all(&whole_lines(1, b"\n")).unwrap();
+        if number % 2 == 0 {
+            SockRef::from(&*client).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    }
+    drop(clients);
+    let heap = measure(|| alone.turn_until_lines(11 * CLIENTS));
+    assert_eq!(heap, AllocationInfo::default(), "{CLIENTS} ends");
+    alone.turn_until_empty();
+}
+
+#[test]
+fn p5_a_connection_to_a_warm_server_allocates_nothing() {
+    let mut alone = Alone::start(Limits::default());
+    let one_after_another = |alone: &mut Alone, count: u64| {
+        let before = alone.sink.lines.get();
+        for number in 1..=count {
+            // It has left before the server looks, and is let go in the turn that takes it.
+            alone.client().write_all(LINE_AND_END).unwrap();
+            alone.turn_until_lines(before + number);
+        }
+    };
+    one_after_another(&mut alone, 10);
+    let heap = measure(|| one_after_another(&mut alone, 1_000));
+    assert_eq!(heap, AllocationInfo::default(), "a thousand connections, the only ones of their host");
+    alone.turn_until_empty();
+
+    let (mut warm, others) = (Warm::start(), 1_000);
+    one_after_another(&mut warm.alone, 10);
+    let heap = measure(|| one_after_another(&mut warm.alone, others));
+    assert_eq!(heap, AllocationInfo::default(), "a thousand connections beside one of the same host");
+}
+
+/// Hoarders, over-long lines, overflows, pieces, probes and resets at once, within a budget that is too small for them;
+/// all leave.
+fn load(alone: &mut Alone) {
+    let mut clients: Vec<TcpStream> = (0..200).map(|_| alone.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.set_nonblocking(true).unwrap();
+        let bytes = match number % 5 {
+            0 => vec![b'h'; 4_000],
+            1 => vec![b'l'; 50_000],
+            2 => [&whole_lines(100, b"\r\n"), &b"and a piece"[..]].concat(),
+            3 => whole_lines(100, b"\n\n"),
+            _ => Vec::new(),
+        };
+        // What the kernel does not take at once is not sent.
+        let _ = client.write(&bytes);
+        alone.server.turn(Some(Duration::ZERO)).unwrap();
+        if number % 3 == 0 {
+            SockRef::from(&*client).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    }
+    drop(clients);
+    alone.turn_until_empty();
+}
+
+fn tight() -> Limits {
+    let memory = 192 * 1024;
+    Limits { max_line: 4 * 1024, max_buffer: 16 * 1024, memory, max_per_host: Some(0), ..Limits::default() }
+}
+
+#[test]
+fn p5_after_any_load_the_bytes_in_use_are_what_they_were() {
+    let mut alone = Alone::start(tight());
+    // What the first crowd leaves is what is kept for the next one.
+    let first = measure(|| load(&mut alone));
+    assert!(first.bytes_max > 64 * 1024, "they held nothing: the test shows nothing: {first:?}");
+    assert!(first.bytes_current < 16 * 1024, "{first:?}");
+    for round in 0..3 {
+        let heap = measure(|| load(&mut alone));
+        assert_eq!((heap.count_current, heap.bytes_current), (0, 0), "round {round}: {heap:?}");
+    }
+    let counters = alone.server.handle().status().counters;
+    assert!(counters.dropped_for_budget > 0 && counters.skipped_lines > 0, "it was no load: {counters:?}");
+}
+
+#[test]
+fn p5_a_whole_life_gives_everything_back() {
+    let life = || {
+        let mut alone = Alone::start(tight());
+        load(&mut alone);
+        // Some are there at the end, with half a line each, and are told goodbye.
+        let mut clients: Vec<TcpStream> = (0..20).map(|_| alone.client()).collect();
+        clients.iter_mut().for_each(|client| client.write_all(b"half a line").unwrap());
+        alone.server.handle().stop();
+        alone.server.run().unwrap();
+    };
+    // What std and the log keep for the thread is made in the first.
+    life();
+    let heap = measure(life);
+    assert_eq!((heap.count_current, heap.bytes_current), (0, 0), "{heap:?}");
 }

@@ -68,7 +68,10 @@ impl Stderr {
 }
 
 /// Starts the log. A second start changes nothing. What it gives back is to be kept until the end.
-pub(super) fn start(level: LevelFilter) -> Option<Borrowed> {
+///
+/// # Errors
+/// When no descriptor is free.
+pub(super) fn start(level: LevelFilter) -> io::Result<Option<Borrowed>> {
     let Adopted { file, way, borrowed } = adopt_stderr()?;
     let config = ConfigBuilder::new()
         .set_time_level(LevelFilter::Off)
@@ -77,7 +80,7 @@ pub(super) fn start(level: LevelFilter) -> Option<Borrowed> {
         .set_location_level(LevelFilter::Off)
         .build();
     let _ = WriteLogger::init(level, config, Stderr { file, way, line: Vec::with_capacity(USUAL) });
-    borrowed
+    Ok(borrowed)
 }
 
 /// How many lines of our own log stderr did not take.
@@ -89,12 +92,12 @@ pub(super) fn dropped() -> u64 {
 pub(super) fn complain(error: &dyn fmt::Display) {
     let line = format!("lumberjack: {error}\n").into_bytes();
     match adopt_stderr() {
-        Some(Adopted { file, way, borrowed: _borrowed }) => Stderr { file, way, line }.write_line(),
+        Ok(Adopted { file, way, borrowed: _borrowed }) => Stderr { file, way, line }.write_line(),
         // No descriptor is free, which may be just what is to be said.
-        None => drop(io::stderr().write_all(&line)),
+        Err(_) => drop(io::stderr().write_all(&line)),
     }
 }
 
-fn adopt_stderr() -> Option<Adopted> {
-    io::stderr().as_fd().try_clone_to_owned().and_then(|own| adopt(File::from(own))).ok()
+fn adopt_stderr() -> io::Result<Adopted> {
+    adopt(File::from(io::stderr().as_fd().try_clone_to_owned()?))
 }

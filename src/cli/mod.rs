@@ -9,9 +9,10 @@ mod parse;
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use log::{info, warn};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 
 pub use self::help::help;
 pub use self::parse::{Invocation, UsageError, parse, parse_config_file};
@@ -75,29 +76,36 @@ fn usage(sentence: impl fmt::Display) -> Refusal {
 }
 
 fn run(mut settings: Settings) -> Exit {
-    // A person is greeted before the log begins, and the greeting says what its first lines would.
-    let is_person = std::io::stderr().is_terminal();
-    let mut borrowed = if is_person { None } else { logging::start(settings.log_level) };
-    let lowered = fit_to_the_box(&mut settings);
-    let server = match start(&settings) {
-        Ok(server) => server,
+    match start_and_serve(&mut settings) {
+        Ok(exit) => exit,
         Err(refusal) => {
             logging::complain(&refusal.sentence);
-            return refusal.exit;
+            refusal.exit
         }
+    }
+}
+
+fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
+    let start_log = |level| {
+        logging::start(level).map_err(|error| {
+            failure(format_args!("cannot open the log on stderr: {error}; raise the limit on open files"))
+        })
     };
+    // A person is greeted before the log begins, and the greeting says what its first lines would.
+    let is_person = std::io::stderr().is_terminal();
+    let mut _borrowed = if is_person { None } else { start_log(settings.log_level)? };
+    let lowered = fit_to_the_box(settings);
+    let server = start(settings)?;
     if is_person {
         greet(server.local_addrs(), &settings.output);
-        borrowed = logging::start(settings.log_level);
+        _borrowed = start_log(settings.log_level)?;
     }
     if let Some(warning) = lowered {
         warn!("{warning}");
     }
     let limits = &settings.config.limits;
     info!("Memory budget {}, at most {} connections", DisplaySize(limits.memory), limits.max_connections);
-    let exit = serve(server);
-    drop(borrowed);
-    exit
+    Ok(serve(server))
 }
 
 fn start(settings: &Settings) -> Result<Server<Box<dyn Sink>>, Refusal> {
@@ -162,6 +170,8 @@ fn take_signals(handle: &Handle) -> std::io::Result<()> {
         signal_hook::flag::register(signal, stop.clone())?;
         signal_hook::low_level::pipe::register(signal, handle.signal_writer()?)?;
     }
+    // At a limit on the size of files the write then fails, which is said and tried again; untaken, the signal kills.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     Ok(())
 }
 

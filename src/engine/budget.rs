@@ -172,6 +172,12 @@ impl Budget {
         self.hosts.len()
     }
 
+    /// Whether a host has more connections than its limit, those that linger too.
+    #[must_use]
+    pub fn is_over(&self, host: Host) -> bool {
+        host != Host::Unix && self.max_per_host.is_some_and(|limit| self.connections_of(host) > limit)
+    }
+
     /// Connections of one host, those that linger too.
     #[must_use]
     pub fn connections_of(&self, host: Host) -> usize {

@@ -68,7 +68,7 @@ impl fmt::Display for Peer {
 }
 
 /// What is accounted together: an IPv4 address, an IPv6 /64, one link-local neighbour, or all Unix-socket clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
     /// One IPv4 address.
     V4([u8; 4]),

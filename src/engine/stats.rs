@@ -47,6 +47,8 @@ numbers! {
         rejected = "rejected",
         /// Connections turned away because their host had its share (P14).
         refused_per_host = "refusedPerHost",
+        /// Connections closed in the middle of a flood, after 16 MiB of last reads (P6, P11).
+        cut_off = "cutOff",
         /// Connections that ended without a byte (P12).
         probes = "probes",
         /// Times that accepting paused: a full house, or no descriptor (P10).

@@ -20,9 +20,9 @@ pub(super) enum Phase {
     Silent,
     /// Lines come.
     Speaking,
-    /// We have said goodbye, as number `order`, and wait for the client to close. `last_reads` were made since its
-    /// place was needed: a client that floods can't put off its end by them.
-    Lingering { order: u64, since: Tick, spoke: bool, last_reads: u16 },
+    /// We have said goodbye, as number `order`, and wait for the client to close. `last_bytes` were read since its place
+    /// was needed: a client that floods can't put off its end by them.
+    Lingering { order: u64, since: Tick, spoke: bool, last_bytes: u32 },
 }
 
 /// What the last event and the last read leave to do.
@@ -61,11 +61,11 @@ impl<T> Connection<T> {
         self.readiness != Readiness::Drained
     }
 
-    /// Counts one more read before the close; false when `most` have been made.
-    pub(super) fn may_be_read_once_more(&mut self, most: u16) -> bool {
-        let Phase::Lingering { last_reads, .. } = &mut self.phase else { return false };
-        *last_reads = last_reads.saturating_add(1);
-        *last_reads <= most
+    /// Counts bytes that were read before the close; true when that makes more than `most`.
+    pub(super) fn is_read_out(&mut self, bytes: u64, most: u32) -> bool {
+        let Phase::Lingering { last_bytes, .. } = &mut self.phase else { return true };
+        *last_bytes = last_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        *last_bytes > most
     }
 }
 

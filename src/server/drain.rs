@@ -30,6 +30,14 @@ pub(super) enum Life {
     Stopped,
 }
 
+impl Life {
+    /// Whether connections are read in turn: at the very end each is read to its own end instead, and would never get
+    /// there if others filled the sink meanwhile.
+    pub(super) fn reads_in_turn(self) -> bool {
+        matches!(self, Self::Serving | Self::Draining { .. })
+    }
+}
+
 impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn begin_drain(&mut self) {
         self.life = Life::Draining { since: self.clock.reading(), began: self.clock.now() };
@@ -43,17 +51,18 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     pub(super) fn go_on_draining(&mut self) {
         let Life::Draining { since, began } = self.life else { return };
-        if self.outlet.is_stalled() {
+        // By the wall, and whether or not the sink is full: a slow sink and clients that flood would stretch it without
+        // end. What is in the kernel by then is still read, by `close_all`.
+        let is_late = self.clock.now().saturating_sub(began) >= self.limits.drain_timeout;
+        if !is_late && self.outlet.is_stalled() {
             return;
         }
-        self.close_empty_doors();
-        let reading = self.clock.reading();
+        if !is_late {
+            self.close_empty_doors();
+        }
         let quiet_since = since.max(self.last_bytes);
-        let is_silent = reading.saturating_sub(quiet_since) >= QUIET;
+        let is_silent = self.clock.reading().saturating_sub(quiet_since) >= QUIET;
         let is_quiet = is_silent && self.connections.ready_len() == 0 && self.doors.is_empty();
-        // By the wall: a slow sink and a client that floods would stretch it without end. What is in the kernel by then
-        // is still read, by `close_all`.
-        let is_late = self.clock.now().saturating_sub(began) >= self.limits.drain_timeout;
         let is_empty = self.connections.len() == 0 && self.doors.is_empty();
         if is_empty || is_quiet || is_late {
             self.life = Life::Finishing { began, accepted: self.counters.accepted };
@@ -134,7 +143,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         };
         match self.life {
             Life::Serving | Life::Stopped => None,
-            Life::Draining { began, .. } if self.outlet.is_stalled() => stuck(began),
+            Life::Draining { began, .. } if self.outlet.is_stalled() => {
+                let late = (began + self.limits.drain_timeout).saturating_sub(now);
+                stuck(began).into_iter().chain([late]).min()
+            }
             Life::Draining { since, began } => {
                 // Silence ends nothing while somebody waits at a door.
                 let quiet = self.doors.is_empty().then(|| (since.max(self.last_bytes) + QUIET).saturating_sub(reading));
@@ -143,7 +155,10 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             Life::Finishing { began, .. } => {
                 let is_closed = self.connections.len() == 0 && self.doors.is_empty();
-                if is_closed || self.outlet.is_stalled() { stuck(began) } else { Some(Duration::ZERO) }
+                let is_written = self.outlet.sink.waiting() == 0;
+                // All closed and written: the next turn sees it, and there is nothing to wait for.
+                let waits = self.outlet.is_stalled() || (is_closed && !is_written);
+                if waits { stuck(began) } else { Some(Duration::ZERO) }
             }
         }
     }

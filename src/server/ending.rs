@@ -12,13 +12,15 @@ use super::drain::Life;
 use super::notices::Notice;
 use super::outlet::Out;
 use super::reading::Next;
+use crate::engine::peer::{Host, Peer};
 use crate::engine::wheel::{Tick, ticks};
 use crate::net::{Key, Net, Ready, Source};
 use crate::sink::{Origin, Sink};
 
-/// Reads that a connection may get at once before it is closed: 16 MiB, more than Linux lets a receive queue hold by
-/// default (`net.ipv4.tcp_rmem`, 6 MiB), so that a flooding client can't keep its connection for ever.
-const LAST_READS: u16 = 256;
+/// Bytes that are read from a connection when its place is needed: 16 MiB, more than Linux lets a receive queue hold by
+/// default (`net.ipv4.tcp_rmem`, 6 MiB), so that all that was there is read, and a client that floods can't keep its
+/// connection for ever.
+const LAST_BYTES: u32 = 16 * 1024 * 1024;
 
 /// Timers that fire in one turn: a crowd that came at once is told goodbye in turns that leave time to read.
 const FIRES: usize = 256;
@@ -50,7 +52,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             Phase::Silent => true,
             Phase::Speaking => false,
             Phase::Lingering { order, spoke, .. } => {
-                self.lingering.remove(&order);
+                self.lingering.remove(order);
                 !spoke
             }
         };
@@ -163,23 +165,29 @@ impl<S: Sink, N: Net> Server<S, N> {
         let now = self.clock.tick();
         let Some(conn) = self.connections.get_mut(key).filter(|conn| !conn.is_lingering()) else { return };
         let said = self.net.say_goodbye(&mut conn.stream);
-        let order = self.next_goodbye;
-        self.next_goodbye += 1;
-        conn.phase = Phase::Lingering { order, since: now, spoke: conn.phase == Phase::Speaking, last_reads: 0 };
+        let order = self.lingering.insert(conn.peer.host(), key);
+        conn.phase = Phase::Lingering { order, since: now, spoke: conn.phase == Phase::Speaking, last_bytes: 0 };
         if let Err(error) = said {
             // The client is gone already, but what it sent may still be here: it is read to its end, which closes it.
             debug!("[tcp] No goodbye to {}: {error}", conn.peer);
             self.connections.mark_ready(key, Ready { source: Source::Connection(key), ends: true, failed: true });
         }
-        self.lingering.insert(order, key);
         self.budget.linger(key.index);
         self.arm(key);
     }
 
-    /// The one that has lingered longest without a word gives its place to somebody else. False if nobody lingers, or if the sink has
-    /// no room for what it may still have to say.
+    /// The one that has lingered longest without a word gives its place to somebody else. False if nobody lingers, or if
+    /// the sink has no room for what it may still have to say.
     pub(super) fn give_way(&mut self) -> bool {
-        let Some((_, &key)) = self.lingering.first_key_value() else { return false };
+        self.lingering.first().is_some_and(|key| self.end_lingering(key))
+    }
+
+    /// [`Self::give_way`], among those of one host.
+    pub(super) fn give_way_of(&mut self, host: Host) -> bool {
+        self.lingering.first_of(host).is_some_and(|key| self.end_lingering(key))
+    }
+
+    fn end_lingering(&mut self, key: Key) -> bool {
         let is_read = self.drain_connection(key);
         if is_read {
             self.close(key, Close::GaveWay);
@@ -191,6 +199,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// the connection is on the ready queue, since no event will tell again of what is left.
     pub(super) fn drain_connection(&mut self, key: Key) -> bool {
         loop {
+            let before = self.counters.bytes;
             // To the end: what came right behind a short read would be lost.
             match self.read_once(key, true) {
                 Next::Full => {
@@ -201,8 +210,11 @@ impl<S: Sink, N: Net> Server<S, N> {
                     return false;
                 }
                 Next::Again => {
-                    let is_last = |conn: &mut Connection<_>| !conn.may_be_read_once_more(LAST_READS);
-                    if self.connections.get_mut(key).is_none_or(is_last) {
+                    let bytes = self.counters.bytes - before;
+                    let Some(conn) = self.connections.get_mut(key) else { return true };
+                    if conn.is_read_out(bytes, LAST_BYTES) {
+                        let peer = conn.peer;
+                        self.note_cut_off(&peer);
                         return true;
                     }
                 }
@@ -213,6 +225,14 @@ impl<S: Sink, N: Net> Server<S, N> {
                 }
             }
         }
+    }
+}
+
+impl<S: Sink, N: Net> Server<S, N> {
+    fn note_cut_off(&mut self, peer: &Peer) {
+        self.counters.cut_off = self.counters.cut_off.saturating_add(1);
+        let message = format_args!("[tcp] {peer} sends faster than it can be closed: what it still sends is lost");
+        self.notices.warn(self.clock.now(), Notice::CutOff, message);
     }
 }
 

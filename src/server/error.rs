@@ -109,6 +109,9 @@ impl fmt::Display for BindError {
                     "cannot listen on {at}: there is a file that is no socket; remove it, or choose another path with --listen"
                 )
             }
+            Self::Io { at, source } if matches!(source.raw_os_error(), Some(23 | 24)) => {
+                write!(f, "cannot listen on {at}: {source}; raise the limit on open files")
+            }
             Self::Io { at, source } => {
                 write!(f, "cannot listen on {at}: {source}; choose another place with --listen")
             }

@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use log::{debug, warn};
+use log::debug;
 
 use super::Server;
 use super::drain::Life;
@@ -193,7 +193,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         if let Err(error) = self.net.register(&mut stream, key) {
             self.budget.disconnect(key.index);
             self.counters.rejected = self.counters.rejected.saturating_add(1);
-            return self.note_accept_error(&error, true);
+            let message = format_args!("[tcp] Cannot watch {peer}: {error}, rejecting connection");
+            return self.notices.warn(now, Notice::NoDescriptor, message);
         }
         self.connections.insert(stream, peer, self.clock.tick());
         self.counters.accepted = self.counters.accepted.saturating_add(1);
@@ -201,6 +202,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         debug!("[tcp] Socket connected: {peer} (active: {})", self.connections.len());
         self.arm(key);
         if self.life == Life::Serving {
+            // A host that is over its share with those that linger pays by them, so that it can't fill the house (P14).
+            while self.budget.is_over(peer.host()) && self.give_way_of(peer.host()) {}
             self.make_room();
         } else {
             self.say_goodbye(key);
@@ -222,9 +225,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         let (len, limit) = (self.connections.len(), self.limits.max_connections);
         let is_full = self.is_full();
+        let waits = self.limits.when_full == WhenFull::Wait;
         if is_full && !self.house.is_full {
             self.house.is_full = true;
-            if self.limits.when_full == WhenFull::Wait {
+            if waits {
                 self.counters.accept_pauses = self.counters.accept_pauses.saturating_add(1);
                 let message = format_args!("[tcp] Connection limit reached ({limit}), new clients wait");
                 self.notices.warn(self.clock.now(), Notice::FullHouse, message);
@@ -232,13 +236,18 @@ impl<S: Sink, N: Net> Server<S, N> {
         } else if self.house.is_full && !is_full && !self.can_accept() {
             // Said when nobody waits any more, so that a queue that moves up one by one does not say it each time.
             self.house.is_full = false;
-            let message = format_args!("[tcp] Below the connection limit again ({len} of {limit}), nobody waits");
-            self.notices.warn(self.clock.now(), Notice::FullHouse, message);
+            if waits {
+                let message = format_args!("[tcp] Below the connection limit again ({len} of {limit}), nobody waits");
+                self.notices.warn(self.clock.now(), Notice::FullHouse, message);
+            }
         }
         // Back below 70 % before it is said again: a count that wavers around 80 % says it once.
         if !self.house.is_nearly_full && len < limit && len.saturating_mul(5) >= limit.saturating_mul(4) && limit >= 5 {
             self.house.is_nearly_full = true;
-            warn!("[tcp] {len} of {limit} connections in use: at {limit}, new clients wait (--max-connections)");
+            let then = if waits { "new clients wait" } else { "new ones are rejected" };
+            let message =
+                format_args!("[tcp] {len} of {limit} connections in use: at {limit}, {then} (--max-connections)");
+            self.notices.warn(self.clock.now(), Notice::NearlyFull, message);
         } else if self.house.is_nearly_full && len.saturating_mul(10) < limit.saturating_mul(7) {
             self.house.is_nearly_full = false;
         }

@@ -7,15 +7,15 @@ mod drain;
 mod ending;
 mod error;
 mod handle;
+mod lingering;
 mod listener;
 mod notices;
 mod outlet;
 mod reading;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use log::{info, warn};
+use log::info;
 
 pub use self::error::{BindError, RunError};
 pub use self::handle::Handle;
@@ -23,6 +23,7 @@ pub use self::handle::Handle;
 use self::clock::Clock;
 use self::connection::Connections;
 use self::drain::Life;
+use self::lingering::Lingering;
 use self::listener::{Door, House};
 use self::notices::{Notice, Notices};
 use self::outlet::{Outcome, Outlet};
@@ -31,7 +32,7 @@ use crate::engine::config::{Config, Limits, ListenAddr, MemoryPlan};
 use crate::engine::framer::Rules;
 use crate::engine::stats::{Counters, Gauges, Snapshot};
 use crate::engine::wheel::TimerWheel;
-use crate::net::{EVENTS, Key, ListenOptions, Mio, Net, Ready, Source};
+use crate::net::{EVENTS, ListenOptions, Mio, Net, Ready, Source};
 use crate::sink::Sink;
 
 /// Bytes asked of one `read`: what the peers and the bench's copy loop use, so that the figures compare.
@@ -69,9 +70,7 @@ pub struct Server<S: Sink, N: Net = Mio> {
     local_addrs: Vec<ListenAddr>,
     house: House,
     connections: Connections<N::Stream>,
-    /// Those that we have said goodbye to: who has been silent longest since then comes first.
-    lingering: BTreeMap<u64, Key>,
-    next_goodbye: u64,
+    lingering: Lingering,
     wheel: TimerWheel,
     budget: Budget,
     outlet: Outlet<S>,
@@ -131,8 +130,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             local_addrs,
             house: House::default(),
             connections: Connections::new(expected),
-            lingering: BTreeMap::new(),
-            next_goodbye: 0,
+            lingering: Lingering::default(),
             wheel: TimerWheel::new(clock.tick(), expected),
             budget: Budget::new(plan.pending_share, limits.per_host(), expected),
             outlet: Outlet::new(sink, plan, limits.max_line, is_watched),
@@ -222,7 +220,8 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn longest_wait(&self) -> Option<Duration> {
         let now = self.clock.now();
         let can_read = !self.outlet.is_stalled();
-        if can_read && (self.connections.ready_len() > 0 || self.can_accept()) {
+        let can_be_read = self.connections.ready_len() > 0 && self.life.reads_in_turn();
+        if can_read && (can_be_read || self.can_accept()) {
             return Some(Duration::ZERO);
         }
         // Timers that don't fire now must not end the wait either: that would be a spin.
@@ -249,7 +248,8 @@ impl<S: Sink, N: Net> Server<S, N> {
                 Ok(())
             }
             Ok(Outcome::Recovered) => {
-                warn!("[out] {} takes lines again", self.outlet.sink.describe());
+                let message = format_args!("[out] {} takes lines again", self.outlet.sink.describe());
+                self.notices.warn(now, Notice::Sink, message);
                 Ok(())
             }
             Err(error) => Err(self.sink_gone(Some(error))),
@@ -301,6 +301,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         assert!(self.outlet.sink.waiting() <= self.outlet.share(), "3. the sink stays within its share (P5)");
         let lingering = self.connections.iter().filter(|(_, conn)| conn.is_lingering()).count();
         assert_eq!(self.lingering.len(), lingering, "4. the list of goodbyes is exactly those who linger (P6)");
+        self.lingering.check();
         assert!(self.wheel.len() <= self.connections.len(), "5. nothing but connections is armed (P7)");
         for (_, conn) in self.connections.iter() {
             conn.framer.check(&self.rules);

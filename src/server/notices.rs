@@ -24,9 +24,11 @@ pub(super) enum Notice {
     NoDescriptor,
     FullHouse,
     Sink,
+    CutOff,
+    NearlyFull,
 }
 
-const KINDS: usize = 10;
+const KINDS: usize = 12;
 
 #[derive(Default, Clone, Copy)]
 struct Window {
@@ -52,6 +54,8 @@ const NAMES: [&str; KINDS] = [
     "descriptor",
     "connection limit",
     "output",
+    "cut off",
+    "connections in use",
 ];
 
 impl Notices {

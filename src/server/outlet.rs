@@ -110,6 +110,10 @@ impl<S: Sink> Outlet<S> {
     /// The sink is gone for good.
     pub(super) fn flush(&mut self, now: Duration) -> io::Result<Outcome> {
         let waiting = self.sink.waiting();
+        if waiting == 0 && self.is_stalled && !matches!(self.state, State::Failing { .. }) {
+            // A sink that writes in its own time has written it all.
+            (self.state, self.is_stalled, self.stuck_since) = (State::Flowing, false, None);
+        }
         if waiting == 0 || self.due_in(now).is_some_and(|wait| !wait.is_zero()) {
             return Ok(Outcome::Fine);
         }

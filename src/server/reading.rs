@@ -33,7 +33,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Reads once from every connection that is ready, round robin (P9).
     pub(super) fn read_ready(&mut self) {
         for _ in 0..self.connections.ready_len() {
-            if self.outlet.is_stalled() {
+            if self.outlet.is_stalled() || !self.life.reads_in_turn() {
                 return;
             }
             let Some(key) = self.connections.pop_ready() else { return };
@@ -113,10 +113,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         let is_first = match &mut conn.phase {
             Phase::Lingering { order, spoke, .. } => {
                 // Who still speaks gives way last.
-                self.lingering.remove(order);
-                *order = self.next_goodbye;
-                self.next_goodbye += 1;
-                self.lingering.insert(*order, key);
+                self.lingering.remove(*order);
+                *order = self.lingering.insert(conn.peer.host(), key);
                 !std::mem::replace(spoke, true)
             }
             phase => std::mem::replace(phase, Phase::Speaking) == Phase::Silent,
@@ -128,7 +126,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         let fed = conn.framer.feed(chunk, &self.rules, &mut out);
         if !fed.tail.is_empty() {
             self.keep(key, fed.tail);
-            self.time_line(key, !had_pending || fed.lines > 0);
+            // A tail shorter than the chunk began in it, behind the end of a line or of a piece.
+            self.time_line(key, !had_pending || fed.tail.len() < chunk.len());
         } else if had_pending {
             self.budget.hold(key.index, conn.framer.held());
         }

@@ -48,6 +48,9 @@ impl fmt::Display for OpenError {
             ErrorKind::NotADirectory => {
                 f.write_str("a part of the path is no directory; choose another file with --output")
             }
+            _ if matches!(self.source.raw_os_error(), Some(23 | 24)) => {
+                write!(f, "{}; raise the limit on open files", self.source)
+            }
             _ => write!(f, "{}; choose another file with --output", self.source),
         }
     }

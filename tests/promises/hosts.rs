@@ -1,6 +1,7 @@
 //! P14: what one host may have.
 
 use std::io::Read;
+use std::time::Duration;
 
 use lumberjack::{Config, Limits, ListenAddr, MemorySink, Server};
 
@@ -26,6 +27,23 @@ fn p14_one_host_gets_its_share_and_another_its_own() {
     world.until("they have left", |world| world.status().active_connections == 0);
     send(&mut world.client_of(BAD), b"again\n");
     world.until_lines(&["welcome", "again"]);
+}
+
+#[test]
+fn p14_one_host_cannot_fill_the_house_with_those_that_linger() {
+    let idle_timeout = Duration::from_millis(30);
+    let mut world = World::new(Limits { max_connections: 8, idle_timeout, ..Limits::default() });
+    let mut good = world.client_of(GOOD);
+    world.until("its goodbye", |world| world.status().counters.evicted_idle == 1);
+    let mut crowd = Vec::new();
+    for number in 2..=20 {
+        crowd.push(world.client_of(BAD));
+        world.until("its goodbye", |world| world.status().counters.evicted_idle == number);
+        assert!(world.status().active_connections <= 5, "four of one host and one of another");
+    }
+    send(&mut good, b"did not look\n");
+    world.until_lines(&["did not look"]);
+    assert_eq!(world.status().counters.refused_per_host, 0, "its own gave way");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lumberjack::internals::{Key, ListenOptions, Net, Now, Ready, Source};
-use lumberjack::{ListenAddr, Peer};
+use lumberjack::{Host, ListenAddr, Peer};
 
 use super::client::Client;
 use super::dice::Dice;
@@ -50,7 +50,6 @@ pub(crate) struct Socket {
     /// When the server last read from it, or took it.
     last_activity: Duration,
     pub(crate) goodbye_at: Option<Duration>,
-    reads_after_goodbye: u32,
     /// How many reads there had been, and may be before its own: since the server was told, or read less than there was.
     ready_since: Option<(u64, u64)>,
     pub(crate) is_closed: bool,
@@ -77,6 +76,7 @@ pub(crate) struct Terms {
     pub(crate) linger: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) max_connections: usize,
+    pub(crate) per_host: Option<usize>,
 }
 
 impl Socket {
@@ -187,7 +187,6 @@ impl Kernel {
             has_edge: false,
             last_activity: Duration::ZERO,
             goodbye_at: None,
-            reads_after_goodbye: 0,
             ready_since: None,
             is_closed: false,
             read: Vec::new(),
@@ -329,9 +328,8 @@ impl Kernel {
         }
         let socket = &self.sockets[index];
         let by_client = socket.fin || socket.rst;
-        let is_flood = socket.reads_after_goodbye > 256;
         assert!(
-            socket.queue.is_empty() || is_flood,
+            socket.queue.is_empty(),
             "{} bytes of {} were in the kernel when the server closed it",
             socket.queue.len(),
             socket.peer
@@ -349,7 +347,8 @@ impl Kernel {
         let Some(goodbye_at) = socket.goodbye_at else { return self.terms.linger.is_zero() };
         let has_lingered = self.now - goodbye_at.max(socket.last_activity) >= self.terms.linger;
         // It has been counted out already: it was one of `taken + 1`.
-        let was_needed = self.taken + 1 > self.terms.max_connections || self.was_short_at == Some(self.now);
+        let is_over = self.is_over(socket.peer.host(), 1);
+        let was_needed = self.taken + 1 > self.terms.max_connections || self.was_short_at == Some(self.now) || is_over;
         let is_drained = self.stop_at.is_some_and(|stop_at| {
             let quiet = self.now - self.last_read_at.max(stop_at);
             quiet >= Duration::from_millis(250) || self.now - stop_at >= self.terms.drain_timeout
@@ -367,6 +366,23 @@ impl Kernel {
         assert!(waited <= most, "{} waited for {waited} reads, and may for {most}", socket.peer);
         self.reads += 1;
         socket.ready_since = is_left.then_some((self.reads, 2 * self.taken as u64 + 2));
+    }
+
+    /// Whether a host has more connections than it may, with `more` on top.
+    fn is_over(&self, host: Host, more: usize) -> bool {
+        let Some(limit) = self.terms.per_host.filter(|_| host != Host::Unix) else { return false };
+        let is_there = |socket: &&Socket| socket.key.is_some() && !socket.is_closed && socket.peer.host() == host;
+        self.sockets.iter().filter(is_there).count() + more > limit
+    }
+
+    /// No host has more than its share (P14), unless the sink was too full for one of it to give way.
+    pub(crate) fn check_hosts(&self) {
+        for host in [1, 2, 3].map(|last| Host::V4([127, 0, 0, last])) {
+            assert!(
+                self.stop_at.is_some() || !self.is_calm || !self.is_over(host, 0),
+                "{host} has more than its share"
+            );
+        }
     }
 
     /// What must hold when nothing will ever happen again, though nobody asked the server to stop: it has missed
@@ -485,7 +501,6 @@ impl Net for SimNet {
         assert!(!buffer.is_empty(), "a read of nothing looks like the end");
         let now = kernel.now;
         let socket = &mut kernel.sockets[stream.index];
-        socket.reads_after_goodbye += u32::from(socket.goodbye_at.is_some());
         let count = buffer.len().min(socket.queue.len());
         if count == 0 {
             socket.ready_since = None;

@@ -59,6 +59,7 @@ pub(crate) fn run(mut dice: Dice) -> Report {
         linger: limits.linger,
         drain_timeout: limits.drain_timeout,
         max_connections: limits.max_connections,
+        per_host: limits.per_host(),
     };
     let is_watched = dice.chance(70);
     let mut kernel = Kernel::new(dice, terms);
@@ -239,6 +240,7 @@ impl World {
             assert!(idle_turns < MOST_IDLE_TURNS, "the loop spins: {:?}", self.handle.status());
             if turns % self.checks_every == 0 {
                 self.server.check();
+                self.kernel.borrow().check_hosts();
             }
             self.look_for_stillness();
         };
