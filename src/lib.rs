@@ -23,9 +23,11 @@
 //! `server/connection.rs`, `server/mod.rs` (the turn), `server/reading.rs`, `server/ending.rs`, `server/drain.rs`, and
 //! `sink/mod.rs`. The README has the promises in the user's words and the map of the rooms.
 
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 mod engine;
+#[cfg(feature = "cli")]
 mod host;
 mod net;
 mod server;

@@ -221,7 +221,7 @@ pub const OPTIONS: &[Opt] = &[
         "memory",
         "SIZE",
         Room,
-        "all memory that clients and a slow output may take; never over a quarter of the box",
+        "all memory that clients and a slow output may take; by default at most a quarter of the box",
         |settings| DisplaySize(settings.config.limits.memory).to_string(),
         |settings, text| {
             settings.config.limits.memory = size(text)?;
@@ -258,7 +258,9 @@ pub const OPTIONS: &[Opt] = &[
         "connections of one host at once; 0 is no limit",
         |_| "half".to_owned(),
         |settings, text| {
-            settings.config.limits.max_per_host = if text == "half" { None } else { Some(number(text)?) };
+            let wrong = |_| "give a whole number, half, or 0 for no limit".to_owned();
+            settings.config.limits.max_per_host =
+                if text == "half" { None } else { Some(number(text).map_err(wrong)?) };
             Ok(())
         }
     ),
@@ -298,10 +300,11 @@ pub fn find(name: &str) -> Option<&'static Opt> {
     OPTIONS.iter().find(|option| option.name == name)
 }
 
-/// The nearest real option to a mistyped one, if any is near.
+/// The nearest real option to a mistyped one, if any is near. In a config file, those of the command line are not.
 #[must_use]
-pub fn nearest(name: &str) -> Option<&'static str> {
-    let names = OPTIONS.iter().map(|option| option.name).chain(COMMAND_LINE_ONLY.iter().map(|option| option.0));
+pub fn nearest(name: &str, is_in_file: bool) -> Option<&'static str> {
+    let only_here = COMMAND_LINE_ONLY.iter().filter(|_| !is_in_file).map(|option| option.0);
+    let names = OPTIONS.iter().map(|option| option.name).chain(only_here);
     let by_distance = names.map(|real| (strsim::osa_distance(name, real), real));
     // A third of the letters may be wrong: more is another word.
     by_distance.filter(|(distance, real)| *distance <= real.len().div_ceil(3)).min().map(|(_, real)| real)

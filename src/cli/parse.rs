@@ -6,7 +6,7 @@ use std::fs;
 
 use lexopt::Arg;
 
-use super::options::{OPTIONS, Opt, Settings, find, nearest};
+use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
 use crate::engine::config::DEFAULT_LISTEN;
 
 /// What the arguments ask for.
@@ -128,8 +128,9 @@ fn value(parser: &mut lexopt::Parser, name: &str) -> Result<String, UsageError> 
 }
 
 fn utf8(text: OsString, name: &str) -> Result<String, UsageError> {
-    text.into_string()
-        .map_err(|text| UsageError(format!("--{name} {}: this is not UTF-8", text.to_string_lossy().escape_debug())))
+    text.into_string().map_err(|text| {
+        UsageError(format!("--{name} {}: this is not UTF-8; write it in UTF-8", text.to_string_lossy().escape_debug()))
+    })
 }
 
 fn wrong_value(place: &str, text: &str, error: &str) -> UsageError {
@@ -139,7 +140,10 @@ fn wrong_value(place: &str, text: &str, error: &str) -> UsageError {
 
 fn unknown(name: &str, dashes: &str) -> UsageError {
     let shown = name.escape_debug();
-    match nearest(name) {
+    match nearest(name, dashes.is_empty()) {
+        _ if dashes.is_empty() && COMMAND_LINE_ONLY.iter().any(|option| option.0 == name) => {
+            UsageError(format!("{shown} is for the command line only; take it out of the file"))
+        }
         Some(real) => UsageError(format!("{dashes}{shown} is no option; did you mean {dashes}{real}?")),
         None => UsageError(format!("{dashes}{shown} is no option; see --help")),
     }

@@ -372,6 +372,13 @@ pub enum ConfigError {
         /// The least that works with it.
         least: usize,
     },
+    /// One place to listen at takes the clients of another.
+    Covered {
+        /// The one that takes them.
+        by: ListenAddr,
+        /// The one that would get none.
+        listener: ListenAddr,
+    },
     /// No place to listen at.
     NoListener,
     /// More than [`MOST_LISTENERS`] of them.
@@ -401,6 +408,12 @@ impl fmt::Display for ConfigError {
                     f,
                     "--memory {memory} is too little for --max-line {max_line} in this format: give at least {least}, or lower --max-line"
                 )
+            }
+            Self::Covered { by, listener } if by == listener => {
+                write!(f, "--listen {listener} is given twice: give it once")
+            }
+            Self::Covered { by, listener } => {
+                write!(f, "--listen {listener} is covered by --listen {by}: give one of them")
             }
             Self::NoListener => f.write_str("there is no place to listen at: give one with --listen"),
             Self::TooManyListeners => write!(f, "too many places to listen at: at most {MOST_LISTENERS} are possible"),
@@ -448,11 +461,34 @@ impl Config {
     /// See [`ConfigError`].
     pub fn validate(&self) -> Result<(), ConfigError> {
         match self.listen.len() {
-            0 => Err(ConfigError::NoListener),
-            1..=MOST_LISTENERS => self.limits.validate(),
-            _ => Err(ConfigError::TooManyListeners),
+            0 => return Err(ConfigError::NoListener),
+            1..=MOST_LISTENERS => {}
+            _ => return Err(ConfigError::TooManyListeners),
         }
+        for (number, one) in self.listen.iter().enumerate() {
+            let others = self.listen.iter().enumerate().filter(|(other, _)| *other != number);
+            if let Some((_, other)) = others.into_iter().find(|(_, other)| covers(one, other, &self.listen)) {
+                return Err(ConfigError::Covered { by: one.clone(), listener: other.clone() });
+            }
+        }
+        self.limits.validate()
     }
+}
+
+/// Whether one place to listen at takes the clients of another, so that the system would refuse it.
+fn covers(one: &ListenAddr, other: &ListenAddr, all: &[ListenAddr]) -> bool {
+    let (ListenAddr::Tcp(one), ListenAddr::Tcp(other)) = (one, other) else { return one == other };
+    if one.port() == 0 || one.port() != other.port() {
+        return false;
+    }
+    let is_same_family = one.is_ipv4() == other.is_ipv4();
+    // `[::]` takes IPv4 clients too, unless `0.0.0.0` is listed with that port.
+    let has_v4 = all.iter().any(|at| matches!(at, ListenAddr::Tcp(at) if is_any_v4(at) && at.port() == one.port()));
+    one.ip() == other.ip() || (one.ip().is_unspecified() && (is_same_family || (one.is_ipv6() && !has_v4)))
+}
+
+fn is_any_v4(at: &SocketAddr) -> bool {
+    at.is_ipv4() && at.ip().is_unspecified()
 }
 
 #[cfg(test)]
@@ -490,6 +526,27 @@ mod tests {
             ("unix:relative.sock", ListenAddrError::UnixPath),
         ] {
             assert_eq!(text.parse::<ListenAddr>(), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn p13_listeners_that_collide_are_refused_by_name() {
+        for (listen, expected) in [
+            (&["127.0.0.1:1", "127.0.0.1:2", "[::1]:1"][..], None),
+            (&["127.0.0.1:0", "127.0.0.1:0"], None),
+            (&["[::]:1", "0.0.0.0:1"], None),
+            (&["127.0.0.1:1", "127.0.0.1:1"], Some("--listen 127.0.0.1:1 is given twice: give it once")),
+            (&["unix:/a", "unix:/a"], Some("--listen unix:/a is given twice: give it once")),
+            (
+                &["127.0.0.1:1", "0.0.0.0:1"],
+                Some("--listen 127.0.0.1:1 is covered by --listen 0.0.0.0:1: give one of them"),
+            ),
+            (&["[::]:1", "127.0.0.1:1"], Some("--listen 127.0.0.1:1 is covered by --listen [::]:1: give one of them")),
+        ] {
+            let listen = listen.iter().map(|at| at.parse().unwrap()).collect();
+            let config = Config { listen, unix_mode: 0, limits: Limits::default() };
+            let error = config.validate().err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), expected);
         }
     }
 

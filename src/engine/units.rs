@@ -24,10 +24,10 @@ pub enum UnitError {
 impl fmt::Display for UnitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoNumber => "it does not start with a whole number",
+            Self::NoNumber => "it does not start with a whole number, as 64KiB and 30s do",
             Self::NotASize => "a size is a number of bytes, or one with KiB, MiB, GiB, kB or MB, such as 64KiB",
             Self::NotADuration => "a duration is a number with ms, s, m or h, such as 30s, or 0",
-            Self::TooLarge => "the number is too large",
+            Self::TooLarge => "the number is too large for this machine; give a smaller one",
         })
     }
 }

@@ -100,6 +100,7 @@ pub(crate) fn open_fifo(path: &Path) -> io::Result<File> {
 }
 
 /// Sends what a socket takes at once; its own flags stay as they are.
+#[cfg(feature = "cli")]
 pub(crate) fn send_without_waiting(socket: &File, bytes: &[u8]) -> io::Result<usize> {
     SockRef::from(socket).send_with_flags(bytes, MSG_DONTWAIT_NOSIGNAL)
 }

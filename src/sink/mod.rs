@@ -15,7 +15,9 @@ pub use self::format::Format;
 pub use self::memory::MemorySink;
 pub use self::stdout::StdoutSink;
 
+#[cfg(feature = "cli")]
 pub(crate) use self::descriptor::{Adopted, Borrowed, Way, adopt, send_without_waiting};
+#[cfg(feature = "cli")]
 pub(crate) use self::format::write_time;
 
 use crate::engine::config::Overhead;

@@ -27,7 +27,7 @@ impl StdoutSink {
     pub fn new(format: Format) -> io::Result<Self> {
         let own = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         if is_stand_in(&own)? {
-            let closed = "it is closed; redirect it, or name a file with --output (/dev/null to throw lines away)";
+            let closed = "it is closed, or /dev/null opened to read too; redirect it, or name a file with --output (/dev/null throws lines away)";
             return Err(io::Error::other(closed));
         }
         Ok(Self { out: Descriptor::new(adopt(own)?, format) })

@@ -71,7 +71,7 @@ fn p13_every_mistake_in_a_config_file_names_its_line() {
         (b"idle-timeout = 5", "1: idle-timeout 5: a duration is"),
         (b"listen = localhost:1", "1: listen localhost:1: names are not looked up"),
         (b"keep-empty = maybe", "1: keep-empty maybe: use true or false"),
-        (b"config = other.conf", "1: config is no option"),
+        (b"config = other.conf", "1: config is for the command line only"),
     ] {
         let path = dir.file("bad.conf");
         fs::write(&path, text).unwrap();
