@@ -13,6 +13,10 @@ use crate::sink::Sink;
 /// Silence of all clients after which the drain is over (P11): far beyond a round trip in a plant network.
 const QUIET: Duration = Duration::from_millis(250);
 
+/// Silence after which a connection is closed at the very end, and the longest that this takes: bytes that are on their
+/// way come within a round trip.
+const LAST_SILENCE: Duration = Duration::from_millis(50);
+const LAST_WAIT: Duration = Duration::from_millis(500);
 /// The most clients that are taken from the backlogs once the drain is over: what they can hold (`net::BACKLOG`).
 const MOST_WAITING: u64 = 4096;
 
@@ -24,8 +28,8 @@ pub(super) enum Life {
     /// It has said goodbye, and reads on. `since` is on the reading clock, `began` on the other.
     Draining { since: Duration, began: Duration },
     /// Each connection is read once more to its end and closed, those too that still wait at a door; then the sink gets
-    /// what is left. `accepted` is how many had come in before.
-    Finishing { began: Duration, accepted: u64 },
+    /// what is left. `since` is on the reading clock; `accepted` is how many had come in before.
+    Finishing { began: Duration, since: Duration, accepted: u64 },
     /// Over.
     Stopped,
 }
@@ -51,21 +55,19 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     pub(super) fn go_on_draining(&mut self) {
         let Life::Draining { since, began } = self.life else { return };
-        // By the wall, and whether or not the sink is full: a slow sink and clients that flood would stretch it without
-        // end. What is in the kernel by then is still read, by `close_all`.
-        let is_late = self.clock.now().saturating_sub(began) >= self.limits.drain_timeout;
-        if !is_late && self.outlet.is_stalled() {
+        if self.outlet.is_stalled() {
             return;
         }
-        if !is_late {
-            self.close_empty_doors();
-        }
-        let quiet_since = since.max(self.last_bytes);
-        let is_silent = self.clock.reading().saturating_sub(quiet_since) >= QUIET;
+        self.close_empty_doors();
+        // On the clock that stands still while nothing is read: who waited for a slow sink still has bytes on the way. A
+        // client that floods is cut off (`note_last_bytes`), so that this comes to an end.
+        let reading = self.clock.reading();
+        let is_late = reading.saturating_sub(since) >= self.limits.drain_timeout;
+        let is_silent = reading.saturating_sub(since.max(self.last_bytes)) >= QUIET;
         let is_quiet = is_silent && self.connections.ready_len() == 0 && self.doors.is_empty();
         let is_empty = self.connections.len() == 0 && self.doors.is_empty();
         if is_empty || is_quiet || is_late {
-            self.life = Life::Finishing { began, accepted: self.counters.accepted };
+            self.life = Life::Finishing { began, since: reading, accepted: self.counters.accepted };
         }
     }
 
@@ -77,9 +79,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         let began = match self.life {
             Life::Serving | Life::Stopped => return Ok(()),
             Life::Draining { began, .. } => began,
-            Life::Finishing { began, accepted } => {
+            Life::Finishing { began, since, accepted } => {
                 self.close_doors(accepted);
-                self.close_all()?;
+                self.close_all(since)?;
                 began
             }
         };
@@ -122,13 +124,20 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    fn close_all(&mut self) -> Result<(), RunError> {
+    /// Closes whoever has nothing left. Trap: while a slow sink kept us from reading, a client's bytes waited in its own
+    /// kernel; they come when there is room here, a moment after a read that found nothing more.
+    fn close_all(&mut self, since: Duration) -> Result<(), RunError> {
+        let reading = self.clock.reading();
+        let is_late = reading.saturating_sub(since) >= LAST_WAIT;
         let keys: Vec<Key> = self.connections.keys().collect();
         for key in keys {
             if self.outlet.is_stalled() || !self.drain_connection(key) {
                 break;
             }
-            self.close(key, Close::Stopping);
+            let Some(conn) = self.connections.get_mut(key) else { continue };
+            if is_late || reading.saturating_sub(conn.last_read.begins_at()) >= LAST_SILENCE {
+                self.close(key, Close::Stopping);
+            }
         }
         self.write()
     }
@@ -143,14 +152,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         };
         match self.life {
             Life::Serving | Life::Stopped => None,
-            Life::Draining { began, .. } if self.outlet.is_stalled() => {
-                let late = (began + self.limits.drain_timeout).saturating_sub(now);
-                stuck(began).into_iter().chain([late]).min()
-            }
+            Life::Draining { began, .. } if self.outlet.is_stalled() => stuck(began),
             Life::Draining { since, began } => {
                 // Silence ends nothing while somebody waits at a door.
                 let quiet = self.doors.is_empty().then(|| (since.max(self.last_bytes) + QUIET).saturating_sub(reading));
-                let late = (began + self.limits.drain_timeout).saturating_sub(now);
+                let late = (since + self.limits.drain_timeout).saturating_sub(reading);
                 stuck(began).into_iter().chain(quiet).chain([late]).min()
             }
             Life::Finishing { began, .. } => {
@@ -158,7 +164,8 @@ impl<S: Sink, N: Net> Server<S, N> {
                 let is_written = self.outlet.sink.waiting() == 0;
                 // All closed and written: the next turn sees it, and there is nothing to wait for.
                 let waits = self.outlet.is_stalled() || (is_closed && !is_written);
-                if waits { stuck(began) } else { Some(Duration::ZERO) }
+                let next_look = if is_closed || !self.doors.is_empty() { Duration::ZERO } else { LAST_SILENCE };
+                if waits { stuck(began) } else { Some(next_look) }
             }
         }
     }

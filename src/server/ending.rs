@@ -12,7 +12,7 @@ use super::drain::Life;
 use super::notices::Notice;
 use super::outlet::Out;
 use super::reading::Next;
-use crate::engine::peer::{Host, Peer};
+use crate::engine::peer::Host;
 use crate::engine::wheel::{Tick, ticks};
 use crate::net::{Key, Net, Ready, Source};
 use crate::sink::{Origin, Sink};
@@ -36,6 +36,8 @@ pub(super) enum Close {
     Lingered,
     /// Its place was needed.
     GaveWay,
+    /// It floods, and would keep its place for ever.
+    CutOff,
     /// The server ends.
     Stopping,
 }
@@ -210,11 +212,8 @@ impl<S: Sink, N: Net> Server<S, N> {
                     return false;
                 }
                 Next::Again => {
-                    let bytes = self.counters.bytes - before;
-                    let Some(conn) = self.connections.get_mut(key) else { return true };
-                    if conn.is_read_out(bytes, LAST_BYTES) {
-                        let peer = conn.peer;
-                        self.note_cut_off(&peer);
+                    self.note_last_bytes(key, self.counters.bytes - before);
+                    if self.connections.get_mut(key).is_none() {
                         return true;
                     }
                 }
@@ -229,10 +228,18 @@ impl<S: Sink, N: Net> Server<S, N> {
 }
 
 impl<S: Sink, N: Net> Server<S, N> {
-    fn note_cut_off(&mut self, peer: &Peer) {
+    /// Bytes were read from a connection whose place is needed. Beyond [`LAST_BYTES`] it is closed, whatever it still
+    /// sends.
+    pub(super) fn note_last_bytes(&mut self, key: Key, bytes: u64) {
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        if !conn.is_read_out(bytes, LAST_BYTES) {
+            return;
+        }
+        let peer = conn.peer;
         self.counters.cut_off = self.counters.cut_off.saturating_add(1);
         let message = format_args!("[tcp] {peer} sends faster than it can be closed: what it still sends is lost");
         self.notices.warn(self.clock.now(), Notice::CutOff, message);
+        self.close(key, Close::CutOff);
     }
 }
 

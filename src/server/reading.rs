@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use log::debug;
 
 use super::connection::{Connection, Phase, Readiness};
+use super::drain::Life;
 use super::ending::Close;
 use super::notices::Notice;
 use super::outlet::Out;
@@ -37,8 +38,12 @@ impl<S: Sink, N: Net> Server<S, N> {
                 return;
             }
             let Some(key) = self.connections.pop_ready() else { return };
+            let before = self.counters.bytes;
             let next = self.read(key);
             self.settle(key, next);
+            if self.life != Life::Serving {
+                self.note_last_bytes(key, self.counters.bytes - before);
+            }
         }
     }
 

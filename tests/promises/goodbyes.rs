@@ -249,6 +249,53 @@ fn p11_a_client_that_floods_cannot_put_off_the_end() {
 }
 
 #[test]
+fn p11_several_clients_that_flood_cannot_put_off_the_end_either() {
+    let drain_timeout = Duration::from_millis(200);
+    let mut world = World::new(Limits { drain_timeout, ..small_memory() });
+    let flooding: Vec<_> = (0..6).map(|_| flood(world.taken_client())).collect();
+    world.valve.set(Flow::Slow(1 << 20));
+    world.stop().unwrap();
+    flooding.into_iter().for_each(|flooding| flooding.join().unwrap());
+}
+
+#[test]
+fn p11_who_stopped_writing_loses_nothing_to_a_stop_though_the_sink_is_slow() {
+    let drain_timeout = Duration::from_millis(100);
+    let mut world = World::new(Limits { drain_timeout, ..small_memory() });
+    let mut client = world.taken_client();
+    world.valve.set(Flow::Slow(64 * 1024));
+    client.set_nonblocking(true).unwrap();
+    // As much as the kernel takes, on both sides, while the server reads a little now and then.
+    let (mut sent, mut refused) = (Vec::new(), 0);
+    while refused < 20 && sent.len() < 8 << 20 {
+        let from = sent.len();
+        sent.extend((0..4096).flat_map(|at| format!("{:07}\n", from / 8 + at).into_bytes()));
+        let count = client.write(&sent[from..]).unwrap_or(0);
+        sent.truncate(from + count / 8 * 8);
+        if count % 8 > 0 {
+            // The rest of the line that was cut.
+            let rest = format!("{:07}\n", sent.len() / 8).into_bytes();
+            client.set_nonblocking(false).unwrap();
+            let writing = rest[count % 8..].to_vec();
+            let mut blocking = client.try_clone().unwrap();
+            let sender = std::thread::spawn(move || blocking.write_all(&writing));
+            while !sender.is_finished() {
+                world.turn(Duration::from_millis(1)).unwrap();
+            }
+            sender.join().unwrap().unwrap();
+            client.set_nonblocking(true).unwrap();
+            sent.extend(rest);
+        }
+        refused += u32::from(count == 0);
+        world.turn(Duration::from_millis(1)).unwrap();
+    }
+    world.stop().unwrap();
+    let lines = world.valve.lines();
+    assert_eq!(lines.len(), sent.len() / 8, "lines at a stop");
+    assert!(lines.iter().flat_map(|line| [line.as_slice(), b"\n"].concat()).eq(sent), "not the lines that were sent");
+}
+
+#[test]
 fn p11_a_sink_that_takes_nothing_is_given_up_with_a_sentence() {
     let mut world = World::new(Limits { drain_timeout: Duration::from_millis(60), ..Limits::default() });
     world.valve.set(Flow::Shut);
