@@ -212,8 +212,8 @@ pub struct Limits {
     /// Silence after which TCP asks whether the client is alive (`--keepalive`, P6). Default 60 s; 0 is never, else 1 s
     /// to 32,767 s, the kernel's limit.
     pub keepalive: Duration,
-    /// The longest that shutdown waits for clients, and for a sink that takes nothing (`--drain-timeout`, P11).
-    /// Default 5 s.
+    /// The longest that shutdown reads on, not counting the time in which the sink is full, and the longest that it
+    /// waits for a sink that takes nothing (`--drain-timeout`, P11). Default 5 s; 0 waits for neither.
     pub drain_timeout: Duration,
 }
 
