@@ -54,7 +54,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             Phase::Silent => true,
             Phase::Speaking => false,
             Phase::Lingering { order, spoke, .. } => {
-                self.lingering.remove(order);
+                self.lingering.remove(conn.peer.host(), order);
                 !spoke
             }
         };
@@ -178,18 +178,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.arm(key);
     }
 
-    /// The one that has lingered longest without a word gives its place to somebody else. False if nobody lingers, or if
-    /// the sink has no room for what it may still have to say.
-    pub(super) fn give_way(&mut self) -> bool {
-        self.lingering.first().is_some_and(|key| self.end_lingering(key))
-    }
-
-    /// [`Self::give_way`], among those of one host.
-    pub(super) fn give_way_of(&mut self, host: Host) -> bool {
-        self.lingering.first_of(host).is_some_and(|key| self.end_lingering(key))
-    }
-
-    fn end_lingering(&mut self, key: Key) -> bool {
+    /// The one that has lingered longest without a word, of a host or of all, gives its place to somebody else. False if
+    /// nobody lingers, or if the sink has no room for what it may still have to say.
+    pub(super) fn give_way(&mut self, group: Option<Host>) -> bool {
+        let Some(key) = self.lingering.first(group) else { return false };
         let is_read = self.drain_connection(key);
         if is_read {
             self.close(key, Close::GaveWay);

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use crate::engine::peer::Host;
 use crate::net::Key;
 
-/// The connections that linger.
+/// The connections that linger. Each stands in one map twice, so that its code is there once: among all, as of no host,
+/// and among those of its host.
 #[derive(Debug, Default)]
 pub(super) struct Lingering {
-    of_all: BTreeMap<u64, (Host, Key)>,
-    of_host: BTreeMap<(Host, u64), Key>,
+    by_silence: BTreeMap<(Option<Host>, u64), Key>,
     next_order: u64,
 }
 
@@ -19,39 +19,38 @@ impl Lingering {
     pub(super) fn insert(&mut self, host: Host, key: Key) -> u64 {
         let order = self.next_order;
         self.next_order += 1;
-        self.of_all.insert(order, (host, key));
-        self.of_host.insert((host, order), key);
+        for group in [None, Some(host)] {
+            self.by_silence.insert((group, order), key);
+        }
         order
     }
 
-    pub(super) fn remove(&mut self, order: u64) {
-        if let Some((host, _)) = self.of_all.remove(&order) {
-            self.of_host.remove(&(host, order));
+    pub(super) fn remove(&mut self, host: Host, order: u64) {
+        for group in [None, Some(host)] {
+            self.by_silence.remove(&(group, order));
         }
     }
 
-    /// Who has been silent longest.
-    pub(super) fn first(&self) -> Option<Key> {
-        self.of_all.first_key_value().map(|(_, (_, key))| *key)
-    }
-
-    /// Who of this host has been silent longest.
-    pub(super) fn first_of(&self, host: Host) -> Option<Key> {
-        self.of_host.range((host, 0)..=(host, u64::MAX)).next().map(|(_, key)| *key)
+    /// Who has been silent longest, of a host or of all.
+    pub(super) fn first(&self, group: Option<Host>) -> Option<Key> {
+        self.by_silence.range((group, 0)..=(group, u64::MAX)).next().map(|(_, key)| *key)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.of_all.len()
+        self.by_silence.len() / 2
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.of_all.is_empty()
+        self.by_silence.is_empty()
     }
 
     /// Asserts the invariant.
     pub(super) fn check(&self) {
-        assert_eq!(self.of_all.len(), self.of_host.len(), "both orders hold the same");
-        assert!(self.of_all.iter().all(|(order, (host, key))| self.of_host.get(&(*host, *order)) == Some(key)));
+        let (of_all, of_hosts): (Vec<_>, Vec<_>) = self.by_silence.iter().partition(|((group, _), _)| group.is_none());
+        assert_eq!(of_all.len(), of_hosts.len(), "both orders hold the same");
+        let is_there =
+            |order: u64, key: &Key| of_all.iter().any(|((_, other), found)| *other == order && *found == key);
+        assert!(of_hosts.iter().all(|((_, order), key)| is_there(*order, key)), "both orders hold the same");
     }
 }
 
@@ -67,10 +66,10 @@ mod tests {
         let first = lingering.insert(one, key(1));
         lingering.insert(two, key(2));
         lingering.insert(one, key(3));
-        assert_eq!((lingering.first(), lingering.first_of(two)), (Some(key(1)), Some(key(2))));
-        lingering.remove(first);
+        assert_eq!((lingering.first(None), lingering.first(Some(two))), (Some(key(1)), Some(key(2))));
+        lingering.remove(one, first);
         lingering.check();
-        assert_eq!((lingering.first(), lingering.first_of(one)), (Some(key(2)), Some(key(3))));
-        assert_eq!((lingering.len(), lingering.first_of(Host::Unix)), (2, None));
+        assert_eq!((lingering.first(None), lingering.first(Some(one))), (Some(key(2)), Some(key(3))));
+        assert_eq!((lingering.len(), lingering.first(Some(Host::Unix))), (2, None));
     }
 }

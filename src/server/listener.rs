@@ -149,7 +149,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             Err(error) if error.raw_os_error().is_some_and(|code| NETWORK_ERRORS.contains(&code)) => Accepted::One,
             Err(error) => {
                 let is_shortage = error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code));
-                if is_shortage && self.give_way() {
+                if is_shortage && self.give_way(None) {
                     return Accepted::One;
                 }
                 if self.outlet.is_stalled() {
@@ -203,7 +203,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.arm(key);
         if self.life == Life::Serving {
             // A host that is over its share with those that linger pays by them, so that it can't fill the house (P14).
-            while self.budget.is_over(peer.host()) && self.give_way_of(peer.host()) {}
+            while self.budget.is_over(peer.host()) && self.give_way(Some(peer.host())) {}
             self.make_room();
         } else {
             self.say_goodbye(key);
@@ -214,7 +214,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// may still have to say, in a later turn.
     fn make_room(&mut self) {
         if self.life == Life::Serving && self.connections.len() > self.limits.max_connections {
-            self.give_way();
+            self.give_way(None);
         }
     }
 

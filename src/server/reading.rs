@@ -118,7 +118,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let is_first = match &mut conn.phase {
             Phase::Lingering { order, spoke, .. } => {
                 // Who still speaks gives way last.
-                self.lingering.remove(*order);
+                self.lingering.remove(conn.peer.host(), *order);
                 *order = self.lingering.insert(conn.peer.host(), key);
                 !std::mem::replace(spoke, true)
             }

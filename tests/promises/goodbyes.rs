@@ -252,7 +252,7 @@ fn p11_a_client_that_floods_cannot_put_off_the_end() {
 fn p11_several_clients_that_flood_cannot_put_off_the_end_either() {
     let drain_timeout = Duration::from_millis(200);
     let mut world = World::new(Limits { drain_timeout, ..small_memory() });
-    let flooding: Vec<_> = (0..6).map(|_| flood(world.taken_client())).collect();
+    let flooding: Vec<_> = (0..2).map(|_| flood(world.taken_client())).collect();
     world.valve.set(Flow::Slow(1 << 20));
     world.stop().unwrap();
     flooding.into_iter().for_each(|flooding| flooding.join().unwrap());

@@ -11,7 +11,7 @@ use super::capture;
 use super::valve::Valve;
 
 /// Longest wait for anything; it is never reached unless something is wrong.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     pub(crate) server: Server<Valve>,
