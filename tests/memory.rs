@@ -51,6 +51,38 @@ fn p5_a_thousand_hoarders_that_left_have_left_no_memory_behind() {
     receiver.stop().assert_clean();
 }
 
+#[test]
+fn p5_hoarders_whose_lines_grew_in_small_steps_leave_no_memory_behind_either() {
+    const HOARDERS: usize = 900;
+    if !may_open(2_500) {
+        return;
+    }
+    let receiver = Receiver::start(&["--max-per-host", "0", "--memory", "16MiB"]);
+    let (fds, start_kib) = (receiver.fds(), receiver.rss_kib());
+    let mut clients: Vec<TcpStream> = (0..HOARDERS).map(|_| receiver.client()).collect();
+    for step in 0..12 {
+        let more = vec![b'h'; 3000 + step * 997];
+        clients.iter_mut().for_each(|client| client.write_all(&more).unwrap());
+        if step == 4 {
+            until("much of the budget used", || {
+                let now_kib = receiver.rss_kib();
+                if now_kib > start_kib + 8 * 1024 { Ok(()) } else { Err(format!("{now_kib} KiB")) }
+            });
+        }
+    }
+    drop(clients);
+    receiver.until_fds(fds);
+    until("the memory back where it was", || {
+        let now_kib = receiver.rss_kib();
+        if now_kib <= start_kib + KEPT_KIB {
+            Ok(())
+        } else {
+            Err(format!("{now_kib} KiB, {start_kib} KiB at the start"))
+        }
+    });
+    receiver.stop().assert_clean();
+}
+
 /// How many connections the flat line is drawn over.
 fn connections() -> usize {
     let Ok(number) = std::env::var("MEMORY_CONNECTIONS") else { return 20_000 };

@@ -184,7 +184,13 @@ impl Framer {
     /// Keeps the tail of the last chunk.
     pub fn keep(&mut self, tail: &[u8], rules: &Rules) {
         let capacity = self.capacity_with(tail.len(), rules);
-        self.pending.reserve_exact(capacity - self.pending.len());
+        if capacity > self.pending.capacity() {
+            // Not by growing in place: glibc keeps the piece that is left over then at hand where it lies, and what is
+            // below it does not go back to the system. 13 of 16 MiB stayed after 900 hoarders had left.
+            let mut grown = Vec::with_capacity(capacity);
+            grown.extend_from_slice(&self.pending);
+            self.pending = grown;
+        }
         self.pending.extend_from_slice(tail);
     }
 
