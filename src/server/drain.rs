@@ -71,6 +71,17 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
+    /// Whether the drain's time is up by the wall, though a full sink may have made its own clock stand still: from then
+    /// on a client that floods is cut off after a while.
+    pub(super) fn is_past_drain_timeout(&self) -> bool {
+        match self.life {
+            Life::Draining { began, .. } | Life::Finishing { began, .. } => {
+                self.clock.now().saturating_sub(began) >= self.limits.drain_timeout
+            }
+            Life::Serving | Life::Stopped => false,
+        }
+    }
+
     /// Closes what is left, and ends when the sink has it all.
     ///
     /// # Errors

@@ -6,7 +6,6 @@ use std::io::ErrorKind;
 use log::debug;
 
 use super::connection::{Connection, Phase, Readiness};
-use super::drain::Life;
 use super::ending::Close;
 use super::notices::Notice;
 use super::outlet::Out;
@@ -41,7 +40,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             let before = self.counters.bytes;
             let next = self.read(key);
             self.settle(key, next);
-            if self.life != Life::Serving {
+            if self.is_past_drain_timeout() {
                 self.note_last_bytes(key, self.counters.bytes - before);
             }
         }

@@ -1,6 +1,6 @@
 //! P1 to P4: what becomes of the bytes of a line.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lumberjack::{Limits, LongLines};
 
@@ -80,8 +80,10 @@ fn p2_what_is_left_of_a_skipped_line_never_goes_out() {
 fn p2_a_line_that_waits_too_long_for_its_end_goes_out() {
     let mut world = World::new(Limits { line_timeout: Duration::from_millis(40), ..Limits::default() });
     let mut client = world.taken_client();
+    let begun = Instant::now();
     send(&mut client, b"no end");
     world.until_lines(&["no end"]);
+    assert!(begun.elapsed() >= Duration::from_millis(40), "{:?} is early", begun.elapsed());
     send(&mut client, b"\nnext\n");
     world.until_lines(&["no end", "next"]);
     let counters = world.status().counters;

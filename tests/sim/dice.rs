@@ -1,5 +1,6 @@
 //! Where a world's choices come from: a seed, or a fuzzer's bytes. The same source makes the same world.
 
+#[allow(dead_code)]
 enum Source {
     /// SplitMix64, a generator of one word of state.
     Seed(u64),
@@ -11,11 +12,12 @@ enum Source {
 pub(crate) struct Dice(Source);
 
 impl Dice {
+    // Each feeder uses one of the two.
+    #[allow(dead_code)]
     pub(crate) fn from_seed(seed: u64) -> Self {
         Self(Source::Seed(seed))
     }
 
-    // Used by the fuzz target, not by the tests.
     #[allow(dead_code)]
     pub(crate) fn from_script(bytes: &[u8]) -> Self {
         Self(Source::Script { bytes: bytes.to_vec(), at: 0 })

@@ -43,6 +43,8 @@ pub(crate) struct Socket {
     pub(crate) fin: bool,
     pub(crate) rst: bool,
     is_reset_told: bool,
+    /// Whether the kernel had no memory to watch it.
+    is_unlucky: bool,
     /// The client whose write waits for room.
     pub(crate) waiting_writer: Option<usize>,
     key: Option<Key>,
@@ -77,6 +79,7 @@ pub(crate) struct Terms {
     pub(crate) drain_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) per_host: Option<usize>,
+    pub(crate) rejects: bool,
 }
 
 impl Socket {
@@ -112,6 +115,8 @@ pub(crate) struct Kernel {
     /// Whether the server has ended, by an error or otherwise: what it closes then is excused.
     pub(crate) is_over: bool,
     last_read_at: Duration,
+    /// Whether the drain has seen a quarter of a second in which nothing came.
+    was_quiet: bool,
     pub(crate) sink: Drain,
     pub(crate) has_sink_edge: bool,
     is_sink_watched: bool,
@@ -151,6 +156,7 @@ impl Kernel {
             is_calm: true,
             is_over: false,
             last_read_at: Duration::ZERO,
+            was_quiet: false,
             sink: Drain::Open,
             has_sink_edge: false,
             is_sink_watched: false,
@@ -182,6 +188,7 @@ impl Kernel {
             fin: false,
             rst: false,
             is_reset_told: false,
+            is_unlucky: false,
             waiting_writer: None,
             key: None,
             has_edge: false,
@@ -320,7 +327,7 @@ impl Kernel {
         let socket = &mut self.sockets[index];
         socket.is_closed = true;
         self.edges.remove(&index);
-        let Some(key) = socket.key else { return };
+        let Some(key) = socket.key else { return self.check_refusal(index) };
         self.taken -= 1;
         self.stale.push(key);
         if self.is_over {
@@ -342,17 +349,27 @@ impl Kernel {
         );
     }
 
+    /// Whoever is turned away is so for a reason (P10, P14).
+    fn check_refusal(&self, index: usize) {
+        let socket = &self.sockets[index];
+        let is_full = self.terms.rejects && self.taken >= self.terms.max_connections;
+        let has_share = self.is_over(socket.peer.host(), 1);
+        let is_excused = self.is_over || socket.is_unlucky || is_full || has_share;
+        assert!(is_excused, "{} was turned away for no reason", socket.peer);
+    }
+
     /// Whether the server may close a connection whose client has not.
     fn may_close(&self, socket: &Socket) -> bool {
-        let Some(goodbye_at) = socket.goodbye_at else { return self.terms.linger.is_zero() };
+        let Some(goodbye_at) = socket.goodbye_at else {
+            // Without lingering, the eviction is the close.
+            return self.terms.linger.is_zero() && self.now - socket.last_activity >= self.terms.idle_timeout;
+        };
         let has_lingered = self.now - goodbye_at.max(socket.last_activity) >= self.terms.linger;
         // It has been counted out already: it was one of `taken + 1`.
         let is_over = self.is_over(socket.peer.host(), 1);
         let was_needed = self.taken + 1 > self.terms.max_connections || self.was_short_at == Some(self.now) || is_over;
-        let is_drained = self.stop_at.is_some_and(|stop_at| {
-            let quiet = self.now - self.last_read_at.max(stop_at);
-            quiet >= Duration::from_millis(250) || self.now - stop_at >= self.terms.drain_timeout
-        });
+        let is_drained =
+            self.stop_at.is_some_and(|stop_at| self.was_quiet || self.now - stop_at >= self.terms.drain_timeout);
         has_lingered || was_needed || is_drained
     }
 
@@ -375,7 +392,7 @@ impl Kernel {
         self.sockets.iter().filter(is_there).count() + more > limit
     }
 
-    /// No host has more than its share (P14), unless the sink was too full for one of it to give way.
+    /// No host has more than its share (P14).
     pub(crate) fn check_hosts(&self) {
         for host in [1, 2, 3].map(|last| Host::V4([127, 0, 0, last])) {
             assert!(
@@ -476,6 +493,7 @@ impl Net for SimNet {
     fn register(&mut self, stream: &mut SimStream, key: Key) -> io::Result<()> {
         let kernel = &mut *self.0.borrow_mut();
         if kernel.dice.chance(kernel.luck.no_memory) {
+            kernel.sockets[stream.index].is_unlucky = true;
             return Err(io::Error::from_raw_os_error(ENOMEM));
         }
         kernel.taken += 1;
@@ -562,6 +580,8 @@ impl Net for SimNet {
         kernel.polls += 1;
         let before = kernel.now;
         kernel.wait(timeout);
+        let quiet = kernel.stop_at.map(|stop_at| kernel.now - kernel.last_read_at.max(stop_at));
+        kernel.was_quiet |= quiet.is_some_and(|quiet| quiet >= Duration::from_millis(250));
         kernel.work += u64::from(kernel.now > before);
         kernel.collect(ready);
         Ok(())

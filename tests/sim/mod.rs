@@ -25,6 +25,7 @@ const MOST_TURNS: u64 = 1_000_000;
 const MOST_IDLE_TURNS: u32 = 8;
 
 /// What a world was like.
+#[allow(dead_code)] // a fuzzer does not ask
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Report {
     pub(crate) simulated: Duration,
@@ -60,6 +61,7 @@ pub(crate) fn run(mut dice: Dice) -> Report {
         drain_timeout: limits.drain_timeout,
         max_connections: limits.max_connections,
         per_host: limits.per_host(),
+        rejects: limits.when_full == WhenFull::Reject,
     };
     let is_watched = dice.chance(70);
     let mut kernel = Kernel::new(dice, terms);
@@ -300,6 +302,8 @@ impl World {
         assert_eq!(counters.bytes, read as u64, "bytes");
         let probes = kernel.sockets.iter().filter(|socket| socket.is_taken() && socket.read.is_empty()).count();
         assert_eq!(counters.probes, probes as u64, "probes");
+        let turned_away = kernel.sockets.iter().filter(|socket| !socket.is_taken()).count();
+        assert_eq!(counters.rejected + counters.refused_per_host, turned_away as u64, "turned away");
     }
 
     /// What came out of one client's bytes is what a naive framing makes of them.
