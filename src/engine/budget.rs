@@ -1,6 +1,6 @@
 //! Who holds how much (P5, P14): connections and the bytes that their pending lines take, per host.
-//! Invariant: `used` is the sum of what connections hold, it never exceeds `limit` unless the caller ignores `fits`, and
-//! the two rankings hold exactly the connections and hosts that hold something.
+//! Invariant: `used` is the sum of what connections hold, it exceeds `limit` only until whom [`Budget::payer`] names has
+//! paid, and the two rankings hold exactly the connections and hosts that hold something.
 //!
 //! Who pays is found without a walk: hosts are ranked by what they hold, and each host's connections by what each
 //! holds, in heaps that know where everyone stands.
@@ -135,15 +135,12 @@ impl Budget {
         self.host_ranking.set(&mut HostRanks(&mut self.host_ranks), place, total);
     }
 
-    /// Whether connection `id` may hold `bytes` in place of what it holds.
+    /// Who pays, if all together hold more than they may: of the host that holds most, the connection that holds most.
     #[must_use]
-    pub fn fits(&self, id: u32, bytes: usize) -> bool {
-        (self.used - self.held_by(id)).saturating_add(bytes) <= self.limit
-    }
-
-    /// Who pays when nothing fits: of the host that holds most, the connection that holds most.
-    #[must_use]
-    pub fn heaviest(&self) -> Option<u32> {
+    pub fn payer(&self) -> Option<u32> {
+        if self.used <= self.limit {
+            return None;
+        }
         let place = self.host_ranking.first()?;
         self.hosts.get(place as usize)?.ranking.first()
     }
@@ -251,13 +248,17 @@ mod tests {
             budget.hold(id, 66 + id as usize);
         }
         budget.connect(9, GOOD).unwrap();
-        budget.hold(9, 300);
+        budget.hold(9, 370);
         budget.check();
-        assert_eq!(budget.heaviest(), Some(8), "the good host's one line is longer, but the bad host holds more");
-        assert!(budget.fits(9, 370) && !budget.fits(9, 371));
+        assert_eq!(budget.payer(), None, "1000 of 1000");
+        budget.hold(9, 371);
+        assert_eq!(budget.payer(), Some(8), "the good host's one line is longer, but the bad host holds more");
         budget.disconnect(8);
         budget.check();
-        assert_eq!(budget.heaviest(), Some(7));
+        assert_eq!(budget.payer(), None);
+        budget.connect(8, Host::Unix).unwrap();
+        budget.hold(8, 900);
+        assert_eq!(budget.payer(), Some(8), "who brings most, and not all that are smaller");
     }
 
     #[test]

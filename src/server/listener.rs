@@ -10,7 +10,7 @@ use super::Server;
 use super::drain::Life;
 use super::notices::Notice;
 use crate::engine::config::{ListenAddr, MOST_CONNECTIONS, WhenFull};
-use crate::engine::peer::Peer;
+use crate::engine::peer::{Host, Peer};
 use crate::net::Net;
 use crate::sink::Sink;
 
@@ -51,6 +51,8 @@ pub(super) struct House {
     paused_until: Option<Duration>,
     is_full: bool,
     is_nearly_full: bool,
+    /// Hosts over their share, as the sink had no room for what one of theirs that lingers may still say (P14).
+    over_share: Vec<Host>,
 }
 
 impl House {
@@ -80,8 +82,11 @@ pub(super) fn leaves_ipv4_to_another(at: &ListenAddr, all: &[ListenAddr]) -> boo
 }
 
 /// What one `accept` came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Accepted {
     One,
+    /// A client that was gone before it came in.
+    Nobody,
     NoMore,
     Pause,
 }
@@ -115,13 +120,20 @@ impl<S: Sink, N: Net> Server<S, N> {
             return;
         }
         self.make_room();
+        for host in std::mem::take(&mut self.house.over_share) {
+            self.hold_to_share(host);
+        }
         for at in 0..self.doors.len() {
-            for _ in 0..ACCEPTS {
+            let mut was_somebody = false;
+            for last in 1..=ACCEPTS {
                 if !self.can_accept() {
                     break;
                 }
                 match self.accept_one(at) {
-                    Accepted::One => {}
+                    Accepted::One => was_somebody = true,
+                    // An error that lasts, whatever accept(2) says of it, must not make the loop spin.
+                    Accepted::Nobody if last == ACCEPTS && !was_somebody => return self.pause_accepting(),
+                    Accepted::Nobody => {}
                     Accepted::NoMore => break,
                     Accepted::Pause => return self.pause_accepting(),
                 }
@@ -143,10 +155,10 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             // A client that gave up while it waited, or a signal.
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {
-                Accepted::One
+                Accepted::Nobody
             }
             // Linux hands on what the network said about the client that was to be taken (accept(2)): it is gone.
-            Err(error) if error.raw_os_error().is_some_and(|code| NETWORK_ERRORS.contains(&code)) => Accepted::One,
+            Err(error) if error.raw_os_error().is_some_and(|code| NETWORK_ERRORS.contains(&code)) => Accepted::Nobody,
             Err(error) => {
                 let is_shortage = error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code));
                 if is_shortage && self.give_way(None) {
@@ -202,11 +214,23 @@ impl<S: Sink, N: Net> Server<S, N> {
         debug!("[tcp] Socket connected: {peer} (active: {})", self.connections.len());
         self.arm(key);
         if self.life == Life::Serving {
-            // A host that is over its share with those that linger pays by them, so that it can't fill the house (P14).
-            while self.budget.is_over(peer.host()) && self.give_way(Some(peer.host())) {}
+            self.hold_to_share(peer.host());
             self.make_room();
         } else {
             self.say_goodbye(key);
+        }
+    }
+
+    /// A host that is over its share with those that linger pays by them, so that it can't fill the house (P14); if the
+    /// sink has no room for what they may still have to say, in a later turn.
+    fn hold_to_share(&mut self, host: Host) {
+        while self.budget.is_over(host) {
+            if !self.give_way(Some(host)) {
+                if !self.house.over_share.contains(&host) {
+                    self.house.over_share.push(host);
+                }
+                return;
+            }
         }
     }
 

@@ -143,27 +143,21 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// Keeps the start of a line. If the budget has no room, the host that holds most pays (P5).
     fn keep(&mut self, key: Key, tail: &[u8]) {
-        loop {
-            let Some(conn) = self.connections.get_mut(key) else { return };
-            let need = conn.framer.capacity_with(tail.len(), &self.rules);
-            if self.budget.fits(key.index, need) {
-                conn.framer.keep(tail, &self.rules);
-                self.budget.hold(key.index, conn.framer.held());
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        // Counted before anybody pays, so that who brings most pays itself, and not all that are smaller.
+        self.budget.hold(key.index, conn.framer.capacity_with(tail.len(), &self.rules));
+        while let Some((payer, conn)) = self.budget.payer().and_then(|id| self.connections.at(id)) {
+            let is_self = payer == key;
+            let dropped = if is_self { conn.framer.skip_with(tail) } else { conn.framer.drop_pending() };
+            let peer = conn.peer;
+            self.budget.hold(payer.index, 0);
+            self.note_dropped(&peer, dropped);
+            if is_self {
                 return;
             }
-            match self.budget.heaviest().filter(|id| *id != key.index).and_then(|id| self.connections.at(id)) {
-                Some((payer, conn)) => {
-                    let (peer, dropped) = (conn.peer, conn.framer.drop_pending());
-                    self.budget.hold(payer.index, 0);
-                    self.note_dropped(&peer, dropped);
-                }
-                None => {
-                    let Some(conn) = self.connections.get_mut(key) else { return };
-                    let (peer, dropped) = (conn.peer, conn.framer.skip_with(tail));
-                    self.budget.hold(key.index, 0);
-                    return self.note_dropped(&peer, dropped);
-                }
-            }
+        }
+        if let Some(conn) = self.connections.get_mut(key) {
+            conn.framer.keep(tail, &self.rules);
         }
     }
 

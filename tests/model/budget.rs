@@ -101,7 +101,7 @@ impl Pair {
                 self.connections.remove(&id);
             }
             Op::Hold { id, bytes } => {
-                if self.assert_fits(id, bytes) {
+                if self.fits(id, bytes) {
                     self.hold(id, bytes);
                 }
             }
@@ -131,26 +131,20 @@ impl Pair {
 
     /// As the server does it; ends, since everybody pays once at most.
     fn make_room(&mut self, id: u32, bytes: usize) {
+        self.hold(id, bytes);
         for _ in 0..=self.connections.len() {
-            if self.assert_fits(id, bytes) {
-                return self.hold(id, bytes);
-            }
-            match self.real.heaviest().filter(|payer| *payer != id) {
-                Some(payer) => {
-                    self.hold(payer, 0);
-                    self.assert_same();
-                }
-                None => return self.hold(id, 0),
+            self.assert_payer();
+            match self.real.payer() {
+                Some(payer) => self.hold(payer, 0),
+                None => return,
             }
         }
         panic!("everybody has paid, and {bytes} bytes for {id} do not fit yet");
     }
 
-    fn assert_fits(&self, id: u32, bytes: usize) -> bool {
+    fn fits(&self, id: u32, bytes: usize) -> bool {
         let others: usize = self.connections.iter().filter(|(other, _)| **other != id).map(|(_, conn)| conn.held).sum();
-        let fits = others + bytes <= self.limit;
-        assert_eq!(self.real.fits(id, bytes), fits, "{bytes} bytes for {id}, beside {others} of others");
-        fits
+        others + bytes <= self.limit
     }
 
     fn total_of(&self, host: usize) -> usize {
@@ -177,10 +171,12 @@ impl Pair {
 
     /// Who pays is the heaviest of the heaviest host; of those that are equally heavy, any.
     fn assert_payer(&self) {
-        let heaviest_total = (0..HOSTS.len()).map(|host| self.total_of(host)).max().unwrap_or_default();
-        let Some(payer) = self.real.heaviest() else {
-            return assert_eq!(heaviest_total, 0, "nobody pays, but somebody holds something");
+        let totals = || (0..HOSTS.len()).map(|host| self.total_of(host));
+        let (used, heaviest_total) = (totals().sum::<usize>(), totals().max().unwrap_or_default());
+        let Some(payer) = self.real.payer() else {
+            return assert!(used <= self.limit, "nobody pays, but {used} is more than {}", self.limit);
         };
+        assert!(used > self.limit, "{payer} pays, but {used} fit in {}", self.limit);
         let conn = self.connections[&payer];
         assert_eq!(self.total_of(conn.host), heaviest_total, "what the host of {payer}, who pays, holds (P5)");
         let of_host = self.connections.values().filter(|other| other.host == conn.host);

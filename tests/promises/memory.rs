@@ -53,6 +53,26 @@ fn p5_the_hoarder_pays_and_a_sender_of_normal_lines_never_does() {
 }
 
 #[test]
+fn p5_who_brings_most_at_once_pays_itself() {
+    let max_line = 30 * 1024;
+    let limits = Limits { max_line, max_buffer: 2 * max_line, memory: 80 * 1024, ..tight() };
+    let mut world = World::new(limits);
+    let mut good: Vec<_> = (0..20).map(|_| world.client_of(GOOD)).collect();
+    for client in &mut good {
+        send_and_wait(&mut world, client, &[b'g'; 1000]);
+    }
+    let mut bad = world.client_of(BAD);
+    // More than all others together, and more than is left.
+    send_and_wait(&mut world, &mut bad, &[b'x'; 25_000]);
+    assert_eq!(world.status().counters.dropped_for_budget, 1, "it alone pays");
+    drop((good, bad));
+    world.until("everybody is gone", |world| {
+        world.status().active_connections == 0 && world.status().counters.accepted == 21
+    });
+    assert_eq!(world.valve.lines(), vec![vec![b'g'; 1000]; 20]);
+}
+
+#[test]
 fn p5_a_slow_sink_and_hoarders_together_stay_within_the_budget() {
     let mut world = World::new(tight());
     world.valve.set(Flow::Shut);
