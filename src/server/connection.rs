@@ -164,6 +164,15 @@ impl<T> Connections<T> {
         }
     }
 
+    /// Empties the queue, as all are about to be read whether they are on it or not.
+    pub(super) fn forget_ready(&mut self) {
+        while let Some(key) = self.ready.pop_front() {
+            if let Some(conn) = self.get_mut(key) {
+                conn.readiness = Readiness::Drained;
+            }
+        }
+    }
+
     /// How many can be read, some perhaps closed since.
     pub(super) fn ready_len(&self) -> usize {
         self.ready.len()

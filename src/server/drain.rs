@@ -140,6 +140,8 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn close_all(&mut self, since: Duration) -> Result<(), RunError> {
         let reading = self.clock.reading();
         let is_late = reading.saturating_sub(since) >= LAST_WAIT;
+        // All are looked at now; who is queued after that met a full sink.
+        self.connections.forget_ready();
         let keys: Vec<Key> = self.connections.keys().collect();
         for key in keys {
             if self.outlet.is_stalled() || !self.drain_connection(key) {
@@ -175,7 +177,8 @@ impl<S: Sink, N: Net> Server<S, N> {
                 let is_written = self.outlet.sink.waiting() == 0;
                 // All closed and written: the next turn sees it, and there is nothing to wait for.
                 let waits = self.outlet.is_stalled() || (is_closed && !is_written);
-                let next_look = if is_closed || !self.doors.is_empty() { Duration::ZERO } else { LAST_SILENCE };
+                let is_now = is_closed || !self.doors.is_empty() || self.connections.ready_len() > 0;
+                let next_look = if is_now { Duration::ZERO } else { LAST_SILENCE };
                 if waits { stuck(began) } else { Some(next_look) }
             }
         }

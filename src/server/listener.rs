@@ -82,11 +82,10 @@ pub(super) fn leaves_ipv4_to_another(at: &ListenAddr, all: &[ListenAddr]) -> boo
 }
 
 /// What one `accept` came to.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Accepted {
     One,
-    /// A client that was gone before it came in.
-    Nobody,
+    /// A client that was gone before it came in, as this error says.
+    Nobody(io::Error),
     NoMore,
     Pause,
 }
@@ -132,8 +131,11 @@ impl<S: Sink, N: Net> Server<S, N> {
                 match self.accept_one(at) {
                     Accepted::One => was_somebody = true,
                     // An error that lasts, whatever accept(2) says of it, must not make the loop spin.
-                    Accepted::Nobody if last == ACCEPTS && !was_somebody => return self.pause_accepting(),
-                    Accepted::Nobody => {}
+                    Accepted::Nobody(error) if last == ACCEPTS && !was_somebody => {
+                        self.note_accept_error(&error, false);
+                        return self.pause_accepting();
+                    }
+                    Accepted::Nobody(_) => {}
                     Accepted::NoMore => break,
                     Accepted::Pause => return self.pause_accepting(),
                 }
@@ -155,10 +157,12 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             // A client that gave up while it waited, or a signal.
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {
-                Accepted::Nobody
+                Accepted::Nobody(error)
             }
             // Linux hands on what the network said about the client that was to be taken (accept(2)): it is gone.
-            Err(error) if error.raw_os_error().is_some_and(|code| NETWORK_ERRORS.contains(&code)) => Accepted::Nobody,
+            Err(error) if error.raw_os_error().is_some_and(|code| NETWORK_ERRORS.contains(&code)) => {
+                Accepted::Nobody(error)
+            }
             Err(error) => {
                 let is_shortage = error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code));
                 if is_shortage && self.give_way(None) {

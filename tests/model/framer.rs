@@ -161,6 +161,17 @@ fn joined(ops: &[Op]) -> Vec<Op> {
     joined
 }
 
+/// What the twin makes of `ops` and the end after them: the lines, and the counts.
+pub(crate) fn expected(limits: &Limits, ops: &[Op]) -> (Vec<u8>, Counts) {
+    if let [Op::Feed(input)] = ops {
+        return split_up(input, limits);
+    }
+    let mut twin = Twin::new(limits);
+    ops.iter().for_each(|op| twin.apply(op));
+    twin.flush();
+    (twin.bytes, twin.counts)
+}
+
 /// Every number of [`Fed`], added up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -174,7 +185,17 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, fed: &Fed<'_>) {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.lines += other.lines;
+        self.skipped += other.skipped;
+        self.cut += other.cut;
+        self.dropped_bytes += other.dropped_bytes;
+        self.unterminated += other.unterminated;
+        self.overflows += other.overflows;
+        self.too_long += other.too_long;
+    }
+
+    fn add_fed(&mut self, fed: &Fed<'_>) {
         self.lines += fed.lines;
         self.skipped += fed.skipped;
         self.cut += fed.cut;
@@ -229,7 +250,7 @@ impl Real {
             Op::FeedWithoutRoom(chunk) => self.feed(chunk, false),
             Op::Flush => {
                 let fed = self.framer.flush_pending(&self.rules, &mut self.given);
-                self.counts.add(&fed);
+                self.counts.add_fed(&fed);
             }
             // Only who holds something can be the one that pays.
             Op::Drop if self.framer.pending() > 0 => self.counts.dropped_bytes += self.framer.drop_pending(),
@@ -239,7 +260,7 @@ impl Real {
 
     fn feed(&mut self, chunk: &[u8], has_room: bool) {
         let fed = self.framer.feed(chunk, &self.rules, &mut self.given);
-        self.counts.add(&fed);
+        self.counts.add_fed(&fed);
         if has_room {
             let promised = self.framer.capacity_with(fed.tail.len(), &self.rules);
             self.framer.keep(fed.tail, &self.rules);
@@ -251,7 +272,7 @@ impl Real {
 
     fn finish(&mut self) {
         let fed = self.framer.finish(&self.rules, &mut self.given);
-        self.counts.add(&fed);
+        self.counts.add_fed(&fed);
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Step {
 
 pub(crate) struct Client {
     pub(crate) peer: Peer,
+    /// At which door it knocks.
+    pub(crate) door: usize,
     pub(crate) script: VecDeque<(Duration, Step)>,
     /// Whether it notices our goodbye before it writes, and closes then.
     pub(crate) looks: bool,
@@ -28,8 +30,6 @@ pub(crate) struct Client {
     pub(crate) socket: Option<usize>,
     /// Bytes whose write succeeded before the server closed.
     pub(crate) delivered: Vec<u8>,
-    /// Bytes whose write succeeded into nothing.
-    pub(crate) lost: usize,
 }
 
 /// How a client goes on.
@@ -62,8 +62,7 @@ pub(crate) fn step(kernel: &mut Kernel, number: usize) {
 }
 
 fn connect(kernel: &mut Kernel, number: usize) -> Then {
-    let (peer, room) = (kernel.clients[number].peer, kernel.clients[number].room);
-    kernel.clients[number].socket = kernel.connect(peer, room);
+    kernel.clients[number].socket = kernel.connect(number);
     if kernel.clients[number].socket.is_some() { Then::GoesOn } else { Then::Ends }
 }
 
@@ -75,7 +74,6 @@ fn write(kernel: &mut Kernel, number: usize, bytes: Vec<u8>, gone: usize) -> The
     }
     if socket.is_closed {
         // The first write after the server's close succeeds into nothing; the answer to it is an RST.
-        kernel.clients[number].lost += bytes.len() - gone;
         return Then::Ends;
     }
     let count = (bytes.len() - gone).min(socket.room - socket.queue.len());
@@ -100,14 +98,4 @@ fn end(kernel: &mut Kernel, number: usize, is_reset: bool) -> Then {
     socket.fin |= !is_reset;
     kernel.arrived(index);
     Then::Ends
-}
-
-/// What this client would do within the next millisecond it does now, while the server is in the middle of a turn.
-pub(crate) fn hurry(kernel: &mut Kernel, socket: usize) {
-    let found = kernel.clients.iter().position(|client| client.socket == Some(socket));
-    let Some(number) = found else { return };
-    let soon = Duration::from_millis(1);
-    if kernel.clients[number].script.front().is_some_and(|(delay, _)| *delay <= soon) {
-        kernel.hurry(number, soon);
-    }
 }

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -16,9 +16,20 @@ use super::client::Client;
 use super::dice::Dice;
 use super::sink::Drain;
 
-/// EMFILE and ENOMEM.
-const EMFILE: i32 = 24;
-const ENOMEM: i32 = 12;
+/// What `accept` says without a descriptor: EMFILE, ENFILE, ENOMEM.
+const SHORTAGES: [i32; 3] = [24, 23, 12];
+/// What a network that is out of order says through it, for as long as it is: EPROTO, ENETDOWN, EHOSTUNREACH.
+const NETWORK: [i32; 3] = [71, 100, 113];
+/// What `epoll_ctl` says: ENOMEM, ENOSPC.
+const UNWATCHED: [i32; 2] = [12, 28];
+/// What a broken connection says, once: ECONNRESET, ETIMEDOUT, EHOSTUNREACH.
+const BROKEN: [i32; 3] = [104, 110, 113];
+
+/// A sink that failed is tried again after 5 s at most, and accepting that paused after 1 s; a little more.
+const SINK_TRIED: Duration = Duration::from_millis(5100);
+const ACCEPT_TRIED: Duration = Duration::from_millis(1100);
+/// What the drain takes besides `--drain-timeout`, at most: its last looks.
+const LAST_LOOKS: Duration = Duration::from_millis(600);
 
 /// What the world does besides its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +42,8 @@ pub(crate) enum Event {
     SinkReads,
     /// The process stands still for so long.
     Jump(Duration),
+    /// For so long, `accept` fails with what the network says.
+    Outage(Duration),
     /// Somebody asks the server to stop.
     Stop,
 }
@@ -38,6 +51,8 @@ pub(crate) enum Event {
 /// One end of a connection, as the kernel keeps it.
 pub(crate) struct Socket {
     pub(crate) peer: Peer,
+    client: usize,
+    door: usize,
     pub(crate) queue: VecDeque<u8>,
     pub(crate) room: usize,
     pub(crate) fin: bool,
@@ -51,13 +66,20 @@ pub(crate) struct Socket {
     has_edge: bool,
     /// When the server last read from it, or took it.
     last_activity: Duration,
+    /// The same, before the turn in which that was.
+    activity_before: Duration,
     pub(crate) goodbye_at: Option<Duration>,
     /// How many reads there had been, and may be before its own: since the server was told, or read less than there was.
     ready_since: Option<(u64, u64)>,
     pub(crate) is_closed: bool,
+    pub(crate) closed_at: Option<Duration>,
+    /// Whether it waited at a door that closed.
+    pub(crate) is_stranded: bool,
+    /// When the line that has no end yet began.
+    pub(crate) line_since: Option<Duration>,
     /// Every byte that the server read.
     pub(crate) read: Vec<u8>,
-    /// Where in `read` the server sent its pending line out without an ending.
+    /// Where in `read` the server said goodbye, and so sent its pending line out without an ending.
     pub(crate) flushes: Vec<usize>,
 }
 
@@ -78,6 +100,7 @@ pub(crate) struct Terms {
     pub(crate) linger: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) max_connections: usize,
+    pub(crate) doors: usize,
     pub(crate) per_host: Option<usize>,
     pub(crate) rejects: bool,
 }
@@ -86,6 +109,21 @@ impl Socket {
     /// Whether the server took it in, and did not turn it away.
     pub(crate) fn is_taken(&self) -> bool {
         self.key.is_some()
+    }
+
+    fn note_line(&mut self, chunk: &[u8], now: Duration) {
+        match chunk.iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => self.line_since = (at + 1 < chunk.len()).then_some(now),
+            None => self.line_since = self.line_since.or(Some(now)),
+        }
+    }
+
+    fn is_lingering(&self) -> bool {
+        self.goodbye_at.is_some() && !self.is_closed
+    }
+
+    fn silent_since(&self) -> Option<Duration> {
+        self.goodbye_at.map(|goodbye_at| goodbye_at.max(self.last_activity))
     }
 }
 
@@ -98,13 +136,16 @@ pub(crate) struct Kernel {
     pub(crate) terms: Terms,
     pub(crate) sockets: Vec<Socket>,
     pub(crate) clients: Vec<Client>,
-    backlog: VecDeque<usize>,
-    has_listener_edge: bool,
-    pub(crate) listeners: usize,
+    /// Who waits at which door; `None`: it is closed.
+    backlogs: Vec<Option<VecDeque<usize>>>,
+    listener_edges: BTreeSet<usize>,
+    outage_until: Duration,
     pub(crate) descriptors: usize,
     pub(crate) descriptor_limit: usize,
     /// How many were taken in and are not closed.
     pub(crate) taken: usize,
+    /// The most of them at once.
+    pub(crate) most_taken: usize,
     was_short_at: Option<Duration>,
     pub(crate) stop_at: Option<Duration>,
     pub(crate) is_stop_asked: bool,
@@ -117,7 +158,16 @@ pub(crate) struct Kernel {
     last_read_at: Duration,
     /// Whether the drain has seen a quarter of a second in which nothing came.
     was_quiet: bool,
+    /// Who was read last.
+    last_reader: Option<usize>,
+    /// Since when somebody waits who could come in.
+    could_accept_since: Option<Duration>,
     pub(crate) sink: Drain,
+    /// Since when the sink takes everything, and the loop runs on time.
+    open_since: Duration,
+    polls_since_open: u32,
+    /// When the sink last took something.
+    pub(crate) progress_at: Duration,
     pub(crate) has_sink_edge: bool,
     is_sink_watched: bool,
     timeline: BTreeMap<(Duration, u64), Event>,
@@ -143,12 +193,13 @@ impl Kernel {
             terms,
             sockets: Vec::new(),
             clients: Vec::new(),
-            backlog: VecDeque::new(),
-            has_listener_edge: false,
-            listeners: 0,
+            backlogs: Vec::new(),
+            listener_edges: BTreeSet::new(),
+            outage_until: Duration::ZERO,
             descriptors: 0,
             descriptor_limit: usize::MAX,
             taken: 0,
+            most_taken: 0,
             was_short_at: None,
             stop_at: None,
             is_stop_asked: false,
@@ -157,7 +208,12 @@ impl Kernel {
             is_over: false,
             last_read_at: Duration::ZERO,
             was_quiet: false,
+            last_reader: None,
+            could_accept_since: None,
             sink: Drain::Open,
+            open_since: Duration::ZERO,
+            polls_since_open: 0,
+            progress_at: Duration::ZERO,
             has_sink_edge: false,
             is_sink_watched: false,
             timeline: BTreeMap::new(),
@@ -177,12 +233,15 @@ impl Kernel {
     }
 
     /// A client connects. `None`: nobody listens.
-    pub(crate) fn connect(&mut self, peer: Peer, room: usize) -> Option<usize> {
-        if self.listeners == 0 {
-            return None;
-        }
+    pub(crate) fn connect(&mut self, client: usize) -> Option<usize> {
+        let Client { peer, room, door, .. } = self.clients[client];
+        let index = self.sockets.len();
+        self.backlogs.get_mut(door)?.as_mut()?.push_back(index);
+        self.listener_edges.insert(door);
         self.sockets.push(Socket {
             peer,
+            client,
+            door,
             queue: VecDeque::new(),
             room,
             fin: false,
@@ -193,15 +252,17 @@ impl Kernel {
             key: None,
             has_edge: false,
             last_activity: Duration::ZERO,
+            activity_before: Duration::ZERO,
             goodbye_at: None,
             ready_since: None,
             is_closed: false,
+            closed_at: None,
+            is_stranded: false,
+            line_since: None,
             read: Vec::new(),
             flushes: Vec::new(),
         });
-        self.backlog.push_back(self.sockets.len() - 1);
-        self.has_listener_edge = true;
-        Some(self.sockets.len() - 1)
+        Some(index)
     }
 
     /// Something of a client has arrived: bytes or an end.
@@ -225,6 +286,7 @@ impl Kernel {
                 Event::Client(client) => super::client::step(self, client),
                 Event::Sink(drain) => {
                     self.sink = drain;
+                    self.runs_again();
                     self.has_sink_edge |= drain != Drain::Shut;
                     if let Drain::Pipe { every, .. } = drain {
                         self.at(self.now + every, Event::SinkReads);
@@ -237,33 +299,59 @@ impl Kernel {
                         self.at(self.now + every, Event::SinkReads);
                     }
                 }
-                Event::Jump(time) => self.now += time,
+                Event::Jump(time) => {
+                    self.now += time;
+                    self.runs_again();
+                }
+                Event::Outage(time) => self.outage_until = self.now + time,
                 Event::Stop => self.is_stop_asked = true,
             }
         }
     }
 
-    /// The client's next step is now instead of soon.
-    pub(crate) fn hurry(&mut self, client: usize, soon: Duration) {
-        let latest = (self.now + soon, u64::MAX);
-        let found = self.timeline.range(..latest).find(|(_, event)| **event == Event::Client(client));
-        if let Some(at) = found.map(|(at, _)| *at) {
-            self.timeline.remove(&at);
+    /// What was expected of a server that runs on time begins anew.
+    fn runs_again(&mut self) {
+        (self.open_since, self.polls_since_open, self.could_accept_since) = (self.now, 0, None);
+    }
+
+    /// Whether the server has had the time to notice that the sink takes everything.
+    fn is_open(&self) -> bool {
+        self.sink == Drain::Open && self.polls_since_open > 2 && self.now - self.open_since >= SINK_TRIED
+    }
+
+    /// What somebody would do within the next millisecond happens now, while the server is in the middle of a turn:
+    /// a given client's next step, or whoever's is first.
+    pub(super) fn hurry(&mut self, client: Option<usize>) {
+        if !self.dice.chance(self.luck.meanwhile) {
+            return;
+        }
+        let latest = (self.now + Duration::from_millis(1), u64::MAX);
+        let is_wanted = |event: &Event| match (event, client) {
+            (Event::Client(found), Some(client)) => *found == client,
+            (Event::Client(_), None) => true,
+            _ => false,
+        };
+        let found = self.timeline.range(..latest).find(|(_, event)| is_wanted(event)).map(|(at, _)| *at);
+        if let Some(Event::Client(client)) = found.and_then(|at| self.timeline.remove(&at)) {
             super::client::step(self, client);
         }
     }
 
     fn has_news(&self) -> bool {
         let is_sink_ready = self.has_sink_edge && self.is_sink_watched;
-        self.has_listener_edge || !self.edges.is_empty() || is_sink_ready || self.is_stop_asked || self.is_woken
+        !self.listener_edges.is_empty()
+            || !self.edges.is_empty()
+            || is_sink_ready
+            || self.is_stop_asked
+            || self.is_woken
     }
 
     fn collect(&mut self, ready: &mut Vec<Ready>) {
         if std::mem::take(&mut self.is_woken) {
             ready.push(Ready { source: Source::Wake, ends: false, failed: false });
         }
-        if std::mem::take(&mut self.has_listener_edge) && self.listeners > 0 {
-            ready.push(Ready { source: Source::Listener(0), ends: false, failed: false });
+        for door in std::mem::take(&mut self.listener_edges) {
+            ready.push(Ready { source: Source::Listener(door), ends: false, failed: false });
         }
         if self.is_sink_watched && std::mem::take(&mut self.has_sink_edge) {
             ready.push(Ready { source: Source::Sink, ends: false, failed: self.sink == Drain::Gone });
@@ -320,12 +408,42 @@ impl Kernel {
         }
     }
 
+    /// The server takes the next from a door. Only what goes on from there counts as work: an error that is tried again
+    /// at once, again and again, is a spin.
+    fn accept(&mut self, door: usize) -> io::Result<usize> {
+        self.hurry(None);
+        if self.dice.chance(self.luck.interrupted) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if self.outage_until > self.now {
+            return Err(io::Error::from_raw_os_error(self.dice.pick(&NETWORK)));
+        }
+        let backlog = self.backlogs[door].as_mut().expect("a listener that is open");
+        if backlog.is_empty() {
+            self.work += 1;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        if self.descriptors >= self.descriptor_limit {
+            self.was_short_at = Some(self.now);
+            return Err(io::Error::from_raw_os_error(self.dice.pick(&SHORTAGES)));
+        }
+        if self.dice.chance(self.luck.aborted) {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        let index = backlog.pop_front().expect("somebody waits");
+        assert_eq!(self.sockets[index].door, door, "at the door that it came to");
+        self.work += 1;
+        self.descriptors += 1;
+        Ok(index)
+    }
+
     /// The server closes its end.
     fn close(&mut self, index: usize) {
         self.descriptors -= 1;
         self.wake_writer(index);
         let socket = &mut self.sockets[index];
         socket.is_closed = true;
+        socket.closed_at = Some(self.now);
         self.edges.remove(&index);
         let Some(key) = socket.key else { return self.check_refusal(index) };
         self.taken -= 1;
@@ -364,25 +482,41 @@ impl Kernel {
             // Without lingering, the eviction is the close.
             return self.terms.linger.is_zero() && self.now - socket.last_activity >= self.terms.idle_timeout;
         };
-        let has_lingered = self.now - goodbye_at.max(socket.last_activity) >= self.terms.linger;
-        // It has been counted out already: it was one of `taken + 1`.
-        let is_over = self.is_over(socket.peer.host(), 1);
-        let was_needed = self.taken + 1 > self.terms.max_connections || self.was_short_at == Some(self.now) || is_over;
-        let is_drained =
-            self.stop_at.is_some_and(|stop_at| self.was_quiet || self.now - stop_at >= self.terms.drain_timeout);
-        has_lingered || was_needed || is_drained
+        let silent_since = goodbye_at.max(socket.last_activity);
+        let has_lingered = self.now - silent_since >= self.terms.linger;
+        // Who gives its place up is silent longest, of all or of its host, before it is read once more. It has been
+        // counted out already: it was one of `taken + 1`.
+        let last_word = if socket.last_activity < self.now { socket.last_activity } else { socket.activity_before };
+        let chosen_by = goodbye_at.max(last_word);
+        let waits_longer = |other: &&Socket| {
+            other.is_lingering() && !other.fin && !other.rst && other.silent_since() < Some(chosen_by)
+        };
+        let is_first = self.sockets.iter().find(waits_longer).is_none();
+        let is_of_host = |other: &&Socket| other.peer.host() == socket.peer.host();
+        let is_first_of_host = self.sockets.iter().filter(is_of_host).find(waits_longer).is_none();
+        let is_full = self.taken + 1 > self.terms.max_connections || self.was_short_at == Some(self.now);
+        let was_needed = (is_full && is_first) || (self.is_over(socket.peer.host(), 1) && is_first_of_host);
+        has_lingered || was_needed || self.is_drain_over()
     }
 
     /// Round robin (P9): between being ready and being read, nobody waits for more than two reads of each other client.
     fn check_turn(&mut self, index: usize, is_left: bool) {
-        let socket = &mut self.sockets[index];
-        if socket.goodbye_at.is_some() || self.stop_at.is_some() {
+        // At the very end each is read to its own end.
+        if self.is_drain_over() {
             return;
         }
-        let (waited, most) = socket.ready_since.map_or((0, 0), |(since, most)| (self.reads - since, most));
-        assert!(waited <= most, "{} waited for {waited} reads, and may for {most}", socket.peer);
-        self.reads += 1;
-        socket.ready_since = is_left.then_some((self.reads, 2 * self.taken as u64 + 2));
+        let most = 2 * self.taken as u64 + 2;
+        let socket = &mut self.sockets[index];
+        let (waited, most_then) = socket.ready_since.map_or((0, 0), |(since, most)| (self.reads - since, most));
+        assert!(waited <= most_then, "{} waited for {waited} reads, and may for {most_then}", socket.peer);
+        // Who gives its place up is read to its end at once.
+        let is_read_out = socket.goodbye_at.is_some() && self.last_reader == Some(index);
+        self.reads += u64::from(!is_read_out);
+        socket.ready_since = is_left.then_some((self.reads, most));
+    }
+
+    fn is_drain_over(&self) -> bool {
+        self.stop_at.is_some_and(|stop_at| self.was_quiet || self.now - stop_at >= self.terms.drain_timeout)
     }
 
     /// Whether a host has more connections than it may, with `more` on top.
@@ -395,10 +529,51 @@ impl Kernel {
     /// No host has more than its share (P14).
     pub(crate) fn check_hosts(&self) {
         for host in [1, 2, 3].map(|last| Host::V4([127, 0, 0, last])) {
-            assert!(
-                self.stop_at.is_some() || !self.is_calm || !self.is_over(host, 0),
-                "{host} has more than its share"
-            );
+            let is_excused = self.stop_at.is_some() || !(self.is_calm || self.is_open());
+            assert!(is_excused || !self.is_over(host, 0), "{host} has more than its share");
+        }
+    }
+
+    /// Nobody waits at a door for more than the pause (P10), while there is room or somebody would make some.
+    fn check_doors(&mut self) {
+        let lingers = || self.sockets.iter().any(Socket::is_lingering);
+        let has_room = || self.taken < self.terms.max_connections || self.terms.rejects;
+        let could_accept = self.stop_at.is_none()
+            && self.backlogs.iter().flatten().any(|backlog| !backlog.is_empty())
+            && (self.is_calm || self.is_open())
+            && self.outage_until <= self.now
+            && ((has_room() && self.descriptors < self.descriptor_limit) || lingers());
+        let since = *self.could_accept_since.get_or_insert(self.now);
+        if !could_accept {
+            self.could_accept_since = None;
+        }
+        assert!(!could_accept || self.now - since < ACCEPT_TRIED, "somebody waits since {since:?}, with room");
+    }
+
+    /// A line without its ending goes out only at an end, at a goodbye, or when it has waited long enough (P2).
+    pub(crate) fn check_unterminated(&self, count: u64, line_timeout: Duration) {
+        if count == 0 {
+            return;
+        }
+        let has_waited = |since: Duration| !line_timeout.is_zero() && self.now - since >= line_timeout;
+        let may = |socket: &&Socket| {
+            socket.closed_at == Some(self.now)
+                || socket.goodbye_at == Some(self.now)
+                || (!socket.is_closed && socket.line_since.is_some_and(has_waited))
+        };
+        let most = self.sockets.iter().filter(may).count() as u64;
+        assert!(count <= most, "{count} lines went out without their ending, {most} may have");
+    }
+
+    /// A stop ends in time: not early, and late only by what a slow sink makes it.
+    pub(crate) fn check_stop(&self, is_given_up: bool) {
+        let Some(stop_at) = self.stop_at else { return };
+        if is_given_up {
+            let stuck = self.now - self.progress_at.max(stop_at);
+            assert!(stuck >= self.terms.drain_timeout, "the sink was given up after {stuck:?}");
+        } else if self.is_calm {
+            let took = self.now - stop_at;
+            assert!(took <= self.terms.drain_timeout + LAST_LOOKS, "the stop took {took:?}");
         }
     }
 
@@ -410,7 +585,8 @@ impl Kernel {
         }
         assert_eq!(sink_waiting, 0, "lines wait for a sink that takes them");
         let is_full = self.taken >= self.terms.max_connections || self.descriptors >= self.descriptor_limit;
-        assert!(self.backlog.is_empty() || is_full, "{} clients wait though there is room", self.backlog.len());
+        let waiting: usize = self.backlogs.iter().flatten().map(VecDeque::len).sum();
+        assert!(waiting == 0 || is_full, "{waiting} clients wait though there is room");
         for socket in self.sockets.iter().filter(|socket| socket.key.is_some() && !socket.is_closed) {
             assert!(socket.queue.is_empty(), "{} bytes of {} were never read", socket.queue.len(), socket.peer);
             assert!(!socket.fin && !socket.rst, "the end of {} was never seen", socket.peer);
@@ -425,20 +601,26 @@ impl Kernel {
 pub(crate) struct SimNet(pub(crate) Rc<RefCell<Kernel>>);
 
 /// A listener; dropping it resets who waits in its backlog.
-pub(crate) struct SimListener(Rc<RefCell<Kernel>>);
+pub(crate) struct SimListener {
+    kernel: Rc<RefCell<Kernel>>,
+    door: usize,
+}
 
 impl Drop for SimListener {
     fn drop(&mut self) {
         if std::thread::panicking() {
             return; // One failed check is enough.
         }
-        let mut kernel = self.0.borrow_mut();
-        kernel.listeners -= 1;
+        let mut kernel = self.kernel.borrow_mut();
         kernel.descriptors -= 1;
-        let waiting: Vec<usize> = kernel.backlog.drain(..).collect();
-        assert!(waiting.is_empty() || kernel.is_over, "{} clients waited when the listener closed", waiting.len());
+        kernel.listener_edges.remove(&self.door);
+        let waiting = kernel.backlogs[self.door].take().unwrap_or_default();
+        // Nobody can be taken while the network is out of order, and the pause after that may outlast the drain.
+        let is_excused = kernel.is_over || kernel.outage_until + ACCEPT_TRIED > kernel.now;
+        assert!(waiting.is_empty() || is_excused, "{} clients waited when the listener closed", waiting.len());
         for socket in waiting {
             kernel.sockets[socket].is_closed = true;
+            kernel.sockets[socket].is_stranded = true;
         }
     }
 }
@@ -461,42 +643,27 @@ impl Net for SimNet {
     type Listener = SimListener;
     type Stream = SimStream;
 
-    fn listen(&mut self, at: &ListenAddr, _: &ListenOptions, _: usize) -> io::Result<(SimListener, ListenAddr)> {
+    fn listen(&mut self, at: &ListenAddr, _: &ListenOptions, door: usize) -> io::Result<(SimListener, ListenAddr)> {
         let mut kernel = self.0.borrow_mut();
-        kernel.listeners += 1;
+        kernel.backlogs.push(Some(VecDeque::new()));
         kernel.descriptors += 1;
-        Ok((SimListener(Rc::clone(&self.0)), at.clone()))
+        Ok((SimListener { kernel: Rc::clone(&self.0), door }, at.clone()))
     }
 
-    fn accept(&mut self, _: &mut SimListener) -> io::Result<(SimStream, Peer)> {
+    fn accept(&mut self, listener: &mut SimListener) -> io::Result<(SimStream, Peer)> {
         let kernel = &mut *self.0.borrow_mut();
-        kernel.work += 1;
-        if kernel.dice.chance(kernel.luck.interrupted) {
-            return Err(ErrorKind::Interrupted.into());
-        }
-        if kernel.backlog.is_empty() {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        if kernel.descriptors >= kernel.descriptor_limit {
-            kernel.was_short_at = Some(kernel.now);
-            return Err(io::Error::from_raw_os_error(EMFILE));
-        }
-        if kernel.dice.chance(kernel.luck.aborted) {
-            return Err(ErrorKind::ConnectionAborted.into());
-        }
-        let Some(index) = kernel.backlog.pop_front() else { return Err(ErrorKind::WouldBlock.into()) };
-        kernel.descriptors += 1;
-        let peer = kernel.sockets[index].peer;
-        Ok((SimStream { kernel: Rc::clone(&self.0), index }, peer))
+        let index = kernel.accept(listener.door)?;
+        Ok((SimStream { kernel: Rc::clone(&self.0), index }, kernel.sockets[index].peer))
     }
 
     fn register(&mut self, stream: &mut SimStream, key: Key) -> io::Result<()> {
         let kernel = &mut *self.0.borrow_mut();
         if kernel.dice.chance(kernel.luck.no_memory) {
             kernel.sockets[stream.index].is_unlucky = true;
-            return Err(io::Error::from_raw_os_error(ENOMEM));
+            return Err(io::Error::from_raw_os_error(kernel.dice.pick(&UNWATCHED)));
         }
         kernel.taken += 1;
+        kernel.most_taken = kernel.most_taken.max(kernel.taken);
         let now = kernel.now;
         let socket = &mut kernel.sockets[stream.index];
         assert!(socket.key.is_none(), "registered twice");
@@ -524,31 +691,33 @@ impl Net for SimNet {
             socket.ready_since = None;
             return match (socket.rst, socket.fin) {
                 (true, _) if !std::mem::replace(&mut socket.is_reset_told, true) => {
-                    Err(ErrorKind::ConnectionReset.into())
+                    Err(io::Error::from_raw_os_error(kernel.dice.pick(&BROKEN)))
                 }
                 (true, _) | (false, true) => Ok(0),
                 (false, false) => Err(ErrorKind::WouldBlock.into()),
             };
         }
-        for (place, byte) in buffer.iter_mut().zip(socket.queue.drain(..count)) {
-            *place = byte;
-        }
+        socket.queue.read_exact(&mut buffer[..count])?;
+        socket.note_line(&buffer[..count], now);
         socket.read.extend_from_slice(&buffer[..count]);
         let is_left = !socket.queue.is_empty();
         kernel.check_turn(stream.index, is_left);
         let socket = &mut kernel.sockets[stream.index];
-        socket.last_activity = now;
+        if socket.last_activity < now {
+            socket.activity_before = std::mem::replace(&mut socket.last_activity, now);
+        }
         kernel.last_read_at = now;
+        kernel.last_reader = Some(stream.index);
         kernel.wake_writer(stream.index);
         // More arrives right behind the read, before the server polls again.
-        if kernel.dice.chance(kernel.luck.meanwhile) {
-            super::client::hurry(kernel, stream.index);
-        }
+        let client = kernel.sockets[stream.index].client;
+        kernel.hurry(Some(client));
         Ok(count)
     }
 
     fn say_goodbye(&mut self, stream: &mut SimStream) -> io::Result<()> {
         let kernel = &mut *self.0.borrow_mut();
+        kernel.hurry(None);
         let (now, is_stopping, idle) = (kernel.now, kernel.stop_at.is_some(), kernel.terms.idle_timeout);
         let socket = &mut kernel.sockets[stream.index];
         assert!(socket.goodbye_at.is_none(), "two goodbyes to {}", socket.peer);
@@ -578,6 +747,8 @@ impl Net for SimNet {
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let kernel = &mut *self.0.borrow_mut();
         kernel.polls += 1;
+        kernel.polls_since_open += 1;
+        kernel.check_doors();
         let before = kernel.now;
         kernel.wait(timeout);
         let quiet = kernel.stop_at.map(|stop_at| kernel.now - kernel.last_read_at.max(stop_at));

@@ -4,7 +4,6 @@
 mod client;
 mod dice;
 mod kernel;
-mod model;
 mod sink;
 
 use std::cell::RefCell;
@@ -12,8 +11,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use lumberjack::internals::config::{MemoryPlan, Overhead};
 use lumberjack::{Config, Handle, Limits, LongLines, Peer, RunError, Server, Turn, WhenFull};
 
+use crate::model::framer::{Counts, Op, expected};
 use client::{Client, Step};
 pub(crate) use dice::Dice;
 use kernel::{Event, Kernel, Luck, SimNet, Terms};
@@ -21,6 +22,8 @@ use sink::{Drain, Record, SimSink};
 
 /// More turns than any world needs.
 const MOST_TURNS: u64 = 1_000_000;
+/// Hosts that clients come from, with the one of all Unix sockets.
+const HOSTS: usize = 4;
 /// Turns in a row that may find nothing to do: more is a spin.
 const MOST_IDLE_TURNS: u32 = 8;
 
@@ -50,31 +53,37 @@ struct World {
     record: Rc<RefCell<Record>>,
     limits: Limits,
     checks_every: u64,
+    /// The longest poll that the server is given, as in somebody else's loop.
+    longest_poll: Option<Duration>,
 }
 
-/// Lives through one world.
-pub(crate) fn run(mut dice: Dice) -> Report {
+/// Lives through one world: what it is like comes from one source, what chance does in it from the other.
+pub(crate) fn run(mut dice: Dice, luck: Dice) -> Report {
     let limits = draw_limits(&mut dice);
     let terms = Terms {
         idle_timeout: limits.idle_timeout,
         linger: limits.linger,
         drain_timeout: limits.drain_timeout,
         max_connections: limits.max_connections,
+        doors: dice.pick(&[1, 1, 2]),
         per_host: limits.per_host(),
         rejects: limits.when_full == WhenFull::Reject,
     };
     let is_watched = dice.chance(70);
-    let mut kernel = Kernel::new(dice, terms);
-    populate(&mut kernel, &limits);
+    let mut kernel = Kernel::new(luck, terms);
+    let has_stop = populate(&mut dice, &mut kernel, &limits);
     // A check walks over everything: after every turn in some worlds, now and then in the others.
-    let checks_every = if kernel.clients.len() > 50 { 64 } else { kernel.dice.pick(&[1, 16, 16, 16]) };
+    let checks_every = if kernel.clients.len() > 50 { 64 } else { dice.pick(&[1, 16, 16, 16]) };
+    // Without a stop of its own a world goes on until nothing more will ever happen, which only a poll without end finds.
+    let longest_poll = dice.pick(&[None, None, Some(ms(500)), Some(ms(7000))]).filter(|_| has_stop);
     let kernel = Rc::new(RefCell::new(kernel));
     let record = Rc::new(RefCell::new(Record::default()));
     let sink = SimSink { kernel: Rc::clone(&kernel), record: Rc::clone(&record), is_watched, stdin: std::io::stdin() };
-    let config = Config { limits: limits.clone(), ..Config::listen("127.0.0.1:1".parse().unwrap()) };
+    let mut config = Config { limits: limits.clone(), ..Config::listen("127.0.0.1:1".parse().unwrap()) };
+    config.listen.extend((1..terms.doors).map(|_| "127.0.0.1:2".parse().unwrap()));
     let server = Server::bind_with(config, sink, SimNet(Rc::clone(&kernel))).unwrap();
     let handle = server.handle();
-    World { server, handle, kernel, record, limits, checks_every }.live()
+    World { server, handle, kernel, record, limits, checks_every, longest_poll }.live()
 }
 
 fn draw_limits(dice: &mut Dice) -> Limits {
@@ -97,51 +106,58 @@ fn draw_limits(dice: &mut Dice) -> Limits {
     }
 }
 
-/// Clients, the sink's behaviour, bad luck, and the end.
-fn populate(kernel: &mut Kernel, limits: &Limits) {
+/// Clients, the sink's behaviour, bad luck, and the end. Whether an end is set.
+fn populate(dice: &mut Dice, kernel: &mut Kernel, limits: &Limits) -> bool {
     // A server that has run for years: more ticks than 32 bits count.
-    kernel.now = kernel.dice.pick(&[Duration::ZERO, Duration::ZERO, ms(600 * 86_400_000)]);
+    kernel.now = dice.pick(&[Duration::ZERO, Duration::ZERO, ms(600 * 86_400_000)]);
     kernel.start = kernel.now;
     let start = kernel.start;
-    let count = kernel.dice.pick(&[3, 1, 8, 8, 30, 30, 30, 200]);
+    let count = dice.pick(&[3, 1, 8, 8, 30, 30, 30, 200]);
     for number in 0..count {
-        let client = draw_client(&mut kernel.dice, limits, number);
+        let client = draw_client(dice, limits, number, kernel.terms.doors);
         let first = client.script.front().map_or(start, |(delay, _)| start + *delay);
         kernel.clients.push(client);
         kernel.at(first, Event::Client(number));
     }
-    if kernel.dice.chance(40) {
+    let has_bad_sink = dice.chance(40);
+    if has_bad_sink {
         kernel.is_calm = false;
-        draw_sink(kernel);
+        draw_sink(dice, kernel);
     }
-    if kernel.dice.chance(20) {
+    if dice.chance(20) {
         kernel.is_calm = false;
-        let (time, jump) =
-            (start + draw_delay(&mut kernel.dice), kernel.dice.pick(&[ms(1500), ms(10_000), ms(86_400_000)]));
+        let (time, jump) = (start + draw_delay(dice), dice.pick(&[ms(1500), ms(10_000), ms(86_400_000)]));
         kernel.at(time, Event::Jump(jump));
     }
-    if kernel.dice.chance(40) {
-        let draw = |dice: &mut Dice| dice.pick(&[0, 0, 1, 10, 40]);
-        let dice = &mut kernel.dice;
-        kernel.luck = Luck {
-            interrupted: draw(dice),
-            aborted: draw(dice),
-            no_memory: dice.pick(&[0, 0, 10]),
-            spurious: draw(dice),
-            meanwhile: draw(dice),
-        };
+    if dice.chance(40) {
+        kernel.luck = draw_luck(dice);
         kernel.is_calm &= kernel.luck.interrupted == 0;
     }
-    let has_few_descriptors = kernel.dice.chance(15);
-    if has_few_descriptors {
-        kernel.descriptor_limit = 2 + kernel.dice.size(6);
+    if dice.chance(10) {
+        kernel.at(start + draw_delay(dice), Event::Outage(dice.pick(&[ms(10), ms(3000)])));
     }
-    if kernel.dice.chance(50) {
-        let time = start + draw_delay(&mut kernel.dice) + draw_delay(&mut kernel.dice);
-        kernel.at(time, Event::Stop);
+    let has_few_descriptors = dice.chance(15);
+    if has_few_descriptors {
+        kernel.descriptor_limit = kernel.terms.doors + 1 + dice.size(6);
+    }
+    let has_stop = dice.chance(50);
+    if has_stop {
+        kernel.at(start + draw_delay(dice) + draw_delay(dice), Event::Stop);
     } else if has_few_descriptors {
         // An accept without a descriptor is tried again for ever.
         kernel.at(start + ms(10_000_000), Event::Stop);
+    }
+    has_stop
+}
+
+fn draw_luck(dice: &mut Dice) -> Luck {
+    let rate = |dice: &mut Dice| dice.pick(&[0, 0, 1, 10, 40]);
+    Luck {
+        interrupted: rate(dice),
+        aborted: rate(dice),
+        no_memory: dice.pick(&[0, 0, 10]),
+        spurious: rate(dice),
+        meanwhile: rate(dice),
     }
 }
 
@@ -150,18 +166,18 @@ fn draw_delay(dice: &mut Dice) -> Duration {
     ms(dice.below(most_ms + 1))
 }
 
-fn draw_sink(kernel: &mut Kernel) {
-    let mut time = kernel.now + draw_delay(&mut kernel.dice);
-    for _ in 0..=kernel.dice.below(4) {
+fn draw_sink(dice: &mut Dice, kernel: &mut Kernel) {
+    let mut time = kernel.now + draw_delay(dice);
+    for _ in 0..=dice.below(4) {
         // A reader that takes little at a time takes its time too, or a world has turns without end.
-        let (reads, every_ms) = kernel.dice.pick(&[(4096, 1), (65_536, 20), (4096, 100), (1, 700), (100, 200)]);
-        let pipe = Drain::Pipe { room: kernel.dice.size(65_536), every: ms(every_ms), reads };
-        let drain = kernel.dice.pick(&[Drain::Shut, Drain::Open, pipe, pipe, Drain::Failing]);
+        let (reads, every_ms) = dice.pick(&[(4096, 1), (65_536, 20), (4096, 100), (1, 700), (100, 200)]);
+        let pipe = Drain::Pipe { room: dice.size(65_536), every: ms(every_ms), reads };
+        let drain = dice.pick(&[Drain::Shut, Drain::Open, pipe, pipe, Drain::Failing]);
         kernel.at(time, Event::Sink(drain));
         // A sink without a descriptor is asked every 10 ms: not for hours.
-        time += draw_delay(&mut kernel.dice).min(ms(5000));
+        time += draw_delay(dice).min(ms(5000));
     }
-    let last = match kernel.dice.below(10) {
+    let last = match dice.below(10) {
         0 => Drain::Gone,
         1 => Drain::Shut,
         2 => Drain::Failing,
@@ -174,7 +190,7 @@ fn draw_sink(kernel: &mut Kernel) {
     }
 }
 
-fn draw_client(dice: &mut Dice, limits: &Limits, number: usize) -> Client {
+fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, doors: usize) -> Client {
     let host = u8::try_from(dice.below(4)).unwrap();
     let port = u16::try_from(number + 1).unwrap();
     let peer = match host {
@@ -206,7 +222,8 @@ fn draw_client(dice: &mut Dice, limits: &Limits, number: usize) -> Client {
         script.iter().map(|(_, step)| if let Step::Write(bytes, _) = step { bytes.len() } else { 0 }).sum();
     // A small receive queue makes many turns, which are not to be without end.
     let room = dice.pick(&[65_536, 1, 100, 5000]).max(bytes / 1000);
-    Client { peer, script, looks: dice.chance(25), room, socket: None, delivered: Vec::new(), lost: 0 }
+    let door = dice.size(doors);
+    Client { peer, door, script, looks: dice.chance(25), room, socket: None, delivered: Vec::new() }
 }
 
 /// Pieces of lines of every kind.
@@ -233,7 +250,8 @@ impl World {
             assert!(turns < MOST_TURNS, "no end: {:?}", self.handle.status());
             self.pass_on_the_stop();
             let before = self.kernel.borrow().work;
-            match self.server.turn(None) {
+            let unterminated = self.unterminated();
+            match self.server.turn(self.longest_poll) {
                 Ok(Turn::Running) => {}
                 Ok(Turn::Stopped) => break Ok(()),
                 Err(error) => break Err(error),
@@ -244,8 +262,10 @@ impl World {
                 self.server.check();
                 self.kernel.borrow().check_hosts();
             }
+            self.kernel.borrow().check_unterminated(self.unterminated() - unterminated, self.limits.line_timeout);
             self.look_for_stillness();
         };
+        self.server.check();
         self.kernel.borrow_mut().is_over = true;
         self.check_the_end(&ended);
         let report = self.report(turns, ended.is_err());
@@ -253,6 +273,10 @@ impl World {
         drop(server);
         assert_eq!(kernel.borrow().descriptors, 0, "descriptors are left behind");
         report
+    }
+
+    fn unterminated(&self) -> u64 {
+        self.handle.status().counters.unterminated
     }
 
     fn pass_on_the_stop(&mut self) {
@@ -277,58 +301,133 @@ impl World {
 
     fn check_the_end(&self, ended: &Result<(), RunError>) {
         let (kernel, record) = (self.kernel.borrow(), self.record.borrow());
+        let unwritten = record.taken.len() - record.written;
         match ended {
             Ok(()) => {
-                assert_eq!(record.written, record.taken.len(), "not all is written");
+                assert_eq!(unwritten, 0, "not all is written");
                 let gauges = self.handle.status().gauges;
                 let left = (gauges.active_connections, gauges.pending_bytes, gauges.lingering, gauges.hosts);
                 assert_eq!(left, (0, 0, 0, 0), "something is left");
+                kernel.check_stop(false);
                 self.check_counters(&kernel, &record);
             }
-            Err(RunError::SinkGone { .. }) => assert_eq!(kernel.sink, Drain::Gone),
-            Err(RunError::SinkGivenUp { .. }) => assert_ne!(kernel.sink, Drain::Open),
+            Err(RunError::SinkGone { lost_bytes, .. }) => {
+                assert_eq!((kernel.sink, *lost_bytes), (Drain::Gone, unwritten));
+            }
+            Err(RunError::SinkGivenUp { lost_bytes, .. }) => {
+                assert_ne!(kernel.sink, Drain::Open);
+                assert_eq!(*lost_bytes, unwritten, "what is said to be lost");
+                kernel.check_stop(true);
+            }
             Err(error) => panic!("{error}"),
         }
+        let mut balance = Balance { least_missing: self.least_missing(&kernel), ..Balance::default() };
         for client in &kernel.clients {
-            self.check_lines(client, &kernel, &record, ended.is_ok());
+            self.check_lines(client, &kernel, &record, &mut balance);
+        }
+        // A sink that failed leaves lines pending.
+        if ended.is_ok() {
+            self.check_balance(&balance);
         }
     }
 
     fn check_counters(&self, kernel: &Kernel, record: &Record) {
         let counters = self.handle.status().counters;
-        let newlines = record.taken.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let newlines = record.taken.split(|byte| *byte == b'\n').count() as u64 - 1;
         assert_eq!(counters.lines, newlines, "lines");
         let read: usize = kernel.sockets.iter().map(|socket| socket.read.len()).sum();
         assert_eq!(counters.bytes, read as u64, "bytes");
-        let probes = kernel.sockets.iter().filter(|socket| socket.is_taken() && socket.read.is_empty()).count();
+        let taken = || kernel.sockets.iter().filter(|socket| socket.is_taken());
+        assert_eq!(counters.accepted, taken().count() as u64, "accepted");
+        let probes = taken().filter(|socket| socket.read.is_empty()).count();
         assert_eq!(counters.probes, probes as u64, "probes");
-        let turned_away = kernel.sockets.iter().filter(|socket| !socket.is_taken()).count();
+        let turned_away = kernel.sockets.iter().filter(|socket| !socket.is_taken() && !socket.is_stranded).count();
         assert_eq!(counters.rejected + counters.refused_per_host, turned_away as u64, "turned away");
     }
 
+    /// The shortest line that the budget may have taken: of those that hold most, the longest, by the number of hosts and
+    /// of connections that share it. What is held grows by a quarter, and to a multiple of 64.
+    fn least_missing(&self, kernel: &Kernel) -> usize {
+        let share = MemoryPlan::new(&self.limits, Overhead::RAW).unwrap().pending_share;
+        let held = share / (HOSTS * kernel.most_taken.max(1));
+        held.saturating_sub(64) * 4 / 5
+    }
+
     /// What came out of one client's bytes is what a naive framing makes of them.
-    fn check_lines(&self, client: &Client, kernel: &Kernel, record: &Record, is_whole: bool) {
+    fn check_lines(&self, client: &Client, kernel: &Kernel, record: &Record, balance: &mut Balance) {
         let none = Vec::new();
         let out = record.by_peer.get(&client.peer).unwrap_or(&none);
         let Some(socket) = client.socket.map(|index| &kernel.sockets[index]) else { return assert!(out.is_empty()) };
         assert!(client.delivered.starts_with(&socket.read), "bytes were read that nobody sent");
-        let expected = model::expected(&socket.read, &socket.flushes, &self.limits);
-        let status = self.handle.status();
-        if is_whole && status.counters.dropped_for_budget == 0 && self.limits.line_timeout.is_zero() {
-            let (out, expected) = (out.escape_ascii(), expected.escape_ascii());
-            assert!(out.clone().eq(expected.clone()), "of {}: {out} instead of {expected}", client.peer);
-        } else if self.limits.line_timeout.is_zero() {
-            let mut rest = expected.split(|byte| *byte == b'\n');
-            for line in out.split(|byte| *byte == b'\n') {
-                assert!(rest.any(|found| found == line), "{} is no line of {}", line.escape_ascii(), client.peer);
+        if !self.limits.line_timeout.is_zero() {
+            return self.check_pieces(client, &socket.read, out, balance);
+        }
+        let (lines, counts) = expected(&self.limits, &operations(&socket.read, &socket.flushes));
+        balance.counts.add(&counts);
+        if *out == lines {
+            return;
+        }
+        let mut got = out.split(|byte| *byte == b'\n').peekable();
+        for line in lines.split(|byte| *byte == b'\n') {
+            if got.peek() == Some(&line) {
+                got.next();
+            } else {
+                balance.missing += 1;
+                // A goodbye cuts a line in two, of which both are missing, and one may be short.
+                let len = if socket.flushes.is_empty() { line.len() } else { usize::MAX };
+                balance.shortest = Some(balance.shortest.unwrap_or(usize::MAX).min(len));
             }
+        }
+        let extra = got.next().map(|line| line.escape_ascii().to_string());
+        assert_eq!(extra, None, "it is no line of {}, whose lines are {}", client.peer, lines.escape_ascii());
+    }
+
+    /// With `--line-timeout` a line may come in pieces, and an ending be taken for a byte of it; but all else comes out, in
+    /// order.
+    fn check_pieces(&self, client: &Client, read: &[u8], out: &[u8], balance: &mut Balance) {
+        let has_long = read.split(|byte| *byte == b'\n').any(|line| line.len() > self.limits.max_line);
+        if has_long || self.handle.status().counters.dropped_for_budget > 0 {
+            return;
+        }
+        let is_content = |byte: &&u8| !matches!(byte, b'\r' | b'\n');
+        let is_same = read.iter().filter(is_content).eq(out.iter().filter(is_content));
+        balance.broken = balance.broken.take().or_else(|| {
+            (!is_same).then(|| format!("of {}: {} came to {}", client.peer, read.escape_ascii(), out.escape_ascii()))
+        });
+    }
+
+    /// What is missing was dropped for the budget, and was the longest of who held most (P5).
+    fn check_balance(&self, balance: &Balance) {
+        assert_eq!(balance.broken, None);
+        let counters = self.handle.status().counters;
+        let (missing, drops) = (balance.missing, counters.dropped_for_budget);
+        // Of a line that is split, what goes missing are pieces, one of them short.
+        if self.limits.long_lines != LongLines::Split {
+            let (shortest, least) = (balance.shortest.unwrap_or(usize::MAX), balance.least_missing);
+            assert!(shortest >= least, "a line of {shortest} bytes paid, {least} is the least");
+            let most = drops + counters.evicted_idle;
+            assert!(missing <= most, "{missing} lines are missing, {drops} were dropped");
+        }
+        assert!(missing == 0 || drops > 0, "{missing} lines are missing");
+        if counters.dropped_for_budget == 0 && self.limits.line_timeout.is_zero() {
+            let told = Counts {
+                lines: counters.lines,
+                skipped: counters.skipped_lines,
+                cut: counters.cut_lines,
+                dropped_bytes: counters.dropped_bytes,
+                unterminated: counters.unterminated,
+                overflows: counters.overflows,
+                too_long: balance.counts.too_long,
+            };
+            assert_eq!(told, balance.counts, "what is counted");
         }
     }
 
     fn report(&self, turns: u64, has_failed: bool) -> Report {
         let counters = self.handle.status().counters;
+        let kernel = self.kernel.borrow();
         Report {
-            simulated: self.kernel.borrow().now - self.kernel.borrow().start,
+            simulated: kernel.now - kernel.start,
             lines: counters.lines,
             turns,
             evicted: counters.evicted_idle,
@@ -339,4 +438,28 @@ impl World {
             errors: u64::from(has_failed),
         }
     }
+}
+
+/// What all clients' lines add up to.
+#[derive(Default)]
+struct Balance {
+    counts: Counts,
+    missing: u64,
+    /// The shortest of the missing, and what it may be at least.
+    shortest: Option<usize>,
+    least_missing: usize,
+    /// A line that is not whole, as a sentence.
+    broken: Option<String>,
+}
+
+/// What happened to a connection's bytes: they came, and at some places the pending line went out without its ending.
+fn operations(read: &[u8], flushes: &[usize]) -> Vec<Op> {
+    let mut done = 0;
+    let mut operations = Vec::new();
+    for at in flushes {
+        operations.extend([Op::Feed(read[done..*at].to_vec()), Op::Flush]);
+        done = *at;
+    }
+    operations.push(Op::Feed(read[done..].to_vec()));
+    operations
 }

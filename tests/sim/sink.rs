@@ -56,7 +56,7 @@ impl Sink for SimSink {
             }
         }
         let block = [lines.head, lines.body].concat();
-        let newlines = block.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let newlines = block.split(|byte| *byte == b'\n').count() as u64 - 1;
         let expected = if lines.ended { lines.count } else { 0 };
         assert_eq!((newlines, lines.ended), (expected, block.ends_with(b"\n")), "a block is whole lines");
     }
@@ -65,6 +65,7 @@ impl Sink for SimSink {
         let record = &mut *self.record.borrow_mut();
         let kernel = &mut *self.kernel.borrow_mut();
         kernel.work += 1;
+        kernel.hurry(None);
         let waiting = record.taken.len() - record.written;
         let most = match &mut kernel.sink {
             Drain::Open => waiting,
@@ -78,6 +79,9 @@ impl Sink for SimSink {
             Drain::Gone => return Err(ErrorKind::BrokenPipe.into()),
         };
         record.written += most;
+        if most > 0 {
+            kernel.progress_at = kernel.now;
+        }
         Ok(if most == waiting { Flushed::Done } else { Flushed::Blocked })
     }
 
