@@ -149,6 +149,11 @@ pub trait Net {
     /// # Errors
     /// When no descriptor is free.
     fn waker(&self) -> io::Result<Option<StdUnixStream>>;
+    /// Lets `time` pass, so that bytes gather; a wake-up ends it.
+    ///
+    /// # Errors
+    /// Those of `epoll_wait` but `Interrupted`.
+    fn pause(&mut self, time: Duration) -> io::Result<()>;
     /// Waits for events, at most `timeout`, and appends them.
     ///
     /// # Errors
@@ -161,7 +166,8 @@ pub trait Net {
 /// The real one: epoll through mio.
 pub struct Mio {
     poll: Poll,
-    /// Asked whether a client waits, when `accept` can't tell for want of a descriptor.
+    /// Sees the wake-up alone, so that it can wait for nothing else; and asked whether a client waits, when `accept`
+    /// can't tell for want of a descriptor.
     probe: Poll,
     events: Events,
     wake_reader: mio::net::UnixStream,
@@ -210,6 +216,7 @@ impl Mio {
         poll.registry().register(&mut wake_reader, Token(WAKE), Interest::READABLE)?;
         let events = Events::with_capacity(EVENTS);
         let probe = Poll::new()?;
+        probe.registry().register(&mut SourceFd(&wake_reader.as_raw_fd()), Token(WAKE), Interest::READABLE)?;
         Ok(Self { poll, probe, events, wake_reader, wake_writer, start: Instant::now(), unix_serial: 0 })
     }
 
@@ -230,12 +237,12 @@ impl Mio {
             Listener::Tcp(listener) => listener.as_raw_fd(),
             Listener::Unix(listener, _) => listener.as_raw_fd(),
         };
-        let mut events = Events::with_capacity(1);
-        self.probe.registry().register(&mut SourceFd(&descriptor), Token(0), Interest::READABLE)?;
+        let mut events = Events::with_capacity(2);
+        self.probe.registry().register(&mut SourceFd(&descriptor), Token(FIRST_LISTENER), Interest::READABLE)?;
         let polled = self.probe.poll(&mut events, Some(Duration::ZERO));
         self.probe.registry().deregister(&mut SourceFd(&descriptor))?;
         polled?;
-        Ok(!events.is_empty())
+        Ok(events.iter().any(|event| event.token() == Token(FIRST_LISTENER)))
     }
 
     /// Empties the wake-up, or its next byte would make no event.
@@ -310,6 +317,13 @@ impl Net for Mio {
 
     fn waker(&self) -> io::Result<Option<StdUnixStream>> {
         self.wake_writer.try_clone().map(Some)
+    }
+
+    fn pause(&mut self, time: Duration) -> io::Result<()> {
+        match self.probe.poll(&mut self.events, Some(time)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {

@@ -273,6 +273,11 @@ pub const OPTIONS: &[Opt] = &[
         drain_timeout,
         "longest wait for clients, and for a stuck output, at shutdown; 0 waits for neither"
     ),
+    duration!(
+        "gather",
+        gather,
+        "longest that a line waits for others, while many come alone: saves system calls; 0 is never"
+    ),
     limit!(
         "log-level",
         "LEVEL",

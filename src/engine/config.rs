@@ -215,6 +215,9 @@ pub struct Limits {
     /// The longest that shutdown reads on, not counting the time in which the sink is full, and the longest that it
     /// waits for a sink that takes nothing (`--drain-timeout`, P11). Default 5 s; 0 waits for neither.
     pub drain_timeout: Duration,
+    /// The longest that a line may wait so that others come with it, while many come alone (`--gather`): they then share
+    /// the system calls. The first after calm never waits. Default 1 ms; 0 is never; at most 100 ms.
+    pub gather: Duration,
 }
 
 impl Default for Limits {
@@ -233,12 +236,15 @@ impl Default for Limits {
             linger: Duration::from_secs(3600),
             keepalive: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(5),
+            gather: Duration::from_millis(1),
         }
     }
 }
 
 /// The longest keepalive time that Linux takes: `MAX_TCP_KEEPIDLE`, 32,767 s.
 const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
+/// The longest gathering: goodbyes and the end of a drain may be so late, and a person notices no more than this.
+const LONGEST_GATHER: Duration = Duration::from_millis(100);
 
 impl Limits {
     /// Connections that one host may hold; `None` is no limit.
@@ -269,6 +275,10 @@ impl Limits {
         let most = LONGEST_KEEPALIVE;
         if !self.keepalive.is_zero() && !(Duration::from_secs(1)..=most).contains(&self.keepalive) {
             return Err(BadDuration { flag: "keepalive", value: self.keepalive, least: Duration::from_secs(1), most });
+        }
+        if self.gather > LONGEST_GATHER {
+            let (least, most) = (Duration::from_millis(1), LONGEST_GATHER);
+            return Err(BadDuration { flag: "gather", value: self.gather, least, most });
         }
         if self.max_buffer < self.max_line.saturating_mul(2) {
             return Err(MaxBuffer { max_buffer: self.max_buffer, max_line: self.max_line });

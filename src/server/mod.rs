@@ -1,11 +1,12 @@
 //! The shell: one [`Server`] owns everything, and a turn moves it on. A turn takes events, accepts, reads, fires timers
-//! and writes, in this order, and each step is bounded. Invariant: between turns, [`Server::check`] holds.
+//! and writes, in this order, and each step is bounded; after a busy one it lets bytes gather. Invariant: between turns, [`Server::check`] holds.
 
 mod clock;
 mod connection;
 mod drain;
 mod ending;
 mod error;
+mod gather;
 mod handle;
 mod lingering;
 mod listener;
@@ -23,6 +24,7 @@ pub use self::handle::Handle;
 use self::clock::Clock;
 use self::connection::Connections;
 use self::drain::Life;
+use self::gather::{Brought, Gather};
 use self::lingering::Lingering;
 use self::listener::{Door, House};
 use self::notices::{Notice, Notices};
@@ -75,6 +77,7 @@ pub struct Server<S: Sink, N: Net = Mio> {
     budget: Budget,
     outlet: Outlet<S>,
     clock: Clock,
+    gather: Gather,
     /// When bytes last came, on the clock that stands still while nothing is read.
     last_bytes: Duration,
     notices: Notices,
@@ -136,6 +139,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             outlet: Outlet::new(sink, plan, limits.max_line, is_watched),
             last_bytes: clock.reading(),
             clock,
+            gather: Gather::new(limits.gather),
             notices: Notices::default(),
             counters: Counters::default(),
             peak_connections: 0,
@@ -181,8 +185,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         if self.life == Life::Serving && self.handle.is_stopping() {
             self.begin_drain();
         }
+        let (bytes, lines) = (self.counters.bytes, self.counters.lines);
         self.accept_clients();
         self.read_ready();
+        let (bytes, lines) = (self.counters.bytes - bytes, self.counters.lines - lines);
+        self.gather.note(self.clock.now(), Brought { events: self.events.len(), bytes, lines });
         self.fire_timers();
         self.go_on_draining();
         self.write()?;
@@ -196,8 +203,13 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn take_events(&mut self, timeout: Option<Duration>) -> Result<(), RunError> {
         let was_stalled = self.outlet.is_stalled();
         let timeout = self.longest_wait().into_iter().chain(timeout).min();
+        let pause = self.gather.pause(timeout).filter(|_| self.life == Life::Serving);
+        if let Some(pause) = pause {
+            self.net.pause(pause).map_err(RunError::Poll)?;
+        }
+        let rest = timeout.map(|timeout| timeout.saturating_sub(pause.unwrap_or_default()));
         self.events.clear();
-        self.net.poll(timeout, &mut self.events).map_err(RunError::Poll)?;
+        self.net.poll(rest, &mut self.events).map_err(RunError::Poll)?;
         self.clock.advance(self.net.now(), timeout, was_stalled);
         let mut is_sink_gone = false;
         for event in &self.events {

@@ -64,6 +64,8 @@ pub(crate) struct Socket {
     pub(crate) waiting_writer: Option<usize>,
     key: Option<Key>,
     has_edge: bool,
+    /// Since when something is there that was not read.
+    arrived_at: Option<Duration>,
     /// When the server last read from it, or took it.
     last_activity: Duration,
     /// The same, before the turn in which that was.
@@ -75,8 +77,9 @@ pub(crate) struct Socket {
     pub(crate) closed_at: Option<Duration>,
     /// Whether it waited at a door that closed.
     pub(crate) is_stranded: bool,
-    /// When the line that has no end yet began.
+    /// When the line that has no end yet began, and how long it is.
     pub(crate) line_since: Option<Duration>,
+    line_len: usize,
     /// Every byte that the server read.
     pub(crate) read: Vec<u8>,
     /// Where in `read` the server said goodbye, and so sent its pending line out without an ending.
@@ -99,6 +102,10 @@ pub(crate) struct Terms {
     pub(crate) idle_timeout: Duration,
     pub(crate) linger: Duration,
     pub(crate) drain_timeout: Duration,
+    pub(crate) gather: Duration,
+    pub(crate) max_line: usize,
+    /// The most that the sink may hold.
+    pub(crate) sink_share: usize,
     pub(crate) max_connections: usize,
     pub(crate) doors: usize,
     pub(crate) per_host: Option<usize>,
@@ -113,9 +120,22 @@ impl Socket {
 
     fn note_line(&mut self, chunk: &[u8], now: Duration) {
         match chunk.iter().rposition(|byte| *byte == b'\n') {
-            Some(at) => self.line_since = (at + 1 < chunk.len()).then_some(now),
-            None => self.line_since = self.line_since.or(Some(now)),
+            Some(at) => {
+                self.line_len = chunk.len() - at - 1;
+                self.line_since = (self.line_len > 0).then_some(now);
+            }
+            None => {
+                self.line_len += chunk.len();
+                self.line_since = self.line_since.or(Some(now));
+            }
         }
+    }
+
+    /// The most that the server may hold for its line: what is held grows by a quarter, and in steps of 64 (P4).
+    fn most_held(&self, max_line: usize) -> usize {
+        let is_there = !self.is_closed && self.line_len > 0;
+        let most = (max_line + 1).next_multiple_of(64);
+        if is_there { (self.line_len + self.line_len / 4 + 64).next_multiple_of(64).min(most) } else { 0 }
     }
 
     fn is_lingering(&self) -> bool {
@@ -156,10 +176,19 @@ pub(crate) struct Kernel {
     /// Whether the server has ended, by an error or otherwise: what it closes then is excused.
     pub(crate) is_over: bool,
     last_read_at: Duration,
+    /// Whether something was read since the last pause.
+    has_read: bool,
+    /// When a poll last left events for the next.
+    cut_at: Option<Duration>,
     /// Whether the drain has seen a quarter of a second in which nothing came.
     was_quiet: bool,
-    /// Who was read last.
+    /// Who was read last, how often in a row, and what that brought.
     last_reader: Option<usize>,
+    in_a_row: u64,
+    bytes_in_a_row: usize,
+    /// What the server may hold for all lines together, at most, and the most that this was.
+    may_hold: usize,
+    pub(crate) may_have_held: usize,
     /// Since when somebody waits who could come in.
     could_accept_since: Option<Duration>,
     pub(crate) sink: Drain,
@@ -207,8 +236,14 @@ impl Kernel {
             is_calm: true,
             is_over: false,
             last_read_at: Duration::ZERO,
+            has_read: false,
+            cut_at: None,
             was_quiet: false,
             last_reader: None,
+            in_a_row: 0,
+            bytes_in_a_row: 0,
+            may_hold: 0,
+            may_have_held: 0,
             could_accept_since: None,
             sink: Drain::Open,
             open_since: Duration::ZERO,
@@ -251,6 +286,7 @@ impl Kernel {
             waiting_writer: None,
             key: None,
             has_edge: false,
+            arrived_at: None,
             last_activity: Duration::ZERO,
             activity_before: Duration::ZERO,
             goodbye_at: None,
@@ -259,6 +295,7 @@ impl Kernel {
             closed_at: None,
             is_stranded: false,
             line_since: None,
+            line_len: 0,
             read: Vec::new(),
             flushes: Vec::new(),
         });
@@ -270,6 +307,7 @@ impl Kernel {
         let found = &mut self.sockets[socket];
         if found.key.is_some() && !found.is_closed {
             found.has_edge = true;
+            found.arrived_at = found.arrived_at.or(Some(self.now));
             self.edges.insert(socket);
         }
     }
@@ -359,6 +397,9 @@ impl Kernel {
         // A poll may bring fewer events than there are: the others come with the next.
         let most = if self.dice.chance(10) { 1 + self.dice.size(4) } else { usize::MAX };
         let chosen: Vec<usize> = self.edges.iter().copied().take(most).collect();
+        if chosen.len() < self.edges.len() {
+            self.cut_at = Some(self.now);
+        }
         for index in chosen {
             self.edges.remove(&index);
             let socket = &mut self.sockets[index];
@@ -442,6 +483,7 @@ impl Kernel {
         self.descriptors -= 1;
         self.wake_writer(index);
         let socket = &mut self.sockets[index];
+        self.may_hold -= socket.most_held(self.terms.max_line);
         socket.is_closed = true;
         socket.closed_at = Some(self.now);
         self.edges.remove(&index);
@@ -499,8 +541,25 @@ impl Kernel {
         has_lingered || was_needed || self.is_drain_over()
     }
 
+    /// Who has something to say waits while the server lets bytes gather, right after a turn that read some, and never
+    /// longer than that may be.
+    fn check_wait(&mut self, index: usize) {
+        let Some(arrived_at) = self.sockets[index].arrived_at.take() else { return };
+        let (waited, gather) = (self.now - arrived_at, self.terms.gather);
+        let was_cut = self.cut_at >= Some(arrived_at);
+        if waited.is_zero() || was_cut || !self.is_calm || self.stop_at.is_some() {
+            return;
+        }
+        let peer = self.sockets[index].peer;
+        assert!(waited <= gather, "{peer} waited for {waited:?}");
+        let calm = arrived_at.saturating_sub(self.last_read_at.min(arrived_at));
+        assert!(calm <= gather, "{peer} waited for {waited:?}, after a calm of {calm:?}");
+    }
+
     /// Round robin (P9): between being ready and being read, nobody waits for more than two reads of each other client.
-    fn check_turn(&mut self, index: usize, is_left: bool) {
+    fn check_turn(&mut self, index: usize, count: usize) {
+        let is_left = !self.sockets[index].queue.is_empty();
+        self.count_in_a_row(index, count);
         // At the very end each is read to its own end.
         if self.is_drain_over() {
             return;
@@ -509,10 +568,25 @@ impl Kernel {
         let socket = &mut self.sockets[index];
         let (waited, most_then) = socket.ready_since.map_or((0, 0), |(since, most)| (self.reads - since, most));
         assert!(waited <= most_then, "{} waited for {waited} reads, and may for {most_then}", socket.peer);
-        // Who gives its place up is read to its end at once.
-        let is_read_out = socket.goodbye_at.is_some() && self.last_reader == Some(index);
-        self.reads += u64::from(!is_read_out);
+        self.reads += u64::from(self.in_a_row == 1 || socket.goodbye_at.is_none());
         socket.ready_since = is_left.then_some((self.reads, most));
+    }
+
+    /// Who gives its place up is read to its end at once, or until the sink is full; any other who is told goodbye has
+    /// its turn like all, so that its reads count.
+    fn count_in_a_row(&mut self, index: usize, count: usize) {
+        if self.last_reader == Some(index) {
+            self.in_a_row += 1;
+            self.bytes_in_a_row += count;
+            return;
+        }
+        if let Some(before) = self.last_reader.replace(index).map(|before| &self.sockets[before])
+            && before.is_lingering()
+            && self.bytes_in_a_row > self.terms.sink_share
+        {
+            self.reads += self.in_a_row - 1;
+        }
+        (self.in_a_row, self.bytes_in_a_row) = (1, count);
     }
 
     fn is_drain_over(&self) -> bool {
@@ -698,16 +772,19 @@ impl Net for SimNet {
             };
         }
         socket.queue.read_exact(&mut buffer[..count])?;
+        let held_before = socket.most_held(kernel.terms.max_line);
         socket.note_line(&buffer[..count], now);
+        kernel.may_hold = kernel.may_hold - held_before + socket.most_held(kernel.terms.max_line);
+        kernel.may_have_held = kernel.may_have_held.max(kernel.may_hold);
         socket.read.extend_from_slice(&buffer[..count]);
-        let is_left = !socket.queue.is_empty();
-        kernel.check_turn(stream.index, is_left);
+        kernel.check_wait(stream.index);
+        kernel.check_turn(stream.index, count);
         let socket = &mut kernel.sockets[stream.index];
         if socket.last_activity < now {
             socket.activity_before = std::mem::replace(&mut socket.last_activity, now);
         }
         kernel.last_read_at = now;
-        kernel.last_reader = Some(stream.index);
+        kernel.has_read = true;
         kernel.wake_writer(stream.index);
         // More arrives right behind the read, before the server polls again.
         let client = kernel.sockets[stream.index].client;
@@ -744,11 +821,28 @@ impl Net for SimNet {
         Ok(None)
     }
 
+    fn pause(&mut self, time: Duration) -> io::Result<()> {
+        let kernel = &mut *self.0.borrow_mut();
+        assert!(time <= kernel.terms.gather && std::mem::take(&mut kernel.has_read), "a pause of {time:?}");
+        let end = kernel.now + time;
+        while kernel.now < end && !kernel.is_stop_asked {
+            kernel.happen();
+            let next = kernel.next_event_at().unwrap_or(end);
+            kernel.now = next.min(end).max(kernel.now);
+        }
+        kernel.happen();
+        Ok(())
+    }
+
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let kernel = &mut *self.0.borrow_mut();
+        kernel.last_reader = None;
         kernel.polls += 1;
         kernel.polls_since_open += 1;
         kernel.check_doors();
+        if kernel.is_open() {
+            kernel.check_hosts();
+        }
         let before = kernel.now;
         kernel.wait(timeout);
         let quiet = kernel.stop_at.map(|stop_at| kernel.now - kernel.last_read_at.max(stop_at));

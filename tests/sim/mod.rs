@@ -60,10 +60,14 @@ struct World {
 /// Lives through one world: what it is like comes from one source, what chance does in it from the other.
 pub(crate) fn run(mut dice: Dice, luck: Dice) -> Report {
     let limits = draw_limits(&mut dice);
+    let plan = MemoryPlan::new(&limits, Overhead::RAW).unwrap();
     let terms = Terms {
+        max_line: limits.max_line,
+        sink_share: plan.sink_share,
         idle_timeout: limits.idle_timeout,
         linger: limits.linger,
         drain_timeout: limits.drain_timeout,
+        gather: limits.gather,
         max_connections: limits.max_connections,
         doors: dice.pick(&[1, 1, 2]),
         per_host: limits.per_host(),
@@ -103,6 +107,7 @@ fn draw_limits(dice: &mut Dice) -> Limits {
         linger: dice.pick(&[ms(3_600_000), ms(3_600_000), ms(100), Duration::ZERO]),
         keepalive: Duration::ZERO,
         drain_timeout: dice.pick(&[ms(5000), ms(600), Duration::ZERO]),
+        gather: dice.pick(&[ms(1), Duration::ZERO, ms(20)]),
     }
 }
 
@@ -221,7 +226,7 @@ fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, doors: usize) ->
     let bytes: usize =
         script.iter().map(|(_, step)| if let Step::Write(bytes, _) = step { bytes.len() } else { 0 }).sum();
     // A small receive queue makes many turns, which are not to be without end.
-    let room = dice.pick(&[65_536, 1, 100, 5000]).max(bytes / 1000);
+    let room = dice.pick(&[65_536, 1 << 20, 1, 100, 5000]).max(bytes / 1000);
     let door = dice.size(doors);
     Client { peer, door, script, looks: dice.chance(25), room, socket: None, delivered: Vec::new() }
 }
@@ -345,11 +350,14 @@ impl World {
         assert_eq!(counters.rejected + counters.refused_per_host, turned_away as u64, "turned away");
     }
 
+    fn pending_share(&self) -> usize {
+        MemoryPlan::new(&self.limits, Overhead::RAW).unwrap().pending_share
+    }
+
     /// The shortest line that the budget may have taken: of those that hold most, the longest, by the number of hosts and
     /// of connections that share it. What is held grows by a quarter, and to a multiple of 64.
     fn least_missing(&self, kernel: &Kernel) -> usize {
-        let share = MemoryPlan::new(&self.limits, Overhead::RAW).unwrap().pending_share;
-        let held = share / (HOSTS * kernel.most_taken.max(1));
+        let held = self.pending_share() / (HOSTS * kernel.most_taken.max(1));
         held.saturating_sub(64) * 4 / 5
     }
 
@@ -409,6 +417,8 @@ impl World {
             assert!(missing <= most, "{missing} lines are missing, {drops} were dropped");
         }
         assert!(missing == 0 || drops > 0, "{missing} lines are missing");
+        let (share, may_have_held) = (self.pending_share(), self.kernel.borrow().may_have_held);
+        assert!(drops == 0 || may_have_held > share, "{drops} dropped, of {may_have_held} bytes, for {share}");
         if counters.dropped_for_budget == 0 && self.limits.line_timeout.is_zero() {
             let told = Counts {
                 lines: counters.lines,

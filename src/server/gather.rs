@@ -1,0 +1,102 @@
+//! When the loop pauses so that bytes gather (`--gather`), as network cards do with interrupts. A line that comes alone
+//! costs system calls, not bytes: with a pause after a busy turn several share them. Invariant: the first line after
+//! calm is never held up, and no pause is longer than the setting.
+
+use std::time::Duration;
+
+use crate::net::EVENTS;
+
+/// Bytes of an event from which on it is worth its system calls alone: eight packets of an Ethernet. A client that
+/// sends as much keeps the loop busy anyway, and a pause would only fill its receive queue.
+const SMALL_BYTES: u64 = 8 * 1460;
+
+/// What a turn brought.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Brought {
+    pub(super) events: usize,
+    pub(super) bytes: u64,
+    pub(super) lines: u64,
+}
+
+pub(super) struct Gather {
+    longest: Duration,
+    last_turn: Duration,
+    pays: bool,
+}
+
+impl Gather {
+    pub(super) fn new(longest: Duration) -> Self {
+        Self { longest, last_turn: Duration::ZERO, pays: false }
+    }
+
+    /// A turn at `now` has read what there was. A pause after it pays if it came right after another, or if a pause
+    /// before it made it worth more than one line.
+    pub(super) fn note(&mut self, now: Duration, brought: Brought) {
+        let came_quickly = now.saturating_sub(self.last_turn) < self.longest / 2;
+        let has_gathered = self.pays && (brought.events > 1 || brought.lines > 1);
+        let is_small = brought.bytes > 0 && brought.bytes < SMALL_BYTES * brought.events as u64;
+        // More events than one poll brings are waiting already.
+        self.pays = (came_quickly || has_gathered) && is_small && brought.events < EVENTS;
+        self.last_turn = now;
+    }
+
+    /// The pause before a poll that may last `wait`.
+    pub(super) fn pause(&self, wait: Option<Duration>) -> Option<Duration> {
+        let pause = self.longest.min(wait.unwrap_or(self.longest));
+        Some(pause).filter(|pause| self.pays && !pause.is_zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Brought = Brought { events: 1, bytes: 100, lines: 1 };
+    const TWO: Brought = Brought { events: 2, bytes: 200, lines: 2 };
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// The pause after turns at these milliseconds.
+    fn pause_after(turns: &[(u64, Brought)]) -> Option<Duration> {
+        let mut gather = Gather::new(ms(10));
+        turns.iter().for_each(|(at, brought)| gather.note(ms(*at), *brought));
+        gather.pause(None)
+    }
+
+    #[test]
+    fn lines_far_apart_are_never_held_up() {
+        assert_eq!(pause_after(&[(100, TWO), (105, ONE), (110, ONE)]), None);
+    }
+
+    #[test]
+    fn a_line_right_after_another_begins_a_pause_that_goes_on_while_it_pays() {
+        assert_eq!(pause_after(&[(100, ONE), (101, ONE)]), Some(ms(10)));
+        assert_eq!(pause_after(&[(100, ONE), (101, ONE), (111, TWO)]), Some(ms(10)));
+        assert_eq!(pause_after(&[(100, ONE), (101, ONE), (111, ONE)]), None, "it gathered nothing");
+    }
+
+    #[test]
+    fn much_at_once_needs_no_pause() {
+        assert_eq!(pause_after(&[(100, ONE), (101, Brought { bytes: 65_536, ..ONE })]), None);
+        assert_eq!(pause_after(&[(100, ONE), (101, Brought { events: EVENTS, ..ONE })]), None, "more are waiting");
+        assert_eq!(pause_after(&[(100, ONE), (101, Brought { bytes: 0, ..ONE })]), None, "nothing came");
+    }
+
+    #[test]
+    fn a_pause_ends_before_what_is_due() {
+        let mut gather = Gather::new(ms(10));
+        [100, 101].iter().for_each(|at| gather.note(ms(*at), ONE));
+        assert_eq!(gather.pause(Some(ms(3))), Some(ms(3)));
+        assert_eq!(gather.pause(Some(ms(0))), None);
+        assert_eq!(gather.pause(Some(ms(300))), Some(ms(10)));
+    }
+
+    #[test]
+    fn without_the_setting_there_is_no_pause() {
+        let mut gather = Gather::new(ms(0));
+        [100, 100, 100].iter().for_each(|at| gather.note(ms(*at), TWO));
+        assert_eq!(gather.pause(None), None);
+    }
+}
