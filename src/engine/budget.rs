@@ -19,10 +19,21 @@ pub struct PerHostFull;
 /// One connection's part.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
-    rank: Rank,
-    /// Its host's place, plus one; 0 is no connection.
+    rank: Rank<u32>,
+    /// Its host's place, plus one; 0 is no connection. With [`LINGERS`].
     host: u32,
-    is_lingering: bool,
+}
+
+/// Bit of a slot that says that the connection lingers: places of hosts need 20 bits.
+const LINGERS: u32 = 1 << 31;
+
+/// Bytes that the budget takes for each connection.
+pub const SLOT_BYTES: usize = size_of::<Slot>();
+
+impl Slot {
+    fn is_lingering(self) -> bool {
+        self.host & LINGERS != 0
+    }
 }
 
 /// One host's part.
@@ -43,7 +54,7 @@ pub struct Budget {
     used: usize,
     slots: Vec<Slot>,
     hosts: Slab<HostEntry>,
-    host_ranks: Vec<Rank>,
+    host_ranks: Vec<Rank<usize>>,
     host_ranking: Ranking,
     by_host: HashMap<Host, u32>,
 }
@@ -101,7 +112,7 @@ impl Budget {
         let Some(place) = self.host_of(id) else { return };
         self.hold(id, 0);
         let Some(slot) = self.slots.get_mut(id as usize) else { return };
-        let was_lingering = std::mem::take(slot).is_lingering;
+        let was_lingering = std::mem::take(slot).is_lingering();
         let Some(entry) = self.hosts.get_mut(place as usize) else { return };
         entry.connections -= 1;
         entry.lingering -= usize::from(was_lingering);
@@ -114,24 +125,27 @@ impl Budget {
     /// Connection `id` lingers: it no longer counts towards its host's limit, but its bytes do.
     pub fn linger(&mut self, id: u32) {
         let Some(place) = self.host_of(id) else { return };
-        let Some(slot) = self.slots.get_mut(id as usize).filter(|slot| !slot.is_lingering) else { return };
-        slot.is_lingering = true;
+        let Some(slot) = self.slots.get_mut(id as usize).filter(|slot| !slot.is_lingering()) else { return };
+        slot.host |= LINGERS;
         if let Some(entry) = self.hosts.get_mut(place as usize) {
             entry.lingering += 1;
         }
     }
 
-    /// Connection `id` holds `bytes` now, in place of what it held before.
+    /// Connection `id` holds `bytes` now, in place of what it held before; 4 GiB at most.
     pub fn hold(&mut self, id: u32, bytes: usize) {
         let Some(place) = self.host_of(id) else { return };
         let before = self.held_by(id);
+        // A line has 1 GiB at most.
+        let held = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let bytes = held as usize;
         if before == bytes {
             return;
         }
         self.used = self.used - before + bytes;
         let Some(entry) = self.hosts.get_mut(place as usize) else { return };
         let total = self.host_ranks.get(place as usize).map_or(0, |rank| rank.held) - before + bytes;
-        entry.ranking.set(&mut SlotRanks(&mut self.slots), id, bytes);
+        entry.ranking.set(&mut SlotRanks(&mut self.slots), id, held);
         self.host_ranking.set(&mut HostRanks(&mut self.host_ranks), place, total);
     }
 
@@ -148,7 +162,7 @@ impl Budget {
     /// What connection `id` holds.
     #[must_use]
     pub fn held_by(&self, id: u32) -> usize {
-        self.slots.get(id as usize).map_or(0, |slot| slot.rank.held)
+        self.slots.get(id as usize).map_or(0, |slot| slot.rank.held as usize)
     }
 
     /// What all hold together.
@@ -185,11 +199,11 @@ impl Budget {
     /// Asserts the invariant, by a walk over everything.
     #[doc(hidden)]
     pub fn check(&self) {
-        let held: usize = self.slots.iter().map(|slot| slot.rank.held).sum();
+        let held: usize = self.slots.iter().map(|slot| slot.rank.held as usize).sum();
         assert_eq!(held, self.used, "1. what is used is what is held");
         for (place, entry) in &self.hosts {
-            let of_host = |slot: &&Slot| slot.host as usize == place + 1;
-            let held: usize = self.slots.iter().filter(of_host).map(|slot| slot.rank.held).sum();
+            let of_host = |slot: &&Slot| (slot.host & !LINGERS) as usize == place + 1;
+            let held: usize = self.slots.iter().filter(of_host).map(|slot| slot.rank.held as usize).sum();
             assert_eq!(self.host_ranks[place].held, held, "2. a host holds what its connections hold");
             assert_eq!(self.slots.iter().filter(of_host).count(), entry.connections, "3. each is counted once");
             entry.ranking.check(|id| self.slots[id as usize].rank);
@@ -199,7 +213,7 @@ impl Budget {
     }
 
     fn host_of(&self, id: u32) -> Option<u32> {
-        self.slots.get(id as usize)?.host.checked_sub(1)
+        (self.slots.get(id as usize)?.host & !LINGERS).checked_sub(1)
     }
 
     fn add_host(&mut self, host: Host) -> u32 {
@@ -219,16 +233,20 @@ impl Budget {
 struct SlotRanks<'a>(&'a mut Vec<Slot>);
 
 impl super::ranking::Ranks for SlotRanks<'_> {
-    fn rank(&mut self, id: u32) -> Option<&mut Rank> {
+    type Held = u32;
+
+    fn rank(&mut self, id: u32) -> Option<&mut Rank<u32>> {
         self.0.get_mut(id as usize).map(|slot| &mut slot.rank)
     }
 }
 
 /// Where hosts keep theirs.
-struct HostRanks<'a>(&'a mut Vec<Rank>);
+struct HostRanks<'a>(&'a mut Vec<Rank<usize>>);
 
 impl super::ranking::Ranks for HostRanks<'_> {
-    fn rank(&mut self, id: u32) -> Option<&mut Rank> {
+    type Held = usize;
+
+    fn rank(&mut self, id: u32) -> Option<&mut Rank<usize>> {
         self.0.get_mut(id as usize)
     }
 }

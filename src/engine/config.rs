@@ -22,6 +22,8 @@ pub const DEFAULT_MAX_CONNECTIONS: usize = 1000;
 pub const MOST_CONNECTIONS: usize = (1 << 20) - 64;
 /// The longest line that [`Limits::max_line`] may allow: 1 GiB, so that a length always fits 32 bits.
 pub const LONGEST_LINE: usize = 1 << 30;
+/// The most that [`Limits::max_buffer`] may be: what has passed of a line is counted in 32 bits, and has to tell more.
+pub const LARGEST_BUFFER: usize = u32::MAX as usize - 1;
 /// The least that a server reads at once when its memory is short; the sink's share of the budget has room for it.
 pub const LEAST_READ_BYTES: usize = 4096;
 
@@ -190,7 +192,7 @@ pub struct Limits {
     /// Whether empty lines go out (`--keep-empty`, P1). Default no.
     pub keep_empty: bool,
     /// Bytes without a newline at which a client gets the `Buffer overflow` warning (`--max-buffer`, P4). Default
-    /// 1 MiB; at least twice `max_line`.
+    /// 1 MiB; at least twice `max_line`, and less than 4 GiB.
     pub max_buffer: usize,
     /// The one limit, in bytes, on what clients and a slow sink can make the server hold (`--memory`, P5). Default
     /// 64 MiB.
@@ -265,6 +267,7 @@ impl Limits {
         use ConfigError::{Duration as BadDuration, MaxBuffer, Size};
         let sizes = [
             ("max-line", self.max_line, 1, LONGEST_LINE),
+            ("max-buffer", self.max_buffer, 2, LARGEST_BUFFER),
             ("max-connections", self.max_connections, 1, MOST_CONNECTIONS),
         ];
         for (flag, value, least, most) in sizes {

@@ -14,7 +14,7 @@ const ROUNDING: usize = 64;
 /// The limits that framing needs, prepared once for all connections.
 pub struct Rules {
     max_line: usize,
-    max_buffer: u64,
+    max_buffer: u32,
     long_lines: LongLines,
     keep_empty: bool,
     empty_line: memmem::Finder<'static>,
@@ -26,7 +26,7 @@ impl Rules {
     pub fn new(limits: &Limits) -> Self {
         Self {
             max_line: limits.max_line,
-            max_buffer: limits.max_buffer as u64,
+            max_buffer: u32::try_from(limits.max_buffer).unwrap_or(u32::MAX - 1),
             long_lines: limits.long_lines,
             keep_empty: limits.keep_empty,
             empty_line: memmem::Finder::new(b"\n\n"),
@@ -96,7 +96,7 @@ enum State {
     /// A piece of this line went out already: if only its ending comes, that is not an empty line.
     Continued,
     /// The rest of a dropped or cut line passes by.
-    Skipping { passed_bytes: u64 },
+    Skipping { passed_bytes: u32 },
 }
 
 /// The framing of one connection.
@@ -203,7 +203,7 @@ impl Framer {
     pub fn skip_with(&mut self, tail: &[u8]) -> u64 {
         let dropped = self.pending.len() as u64 + tail.len() as u64;
         self.pending = Vec::new();
-        self.state = State::Skipping { passed_bytes: dropped };
+        self.state = State::Skipping { passed_bytes: saturated(dropped) };
         dropped
     }
 }
@@ -351,7 +351,7 @@ impl Framer {
             self.keep(rest, rules);
             self.state = State::Continued;
         } else {
-            self.state = State::Skipping { passed_bytes: pending.len() as u64 };
+            self.state = State::Skipping { passed_bytes: saturated(pending.len() as u64) };
         }
     }
 }
@@ -385,16 +385,21 @@ fn shorten<'c>(head: &[u8], rest: &'c [u8], rules: &Rules, out: &mut impl LineSi
 }
 
 /// Bytes of a dropped line pass by; tells how many have by now.
-fn pass_by(passed_bytes: u64, len: usize, rules: &Rules, fed: &mut Fed<'_>) -> u64 {
+fn pass_by(passed_bytes: u32, len: usize, rules: &Rules, fed: &mut Fed<'_>) -> u32 {
     fed.dropped_bytes += len as u64;
     note_overflow(passed_bytes, len, rules, fed)
 }
 
 /// Counts the one moment at which a line passes the buffer cap (P4); tells how long the line is by now.
-fn note_overflow(passed_bytes: u64, len: usize, rules: &Rules, fed: &mut Fed<'_>) -> u64 {
-    let now_passed = passed_bytes.saturating_add(len as u64);
+fn note_overflow(passed_bytes: u32, len: usize, rules: &Rules, fed: &mut Fed<'_>) -> u32 {
+    let now_passed = saturated(u64::from(passed_bytes) + len as u64);
     fed.overflows += u32::from(passed_bytes <= rules.max_buffer && now_passed > rules.max_buffer);
     now_passed
+}
+
+/// 32 bits are enough to tell whether a line has passed the buffer cap, which is less (`Limits::validate`).
+fn saturated(bytes: u64) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// One line whose `\n` is not beside it.

@@ -1,19 +1,21 @@
 //! A heap of small numbers by what each holds, most first, that knows where each stands, so that any of them can change
 //! or leave in logarithmic time. Invariant: it holds exactly those that hold something, and each one's rank says where.
 
-/// What somebody holds, and where that puts them.
+/// What somebody holds, and where that puts them. A connection's share fits 32 bits, a host's may not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rank {
+pub struct Rank<H> {
     /// Bytes held.
-    pub held: usize,
+    pub held: H,
     /// Place in the heap; has a meaning only for those who hold something.
     place: u32,
 }
 
 /// Where the ranks are kept: beside whatever else is known of each.
 pub trait Ranks {
+    /// What counts the bytes that one of them holds; its default is nothing.
+    type Held: Copy + Ord + Default + core::fmt::Debug;
     /// The rank of one of them.
-    fn rank(&mut self, id: u32) -> Option<&mut Rank>;
+    fn rank(&mut self, id: u32) -> Option<&mut Rank<Self::Held>>;
 }
 
 /// What a table has room for at first: most hosts have few connections with a line under way.
@@ -35,17 +37,18 @@ impl Ranking {
     }
 
     /// `id` holds `held` now.
-    pub fn set(&mut self, ranks: &mut impl Ranks, id: u32, held: usize) {
+    pub fn set<R: Ranks>(&mut self, ranks: &mut R, id: u32, held: R::Held) {
         let Some(rank) = ranks.rank(id) else { return };
         let (before, place) = (std::mem::replace(&mut rank.held, held), rank.place as usize);
-        match (before, held) {
-            (0, 0) => {}
-            (0, _) => {
+        let nothing = R::Held::default();
+        match (before == nothing, held == nothing) {
+            (true, true) => {}
+            (true, false) => {
                 self.make_room();
                 self.heap.push(id);
                 self.up(ranks, self.heap.len() - 1);
             }
-            (_, 0) => {
+            (false, true) => {
                 self.heap.swap_remove(place);
                 if place < self.heap.len() {
                     let place = self.up(ranks, place);
@@ -55,7 +58,7 @@ impl Ranking {
                     self.heap = Vec::new();
                 }
             }
-            _ => {
+            (false, false) => {
                 let place = self.up(ranks, place);
                 self.down(ranks, place);
             }
@@ -64,11 +67,11 @@ impl Ranking {
 
     /// Asserts the invariant.
     #[doc(hidden)]
-    pub fn check(&self, rank_of: impl Fn(u32) -> Rank) {
+    pub fn check<H: Copy + Ord + Default>(&self, rank_of: impl Fn(u32) -> Rank<H>) {
         for (place, id) in self.heap.iter().enumerate() {
             let rank = rank_of(*id);
             assert_eq!(rank.place as usize, place, "1. each knows where it stands");
-            assert!(rank.held > 0, "2. each holds something");
+            assert!(rank.held > H::default(), "2. each holds something");
             let above = rank_of(self.heap[place.saturating_sub(1) / 2]);
             assert!(above.held >= rank.held, "3. nobody holds more than who stands above");
         }
@@ -110,8 +113,8 @@ impl Ranking {
     }
 
     /// What the one at `place` holds; beyond the end, nothing.
-    fn held(&self, ranks: &mut impl Ranks, place: usize) -> usize {
-        self.heap.get(place).and_then(|id| ranks.rank(*id)).map_or(0, |rank| rank.held)
+    fn held<R: Ranks>(&self, ranks: &mut R, place: usize) -> R::Held {
+        self.heap.get(place).and_then(|id| ranks.rank(*id)).map(|rank| rank.held).unwrap_or_default()
     }
 
     fn swap(&mut self, ranks: &mut impl Ranks, a: usize, b: usize) {

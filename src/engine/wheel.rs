@@ -66,7 +66,8 @@ struct Entry {
 /// An entry that is in no slot.
 const IDLE: Entry = Entry { at: u64::MAX, next: NONE, previous: NONE };
 
-const _: () = assert!(size_of::<Entry>() == 16, "every connection has an entry");
+/// Bytes that the wheel takes for each connection.
+pub const ENTRY_BYTES: usize = size_of::<Entry>();
 
 /// The wheel. Entries are known by small numbers, which index a vector.
 #[derive(Debug)]

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 
 use slab::Slab;
 
+use crate::engine::budget::SLOT_BYTES;
 use crate::engine::framer::Framer;
 use crate::engine::peer::Peer;
-use crate::engine::wheel::Tick;
-use crate::net::{Key, Ready};
+use crate::engine::wheel::{ENTRY_BYTES, Tick};
+use crate::net::{Key, Ready, Stream};
 
 /// From so many connections on, what they took is given back when all have left; below, it is not worth the calls.
 const CROWD: usize = 1024;
@@ -22,7 +23,7 @@ pub(super) enum Phase {
     Speaking,
     /// We have said goodbye, as number `order`, and wait for the client to close. `last_bytes` were read since its place
     /// was needed: a client that floods can't put off its end by them.
-    Lingering { order: u64, since: Tick, spoke: bool, last_bytes: u32 },
+    Lingering { order: u64, spoke: bool, last_bytes: u32 },
 }
 
 /// What the last event and the last read leave to do.
@@ -41,10 +42,8 @@ pub(super) enum Readiness {
 pub(super) struct Connection<T> {
     pub(super) stream: T,
     pub(super) framer: Framer,
-    /// When bytes last came; the wheel learns of it only when its deadline fires.
-    pub(super) last_read: Tick,
-    /// When the pending line began.
-    pub(super) line_since: Tick,
+    /// When bytes last came, or we said goodbye; the wheel learns of it only when its deadline fires.
+    pub(super) last_word: Tick,
     pub(super) phase: Phase,
     pub(super) peer: Peer,
     generation: u32,
@@ -69,11 +68,20 @@ impl<T> Connection<T> {
     }
 }
 
+/// Bytes of memory that a connection takes while nothing of it is pending: its place in the table, and what the wheel
+/// and the budget know of it.
+pub(crate) const BYTES_EACH: usize = size_of::<Connection<Stream>>() + ENTRY_BYTES + SLOT_BYTES;
+
+// In a debug build, sockets remember more than they need.
+const _: () = assert!(BYTES_EACH <= 128 || cfg!(debug_assertions), "an idle connection costs little");
+
 /// Every connection, and those that can be read.
 pub(super) struct Connections<T> {
     slab: Slab<Connection<T>>,
     ready: VecDeque<Key>,
     generation: u32,
+    /// When each one's pending line began; only where `--line-timeout` asks for it.
+    line_since: Vec<Tick>,
     /// Places that have been used, and so take memory.
     touched: usize,
 }
@@ -83,7 +91,7 @@ impl<T> Connections<T> {
     /// clients' lines lie around it would keep the allocator from giving their memory back to the system.
     pub(super) fn new(expected: usize) -> Self {
         let ready = VecDeque::with_capacity(expected);
-        Self { slab: Slab::with_capacity(expected), ready, generation: 0, touched: 0 }
+        Self { slab: Slab::with_capacity(expected), ready, generation: 0, line_since: Vec::new(), touched: 0 }
     }
 
     /// The only count of connections there is.
@@ -101,8 +109,7 @@ impl<T> Connections<T> {
         let index = self.slab.insert(Connection {
             stream,
             framer: Framer::default(),
-            last_read: now,
-            line_since: now,
+            last_word: now,
             phase: Phase::Silent,
             peer,
             generation: Key::new(0, self.generation).generation,
@@ -110,6 +117,22 @@ impl<T> Connections<T> {
         });
         self.touched = self.touched.max(index + 1);
         self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// The pending line of a connection begins now.
+    pub(super) fn begin_line(&mut self, key: Key, now: Tick) {
+        let needed = key.index as usize + 1;
+        if self.line_since.len() < needed {
+            self.line_since.resize(needed, now);
+        }
+        if let Some(since) = self.line_since.get_mut(key.index as usize) {
+            *since = now;
+        }
+    }
+
+    /// When the pending line of a connection began, if anybody asked for it to be known.
+    pub(super) fn line_since(&self, key: Key) -> Option<Tick> {
+        self.line_since.get(key.index as usize).copied()
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Connection<T>> {

@@ -148,7 +148,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 break;
             }
             let Some(conn) = self.connections.get_mut(key) else { continue };
-            if is_late || reading.saturating_sub(conn.last_read.begins_at()) >= LAST_SILENCE {
+            if is_late || reading.saturating_sub(conn.last_word.begins_at()) >= LAST_SILENCE {
                 self.close(key, Close::Stopping);
             }
         }

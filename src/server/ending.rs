@@ -2,7 +2,6 @@
 //! connection, and it gives everything back.
 
 use std::io;
-use std::time::Duration;
 
 use log::debug;
 
@@ -72,7 +71,7 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// Sets the connection's one deadline.
     pub(super) fn arm(&mut self, key: Key) {
-        let limits = Timeouts::of(self);
+        let limits = Timeouts::of(self, key);
         let Some(conn) = self.connections.get_mut(key) else { return };
         match limits.earliest(conn) {
             Some(at) => self.wheel.arm(key.index, at),
@@ -88,8 +87,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             return;
         }
         let now = self.clock.tick();
-        let Some(conn) = self.connections.get_mut(key) else { return };
-        conn.line_since = now;
+        self.connections.begin_line(key, now);
         self.arm(key);
     }
 
@@ -113,13 +111,14 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// A deadline has come. The real one is computed from the connection's state, and bytes that came meanwhile count.
     fn fire(&mut self, key: Key, now: Tick) {
-        let limits = Timeouts::of(self);
+        let limits = Timeouts::of(self, key);
         let Some(conn) = self.connections.get_mut(key) else { return };
         if limits.earliest(conn).is_none_or(|at| at > now) {
             return self.arm(key);
         }
         let next = self.read(key);
         self.settle(key, next);
+        let limits = Timeouts::of(self, key);
         let Some(conn) = self.connections.get_mut(key) else { return };
         if conn.is_queued() {
             return self.wheel.arm(key.index, now.saturating_add(1));
@@ -168,7 +167,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         let Some(conn) = self.connections.get_mut(key).filter(|conn| !conn.is_lingering()) else { return };
         let said = self.net.say_goodbye(&mut conn.stream);
         let order = self.lingering.insert(conn.peer.host(), key);
-        conn.phase = Phase::Lingering { order, since: now, spoke: conn.phase == Phase::Speaking, last_bytes: 0 };
+        conn.phase = Phase::Lingering { order, spoke: conn.phase == Phase::Speaking, last_bytes: 0 };
+        conn.last_word = now;
         if let Err(error) = said {
             // The client is gone already, but what it sent may still be here: it is read to its end, which closes it.
             debug!("[tcp] No goodbye to {}: {error}", conn.peer);
@@ -235,36 +235,36 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 }
 
-/// The three time-outs, in ticks; 0 is never.
+/// The three time-outs, in ticks, 0 is never; and when a connection's pending line began.
 struct Timeouts {
     idle: u64,
     line: u64,
     linger: u64,
+    line_since: Option<Tick>,
 }
 
 impl Timeouts {
-    fn of<S: Sink, N: Net>(server: &Server<S, N>) -> Self {
-        let ticks_of = |duration: Duration| ticks(duration);
+    fn of<S: Sink, N: Net>(server: &Server<S, N>, key: Key) -> Self {
         let limits = &server.limits;
         Self {
-            idle: ticks_of(limits.idle_timeout),
-            line: ticks_of(limits.line_timeout),
-            linger: ticks_of(limits.linger),
+            idle: ticks(limits.idle_timeout),
+            line: ticks(limits.line_timeout),
+            linger: ticks(limits.linger),
+            line_since: server.connections.line_since(key),
         }
     }
 
-    /// When silence has lasted too long, for one that we listen to or that lingers.
+    /// When silence has lasted too long, for one that we listen to or that lingers. One tick more: the last byte came
+    /// somewhere within its tick, and no deadline is early.
     fn silence<T>(&self, conn: &Connection<T>) -> Option<Tick> {
-        match conn.phase {
-            // One tick more: the last byte came somewhere within its tick, and no deadline is early.
-            Phase::Lingering { since, .. } => Some(since.max(conn.last_read).saturating_add(self.linger + 1)),
-            Phase::Silent | Phase::Speaking => (self.idle > 0).then(|| conn.last_read.saturating_add(self.idle + 1)),
-        }
+        let longest = if conn.is_lingering() { self.linger } else { self.idle };
+        (longest > 0).then(|| conn.last_word.saturating_add(longest + 1))
     }
 
     /// When the pending line has waited too long.
     fn line<T>(&self, conn: &Connection<T>) -> Option<Tick> {
-        (self.line > 0 && conn.framer.pending() > 0).then(|| conn.line_since.saturating_add(self.line + 1))
+        let since = self.line_since.filter(|_| self.line > 0 && conn.framer.pending() > 0)?;
+        Some(since.saturating_add(self.line + 1))
     }
 
     fn earliest<T>(&self, conn: &Connection<T>) -> Option<Tick> {

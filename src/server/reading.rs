@@ -113,7 +113,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let Some(conn) = self.connections.get_mut(key) else { return };
         self.counters.bytes = self.counters.bytes.saturating_add(chunk.len() as u64);
         self.last_bytes = self.clock.reading();
-        conn.last_read = now;
+        conn.last_word = now;
         let is_first = match &mut conn.phase {
             Phase::Lingering { order, spoke, .. } => {
                 // Who still speaks gives way last.
