@@ -17,9 +17,7 @@ pub(crate) fn memory() -> Option<u64> {
 }
 
 fn box_memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix("kB")?;
-    kib.trim().parse::<u64>().ok()?.checked_mul(1024)
+    number_after(Path::new("/proc/meminfo"), "MemTotal:", 0)?.checked_mul(1024)
 }
 
 /// The least limit on the way from our cgroup up to the root.
@@ -41,7 +39,28 @@ fn cgroup_v1() -> Option<u64> {
     number(&root.join(own).join("memory.limit_in_bytes")).or_else(|| number(&root.join("memory.limit_in_bytes")))
 }
 
+/// The most that the kernel lets one TCP connection's receive buffer grow to, in bytes.
+#[must_use]
+pub(crate) fn receive_buffer() -> u64 {
+    number_after(Path::new("/proc/sys/net/ipv4/tcp_rmem"), "", 2).unwrap_or_default()
+}
+
+/// What this program takes so far at most, in bytes, with its libraries, and with all of its code that it has not run
+/// yet. 4 MiB where nothing tells.
+#[must_use]
+pub(crate) fn program_memory() -> u64 {
+    let [kib, code_kib] = ["VmHWM:", "VmExe:"].map(|name| number_after(Path::new("/proc/self/status"), name, 0));
+    (kib.unwrap_or(4096) + code_kib.unwrap_or_default()) * 1024
+}
+
+/// The number after this name, or further on.
+#[inline(never)] // one copy, for size
+fn number_after(path: &Path, name: &str, at: usize) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    text.split_once(name)?.1.split_ascii_whitespace().nth(at)?.parse().ok()
+}
+
 /// `max`, which is no limit, is no number.
 fn number(path: &Path) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    number_after(path, "", 0)
 }

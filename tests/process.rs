@@ -2,6 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 // The paths are given since a test's root looks for its modules beside itself, where each would be a test of its own.
+#[path = "process/check.rs"]
+mod check;
 #[path = "process/checks.rs"]
 mod checks;
 #[path = "process/errors.rs"]

@@ -1,6 +1,7 @@
 //! The door: from arguments to a running server, and from its end to an exit code. Not part of the library's promise;
 //! it is here so that tests and fuzzers reach it.
 
+mod check;
 mod help;
 mod logging;
 pub mod options;
@@ -15,14 +16,14 @@ use log::{info, warn};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 
 pub use self::help::help;
-pub use self::parse::{Invocation, UsageError, parse, parse_config_file};
+pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file};
 
 use self::options::Settings;
 use crate::engine::config::{DEFAULT_MEMORY, ListenAddr};
 use crate::engine::units::DisplaySize;
 use crate::host;
 use crate::server::{BindError, Handle, Server};
-use crate::sink::{FileSink, Sink, StdoutSink};
+use crate::sink::{FileSink, Format, Sink, StdoutSink};
 
 /// Descriptors that are not connections: the standard three, the poll loop, the wake-up, the output, the log, and some
 /// to spare; listeners come on top.
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Ok(Invocation::Help) => show(&help()),
         Ok(Invocation::Version) => show(concat!("lumberjack ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Invocation::Run(settings)) => run(*settings),
+        Ok(Invocation::Check(settings, origins)) => check(*settings, &origins),
         Err(error) => {
             logging::complain(&error);
             Exit::Usage
@@ -59,6 +61,32 @@ fn show(text: &str) -> Exit {
             Exit::Failure
         }
     }
+}
+
+/// `--check`: opens nothing. What does not fit is said on stderr too.
+#[inline(never)] // for size
+fn check(mut settings: Settings, origins: &Origins) -> Exit {
+    let lowered = fit_to_the_box(&mut settings);
+    let bill = match check::bill(&settings, origins, lowered.as_deref()) {
+        Ok(bill) => bill,
+        Err(error) => {
+            logging::complain(&error);
+            return Exit::Usage;
+        }
+    };
+    // The runtime puts /dev/null in place of a closed stdout. What is made here is dropped before the text is written.
+    if StdoutSink::new(Format::Raw).is_err() {
+        logging::complain(&"cannot write to stdout: it is closed, or /dev/null opened to read too; redirect it");
+        return Exit::Failure;
+    }
+    let mut exit = show(&bill);
+    for misfit in check::misfits(&bill) {
+        logging::complain(&misfit);
+        if exit == Exit::Clean {
+            exit = Exit::Usage
+        }
+    }
+    exit
 }
 
 /// Why the program does not start.
@@ -101,7 +129,7 @@ fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
         _borrowed = start_log(settings.log_level)?;
     }
     if let Some(warning) = lowered {
-        warn!("{warning}");
+        warn!("[tcp] {warning}");
     }
     let limits = &settings.config.limits;
     info!("Memory budget {}, at most {} connections", DisplaySize(limits.memory), limits.max_connections);
@@ -156,7 +184,7 @@ fn fit_to_the_box(settings: &mut Settings) -> Option<String> {
     limits.max_connections = asked.min(room);
     (room < asked).then(|| {
         format!(
-            "[tcp] --max-connections {asked} needs more than the {allowed} open files that this process may have; lowered to {room} (raise the limit with ulimit -n or LimitNOFILE=)"
+            "--max-connections {asked} needs more than the {allowed} open files that this process may have; lowered to {room} (raise the limit with ulimit -n or LimitNOFILE=)"
         )
     })
 }

@@ -1,6 +1,6 @@
 //! The one table of options: the parser, the config file and `--help` are all made from it, so that they can't differ.
 
-use crate::engine::config::{Config, DEFAULT_LISTEN, DEFAULT_UNIX_MODE, Limits, LongLines, WhenFull};
+use crate::engine::config::{Config, DEFAULT_LISTEN, DEFAULT_UNIX_MODE, Limits};
 use crate::engine::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
 use crate::sink::Format;
 
@@ -71,7 +71,8 @@ pub struct Opt {
     pub group: Group,
     /// What it does.
     pub help: &'static str,
-    /// What it is when not given.
+    /// What it is in these settings; in [`Settings::default`], what it is when not given. `listen`, which may be there
+    /// more than once, is always its default.
     pub default: fn(&Settings) -> String,
     /// Sets it.
     pub set: Set,
@@ -128,7 +129,7 @@ macro_rules! limit {
     };
 }
 
-/// Every option but `--config`, `--help` and `--version`, which only the command line has.
+/// Every option but `--config`, `--check`, `--help` and `--version`, which only the command line has.
 pub const OPTIONS: &[Opt] = &[
     Opt {
         name: "listen",
@@ -196,7 +197,7 @@ pub const OPTIONS: &[Opt] = &[
         "skip|cut|split",
         Lines,
         "what happens to a longer one",
-        |_| LongLines::default().to_string(),
+        |settings| settings.config.limits.long_lines.to_string(),
         |settings, text| {
             settings.config.limits.long_lines = word(text)?;
             Ok(())
@@ -213,10 +214,17 @@ pub const OPTIONS: &[Opt] = &[
             Ok(())
         }
     ),
-    limit!("keep-empty", "", Lines, "empty lines go out too", |_| "off".to_owned(), |settings, text| {
-        settings.config.limits.keep_empty = switch(text)?;
-        Ok(())
-    }),
+    limit!(
+        "keep-empty",
+        "",
+        Lines,
+        "empty lines go out too",
+        |settings| if settings.config.limits.keep_empty { "on" } else { "off" }.to_owned(),
+        |settings, text| {
+            settings.config.limits.keep_empty = switch(text)?;
+            Ok(())
+        }
+    ),
     limit!(
         "memory",
         "SIZE",
@@ -245,7 +253,7 @@ pub const OPTIONS: &[Opt] = &[
         "wait|reject",
         Room,
         "what happens to one more: it waits in the backlog, or is closed",
-        |_| WhenFull::default().to_string(),
+        |settings| settings.config.limits.when_full.to_string(),
         |settings, text| {
             settings.config.limits.when_full = word(text)?;
             Ok(())
@@ -256,7 +264,7 @@ pub const OPTIONS: &[Opt] = &[
         "NUMBER|half",
         Room,
         "connections of one host at once; 0 is no limit",
-        |_| "half".to_owned(),
+        |settings| settings.config.limits.max_per_host.map_or("half".to_owned(), |limit| limit.to_string()),
         |settings, text| {
             let wrong = |_| "give a whole number, half, or 0 for no limit".to_owned();
             settings.config.limits.max_per_host =
@@ -295,6 +303,7 @@ pub const OPTIONS: &[Opt] = &[
 /// Options that only the command line has, as `--help` shows them.
 pub const COMMAND_LINE_ONLY: &[(&str, Option<char>, &str, &str)] = &[
     ("config", None, "FILE", "the same options, one a line: max-line = 64KiB; flags win"),
+    ("check", None, "", "print the settings, their origin and what they can cost at worst, and run nothing"),
     ("help", Some('h'), "", "this text"),
     ("version", Some('V'), "", "the version"),
 ];

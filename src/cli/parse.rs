@@ -14,11 +14,16 @@ use crate::engine::config::DEFAULT_LISTEN;
 pub enum Invocation {
     /// Run with these.
     Run(Box<Settings>),
+    /// `--check`: say what these are, where they came from, and what they can cost.
+    Check(Box<Settings>, Origins),
     /// `--help`.
     Help,
     /// `--version`.
     Version,
 }
+
+/// Which options were given, in order, and where: `FILE:LINE`, or `flag`. The last one counts, but of a list.
+pub type Origins = Vec<(&'static str, String)>;
 
 /// A mistake in the arguments or the config file, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +44,15 @@ impl std::error::Error for UsageError {}
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
     let mut parser = lexopt::Parser::from_args(args);
     let mut given: Vec<(&'static Opt, String)> = Vec::new();
-    let mut config_path = None;
+    let (mut config_path, mut is_check) = (None, false);
     while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
         let option = match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::Help),
             Arg::Long("version") | Arg::Short('V') => return Ok(Invocation::Version),
+            Arg::Long("check") => {
+                is_check = true;
+                continue;
+            }
             Arg::Long("config") => {
                 config_path = Some(value(&mut parser, "config")?);
                 continue;
@@ -68,27 +77,30 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
         };
         given.push((option, text));
     }
-    let mut settings = Settings::default();
+    let (mut settings, mut origins) = (Settings::default(), Origins::new());
     if let Some(path) = config_path {
         let text = fs::read_to_string(&path).map_err(|error| {
             let path = path.escape_debug();
             UsageError(format!("--config {path}: cannot be read ({error}); name a readable file"))
         })?;
-        parse_config_file(&path, &text, &mut settings)?;
+        read_config_file(&path, &text, &mut settings, &mut origins)?;
     }
     // A list given by flags replaces the file's.
     if given.iter().any(|(option, _)| option.name == "listen") {
         settings.config.listen.clear();
+        origins.retain(|(name, _)| *name != "listen");
     }
     for (option, text) in given {
         (option.set)(&mut settings, &text)
             .map_err(|error| wrong_value(&format!("--{}", option.name), &text, &error))?;
+        origins.push((option.name, "flag".to_owned()));
     }
     if settings.config.listen.is_empty() {
         settings.config.listen.extend(DEFAULT_LISTEN.parse());
     }
     settings.config.validate().map_err(|error| UsageError(error.to_string()))?;
-    Ok(Invocation::Run(Box::new(settings)))
+    let settings = Box::new(settings);
+    Ok(if is_check { Invocation::Check(settings, origins) } else { Invocation::Run(settings) })
 }
 
 /// Reads a config file's text into `settings`: `name = value` a line, `#` begins a comment.
@@ -96,6 +108,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
 /// # Errors
 /// The first mistake, with its line.
 pub fn parse_config_file(path: &str, text: &str, settings: &mut Settings) -> Result<(), UsageError> {
+    read_config_file(path, text, settings, &mut Origins::new())
+}
+
+fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &mut Origins) -> Result<(), UsageError> {
     for (number, line) in (1..).zip(text.lines()) {
         let line = strip_comment(line).trim();
         if line.is_empty() {
@@ -109,12 +125,13 @@ pub fn parse_config_file(path: &str, text: &str, settings: &mut Settings) -> Res
         let (name, text) = (name.trim(), text.trim());
         let option = find(name).ok_or_else(|| UsageError(format!("{place}: {}", unknown(name, ""))))?;
         (option.set)(settings, text).map_err(|error| wrong_value(&format!("{place}: {name}"), text, &error))?;
+        origins.push((option.name, place));
     }
     Ok(())
 }
 
 /// A `#` begins a comment at the start of a line or after a space: a path may hold one.
-fn strip_comment(line: &str) -> &str {
+pub(super) fn strip_comment(line: &str) -> &str {
     let is_comment = |(at, _): &(usize, &str)| {
         line.get(..*at).is_some_and(|before| before.is_empty() || before.ends_with([' ', '\t']))
     };
@@ -239,6 +256,6 @@ mod tests {
             assert_eq!(settings, defaults, "--{} {default} is not what it is without", option.name);
         }
         let shown = text.lines().filter(|line| line.contains(" --")).count();
-        assert!(shown >= OPTIONS.len() + 3);
+        assert!(shown >= OPTIONS.len() + COMMAND_LINE_ONLY.len());
     }
 }

@@ -46,6 +46,14 @@ struct HostEntry {
     ranking: Ranking,
 }
 
+/// Bytes that it takes besides with a line under way: a place in a ranking that has just doubled.
+pub const RANKED_BYTES: usize = 2 * size_of::<u32>();
+/// What a host takes at worst: entry and rank in tables that grow by half or more, a ranking of
+/// 8 numbers as allocators round it, and a place in a map that is 7/16 full after it has doubled, while the one before
+/// it is still there.
+pub const HOST_BYTES: usize =
+    (size_of::<HostEntry>() + size_of::<Rank<usize>>()) * 3 / 2 + 48 + (size_of::<(Host, u32)>() + 1) * 24 / 7;
+
 /// The memory budget, and the count of connections per host.
 #[derive(Debug)]
 pub struct Budget {

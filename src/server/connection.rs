@@ -70,7 +70,7 @@ impl<T> Connection<T> {
 
 /// Bytes of memory that a connection takes while nothing of it is pending: its place in the table, and what the wheel
 /// and the budget know of it.
-pub(crate) const BYTES_EACH: usize = size_of::<Connection<Stream>>() + ENTRY_BYTES + SLOT_BYTES;
+pub(super) const BYTES_EACH: usize = size_of::<Connection<Stream>>() + ENTRY_BYTES + SLOT_BYTES;
 
 // In a debug build, sockets remember more than they need.
 const _: () = assert!(BYTES_EACH <= 128 || cfg!(debug_assertions), "an idle connection costs little");

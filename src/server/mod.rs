@@ -3,6 +3,8 @@
 
 mod clock;
 mod connection;
+#[cfg(feature = "cli")]
+pub(crate) mod cost;
 mod drain;
 mod ending;
 mod error;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use log::warn;
 
 /// Warnings of one kind that go out in one window. Five show a pattern; a thousand a second would fill the disk.
-const BURST: u32 = 5;
+pub(super) const BURST: u32 = 5;
 /// How long a window lasts.
-const WINDOW: Duration = Duration::from_secs(60);
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
 /// The kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,8 @@ pub(super) enum Notice {
     NearlyFull,
 }
 
-const KINDS: usize = 12;
+/// How many kinds there are.
+pub(super) const KINDS: usize = 12;
 
 #[derive(Default, Clone, Copy)]
 struct Window {

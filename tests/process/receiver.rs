@@ -251,9 +251,18 @@ impl Receiver {
     }
 
     pub(crate) fn rss_kib(&self) -> u64 {
+        self.memory_kib("VmRSS:")
+    }
+
+    /// The most that it ever took.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.guard.pid())).unwrap();
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        rss.trim().trim_end_matches(" kB").parse().unwrap()
+        let kib = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        kib.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Processor time so far, in the kernel's ticks of 10 ms.

@@ -1,0 +1,137 @@
+//! `--check`: the settings in force as a config file, where each came from, and, as comments, what they can cost at
+//! worst on this box and what does not fit on it. Invariant: the text, given to `--config`, leads to the same settings,
+//! unless it says that a name can't be written there.
+
+use std::fmt::{self, Write};
+
+use log::LevelFilter;
+
+use super::OTHER_DESCRIPTORS;
+use super::options::{OPTIONS, Settings};
+use super::parse::{Origins, strip_comment};
+use crate::engine::config::{ConfigError, ListenAddr, MemoryPlan};
+use crate::engine::units::DisplaySize;
+use crate::host;
+use crate::server::cost;
+
+/// What a line of what does not fit begins with.
+const MISFIT: &str = "# Does not fit: ";
+/// What the longest line of our own log takes, beside the path of an output that fails.
+const LOG_LINE_BYTES: u64 = 512;
+/// What the program itself may take more or less the next time.
+const SPARE_BYTES: u64 = 256 * 1024;
+
+/// Writes it. `lowered` says that the box has too few descriptors, if so.
+///
+/// # Errors
+/// The settings make no sense here: the sentence that a start would end with.
+pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>) -> Result<String, ConfigError> {
+    // What `parse` has checked still holds, but for the memory of a small box, and what the format adds to lines.
+    let plan = MemoryPlan::new(&settings.config.limits, settings.format.overhead())?;
+    let mut text = String::new();
+    for option in OPTIONS {
+        let mut origins = origins.iter().filter(|(name, _)| *name == option.name);
+        if option.name == "listen" {
+            for at in &settings.config.listen {
+                setting(&mut text, option.name, &at.to_string(), origins.next());
+            }
+        } else {
+            setting(&mut text, option.name, &(option.default)(settings), origins.next_back());
+        }
+    }
+    costs(&mut text, settings, plan);
+    if let Some(sentence) = lowered {
+        let _ = writeln!(text, "{MISFIT}{sentence}");
+    }
+    Ok(text)
+}
+
+/// The sentences in it that say what does not fit.
+pub(super) fn misfits(bill: &str) -> impl Iterator<Item = &str> {
+    bill.lines().filter_map(|line| line.strip_prefix(MISFIT))
+}
+
+#[inline(never)] // one copy, for size
+fn setting(text: &mut String, name: &str, value: &str, origin: Option<&(&'static str, String)>) {
+    let origin = origin.map_or("default", |(_, place)| place);
+    // Only the name of a file can be such that a config file can't hold it.
+    let _ = if value.contains(char::is_control) || strip_comment(value).trim() != value {
+        writeln!(text, "{MISFIT}--{name} {value:?} ({origin}): a config file can't hold this name; give it another")
+    } else {
+        writeln!(text, "{name} = {value} # {origin}")
+    };
+}
+
+fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
+    let limits = &settings.config.limits;
+    let lines = limits.memory as u64;
+    // What the allocator wastes can't be computed. A third is the most that was seen, with glibc, when hundreds of
+    // clients grow long lines in small steps; `tests/process/check.rs` holds the sum against such a crowd.
+    let waste = lines / 3;
+    let connections = limits.max_connections as u64;
+    let tables = connections * cost::CONNECTION_BYTES as u64;
+    // The sink's buffer keeps what it has written until that is half of it, and moves when it grows; a line moves when
+    // it grows, and JSON may put one together, in a buffer that doubles.
+    let copies = 2 * plan.sink_share as u64 + 3 * limits.max_line as u64;
+    let program = host::program_memory() + cost::BUFFER_BYTES as u64 + copies;
+    let total = lines.saturating_add(waste + tables + program);
+    let is_tcp = settings.config.listen.iter().any(|at| matches!(at, ListenAddr::Tcp(_)));
+    let buffer = if is_tcp { host::receive_buffer() } else { 0 };
+    let log = match settings.log_level {
+        LevelFilter::Off | LevelFilter::Error => 0,
+        _ => cost::LOG_LINES_A_DAY * (LOG_LINE_BYTES + settings.output.len() as u64),
+    };
+    let is_chatty = settings.log_level >= LevelFilter::Debug;
+    let _ = writeln!(
+        text,
+        "\n# What this can cost at worst on this box:\n\
+         # memory: {}\n\
+         #   {} unfinished lines and a slow output: --memory\n\
+         #   {} what the allocator may waste on them\n\
+         #   {} tables: {connections} connections, {} bytes each ({} at rest)\n\
+         #   {} the program and its buffers\n\
+         # kernel, on top: {}, a receive buffer of {} a connection (tcp_rmem; tcp_mem bounds all TCP)\n\
+         # open files: {} of {}, the hard limit\n\
+         # disk: {} grows without bound, unless something rotates it\n\
+         # own log: {} a day{}",
+        Size(total),
+        Size(lines),
+        Size(waste),
+        Size(tables),
+        cost::CONNECTION_BYTES,
+        cost::REST_BYTES,
+        Size(program),
+        Size(connections.saturating_mul(buffer)),
+        Size(buffer),
+        connections + OTHER_DESCRIPTORS + settings.config.listen.len() as u64,
+        host::raise_descriptor_limit(),
+        if settings.output == "-" { "what stdout goes to" } else { &settings.output }.escape_debug(),
+        Size(log),
+        if is_chatty { " in warnings; debug lines have no bound" } else { "" },
+    );
+    let Some(have) = host::memory().filter(|have| *have < total) else { return };
+    let room = have.saturating_sub(tables + program + SPARE_BYTES) / 4096 * 3 * 1024;
+    let room = DisplaySize(usize::try_from(room).unwrap_or(usize::MAX));
+    let (total, have) = (Size(total), Size(have));
+    let _ = match room.0 {
+        0 => writeln!(
+            text,
+            "{MISFIT}this can take {total} of memory, and the box has {have}: lower --max-connections and --max-line"
+        ),
+        _ => {
+            writeln!(text, "{MISFIT}this can take {total} of memory, and the box has {have}: lower --memory to {room}")
+        }
+    };
+}
+
+/// A size for a person, rounded up.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    #[inline(never)] // one copy, for size
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kib = self.0.div_ceil(1024);
+        let (number, unit) = if kib < 10_240 { (kib, "KiB") } else { (kib.div_ceil(1024), "MiB") };
+        write!(f, "{number} {unit}")
+    }
+}

@@ -1,0 +1,23 @@
+//! What a server takes besides the lines that it holds, from the real sizes: the figures behind `--check`.
+
+use super::connection::BYTES_EACH;
+use super::{READ_BYTES, notices};
+use crate::engine::budget;
+use crate::engine::peer::Host;
+use crate::net::{EVENTS, Key, Ready};
+
+/// Both places of one that lingers; nodes of a B-tree may be little more than 5/11 full, and have edges.
+const LINGERING_BYTES: usize = 2 * size_of::<((Option<Host>, u64), Key)>() * 5 / 2;
+
+/// What one connection takes in all tables at rest: those of the connections, the wheel and the budget, and the queue.
+pub(crate) const REST_BYTES: usize = BYTES_EACH + size_of::<Key>() + budget::RANKED_BYTES;
+
+/// What it takes at worst: when it is the only one of its host, and lingers.
+pub(crate) const CONNECTION_BYTES: usize = REST_BYTES + budget::HOST_BYTES + LINGERING_BYTES;
+
+/// What there is once: the read buffer, and room for events, ours and the kernel's of up to 16 bytes.
+pub(crate) const BUFFER_BYTES: usize = READ_BYTES + EVENTS * (size_of::<Ready>() + 16);
+
+/// Lines that warnings can bring to our own log in a day: of each kind, in each window, a burst and the sum of the rest.
+pub(crate) const LOG_LINES_A_DAY: u64 =
+    notices::KINDS as u64 * (notices::BURST as u64 + 1) * (24 * 3600 / notices::WINDOW.as_secs());

@@ -1,0 +1,239 @@
+//! `--check`: its output is the config file of what is in force, it opens and makes nothing, it says what does not fit,
+//! and the memory that it names is held against a crowd that takes all it can.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+
+use lumberjack::cli::options::{OPTIONS, Opt, Settings};
+use lumberjack::cli::{Invocation, parse};
+
+use super::checks::{Dir, may_open, until, write_until_held_back};
+use super::receiver::{Ended, Receiver, Setup};
+
+fn check(args: &[&str]) -> Ended {
+    Setup::new(&[&["--check"], args].concat()).run()
+}
+
+/// Name, value and origin of each setting in the output; the rest has to be comments.
+fn settings_in(ended: &Ended) -> Vec<(String, String, String)> {
+    let is_setting = |line: &&String| !line.is_empty() && !line.starts_with('#');
+    let part = |line: &String| {
+        let (name, rest) = line.split_once(" = ")?;
+        let (value, origin) = rest.split_once(" # ")?;
+        Some((name.to_owned(), value.to_owned(), origin.to_owned()))
+    };
+    ended.lines().iter().filter(is_setting).map(|line| part(line).unwrap_or_else(|| panic!("{line:?}"))).collect()
+}
+
+fn without_origins(ended: &Ended) -> Vec<(String, String)> {
+    settings_in(ended).into_iter().map(|(name, value, _)| (name, value)).collect()
+}
+
+fn origin_of(ended: &Ended, name: &str) -> String {
+    settings_in(ended).into_iter().find(|(found, ..)| found == name).unwrap().2
+}
+
+/// What the program would run with.
+fn settings(args: &[&str]) -> Settings {
+    match parse(args.iter().map(OsString::from)) {
+        // Whether it was given is all that is to differ.
+        Ok(Invocation::Run(settings)) => Settings { is_memory_given: true, ..*settings },
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A value that is not the default.
+fn another_value(option: &Opt) -> &'static str {
+    match (option.name, option.value) {
+        ("unix-mode", _) => "0660",
+        ("output", _) => "/no/such/a \"b\"\\#c é.log",
+        ("format", _) => "json",
+        ("max-line", _) => "3KiB",
+        ("long-lines", _) => "split",
+        ("max-buffer", _) => "7001",
+        ("keep-empty", _) => "on",
+        ("memory", _) => "3000001",
+        ("max-connections", _) => "17",
+        ("when-full", _) => "reject",
+        ("max-per-host", _) => "5",
+        ("log-level", _) => "error",
+        ("gather", _) => "15ms",
+        (_, "DURATION") => "1500ms",
+        (name, _) => panic!("a value for --{name} is missing here"),
+    }
+}
+
+#[test]
+fn check_prints_a_config_file_that_leads_to_the_same_settings() {
+    let dir = Dir::new();
+    let path = dir.file("checked.conf");
+    let mut args = vec!["--listen", "127.0.0.1:0", "--listen", "unix:/run/a b#c.sock"];
+    let flags: Vec<(String, &str)> = OPTIONS[1..].iter().map(|o| (format!("--{}", o.name), another_value(o))).collect();
+    let flags: Vec<String> = flags.iter().map(|(flag, value)| format!("{flag}={value}")).collect();
+    args.extend(flags.iter().map(String::as_str));
+    for args in [&args[..], &[]] {
+        let ended = check(args);
+        ended.assert_clean();
+        assert_eq!(ended.stderr, "");
+        fs::write(&path, &ended.output).unwrap();
+        let again = check(&["--config", &path]);
+        again.assert_clean();
+        assert_eq!(without_origins(&again), without_origins(&ended));
+        assert_eq!(settings(&["--config", &path]), settings(args));
+        for option in OPTIONS {
+            assert!(settings_in(&ended).iter().any(|(name, ..)| name == option.name), "--{} is missing", option.name);
+        }
+    }
+}
+
+#[test]
+fn check_says_where_each_setting_came_from() {
+    let dir = Dir::new();
+    let path = dir.file("some.conf");
+    fs::write(&path, "# sizes\nmax-line = 4KiB\nmax-buffer = 9KiB\nmax-buffer = 1MiB\nlisten = [::1]:1\n").unwrap();
+    let ended = check(&["--config", &path, "--max-line", "8KiB"]);
+    ended.assert_clean();
+    for (name, origin) in [
+        ("max-line", "flag".to_owned()),
+        ("max-buffer", format!("{path}:4")),
+        ("listen", format!("{path}:5")),
+        ("memory", "default".to_owned()),
+    ] {
+        assert_eq!(origin_of(&ended, name), origin, "{name}");
+    }
+    // Flags replace the file's list, and each of a list has its own origin.
+    assert_eq!(origin_of(&check(&["--config", &path, "--listen", "[::1]:2"]), "listen"), "flag");
+    assert_eq!(origin_of(&check(&[]), "listen"), "default");
+    fs::write(&path, "listen = 127.0.0.1:1\n\nlisten = 127.0.0.1:2").unwrap();
+    let listen = |at: &str, line: u32| ("listen".to_owned(), at.to_owned(), format!("{path}:{line}"));
+    let wanted = [listen("127.0.0.1:1", 1), listen("127.0.0.1:2", 3)];
+    assert_eq!(settings_in(&check(&["--config", &path]))[..2], wanted);
+}
+
+#[test]
+fn check_opens_no_listener_and_makes_no_file() {
+    let dir = Dir::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, unix) = (taken.local_addr().unwrap().to_string(), format!("unix:{}", dir.file("sock")));
+    let ended = check(&["--listen", &port, "--listen", &unix, "--output", &dir.file("app.log")]);
+    ended.assert_clean();
+    assert_eq!(ended.stderr, "", "it listens nowhere");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+    assert!(ended.lines().iter().any(|line| line.starts_with("# disk: ") && line.contains("app.log")));
+}
+
+/// Exit 2, and the sentence both in the output, as a comment, and on stderr.
+fn assert_misfit(ended: &Ended, sentence: &str) -> String {
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches('\n').count(), 1, "one line: {:?}", ended.stderr);
+    let said = ended.stderr.strip_prefix("lumberjack: ").unwrap().trim_end();
+    assert!(said.contains(sentence), "{sentence:?} in {said:?}");
+    assert!(ended.lines().contains(&format!("# Does not fit: {said}")), "{:?}", ended.lines());
+    said.to_owned()
+}
+
+#[test]
+fn check_of_what_does_not_fit_exits_2_with_a_sentence() {
+    let ended = Setup::new(&["--check"]).before("ulimit -n 64;").run();
+    assert_misfit(&ended, "--max-connections 1000 needs more than the 64 open files that this process may have");
+    assert!(without_origins(&ended).contains(&("max-connections".into(), "47".into())), "{:?}", ended.lines());
+    assert!(ended.lines().iter().any(|line| line.starts_with("# open files: 64 of 64")), "{:?}", ended.lines());
+
+    let far_too_much = (usize::MAX / 3).to_string();
+    let said = assert_misfit(&check(&["--memory", &far_too_much]), "of memory, and the box has ");
+    // What the sentence says to do cures it.
+    let cure = said.rsplit_once("lower --memory to ").unwrap().1;
+    check(&["--memory", cure]).assert_clean();
+
+    for name in ["/no/such/a #b", "/no/such/a ", "/no/such/a\nb", " /no/such"] {
+        let ended = check(&["--output", name]);
+        assert_misfit(&ended, &format!("--output {name:?} (flag): a config file can't hold this name"));
+        assert!(settings_in(&ended).iter().all(|(name, ..)| name != "output"));
+    }
+}
+
+#[test]
+fn p13_check_of_a_mistake_is_one_sentence_and_exit_2() {
+    let dir = Dir::new();
+    let path = dir.file("bad.conf");
+    fs::write(&path, "check = true").unwrap();
+    for (args, begins) in [
+        (&["--max-line", "x"][..], "--max-line x: it does not start"),
+        (&["--max-buffer", "1KiB"], "--max-buffer 1KiB is less than twice"),
+        (&["--format", "json", "--memory", "2MiB"], "--memory 2MiB is too little for --max-line 100KiB in this format"),
+        (&["--config", &path], &format!("{path}:1: check is for the command line only")),
+        (&["--chek"], "--chek is no option; did you mean --check?"),
+    ] {
+        let ended = check(args);
+        assert_eq!((ended.code, &ended.output[..]), (Some(2), &b""[..]), "{args:?}");
+        assert!(ended.stderr.starts_with(&format!("lumberjack: {begins}")), "{:?}", ended.stderr);
+        assert_eq!(ended.stderr.matches('\n').count(), 1, "{:?}", ended.stderr);
+    }
+}
+
+#[test]
+fn p13_check_that_cannot_be_written_is_one_sentence_and_exit_1() {
+    for (redirect, why) in [(">&-", "it is closed"), (">/dev/full", "No space left")] {
+        let ended = Setup::new(&["--check"]).redirect(redirect).run();
+        assert_eq!(ended.code, Some(1), "{redirect}: {}", ended.stderr);
+        assert!(ended.stderr.starts_with(&format!("lumberjack: cannot write to stdout: {why}")), "{}", ended.stderr);
+        assert_eq!(ended.stderr.matches('\n').count(), 1, "{:?}", ended.stderr);
+    }
+}
+
+/// The sum on the line about memory.
+fn checked_kib(args: &[&str]) -> u64 {
+    let ended = check(args);
+    ended.assert_clean();
+    let lines = ended.lines();
+    let sum = lines.iter().find_map(|line| line.strip_prefix("# memory: ")).unwrap();
+    let (number, unit) = sum.split_once(' ').unwrap();
+    let number: u64 = number.parse().unwrap();
+    if unit == "KiB" { number } else { number * 1024 }
+}
+
+/// Everybody's line grows in small steps of their own.
+fn grow(clients: &mut [TcpStream], steps: usize) {
+    for step in 0..steps {
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.write_all(&vec![b'g'; 700 + step * 97 + number % 7 * 13]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn p5_the_memory_that_check_names_holds_against_a_crowd_that_takes_all_it_can() {
+    const CLIENTS: usize = 200;
+    if !may_open(CLIENTS as u64 * 2 + 100) {
+        return;
+    }
+    for (format, memory_kib) in [("raw", 2 * 1024), ("json", 3 * 1024)] {
+        let memory = format!("{memory_kib}KiB");
+        let sizes = ["--memory", &memory, "--max-line", "16KiB", "--max-buffer", "32KiB", "--format", format];
+        let places = ["--max-connections", "200", "--max-per-host", "0", "--listen", "127.0.0.1:0"];
+        let args = [&sizes[..], &places].concat();
+        let named_kib = checked_kib(&args);
+        let (receiver, _stalled) = Receiver::start_unread(&args);
+        let start_kib = receiver.rss_kib();
+        let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| receiver.client()).collect();
+        let (writer, hoarders) = clients.split_first_mut().unwrap();
+        for _ in 0..3 {
+            // Longer than a line may be: what they held is free again, and nothing goes out.
+            grow(hoarders, 16);
+            hoarders.iter_mut().for_each(|client| client.write_all(b"\n").unwrap());
+        }
+        grow(hoarders, 12);
+        receiver.until_said("Memory budget used up");
+        // The sink takes nothing, so its share fills too.
+        write_until_held_back(writer);
+        let peak_kib = until("the budget in its memory", || {
+            let peak_kib = receiver.peak_kib();
+            if peak_kib >= start_kib + memory_kib * 9 / 10 { Ok(peak_kib) } else { Err(format!("{peak_kib} KiB")) }
+        });
+        eprintln!("{format}: {start_kib} KiB at the start, {peak_kib} KiB at most, {named_kib} KiB by --check");
+        assert!(peak_kib <= named_kib, "it took {peak_kib} KiB, and --check says {named_kib} KiB at worst");
+        assert!(named_kib <= 3 * peak_kib, "--check says {named_kib} KiB, and the worst is {peak_kib} KiB");
+    }
+}
