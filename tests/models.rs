@@ -298,3 +298,57 @@ fn p13_every_option_with_any_default_reads_as_a_config_line() {
         config::compare(&format!("{} = \u{7}{default}\u{85}", option.name));
     }
 }
+
+/// Lines of one kind, about `len` bytes of them; now and then (in one of `rare`) one that is not clean.
+fn lines_of_a_kind(next: &mut impl FnMut(usize) -> usize, kind: usize, len: usize) -> Vec<u8> {
+    let mut input = Vec::new();
+    let rare = 1 + next(3000);
+    while input.len() < len {
+        let is_odd = next(rare) == 0;
+        match kind {
+            0 => input.push(b"a\n\r\n"[next(4)]),
+            1 => input.extend_from_slice(if is_odd { b"\r\n" } else { b"abc\n" }),
+            2 => {
+                input.resize(input.len() + next(60), b'x');
+                input.extend_from_slice(if is_odd { b"\n\n" } else { b"\n" });
+            }
+            3 => {
+                input.resize(input.len() + next(5000), b'\r');
+                input.push(b'\n');
+            }
+            4 => input.extend_from_slice(if next(3) == 0 { b"\r\r\n" } else { b"\r\n" }),
+            _ => {
+                input.resize(input.len() + next(90), b'y');
+                input.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+    input
+}
+
+/// A block is looked at in pieces of 2 and 8 KiB, which short inputs do not reach.
+#[test]
+fn p1_long_chunks_of_every_kind_come_to_the_same() {
+    let mut seed = 7_u64;
+    let mut next = move |n: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed % n as u64).unwrap()
+    };
+    for round in 0..600 {
+        let (kind, len) = (next(6), next(20_000));
+        let input = lines_of_a_kind(&mut next, kind, len);
+        let max_line = [1, 5, 40, 700, 3000, 100_000][next(6)];
+        let (long_lines, keep_empty) = (POLICIES[round % 3], next(2) == 0);
+        let limits = Limits { max_line, max_buffer: 2 * max_line, long_lines, keep_empty, ..Limits::default() };
+        let mut ops = Vec::new();
+        let mut rest = input.as_slice();
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at((1 + next(12_000)).min(rest.len()));
+            ops.push(framer::Op::Feed(chunk.to_vec()));
+            rest = after;
+        }
+        framer::compare_once(&limits, &ops);
+    }
+}

@@ -1,15 +1,24 @@
 //! Bytes to lines: finds the ends of lines in each chunk and keeps the unfinished tail (P1-P4).
 //! Invariant: `pending.len() <= max_line + 1` (a last `\r` may belong to the ending), and 0 in the skip state.
 //!
-//! The common chunk is never walked: its last newline is found, three passes of `memchr` say that nothing in it needs a
-//! second look, and it goes out as one block. Only a chunk that fails a pass is walked line by line.
+//! The common chunk is never walked: its last newline is found, one pass counts its lines and says that none of them
+//! needs a second look, and it goes out as one block. Only a chunk that fails is walked, in pieces: what is clean in it
+//! goes out together, short lines are squeezed together, and only the rest goes line by line.
 
-use memchr::{memchr, memchr_iter, memmem, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 
 use super::config::{Limits, LongLines};
 
 /// What a framer holds grows in steps of this many bytes: what allocators round to anyway.
 const ROUNDING: usize = 64;
+/// Bytes looked at in a step of [`count_lines`]: with 32 the compiler makes vectors of them, with 16 it does not.
+const LANES: usize = 32;
+/// Bytes whose newlines are counted in single bytes, of which none may overflow.
+const PASS_BYTES: usize = 254 * LANES;
+/// Bytes of a block that are looked at together when it can't go out as it is.
+const PIECE_BYTES: usize = 2 * 1024;
+/// Lines shorter than this, on average, are squeezed together instead of going out one by one.
+const SHORT_BYTES: u64 = 32;
 
 /// The limits that framing needs, prepared once for all connections.
 pub struct Rules {
@@ -17,7 +26,6 @@ pub struct Rules {
     max_buffer: u32,
     long_lines: LongLines,
     keep_empty: bool,
-    empty_line: memmem::Finder<'static>,
 }
 
 impl Rules {
@@ -29,7 +37,6 @@ impl Rules {
             max_buffer: u32::try_from(limits.max_buffer).unwrap_or(u32::MAX - 1),
             long_lines: limits.long_lines,
             keep_empty: limits.keep_empty,
-            empty_line: memmem::Finder::new(b"\n\n"),
         }
     }
 }
@@ -251,15 +258,14 @@ impl Framer {
         if starts_with_ending && self.pending.last() == Some(&b'\r') {
             return None;
         }
-        if !rules.keep_empty
-            && ((starts_with_ending && self.pending.is_empty()) || rules.empty_line.find(block).is_some())
-        {
+        if !rules.keep_empty && starts_with_ending && self.pending.is_empty() {
             return None;
         }
-        if self.has_long_line(block, rules.max_line) || has_crlf(block) {
+        if self.has_long_line(block, rules.max_line) {
             return None;
         }
-        Some(memchr_iter(b'\n', block).count() as u64)
+        let (count, is_clean) = count_lines(block, !rules.keep_empty);
+        is_clean.then_some(count)
     }
 
     /// Looks only where a long line could be: from one newline, the next has to be within `max_line` bytes, and the
@@ -275,11 +281,51 @@ impl Framer {
         false
     }
 
-    /// Every line of `block`, which ends in `\n`, one by one.
-    fn walk(&mut self, block: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+    /// All of `block`, which ends in `\n` and can't go out as it is: piece by piece, so that one bad line makes only its
+    /// neighbours slow, and bytes cost about the same whatever they are.
+    fn walk(&mut self, mut block: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+        while !block.is_empty() {
+            let window = block.get(..PIECE_BYTES).unwrap_or(block);
+            let is_at_start = self.state == State::Collecting && self.pending.is_empty();
+            match memrchr(b'\n', window).filter(|_| is_at_start) {
+                Some(last) => {
+                    let (piece, after) = block.split_at(last + 1);
+                    self.walk_piece(piece, rules, out, fed);
+                    block = after;
+                }
+                None => {
+                    let Some(newline) = memchr(b'\n', block) else { return };
+                    let (line, after) = block.split_at(newline);
+                    self.end_line(line, rules, out, fed);
+                    block = after.get(1..).unwrap_or_default();
+                }
+            }
+        }
+    }
+
+    /// Whole lines of at most [`PIECE_BYTES`] together, nothing being pending.
+    fn walk_piece(&mut self, piece: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+        if !self.has_long_line(piece, rules.max_line) {
+            let starts_empty = !rules.keep_empty && piece.first() == Some(&b'\n');
+            // Who ends one line in `\r\n` ends all so.
+            let (count, is_clean) = match memchr(b'\n', piece) {
+                Some(end) if end > 0 && piece.get(end - 1) == Some(&b'\r') => {
+                    (memchr_iter(b'\n', piece).count() as u64, false)
+                }
+                _ => count_lines(piece, !rules.keep_empty),
+            };
+            if is_clean && !starts_empty {
+                out.lines(Lines { head: &[], body: piece, count, ended: true });
+                fed.lines += count;
+                return;
+            }
+            if (piece.len() as u64) < count * SHORT_BYTES {
+                return squeeze(piece, rules.keep_empty, fed, out);
+            }
+        }
         let mut start = 0;
-        for newline in memchr_iter(b'\n', block) {
-            let line = block.get(start..newline).unwrap_or_default();
+        for newline in memchr_iter(b'\n', piece) {
+            let line = piece.get(start..newline).unwrap_or_default();
             start = newline + 1;
             self.end_line(line, rules, out, fed);
         }
@@ -408,9 +454,79 @@ fn emit(head: &[u8], body: &[u8], fed: &mut Fed<'_>, out: &mut impl LineSink) {
     fed.lines += 1;
 }
 
-/// Whether any line of the block ends in `\r\n`. A lone `\r` is content.
-fn has_crlf(block: &[u8]) -> bool {
-    memchr_iter(b'\r', block).any(|at| block.get(at + 1) == Some(&b'\n'))
+/// Counts the lines of a block that ends in `\n`, and tells whether none ends in `\r\n` or, if `if_empty`, is empty, the
+/// first left out: what was before it is not here. The count ends within 8 KiB of the first that is. One pass that the
+/// compiler makes vector instructions of: each byte beside the one before it.
+fn count_lines(block: &[u8], if_empty: bool) -> (u64, bool) {
+    let newline_before = if if_empty { b'\n' } else { b'\r' };
+    let Some((_, before)) = block.split_last() else { return (0, true) };
+    let Some((first, after)) = block.split_first() else { return (0, true) };
+    // Most clients send a line at a time.
+    if memchr(b'\n', before).is_none() {
+        return (1, before.last() != Some(&b'\r'));
+    }
+    let mut count = u64::from(*first == b'\n');
+    for (before, after) in before.chunks(PASS_BYTES).zip(after.chunks(PASS_BYTES)) {
+        let (mut counts, mut is_bad) = ([0; LANES], [0; LANES]);
+        let mut look = |before: &[u8; LANES], after: &[u8; LANES]| {
+            for lane in 0..LANES {
+                let newline = u8::from(after[lane] == b'\n');
+                counts[lane] += newline;
+                is_bad[lane] |= newline & u8::from((before[lane] == b'\r') | (before[lane] == newline_before));
+            }
+        };
+        let (before, before_rest) = before.as_chunks();
+        let (after, after_rest) = after.as_chunks();
+        before.iter().zip(after).for_each(|(before, after)| look(before, after));
+        look(&padded(before_rest), &padded(after_rest));
+        count += counts.iter().map(|lane| u64::from(*lane)).sum::<u64>();
+        if is_bad != [0; LANES] {
+            return (count, false);
+        }
+    }
+    (count, true)
+}
+
+/// Fewer bytes than there are lanes, with zeros behind them.
+fn padded(rest: &[u8]) -> [u8; LANES] {
+    let mut lanes = [0; LANES];
+    if let Some(part) = lanes.get_mut(..rest.len()) {
+        part.copy_from_slice(rest);
+    }
+    lanes
+}
+
+/// Lines without their `\r` and, unless `keep_empty`, without the empty ones, as one block. Which bytes stay is decided
+/// without a branch, so that no client finds bytes that cost more than others.
+fn squeeze(piece: &[u8], keep_empty: bool, fed: &mut Fed<'_>, out: &mut impl LineSink) {
+    // The piece, with the ending before it and a byte behind it.
+    let mut window = [b'\n'; PIECE_BYTES + 3];
+    let (mut stays, mut squeezed) = ([0_u8; PIECE_BYTES], [0_u8; PIECE_BYTES]);
+    let Some(inside) = window.get_mut(2..2 + piece.len()) else { return };
+    inside.copy_from_slice(piece);
+    let from = |at| window.get(at..).unwrap_or_default();
+    let neighbours = from(0).iter().zip(from(1)).zip(from(2)).zip(from(3));
+    let drops_empty = u8::from(!keep_empty);
+    for (stays, (((second_before, before), byte), after)) in stays.iter_mut().take(piece.len()).zip(neighbours) {
+        let is_cr = u8::from(*byte == b'\r') & u8::from(*after == b'\n');
+        let follows_ending =
+            u8::from(*before == b'\n') | (u8::from(*before == b'\r') & u8::from(*second_before == b'\n'));
+        let is_empty = u8::from(*byte == b'\n') & follows_ending & drops_empty;
+        *stays = 1 - (is_cr | is_empty);
+    }
+    let mut len = 0;
+    for (byte, stays) in piece.iter().zip(&stays) {
+        if let Some(place) = squeezed.get_mut(len) {
+            *place = *byte;
+        }
+        len += usize::from(*stays);
+    }
+    let body = squeezed.get(..len).unwrap_or_default();
+    if !body.is_empty() {
+        let count = memchr_iter(b'\n', body).count() as u64;
+        out.lines(Lines { head: &[], body, count, ended: true });
+        fed.lines += count;
+    }
 }
 
 /// Takes off the one `\r` right before the `\n`, wherever it is.

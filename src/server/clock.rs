@@ -15,11 +15,13 @@ pub(super) struct Clock {
     now: Now,
     /// Time in which the server was not reading.
     lost: Duration,
+    /// [`Self::reading`] in ticks: each read asks for it, and the division is a long one.
+    tick: Tick,
 }
 
 impl Clock {
     pub(super) fn new(now: Now) -> Self {
-        Self { now, lost: Duration::ZERO }
+        Self { now, lost: Duration::ZERO, tick: Tick::at_or_before(now.since_start) }
     }
 
     /// A new turn has begun, after a poll that was to last `asked` at most. `was_stalled`: a full sink kept the server
@@ -33,6 +35,7 @@ impl Clock {
             self.lost += late;
         }
         self.now = Now { since_start: now.since_start.max(self.now.since_start), wall_ms: now.wall_ms };
+        self.tick = Tick::at_or_before(self.reading());
     }
 
     /// Monotonic time since the start.
@@ -52,7 +55,7 @@ impl Clock {
 
     /// [`Self::reading`] for the wheel; rounded down, so that no deadline is early.
     pub(super) fn tick(&self) -> Tick {
-        Tick::at_or_before(self.reading())
+        self.tick
     }
 
     /// How long until `tick`, if the server reads all that time.

@@ -175,7 +175,12 @@ impl Descriptor {
 
     fn write_buffer(&mut self) -> io::Result<()> {
         while self.waiting() > 0 {
-            match self.write_once([self.buffer.get(self.written..).unwrap_or_default(), b"", b"", b""]) {
+            let waiting = self.buffer.get(self.written..).unwrap_or_default();
+            let written = match self.way {
+                Way::Plain | Way::Pipe => (&self.file).write(waiting),
+                Way::Socket => SockRef::from(&self.file).send_with_flags(waiting, MSG_DONTWAIT_NOSIGNAL),
+            };
+            match written {
                 Ok(0) => {
                     self.is_refused = true;
                     return Err(ErrorKind::WriteZero.into());
