@@ -9,7 +9,7 @@ use super::connection::{Connection, Phase, Readiness};
 use super::ending::Close;
 use super::notices::Notice;
 use super::outlet::Out;
-use super::{READ_BYTES, Server};
+use super::{CROWD, CROWD_READ_BYTES, READ_BYTES, Server};
 use crate::engine::config::LongLines;
 use crate::engine::framer::Fed;
 use crate::engine::peer::Peer;
@@ -32,7 +32,9 @@ pub(super) enum Next {
 impl<S: Sink, N: Net> Server<S, N> {
     /// Reads once from every connection that is ready, round robin (P9).
     pub(super) fn read_ready(&mut self) {
-        for _ in 0..self.connections.ready_len() {
+        let ready = self.connections.ready_len();
+        self.most_read = if ready > CROWD { CROWD_READ_BYTES } else { READ_BYTES };
+        for _ in 0..ready {
             if self.outlet.is_stalled() || !self.life.reads_in_turn() {
                 return;
             }
@@ -88,7 +90,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             return Next::Full;
         };
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        let room = buffer.get_mut(..allowance.min(READ_BYTES)).unwrap_or_default();
+        let room = buffer.get_mut(..allowance.min(self.most_read)).unwrap_or_default();
         let next = match self.net.read(&mut conn.stream, room) {
             Ok(0) => Next::Close(Close::Ended),
             Ok(count) => {
