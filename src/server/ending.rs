@@ -175,6 +175,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.connections.mark_ready(key, Ready { source: Source::Connection(key), ends: true, failed: true });
         }
         self.budget.linger(key.index);
+        // It would give its descriptor to somebody who waits for one.
+        self.house.end_pause();
         self.arm(key);
     }
 

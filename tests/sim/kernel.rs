@@ -475,6 +475,7 @@ impl Kernel {
         assert_eq!(self.sockets[index].door, door, "at the door that it came to");
         self.work += 1;
         self.descriptors += 1;
+        self.could_accept_since = None;
         Ok(index)
     }
 
@@ -580,11 +581,20 @@ impl Kernel {
             self.bytes_in_a_row += count;
             return;
         }
-        if let Some(before) = self.last_reader.replace(index).map(|before| &self.sockets[before])
+        let share = self.terms.sink_share;
+        let is_full = self.taken >= self.terms.max_connections || self.was_short_at == Some(self.now);
+        let needs_place = |before: usize| is_full || self.is_over(self.sockets[before].peer.host(), 0);
+        if self.last_reader.is_some_and(needs_place) {
+            self.last_reader = None; // It gives its place up, if the sink lets it.
+        }
+        if let Some(before) = self.last_reader.replace(index).map(|before| &mut self.sockets[before])
             && before.is_lingering()
-            && self.bytes_in_a_row > self.terms.sink_share
+            && self.bytes_in_a_row > share
         {
-            self.reads += self.in_a_row - 1;
+            let more = self.in_a_row - 1;
+            self.reads += more;
+            // It did not wait for itself.
+            before.ready_since = before.ready_since.map(|(since, most)| (since + more, most));
         }
         (self.in_a_row, self.bytes_in_a_row) = (1, count);
     }
