@@ -20,6 +20,8 @@ const LINE: usize = 128;
 #[derive(Clone)]
 struct Script {
     clients: u32,
+    /// Clients that are only there.
+    silent: u32,
     /// The chunks of one client, one a turn, from the first again after the last.
     chunks: Vec<Vec<u8>>,
 }
@@ -94,7 +96,7 @@ impl Net for Memory {
         if self.to_accept > 0 {
             ready.push(event(Source::Listener(0)));
         }
-        ready.extend(self.keys.iter().map(|key| event(Source::Connection(*key))));
+        ready.extend(self.keys.iter().take(self.script.clients as usize).map(|key| event(Source::Connection(*key))));
         Ok(())
     }
 
@@ -104,13 +106,15 @@ impl Net for Memory {
 }
 
 fn serve(script: &Script) -> Server<FileSink, Memory> {
-    let limits = Limits { max_connections: 4096, max_per_host: Some(0), ..Limits::default() };
+    // A turn is a millisecond here: nobody is to be told goodbye after so many.
+    let idle_timeout = Duration::ZERO;
+    let limits = Limits { max_connections: 200_000, max_per_host: Some(0), idle_timeout, ..Limits::default() };
     let config = Config { limits, ..Config::listen("127.0.0.1:1".parse().unwrap()) };
     let sink = FileSink::open("/dev/null", Format::Raw).unwrap();
-    let (keys, to_accept, is_filled) = (Vec::new(), script.clients, Cell::new(false));
+    let (keys, to_accept, is_filled) = (Vec::new(), script.clients + script.silent, Cell::new(false));
     let net = Memory { script: script.clone(), keys, turns: 0, to_accept, is_filled };
     let mut server = Server::bind_with(config, sink, net).unwrap();
-    while server.handle().status().active_connections < u64::from(script.clients) {
+    while server.handle().status().active_connections < u64::from(script.clients + script.silent) {
         server.turn(None).unwrap();
     }
     server
@@ -142,12 +146,16 @@ fn chunk(len: usize, before: usize) -> Vec<u8> {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let script = |clients, chunks| Script { clients, chunks };
+    let script = |clients, chunks| Script { clients, silent: 0, chunks };
+    let one_of = |all: u32| Script { clients: 1, silent: all - 1, chunks: vec![chunk(LINE, 0)] };
     vec![
         case("bulk-1", script(1, vec![chunk(READ_BYTES, 37)]), 16),
         case("bulk-whole-1", script(1, vec![chunk(READ_BYTES, 0)]), 16),
         case("bulk-1000x1460", script(1000, vec![chunk(1408, 37)]), 1),
         case("lone-1", script(1, vec![chunk(LINE, 0)]), 1000),
+        case("lone-1-of-1000", one_of(1_000), 1000),
+        case("lone-1-of-10000", one_of(10_000), 1000),
+        case("lone-1-of-100000", one_of(100_000), 1000),
         case("lone-50", script(50, vec![chunk(LINE, 0)]), 20),
         case("lone-1000", script(1000, vec![chunk(LINE, 0)]), 1),
         case("partial-1000", script(1000, vec![chunk(LINE, 37)]), 1),
