@@ -11,6 +11,7 @@ use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{info, warn};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
@@ -140,7 +141,10 @@ fn start(settings: &Settings) -> Result<Server<Box<dyn Sink>>, Refusal> {
     settings.config.validate().map_err(usage)?;
     let sink: Box<dyn Sink> = if settings.output == "-" {
         let stdout = StdoutSink::new(settings.format);
-        Box::new(stdout.map_err(|error| failure(format_args!("cannot use stdout: {error}")))?)
+        // What the kernel says comes of too few descriptors, which not every libc calls open files.
+        let cure = |error: &std::io::Error| error.raw_os_error().map_or("", |_| "; raise the limit on open files");
+        let refused = |error| failure(format_args!("cannot use stdout: {error}{}", cure(&error)));
+        Box::new(stdout.map_err(refused)?)
     } else {
         Box::new(FileSink::open(&settings.output, settings.format).map_err(failure)?)
     };
@@ -192,11 +196,17 @@ fn fit_to_the_box(settings: &mut Settings) -> Option<String> {
 /// The first SIGTERM or SIGINT stops in order, the second at once (P11).
 fn take_signals(handle: &Handle) -> std::io::Result<()> {
     let stop = handle.stop_flag();
+    let came = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
+        // First of all, for one that comes before the others are there: it would be taken, and do nothing.
+        signal_hook::flag::register(signal, came.clone())?;
         // In this order: the flag is still unset when the first signal looks at it.
         signal_hook::flag::register_conditional_shutdown(signal, Exit::Failure as i32, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
         signal_hook::low_level::pipe::register(signal, handle.signal_writer()?)?;
+    }
+    if came.load(Ordering::SeqCst) {
+        handle.stop();
     }
     // At a limit on the size of files the write then fails, which is said and tried again; untaken, the signal kills.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;

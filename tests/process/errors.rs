@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use super::checks::{Dir, until};
-use super::receiver::{Collected, Ended, Guard, Receiver, Setup};
+use super::receiver::{Collected, Ended, Guard, Receiver, Setup, under_test};
 
 /// Linux's `O_NONBLOCK`, which `std` has no name for.
 const O_NONBLOCK: i32 = 0o4000;
@@ -149,7 +149,7 @@ fn p13_what_is_not_permitted_is_one_sentence_and_exit_1() {
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
     // Root may do everything, so the program runs as somebody else, from a place that anybody can reach.
     let binary = dir.file("lumberjack");
-    fs::copy(env!("CARGO_BIN_EXE_lumberjack"), &binary).unwrap();
+    fs::copy(under_test(), &binary).unwrap();
     let is_root = fs::write(locked.join("probe"), "").is_ok();
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", &binary];
     let program = if is_root { &nobody[..] } else { &nobody[4..] };
@@ -195,13 +195,13 @@ fn p13_a_read_only_file_system_is_one_sentence_and_exit_1() {
     if inside(&["true"]).map_or(true, |output| !output.status.success()) {
         return eprintln!("skipped: no file system can be mounted here");
     }
-    let binary = env!("CARGO_BIN_EXE_lumberjack");
+    let binary = under_test();
     let (output, unix) = (dir.file("app.log"), format!("unix:{}", dir.file("sock")));
     for (args, begins, ends) in [
         (&["--listen", "127.0.0.1:0", "--output", &output][..], "cannot write to ", "with --output"),
         (&["--listen", &unix], "cannot listen on unix:", "with --listen"),
     ] {
-        let output = inside(&[&[binary], args].concat()).unwrap();
+        let output = inside(&[&[binary.as_str()], args].concat()).unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(stderr.to_lowercase().contains("read-only"), "{stderr}");
         assert_sentence(&Ended { code: output.status.code(), stderr, output: output.stdout }, 1, begins, ends);

@@ -89,6 +89,12 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(status.success(), "kill -s {name} {pid}: {status}");
 }
 
+/// What is tested: the binary that cargo built for these tests, or the one that `LUMBERJACK_UNDER_TEST` names, such as a
+/// static one, or a script that runs one of another processor (`dist/test-emulated`).
+pub(crate) fn under_test() -> String {
+    std::env::var("LUMBERJACK_UNDER_TEST").unwrap_or_else(|_| env!("CARGO_BIN_EXE_lumberjack").to_owned())
+}
+
 /// What is to be started, and how.
 pub(crate) struct Setup {
     args: Vec<String>,
@@ -123,12 +129,12 @@ impl Setup {
     }
 
     pub(crate) fn spawn(&mut self, stderr: Stdio) -> Guard {
-        let binary = env!("CARGO_BIN_EXE_lumberjack");
+        let binary = under_test();
         let mut command = if self.before.is_empty() && self.redirect.is_empty() {
-            Command::new(binary)
+            Command::new(&binary)
         } else {
             let mut shell = Command::new("sh");
-            shell.arg("-c").arg(format!("{} exec \"$0\" \"$@\" {}", self.before, self.redirect)).arg(binary);
+            shell.arg("-c").arg(format!("{} exec \"$0\" \"$@\" {}", self.before, self.redirect)).arg(&binary);
             shell
         };
         command.args(&self.args).stdin(Stdio::null()).stderr(stderr);

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use super::checks::{Dir, assert_same, until, write_until_held_back};
-use super::receiver::{Collected, Guard, Receiver, Setup, listens_at, signal};
+use super::receiver::{Collected, Guard, Receiver, Setup, listens_at, signal, under_test};
 
 /// Linux's `O_NONBLOCK`, which `std` has no name for.
 const O_NONBLOCK: u32 = 0o4000;
@@ -93,10 +93,7 @@ fn stdout_can_be_a_socket_and_stays_as_it_was() {
 fn stdout_can_be_a_terminal() {
     let dir = Dir::new();
     let (pid_path, log_path) = (dir.file("pid"), dir.file("log"));
-    let command = format!(
-        "echo $$ >'{pid_path}'; exec '{}' --listen 127.0.0.1:0 2>'{log_path}'",
-        env!("CARGO_BIN_EXE_lumberjack")
-    );
+    let command = format!("echo $$ >'{pid_path}'; exec '{}' --listen 127.0.0.1:0 2>'{log_path}'", under_test());
     let mut script = Command::new("script");
     script.args(["-q", "-e", "-c", &command, "/dev/null"]).env("SHELL", "/bin/sh");
     let Ok(child) = script.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else {
@@ -107,7 +104,9 @@ fn stdout_can_be_a_terminal() {
     let output = Collected::from(guard.0.stdout.take().unwrap());
     let addr = until("its address", || {
         let said = fs::read_to_string(&log_path).unwrap_or_default();
-        said.lines().find_map(listens_at).ok_or(said)
+        // Said last, when signals are taken already: one that came before would kill it.
+        let is_ready = said.contains("Memory budget");
+        said.lines().find_map(listens_at).filter(|_| is_ready).ok_or(said)
     });
     let mut client = std::net::TcpStream::connect(addr).unwrap();
     client.write_all(b"one\ntwo\nthree").unwrap();

@@ -1,0 +1,264 @@
+//! Writes the man page, the default config file and the shell completions, from the same table as `--help`.
+//!
+//! `cargo run --example pages -- FOLDER` makes `lumberjack.1`, `lumberjack.conf`, `lumberjack.bash`, `_lumberjack`
+//! (zsh) and `lumberjack.fish` there. An example, so that none of it is in the program.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use lumberjack::cli::options::{COMMAND_LINE_ONLY, Group, OPTIONS, Settings};
+
+/// What pages need of an option, wherever it may be given.
+pub struct Row {
+    group: Group,
+    letter: Option<char>,
+    name: &'static str,
+    value: &'static str,
+    help: &'static str,
+    /// None: it is for the command line only.
+    default: Option<String>,
+}
+
+impl Row {
+    /// The words that may be its value, if it is one of a few, such as `raw|peer|json`.
+    fn words(&self) -> Vec<&'static str> {
+        let is_word = |part: &&str| !part.is_empty() && part.chars().all(|letter| letter.is_ascii_lowercase());
+        self.value.split('|').filter(is_word).collect()
+    }
+
+    fn takes_a_file(&self) -> bool {
+        self.value.split('|').any(|part| part == "FILE")
+    }
+
+    fn is_switch(&self) -> bool {
+        self.value.is_empty()
+    }
+}
+
+/// Every option, in the order of `--help`.
+#[must_use]
+pub fn rows() -> Vec<Row> {
+    let settings = Settings::default();
+    let mut rows = Vec::new();
+    for (group, _) in Group::ALL {
+        rows.extend(OPTIONS.iter().filter(|option| option.group == group).map(|option| Row {
+            group,
+            letter: option.letter,
+            name: option.name,
+            value: option.value,
+            help: option.help,
+            default: Some((option.default)(&settings)),
+        }));
+    }
+    rows.extend(COMMAND_LINE_ONLY.iter().map(|(name, letter, value, help)| Row {
+        group: Group::Program,
+        letter: *letter,
+        name,
+        value,
+        help,
+        default: None,
+    }));
+    rows
+}
+
+/// The default config file: every option that it may have, out of force, with its meaning and its default.
+#[must_use]
+pub fn conf() -> String {
+    let mut text = String::from(
+        "# What lumberjack does: the long options, one a line. This file is read once, at the start.\n\
+         # Every line below that begins with a # and no space shows the default; take the # away to change it.\n\
+         # Sizes: bytes, or with KiB, MiB, GiB, kB or MB. Durations: with ms, s, m or h. See lumberjack(1).\n",
+    );
+    let mut last = None;
+    for row in rows() {
+        let Some(default) = &row.default else { continue };
+        if last != Some(row.group) {
+            last = Some(row.group);
+            let _ = write!(text, "\n## {}\n", heading(row.group));
+        }
+        let value = if row.is_switch() { "on|off" } else { row.value };
+        let _ = write!(text, "\n# {}: {} ({value})\n#{} = {default}\n", row.name, row.help, row.name);
+    }
+    text
+}
+
+/// `lumberjack(1)`.
+#[must_use]
+pub fn man() -> String {
+    let mut text = format!(
+        ".TH LUMBERJACK 1 \"\" \"lumberjack {}\" \"User commands\"\n\
+         .SH NAME\nlumberjack \\- receives log lines over TCP and Unix sockets and writes each to one output\n\
+         .SH SYNOPSIS\n.B lumberjack\n[\\fIOPTIONS\\fR]\n\
+         .SH DESCRIPTION\n\
+         Applications connect and send lines that end in a newline. Whole lines come out, in order, once. No client\n\
+         can make it grow past its memory budget, stall the others, or lose a line that it has taken. It is no\n\
+         parser and no router, and not the Logstash \"lumberjack\" (Beats) protocol.\n\
+         .SH OPTIONS\n\
+         Sizes take bytes, or KiB, MiB, GiB, kB and MB; durations ms, s, m and h.\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    let mut last = None;
+    for row in rows() {
+        if last != Some(row.group) {
+            last = Some(row.group);
+            let _ = writeln!(text, ".SS {}", roff(heading(row.group)));
+        }
+        text.push_str(".TP\n");
+        if let Some(letter) = row.letter {
+            let _ = write!(text, "\\fB\\-{letter}\\fR, ");
+        }
+        let value = if row.is_switch() { String::new() } else { format!(" \\fI{}\\fR", roff(row.value)) };
+        let _ = writeln!(text, "\\fB\\-\\-{}\\fR{value}", roff(row.name));
+        let default = row.default.as_ref().map(|default| format!(" [{default}]")).unwrap_or_default();
+        let _ = writeln!(text, "{}", roff(&format!("{}{default}", row.help)));
+    }
+    text.push_str(MAN_END);
+    text
+}
+
+const MAN_END: &str = "\
+.SH SIGNALS
+.TP
+.BR SIGTERM \" and \" SIGINT
+The orderly end: who waits is still taken, every client gets a goodbye, every line is written.
+A second one ends at once.
+.SH EXIT STATUS
+.TP
+.B 0
+a clean end
+.TP
+.B 1
+a failure at run time: one sentence on stderr says what, where and what to do
+.TP
+.B 2
+a mistake in the options or in the config file
+.SH FILES
+.TP
+.I /etc/lumberjack.conf
+what the packaged service reads with
+.BR \\-\\-config .
+The same long options, one a line; a # at the start of a line or after a space begins a comment.
+.SH EXAMPLES
+.nf
+lumberjack \\-\\-listen 0.0.0.0:4445 \\-\\-output /var/log/app.log
+printf 'hello\\en' | nc \\-N 127.0.0.1 4445
+.fi
+";
+
+/// Completions for bash.
+#[must_use]
+pub fn bash() -> String {
+    let rows = rows();
+    let mut text = String::from(
+        "# bash completion for lumberjack\n\
+         _lumberjack() {\n    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n    \
+         COMPREPLY=()\n    \
+         # bash takes --name=value apart.\n    \
+         if [ \"$current\" = = ]; then current=''; \
+         elif [ \"$previous\" = = ]; then previous=${COMP_WORDS[COMP_CWORD-2]}; fi\n    \
+         case $previous in\n",
+    );
+    for row in rows.iter().filter(|row| !row.is_switch()) {
+        let letter = row.letter.map(|letter| format!(" | -{letter}")).unwrap_or_default();
+        let find = match (row.takes_a_file(), row.words().join(" ")) {
+            (true, _) => "-f".to_owned(),
+            (_, words) => format!("-W '{words}'"),
+        };
+        let action = format!("mapfile -t COMPREPLY < <(compgen {find} -- \"$current\")");
+        let _ = writeln!(text, "        --{}{letter}) {action}; return ;;", row.name);
+    }
+    let names: Vec<String> = rows.iter().map(|row| format!("--{}", row.name)).collect();
+    let _ = write!(
+        text,
+        "    esac\n    mapfile -t COMPREPLY < <(compgen -W '{}' -- \"$current\")\n}}\n\
+         complete -o filenames -F _lumberjack lumberjack\n",
+        names.join(" ")
+    );
+    text
+}
+
+/// Completions for zsh.
+#[must_use]
+pub fn zsh() -> String {
+    let mut text = String::from("#compdef lumberjack\n_arguments -s -S");
+    for row in rows() {
+        let help = quoted(&row.help.replace('[', "(").replace(']', ")").replace(':', "\\:"));
+        let value = match (row.is_switch(), row.takes_a_file()) {
+            (true, _) => String::new(),
+            (_, true) => ":file:_files".to_owned(),
+            _ if row.words().is_empty() => format!(":{}: ", row.value.replace(':', "\\:")),
+            _ => format!(":value:({})", row.words().join(" ")),
+        };
+        // A list may be given more than once.
+        let repeat = if row.name == "listen" { "*" } else { "" };
+        let sign = if row.is_switch() { "" } else { "=" };
+        let _ = write!(text, " \\\n    '{repeat}--{}{sign}[{help}]{value}'", row.name);
+        if let Some(letter) = row.letter {
+            let _ = write!(text, " \\\n    '{repeat}-{letter}[{help}]{value}'");
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// Completions for fish.
+#[must_use]
+pub fn fish() -> String {
+    let mut text = String::from("# fish completion for lumberjack\ncomplete -c lumberjack -f\n");
+    for row in rows() {
+        let letter = row.letter.map(|letter| format!(" -s {letter}")).unwrap_or_default();
+        let value = match (row.is_switch(), row.takes_a_file()) {
+            (true, _) => String::new(),
+            (_, true) => " -r -F".to_owned(),
+            _ if row.words().is_empty() => " -x".to_owned(),
+            _ => format!(" -x -a '{}'", row.words().join(" ")),
+        };
+        let help = row.help.replace('\\', "\\\\").replace('\'', "\\'");
+        let _ = writeln!(text, "complete -c lumberjack{letter} -l {}{value} -d '{help}'", row.name);
+    }
+    text
+}
+
+fn heading(group: Group) -> &'static str {
+    Group::ALL.iter().find(|(other, _)| *other == group).map_or("", |(_, heading)| heading)
+}
+
+/// For troff: a dash that is one, and nothing that begins a request.
+fn roff(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+}
+
+/// For a shell's single quotes.
+fn quoted(text: &str) -> String {
+    text.replace('\'', "'\\''")
+}
+
+fn write_all(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for (name, text) in [
+        ("lumberjack.1", man()),
+        ("lumberjack.conf", conf()),
+        ("lumberjack.bash", bash()),
+        ("_lumberjack", zsh()),
+        ("lumberjack.fish", fish()),
+    ] {
+        std::fs::write(folder.join(name), text)?;
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let Some(folder) = std::env::args_os().nth(1) else {
+        eprintln!("pages: name the folder to write to");
+        return ExitCode::from(2);
+    };
+    match write_all(Path::new(&folder)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pages: cannot write to {}: {error}", folder.to_string_lossy().escape_debug());
+            ExitCode::FAILURE
+        }
+    }
+}
