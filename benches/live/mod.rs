@@ -85,6 +85,10 @@ impl Receiver {
         Self { child, addr }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
