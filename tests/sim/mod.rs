@@ -24,6 +24,8 @@ use sink::{Drain, Record, SimSink};
 const MOST_TURNS: u64 = 1_000_000;
 /// Hosts that clients come from, with the one of all Unix sockets.
 const HOSTS: usize = 4;
+/// The most that a client writes in one step, in bytes.
+const MOST_AT_ONCE: usize = 60_000;
 /// Turns in a row that may find nothing to do: more is a spin.
 const MOST_IDLE_TURNS: u32 = 8;
 
@@ -215,6 +217,8 @@ fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, doors: usize) ->
         }
         if kind == 1 {
             bytes = bytes.repeat(1 + dice.size(20));
+            // More would take its time, and fill the sink no fuller.
+            bytes.truncate(MOST_AT_ONCE);
         }
         script.push_back((delay, Step::Write(bytes, 0)));
     }
