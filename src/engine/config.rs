@@ -238,13 +238,17 @@ impl Default for Limits {
             linger: Duration::from_secs(3600),
             keepalive: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(5),
-            gather: Duration::from_millis(1),
+            gather: DEFAULT_GATHER,
         }
     }
 }
 
 /// The longest keepalive time that Linux takes: `MAX_TCP_KEEPIDLE`, 32,767 s.
 const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
+/// Default of [`Limits::gather`]. CPU of lines that come alone beside that of a loop that reads and writes each at once,
+/// from 1000 clients, by milliseconds: 0: 1.2, 1: 0.84, 2: 0.70, 3: 0.59, 5: 0.6; from 50 clients 0.42 with 1. Nobody
+/// notices a millisecond; beyond it, a person at a terminal might notice the sum of several receivers in a row.
+const DEFAULT_GATHER: Duration = Duration::from_millis(1);
 /// The longest gathering: goodbyes and the end of a drain may be so late, and a person notices no more than this.
 const LONGEST_GATHER: Duration = Duration::from_millis(100);
 
