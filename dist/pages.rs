@@ -132,7 +132,9 @@ a clean end
 a failure at run time: one sentence on stderr says what, where and what to do
 .TP
 .B 2
-a mistake in the options or in the config file
+a mistake in the options or in the config file, or, with
+.BR \\-\\-check ,
+settings that do not fit this box
 .SH FILES
 .TP
 .I /etc/lumberjack.conf

@@ -41,8 +41,22 @@ fn cgroup_v1() -> Option<u64> {
 
 /// The most that the kernel lets one TCP connection's receive buffer grow to, in bytes.
 #[must_use]
-pub(crate) fn receive_buffer() -> u64 {
+pub(crate) fn tcp_buffer() -> u64 {
     number_after(Path::new("/proc/sys/net/ipv4/tcp_rmem"), "", 2).unwrap_or_default()
+}
+
+/// The most that all of TCP may take on this box, in bytes; without end where nothing tells.
+#[must_use]
+pub(crate) fn tcp_memory() -> u64 {
+    let pages = number_after(Path::new("/proc/sys/net/ipv4/tcp_mem"), "", 2);
+    let page_kib = number_after(Path::new("/proc/self/smaps"), "KernelPageSize:", 0).unwrap_or(4);
+    pages.map_or(u64::MAX, |pages| pages.saturating_mul(page_kib * 1024))
+}
+
+/// What a client of a Unix socket may send before it is read, in bytes: its own send buffer.
+#[must_use]
+pub(crate) fn unix_buffer() -> u64 {
+    number_after(Path::new("/proc/sys/net/core/wmem_default"), "", 0).unwrap_or_default()
 }
 
 /// What this program takes so far at most, in bytes, with its libraries, and with all of its code that it has not run

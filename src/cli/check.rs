@@ -9,7 +9,7 @@ use log::LevelFilter;
 use super::OTHER_DESCRIPTORS;
 use super::options::{OPTIONS, Settings};
 use super::parse::{Origins, strip_comment};
-use crate::engine::config::{ConfigError, ListenAddr, MemoryPlan};
+use crate::engine::config::{ConfigError, Limits, ListenAddr, MemoryPlan};
 use crate::engine::units::DisplaySize;
 use crate::host;
 use crate::server::cost;
@@ -75,8 +75,8 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     let copies = 2 * plan.sink_share as u64 + 3 * limits.max_line as u64;
     let program = host::program_memory() + cost::BUFFER_BYTES as u64 + copies;
     let total = lines.saturating_add(waste + tables + program);
-    let is_tcp = settings.config.listen.iter().any(|at| matches!(at, ListenAddr::Tcp(_)));
-    let buffer = if is_tcp { host::receive_buffer() } else { 0 };
+    let listen = &settings.config.listen;
+    let (buffer, kernel) = kernel_buffers(listen, connections);
     let log = match settings.log_level {
         LevelFilter::Off | LevelFilter::Error => 0,
         _ => cost::LOG_LINES_A_DAY * (LOG_LINE_BYTES + settings.output.len() as u64),
@@ -90,7 +90,7 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
          #   {} what the allocator may waste on them\n\
          #   {} tables: {connections} connections, {} bytes each ({} at rest)\n\
          #   {} the program and its buffers\n\
-         # kernel, on top: {}, a receive buffer of {} a connection (tcp_rmem; tcp_mem bounds all TCP)\n\
+         # kernel, on top, while the output is full: {}, at most {} a connection\n\
          # open files: {} of {}, the hard limit\n\
          # disk: {} grows without bound, unless something rotates it\n\
          # own log: {} a day{}",
@@ -101,7 +101,7 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
         cost::CONNECTION_BYTES,
         cost::REST_BYTES,
         Size(program),
-        Size(connections.saturating_mul(buffer)),
+        Size(kernel),
         Size(buffer),
         connections + OTHER_DESCRIPTORS + settings.config.listen.len() as u64,
         host::raise_descriptor_limit(),
@@ -111,7 +111,9 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     );
     let Some(have) = host::memory().filter(|have| *have < total) else { return };
     let room = have.saturating_sub(tables + program + SPARE_BYTES) / 4096 * 3 * 1024;
-    let room = DisplaySize(usize::try_from(room).unwrap_or(usize::MAX));
+    let memory = usize::try_from(room).unwrap_or(usize::MAX);
+    let is_enough = MemoryPlan::new(&Limits { memory, ..limits.clone() }, settings.format.overhead()).is_ok();
+    let room = DisplaySize(if is_enough { memory } else { 0 });
     let (total, have) = (Size(total), Size(have));
     let _ = match room.0 {
         0 => writeln!(
@@ -122,6 +124,16 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
             writeln!(text, "{MISFIT}this can take {total} of memory, and the box has {have}: lower --memory to {room}")
         }
     };
+}
+
+/// What the kernel keeps of one client, and of all, until it is read; of TCP clients never more than its bound for all of
+/// TCP.
+fn kernel_buffers(listen: &[ListenAddr], connections: u64) -> (u64, u64) {
+    let is_tcp = |at: &&ListenAddr| matches!(at, ListenAddr::Tcp(_));
+    let tcp = if listen.iter().any(|at| is_tcp(&at)) { host::tcp_buffer() } else { 0 };
+    let unix = if listen.iter().all(|at| is_tcp(&at)) { 0 } else { host::unix_buffer() };
+    let all_tcp = connections.saturating_mul(tcp).min(host::tcp_memory());
+    (tcp.max(unix), all_tcp.max(connections.saturating_mul(unix)))
 }
 
 /// A size for a person, rounded up.

@@ -284,7 +284,7 @@ pub const OPTIONS: &[Opt] = &[
     duration!(
         "gather",
         gather,
-        "longest that a line waits for others, while many come alone: saves system calls; 0 is never"
+        "longest that a line waits for others, while many come alone; 0 is never, at most 100ms"
     ),
     limit!(
         "log-level",

@@ -249,7 +249,7 @@ const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
 /// from 1000 clients, by milliseconds: 0: 1.2, 1: 0.84, 2: 0.70, 3: 0.59, 5: 0.6; from 50 clients 0.42 with 1. Nobody
 /// notices a millisecond; beyond it, a person at a terminal might notice the sum of several receivers in a row.
 const DEFAULT_GATHER: Duration = Duration::from_millis(1);
-/// The longest gathering: goodbyes and the end of a drain may be so late, and a person notices no more than this.
+/// The longest gathering: what a person who looks on just notices.
 const LONGEST_GATHER: Duration = Duration::from_millis(100);
 
 impl Limits {

@@ -32,8 +32,10 @@ impl Gather {
     /// A turn at `now` has read what there was. A pause after it pays if it came right after another, or if a pause
     /// before it made it worth more than one line.
     pub(super) fn note(&mut self, now: Duration, brought: Brought) {
-        let came_quickly = now.saturating_sub(self.last_turn) < self.longest / 2;
-        let has_gathered = self.pays && (brought.events > 1 || brought.lines > 1);
+        let passed = now.saturating_sub(self.last_turn);
+        let came_quickly = passed < self.longest / 2;
+        // After more than a pause and the turn before it, what came together came so by itself.
+        let has_gathered = self.pays && passed < self.longest * 4 && (brought.events > 1 || brought.lines > 1);
         let is_small = brought.bytes > 0 && brought.bytes < SMALL_BYTES * brought.events as u64;
         // More events than one poll brings are waiting already.
         self.pays = (came_quickly || has_gathered) && is_small && brought.events < EVENTS;
@@ -75,6 +77,7 @@ mod tests {
         assert_eq!(pause_after(&[(100, ONE), (101, ONE)]), Some(ms(10)));
         assert_eq!(pause_after(&[(100, ONE), (101, ONE), (111, TWO)]), Some(ms(10)));
         assert_eq!(pause_after(&[(100, ONE), (101, ONE), (111, ONE)]), None, "it gathered nothing");
+        assert_eq!(pause_after(&[(100, ONE), (101, ONE), (60_000, TWO)]), None, "no pause brought these together");
     }
 
     #[test]
