@@ -43,7 +43,9 @@ fn chosen_seeds() -> Range<u64> {
     match std::env::var("SIM_SEEDS") {
         Ok(range) => {
             let (first, end) = range.split_once("..").expect("SIM_SEEDS is FIRST..END");
-            number(first)..number(end)
+            let seeds = number(first)..number(end);
+            assert!(!seeds.is_empty(), "SIM_SEEDS is FIRST..END, and END comes after FIRST");
+            seeds
         }
         // A debug build takes its time over each.
         Err(_) => 0..500,

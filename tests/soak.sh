@@ -12,7 +12,7 @@ command -v python3 > /dev/null || { echo "the clients are written in Python: ins
 binary=${LUMBERJACK:-}
 if [ -z "$binary" ]; then
     cargo build --locked --release
-    binary=target/release/lumberjack
+    binary=${CARGO_TARGET_DIR:-target}/release/lumberjack
 fi
 [ -x "$binary" ] || { echo "$binary is no program" >&2; exit 2; }
 

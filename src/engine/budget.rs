@@ -214,10 +214,12 @@ impl Budget {
             let held: usize = self.slots.iter().filter(of_host).map(|slot| slot.rank.held as usize).sum();
             assert_eq!(self.host_ranks[place].held, held, "2. a host holds what its connections hold");
             assert_eq!(self.slots.iter().filter(of_host).count(), entry.connections, "3. each is counted once");
+            let lingering = self.slots.iter().filter(of_host).filter(|slot| slot.is_lingering()).count();
+            assert_eq!(entry.lingering, lingering, "4. and each that lingers");
             entry.ranking.check(|id| self.slots[id as usize].rank);
         }
         self.host_ranking.check(|place| self.host_ranks[place as usize]);
-        assert_eq!(self.hosts.len(), self.by_host.len(), "4. every host is found by its address");
+        assert_eq!(self.hosts.len(), self.by_host.len(), "5. every host is found by its address");
     }
 
     fn host_of(&self, id: u32) -> Option<u32> {

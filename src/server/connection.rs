@@ -187,6 +187,14 @@ impl<T> Connections<T> {
         }
     }
 
+    /// Asserts the invariant.
+    pub(super) fn check(&self) {
+        let is_there =
+            |key: &&Key| self.slab.get(key.index as usize).is_some_and(|conn| conn.generation == key.generation);
+        let queued = self.slab.iter().filter(|(_, conn)| conn.is_queued()).count();
+        assert_eq!(self.ready.iter().filter(is_there).count(), queued, "each is on the queue once, if it says so");
+    }
+
     /// Empties the queue, as all are about to be read whether they are on it or not.
     pub(super) fn forget_ready(&mut self) {
         while let Some(key) = self.ready.pop_front() {

@@ -21,7 +21,8 @@ const DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
 /// What `accept` says when the process or the system has no descriptor or no memory for one more: ENFILE, EMFILE,
 /// ENOBUFS, ENOMEM. Linux numbers, the same on every architecture that Rust's std supports but MIPS and SPARC, where
 /// ENOBUFS differs and falls under "any other error", which pauses too.
-const SHORTAGES: [i32; 4] = [23, 24, 105, 12];
+const SHORTAGES: [i32; 4] = [23, EMFILE, 105, 12];
+const EMFILE: i32 = 24;
 
 /// ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH: what accept(2) says to treat
 /// as "no such client after all".
@@ -51,6 +52,8 @@ pub(super) struct House {
     paused_until: Option<Duration>,
     is_full: bool,
     is_nearly_full: bool,
+    /// Somebody gave its descriptor up, and nobody has come in since.
+    has_given_way: bool,
     /// Hosts over their share, as the sink had no room for what one of theirs that lingers may still say (P14).
     over_share: Vec<Host>,
 }
@@ -148,6 +151,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let Some(door) = self.doors.get_mut(at).filter(|door| door.may_have_clients) else { return Accepted::NoMore };
         match self.net.accept(&mut door.listener) {
             Ok((stream, peer)) => {
+                self.house.has_given_way = false;
                 self.admit(stream, peer);
                 Accepted::One
             }
@@ -165,10 +169,15 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             Err(error) => {
                 let is_shortage = error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code));
-                if is_shortage && self.give_way(None) {
+                // If one descriptor more did not help, all of those who linger would be driven out for nobody: the whole
+                // system is short. Of our own limit one more may be missing after a pause.
+                let may_help = is_shortage && !self.house.has_given_way;
+                if may_help && self.give_way(None) {
+                    self.house.has_given_way = true;
                     return Accepted::One;
                 }
-                if self.outlet.is_stalled() {
+                self.house.has_given_way &= error.raw_os_error() != Some(EMFILE);
+                if may_help && self.outlet.is_stalled() {
                     // Somebody would give way, but the sink has no room for what it has to say: as soon as it has.
                     return Accepted::NoMore;
                 }

@@ -321,6 +321,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub fn check(&self) {
         self.budget.check();
         self.wheel.check();
+        self.connections.check();
         let held: usize = self.connections.iter().map(|(_, conn)| conn.framer.held()).sum();
         assert_eq!(self.budget.used(), held, "1. the budget is exactly what is held (P5)");
         assert!(self.budget.used() <= self.budget.limit(), "2. pending lines stay within their share (P5)");

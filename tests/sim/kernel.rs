@@ -16,8 +16,10 @@ use super::client::Client;
 use super::dice::Dice;
 use super::sink::Drain;
 
-/// What `accept` says without a descriptor: EMFILE, ENFILE, ENOMEM.
-const SHORTAGES: [i32; 3] = [24, 23, 12];
+/// What `accept` says when the process has no descriptor left, and when the system has none, or no memory: ENFILE, ENOBUFS,
+/// ENOMEM.
+const EMFILE: i32 = 24;
+const FAMINE: [i32; 3] = [23, 105, 12];
 /// What a network that is out of order says through it, for as long as it is: EPROTO, ENETDOWN, EHOSTUNREACH.
 const NETWORK: [i32; 3] = [71, 100, 113];
 /// What `epoll_ctl` says: ENOMEM, ENOSPC.
@@ -42,8 +44,9 @@ pub(crate) enum Event {
     SinkReads,
     /// The process stands still for so long.
     Jump(Duration),
-    /// For so long, `accept` fails with what the network says.
-    Outage(Duration),
+    /// For so long, `accept` fails: with what the network says, or, if the flag is set, since the system is short of
+    /// descriptors, whatever the server gives up.
+    Outage(Duration, bool),
     /// Somebody asks the server to stop.
     Stop,
 }
@@ -160,6 +163,13 @@ pub(crate) struct Kernel {
     backlogs: Vec<Option<VecDeque<usize>>>,
     listener_edges: BTreeSet<usize>,
     outage_until: Duration,
+    is_famine: bool,
+    /// Who gave way for a descriptor since somebody came in.
+    gave_way: usize,
+    /// Polls since a descriptor became free that somebody waits for.
+    polls_since_free: Option<u32>,
+    reads_in_turn: u64,
+    accepts_in_turn: u64,
     pub(crate) descriptors: usize,
     pub(crate) descriptor_limit: usize,
     /// How many were taken in and are not closed.
@@ -225,6 +235,11 @@ impl Kernel {
             backlogs: Vec::new(),
             listener_edges: BTreeSet::new(),
             outage_until: Duration::ZERO,
+            is_famine: false,
+            gave_way: 0,
+            polls_since_free: None,
+            reads_in_turn: 0,
+            accepts_in_turn: 0,
             descriptors: 0,
             descriptor_limit: usize::MAX,
             taken: 0,
@@ -341,7 +356,10 @@ impl Kernel {
                     self.now += time;
                     self.runs_again();
                 }
-                Event::Outage(time) => self.outage_until = self.now + time,
+                Event::Outage(time, is_famine) => {
+                    self.outage_until = self.now + time;
+                    self.is_famine = is_famine;
+                }
                 Event::Stop => self.is_stop_asked = true,
             }
         }
@@ -456,7 +474,7 @@ impl Kernel {
         if self.dice.chance(self.luck.interrupted) {
             return Err(ErrorKind::Interrupted.into());
         }
-        if self.outage_until > self.now {
+        if self.outage_until > self.now && !self.is_famine {
             return Err(io::Error::from_raw_os_error(self.dice.pick(&NETWORK)));
         }
         let backlog = self.backlogs[door].as_mut().expect("a listener that is open");
@@ -464,9 +482,15 @@ impl Kernel {
             self.work += 1;
             return Err(ErrorKind::WouldBlock.into());
         }
-        if self.descriptors >= self.descriptor_limit {
+        if self.outage_until > self.now {
             self.was_short_at = Some(self.now);
-            return Err(io::Error::from_raw_os_error(self.dice.pick(&SHORTAGES)));
+            return Err(io::Error::from_raw_os_error(self.dice.pick(&FAMINE)));
+        }
+        if self.descriptors >= self.descriptor_limit {
+            // After a pause, one more may give way.
+            self.gave_way *= usize::from(self.was_short_at == Some(self.now));
+            self.was_short_at = Some(self.now);
+            return Err(io::Error::from_raw_os_error(EMFILE));
         }
         if self.dice.chance(self.luck.aborted) {
             return Err(ErrorKind::ConnectionAborted.into());
@@ -476,6 +500,8 @@ impl Kernel {
         self.work += 1;
         self.descriptors += 1;
         self.could_accept_since = None;
+        self.gave_way = 0;
+        self.accepts_in_turn += 1;
         Ok(index)
     }
 
@@ -494,6 +520,10 @@ impl Kernel {
         if self.is_over {
             return;
         }
+        if self.was_short_at.is_some() {
+            self.polls_since_free = Some(0);
+        }
+        self.check_giving_way(index);
         let socket = &self.sockets[index];
         let by_client = socket.fin || socket.rst;
         assert!(
@@ -508,6 +538,20 @@ impl Kernel {
             socket.peer,
             self.now
         );
+    }
+
+    /// Nobody is driven out in vain: one gives its descriptor up for each who comes in.
+    fn check_giving_way(&mut self, index: usize) {
+        let socket = &self.sockets[index];
+        let is_by_client = socket.fin || socket.rst;
+        let Some(silent_since) = socket.silent_since() else { return };
+        let has_lingered = self.now - silent_since >= self.terms.linger;
+        let is_other = self.taken + 1 > self.terms.max_connections || self.is_over(socket.peer.host(), 1);
+        if is_by_client || has_lingered || is_other || self.stop_at.is_some() || self.was_short_at != Some(self.now) {
+            return;
+        }
+        self.gave_way += 1;
+        assert!(self.gave_way <= 1, "{} gave way in vain", socket.peer);
     }
 
     /// Whoever is turned away is so for a reason (P10, P14).
@@ -569,7 +613,12 @@ impl Kernel {
         let socket = &mut self.sockets[index];
         let (waited, most_then) = socket.ready_since.map_or((0, 0), |(since, most)| (self.reads - since, most));
         assert!(waited <= most_then, "{} waited for {waited} reads, and may for {most_then}", socket.peer);
-        self.reads += u64::from(self.in_a_row == 1 || socket.goodbye_at.is_none());
+        let counts = self.in_a_row == 1 || socket.goodbye_at.is_none();
+        self.reads += u64::from(counts);
+        self.reads_in_turn += u64::from(counts);
+        // Twice when it is ready, twice when it is due; once more when it was told goodbye.
+        let most_in_turn = 5 * (self.most_taken as u64 + self.accepts_in_turn) + 10;
+        assert!(self.reads_in_turn <= most_in_turn, "{} reads in a turn", self.reads_in_turn);
         socket.ready_since = is_left.then_some((self.reads, most));
     }
 
@@ -631,6 +680,10 @@ impl Kernel {
         if !could_accept {
             self.could_accept_since = None;
         }
+        self.polls_since_free = self.polls_since_free.filter(|_| could_accept).map(|polls| polls + 1);
+        let is_lucky = self.is_calm && self.luck.aborted == 0 && self.luck.no_memory == 0;
+        let is_seen = !is_lucky || self.polls_since_free.is_none_or(|polls| polls <= 2);
+        assert!(is_seen, "a descriptor is free, and somebody waits for it");
         assert!(!could_accept || self.now - since < ACCEPT_TRIED, "somebody waits since {since:?}, with room");
     }
 
@@ -847,6 +900,7 @@ impl Net for SimNet {
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let kernel = &mut *self.0.borrow_mut();
         kernel.last_reader = None;
+        (kernel.reads_in_turn, kernel.accepts_in_turn) = (0, 0);
         kernel.polls += 1;
         kernel.polls_since_open += 1;
         kernel.check_doors();

@@ -141,7 +141,8 @@ fn populate(dice: &mut Dice, kernel: &mut Kernel, limits: &Limits) -> bool {
         kernel.is_calm &= kernel.luck.interrupted == 0;
     }
     if dice.chance(10) {
-        kernel.at(start + draw_delay(dice), Event::Outage(dice.pick(&[ms(10), ms(3000)])));
+        let (time, is_famine) = (dice.pick(&[ms(10), ms(3000)]), dice.chance(50));
+        kernel.at(start + draw_delay(dice), Event::Outage(time, is_famine));
     }
     let has_few_descriptors = dice.chance(15);
     if has_few_descriptors {
