@@ -382,9 +382,14 @@ impl Kernel {
             return;
         }
         let latest = (self.now + Duration::from_millis(1), u64::MAX);
+        // Between the last look at a door and its close no server can see who comes.
+        let is_too_late = |number: usize| {
+            let next = self.clients[number].script.front();
+            self.stop_at.is_some() && matches!(next, Some((_, super::client::Step::Connect)))
+        };
         let is_wanted = |event: &Event| match (event, client) {
             (Event::Client(found), Some(client)) => *found == client,
-            (Event::Client(_), None) => true,
+            (Event::Client(found), None) => !is_too_late(*found),
             _ => false,
         };
         let found = self.timeline.range(..latest).find(|(_, event)| is_wanted(event)).map(|(at, _)| *at);
