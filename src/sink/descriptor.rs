@@ -164,7 +164,7 @@ impl Descriptor {
         let waiting = self.buffer.get(self.written..).unwrap_or_default();
         let waiting_len = waiting.len();
         let parts = [waiting, lines.head, lines.body, ending];
-        let mut taken = match self.write_once(parts) {
+        let mut taken = match self.write_once(&parts.map(IoSlice::new)) {
             Ok(count) => count,
             Err(error) => {
                 self.is_refused |= error.kind() != ErrorKind::Interrupted;
@@ -186,11 +186,7 @@ impl Descriptor {
     fn write_buffer(&mut self) -> io::Result<()> {
         while self.waiting() > 0 {
             let waiting = self.buffer.get(self.written..).unwrap_or_default();
-            let written = match self.way {
-                Way::Plain | Way::Pipe => (&self.file).write(waiting),
-                Way::Socket => SockRef::from(&self.file).send_with_flags(waiting, MSG_DONTWAIT_NOSIGNAL),
-            };
-            match written {
+            match self.write_once(&[IoSlice::new(waiting)]) {
                 Ok(0) => {
                     self.is_refused = true;
                     return Err(ErrorKind::WriteZero.into());
@@ -206,11 +202,12 @@ impl Descriptor {
         Ok(())
     }
 
-    fn write_once(&self, parts: [&[u8]; 4]) -> io::Result<usize> {
-        let slices = parts.map(IoSlice::new);
+    /// One part alone is written by the same call as several: our own log is what `write` is for, and a test that makes
+    /// calls fail can tell them apart.
+    fn write_once(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.way {
-            Way::Plain | Way::Pipe => (&self.file).write_vectored(&slices),
-            Way::Socket => SockRef::from(&self.file).send_vectored_with_flags(&slices, MSG_DONTWAIT_NOSIGNAL),
+            Way::Plain | Way::Pipe => (&self.file).write_vectored(parts),
+            Way::Socket => SockRef::from(&self.file).send_vectored_with_flags(parts, MSG_DONTWAIT_NOSIGNAL),
         }
     }
 
