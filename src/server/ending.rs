@@ -5,12 +5,12 @@ use std::io;
 
 use log::debug;
 
-use super::Server;
 use super::connection::{Connection, Phase};
 use super::drain::Life;
 use super::notices::Notice;
 use super::outlet::Out;
 use super::reading::Next;
+use super::{RunError, Server};
 use crate::engine::peer::Host;
 use crate::engine::wheel::{Tick, ticks};
 use crate::net::{Key, Net, Ready, Source};
@@ -91,22 +91,33 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.arm(key);
     }
 
-    pub(super) fn fire_timers(&mut self) {
-        if self.outlet.is_stalled() || self.life != Life::Serving {
-            return;
-        }
+    /// Deadlines that have come are acted on.
+    ///
+    /// # Errors
+    /// The sink is gone: it is written to when those before have filled it, or a crowd's goodbyes would come late.
+    pub(super) fn fire_timers(&mut self) -> Result<(), RunError> {
         let now = self.clock.tick();
         for _ in 0..FIRES {
-            let Some(id) = self.wheel.pop_due(now) else { return };
+            if self.outlet.is_stalled() || self.life != Life::Serving {
+                return Ok(());
+            }
+            let Some(id) = self.wheel.pop_due(now) else { return Ok(()) };
+            let Some(pending) = self.connections.at(id).map(|(_, conn)| conn.framer.pending()) else { continue };
+            if !self.outlet.has_room_for(pending) {
+                self.write()?;
+            }
             let Some((key, conn)) = self.connections.at(id) else { continue };
-            let has_room = self.outlet.has_room_for(conn.framer.pending());
-            if conn.is_queued() || !has_room {
+            if conn.is_queued() || !self.outlet.has_room_for(pending) {
                 // It is to be read first, or the sink is to take some first; look again in a tick.
                 self.wheel.arm(id, now.saturating_add(1));
                 continue;
             }
             self.fire(key, now);
+            if self.outlet.is_stalled() {
+                self.write()?;
+            }
         }
+        Ok(())
     }
 
     /// A deadline has come. The real one is computed from the connection's state, and bytes that came meanwhile count.

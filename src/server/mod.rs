@@ -204,7 +204,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.gather.note(self.clock.now(), Brought { events: self.events.len(), bytes, lines });
         // Before the timers, or a pending line that is due might find no room behind what was just read.
         self.write()?;
-        self.fire_timers();
+        self.fire_timers()?;
         self.go_on_draining();
         self.write()?;
         self.finish_draining()?;
