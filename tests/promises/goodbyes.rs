@@ -116,6 +116,16 @@ fn flood(mut client: TcpStream) -> JoinHandle<()> {
     })
 }
 
+/// Sends a line now and then, for 40 s at most.
+fn speak(mut client: TcpStream) -> JoinHandle<()> {
+    let begun = Instant::now();
+    std::thread::spawn(move || {
+        while begun.elapsed() < Duration::from_secs(40) && client.write_all(b"next\n").is_ok() {
+            std::thread::sleep(Duration::from_millis(3));
+        }
+    })
+}
+
 #[test]
 fn p6_a_lingering_client_that_still_speaks_gives_way_after_one_that_is_silent() {
     let limits = Limits { max_connections: 2, max_per_host: Some(0), ..idle(30) };
@@ -143,10 +153,13 @@ fn p6_a_lingering_client_that_floods_gives_way_in_the_end() {
     world.valve.set(Flow::Slow(16 * 1024));
     let flooding = flood(client);
     world.until("the sink is full", |world| world.status().counters.sink_stalls > 0);
-    let _next = world.client();
+    // It speaks, or it would be told goodbye too, and give its own place up first.
+    let speaking = speak(world.client());
     world.until("the next client", |world| world.status().counters.accepted == 2);
     world.until("the flood gives way", |world| world.status().active_connections == 1);
     flooding.join().unwrap();
+    drop(world);
+    speaking.join().unwrap();
 }
 
 #[test]
