@@ -504,7 +504,7 @@ impl Kernel {
         assert_eq!(self.sockets[index].door, door, "at the door that it came to");
         self.work += 1;
         self.descriptors += 1;
-        self.could_accept_since = None;
+        (self.could_accept_since, self.polls_since_free) = (None, None);
         self.gave_way = 0;
         self.accepts_in_turn += 1;
         Ok(index)
