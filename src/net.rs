@@ -15,7 +15,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use crate::engine::config::ListenAddr;
+use crate::engine::listen::ListenAddr;
 use crate::engine::peer::Peer;
 
 /// Bits of a token that number a connection; the rest holds its generation.
@@ -28,7 +28,7 @@ const FIRST_LISTENER: usize = crate::engine::config::MOST_CONNECTIONS;
 const SINK: usize = INDEX_MASK - 1;
 const WAKE: usize = INDEX_MASK;
 
-const _: () = assert!(FIRST_LISTENER + crate::engine::config::MOST_LISTENERS <= SINK, "listeners end before the sink");
+const _: () = assert!(FIRST_LISTENER + crate::engine::listen::MOST_LISTENERS <= SINK, "listeners end before the sink");
 
 /// Connections that may wait for `accept`; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;

@@ -20,7 +20,8 @@ pub use self::help::help;
 pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file};
 
 use self::options::Settings;
-use crate::engine::config::{DEFAULT_MEMORY, ListenAddr};
+use crate::engine::config::DEFAULT_MEMORY;
+use crate::engine::listen::ListenAddr;
 use crate::engine::units::DisplaySize;
 use crate::host;
 use crate::server::{BindError, Handle, Server};

@@ -1,6 +1,7 @@
 //! The one table of options: the parser, the config file and `--help` are all made from it, so that they can't differ.
 
-use crate::engine::config::{Config, DEFAULT_LISTEN, DEFAULT_UNIX_MODE, Limits};
+use crate::engine::config::{Config, DEFAULT_UNIX_MODE, Limits};
+use crate::engine::listen::DEFAULT_LISTEN;
 use crate::engine::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
 use crate::sink::Format;
 

@@ -7,7 +7,7 @@ use std::fs;
 use lexopt::Arg;
 
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
-use crate::engine::config::DEFAULT_LISTEN;
+use crate::engine::listen::DEFAULT_LISTEN;
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]

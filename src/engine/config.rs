@@ -1,11 +1,10 @@
-//! What a server is told: where it listens, its limits, their defaults with their source, and what makes no sense.
+//! What a server is told: its limits, their defaults with their source, and what makes no sense.
 
-use core::fmt::{self, Write};
-use core::net::SocketAddr;
+use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
-use std::path::PathBuf;
 
+use super::listen::{ListenAddr, MOST_LISTENERS};
 use super::units::{DisplayDuration, DisplaySize};
 
 /// Default of [`Limits::max_line`]: 100 KiB, the seed's `MAX_LINE_LENGTH`.
@@ -15,7 +14,7 @@ pub const DEFAULT_MAX_BUFFER: usize = 1024 * 1024;
 /// Default of [`Limits::memory`]: 64 MiB, which holds 650 pending lines of the longest kind. The binary lowers it to
 /// a quarter of the memory of the box or the cgroup.
 pub const DEFAULT_MEMORY: usize = 64 * 1024 * 1024;
-/// Default of [`Limits::max_connections`]. At rest, 1000 connections cost about 150 KiB of ours.
+/// Default of [`Limits::max_connections`]. At rest, 1000 connections cost 124 KB of ours.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 1000;
 /// The most connections that [`Limits::max_connections`] may allow: a token keeps 20 bits for their number, of which
 /// the last 64 name listeners and the like.
@@ -29,86 +28,6 @@ pub const LEAST_READ_BYTES: usize = 4096;
 
 const _: () = assert!(DEFAULT_MAX_BUFFER >= 2 * DEFAULT_MAX_LINE, "P4 needs twice --max-line");
 const _: () = assert!(DEFAULT_MEMORY >= 4 * DEFAULT_MAX_BUFFER, "the default budget holds several long lines");
-
-/// A place to listen at: `ADDR:PORT`, `[ADDR]:PORT` or `unix:/path`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ListenAddr {
-    /// TCP. Port 0 lets the system pick one; `[::]` takes IPv4 clients too, unless `0.0.0.0` is given with that port.
-    Tcp(SocketAddr),
-    /// A stream socket in the file system.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for ListenAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(addr) => addr.fmt(f),
-            Self::Unix(path) => {
-                f.write_str("unix:")?;
-                // What names a place is one line in the log and in a sentence, whatever is in it.
-                path.to_string_lossy().chars().try_for_each(|letter| match letter.is_control() {
-                    true => letter.escape_debug().fmt(f),
-                    false => f.write_char(letter),
-                })
-            }
-        }
-    }
-}
-
-/// Why a text is no place to listen at. `Display` is the end of a sentence that begins with the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ListenAddrError {
-    /// `unix:` without an absolute path behind it, or with control characters in it.
-    UnixPath,
-    /// An address without a port.
-    NoPort,
-    /// A host name.
-    Name,
-    /// Neither.
-    NotAnAddress,
-}
-
-impl fmt::Display for ListenAddrError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnixPath => {
-                "a Unix socket needs an absolute path without control characters, such as unix:/run/lumberjack.sock"
-            }
-            Self::NoPort => "the port is missing: write 127.0.0.1:4445, or [::1]:4445 for IPv6",
-            Self::Name => "names are not looked up: give the address itself, such as 127.0.0.1:4445 or 0.0.0.0:4445",
-            Self::NotAnAddress => "write ADDR:PORT such as 127.0.0.1:4445, [::1]:4445 for IPv6, or unix:/path",
-        })
-    }
-}
-
-impl core::error::Error for ListenAddrError {}
-
-impl FromStr for ListenAddr {
-    type Err = ListenAddrError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            let is_usable = path.starts_with('/') && path.len() > 1 && !path.contains(char::is_control);
-            return if is_usable { Ok(Self::Unix(path.into())) } else { Err(ListenAddrError::UnixPath) };
-        }
-        if let Ok(addr) = text.parse::<SocketAddr>() {
-            return Ok(Self::Tcp(addr));
-        }
-        let is_bare_ip = text.trim_matches(['[', ']']).parse::<core::net::IpAddr>().is_ok();
-        let host_end = text.rfind(':').unwrap_or(text.len());
-        let (host, port) = text.split_at(host_end);
-        let is_name = host.contains(|c: char| c.is_ascii_alphabetic())
-            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_');
-        Err(match port.strip_prefix(':') {
-            _ if is_bare_ip => ListenAddrError::NoPort,
-            Some(port) if is_name && port.parse::<u16>().is_ok() => ListenAddrError::Name,
-            None if is_name => ListenAddrError::Name,
-            _ => ListenAddrError::NotAnAddress,
-        })
-    }
-}
 
 macro_rules! word_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
@@ -440,9 +359,6 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-/// The most listeners a server can have: the numbers a token keeps for what is no connection, but two.
-pub const MOST_LISTENERS: usize = 62;
-
 /// Everything that [`Server::bind`](crate::Server::bind) needs to know besides the sink.
 ///
 /// ```
@@ -462,9 +378,6 @@ pub struct Config {
 
 /// Default of [`Config::unix_mode`]: without write permission for others nobody else can log.
 pub const DEFAULT_UNIX_MODE: u32 = 0o666;
-/// Where the binary listens unless told otherwise.
-pub const DEFAULT_LISTEN: &str = "127.0.0.1:4445";
-
 impl Config {
     /// Listens at one place, with the default limits.
     #[must_use]
@@ -484,28 +397,12 @@ impl Config {
         }
         for (number, one) in self.listen.iter().enumerate() {
             let others = self.listen.iter().enumerate().filter(|(other, _)| *other != number);
-            if let Some((_, other)) = others.into_iter().find(|(_, other)| covers(one, other, &self.listen)) {
+            if let Some((_, other)) = others.into_iter().find(|(_, other)| one.covers(other, &self.listen)) {
                 return Err(ConfigError::Covered { by: one.clone(), listener: other.clone() });
             }
         }
         self.limits.validate()
     }
-}
-
-/// Whether one place to listen at takes the clients of another, so that the system would refuse it.
-fn covers(one: &ListenAddr, other: &ListenAddr, all: &[ListenAddr]) -> bool {
-    let (ListenAddr::Tcp(one), ListenAddr::Tcp(other)) = (one, other) else { return one == other };
-    if one.port() == 0 || one.port() != other.port() {
-        return false;
-    }
-    let is_same_family = one.is_ipv4() == other.is_ipv4();
-    // `[::]` takes IPv4 clients too, unless `0.0.0.0` is listed with that port.
-    let has_v4 = all.iter().any(|at| matches!(at, ListenAddr::Tcp(at) if is_any_v4(at) && at.port() == one.port()));
-    one.ip() == other.ip() || (one.ip().is_unspecified() && (is_same_family || (one.is_ipv6() && !has_v4)))
-}
-
-fn is_any_v4(at: &SocketAddr) -> bool {
-    at.is_ipv4() && at.ip().is_unspecified()
 }
 
 #[cfg(test)]
@@ -518,32 +415,6 @@ mod tests {
         assert_eq!(limits.validate(), Ok(()));
         assert_eq!((limits.max_line, limits.max_buffer), (102_400, 1_048_576));
         assert_eq!((limits.idle_timeout, limits.per_host()), (Duration::from_secs(300), Some(500)));
-    }
-
-    #[test]
-    fn addresses_parse_and_print_back() {
-        for text in ["127.0.0.1:4445", "0.0.0.0:0", "[::1]:4445", "[::]:0", "unix:/run/lumberjack.sock"] {
-            assert_eq!(text.parse::<ListenAddr>().map(|at| at.to_string()), Ok(text.into()));
-        }
-    }
-
-    #[test]
-    fn a_wrong_address_says_what_is_wrong() {
-        for (text, error) in [
-            ("", ListenAddrError::NotAnAddress),
-            ("127.0.0.1", ListenAddrError::NoPort),
-            ("::1", ListenAddrError::NoPort),
-            ("[::1]", ListenAddrError::NoPort),
-            ("localhost:4445", ListenAddrError::Name),
-            ("localhost", ListenAddrError::Name),
-            ("127.0.0.1:99999", ListenAddrError::NotAnAddress),
-            (":4445", ListenAddrError::NotAnAddress),
-            ("4445", ListenAddrError::NotAnAddress),
-            ("unix:", ListenAddrError::UnixPath),
-            ("unix:relative.sock", ListenAddrError::UnixPath),
-        ] {
-            assert_eq!(text.parse::<ListenAddr>(), Err(error), "{text:?}");
-        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod budget;
 pub mod config;
 pub mod framer;
 pub mod json;
+pub mod listen;
 pub mod peer;
 pub mod ranking;
 pub mod sniff;

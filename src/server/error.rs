@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-use crate::engine::config::{ConfigError, ListenAddr};
+use crate::engine::config::ConfigError;
+use crate::engine::listen::ListenAddr;
 
 /// Why [`Server::bind`](crate::Server::bind) failed.
 #[derive(Debug)]

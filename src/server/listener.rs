@@ -9,7 +9,7 @@ use log::debug;
 use super::Server;
 use super::drain::Life;
 use super::notices::Notice;
-use crate::engine::config::{ListenAddr, MOST_CONNECTIONS, WhenFull};
+use crate::engine::config::{MOST_CONNECTIONS, WhenFull};
 use crate::engine::peer::{Host, Peer};
 use crate::net::Net;
 use crate::sink::Sink;
@@ -72,16 +72,6 @@ impl House {
     pub(super) fn end_pause(&mut self) {
         self.paused_until = None;
     }
-}
-
-/// Whether `[::]` at this port has to leave IPv4 to a `0.0.0.0` that is listed too.
-pub(super) fn leaves_ipv4_to_another(at: &ListenAddr, all: &[ListenAddr]) -> bool {
-    let ListenAddr::Tcp(here) = at else { return false };
-    here.is_ipv6()
-        && all.iter().any(|other| {
-            matches!(other, ListenAddr::Tcp(there) if there.is_ipv4() && there.ip().is_unspecified()
-                && there.port() == here.port() && here.port() != 0)
-        })
 }
 
 /// What one `accept` came to.

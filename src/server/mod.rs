@@ -32,8 +32,9 @@ use self::listener::{Door, House};
 use self::notices::{Notice, Notices};
 use self::outlet::{Outcome, Outlet};
 use crate::engine::budget::Budget;
-use crate::engine::config::{Config, Limits, ListenAddr, MemoryPlan};
+use crate::engine::config::{Config, Limits, MemoryPlan};
 use crate::engine::framer::Rules;
+use crate::engine::listen::ListenAddr;
 use crate::engine::stats::{Counters, Gauges, Snapshot};
 use crate::engine::wheel::TimerWheel;
 use crate::net::{EVENTS, ListenOptions, Mio, Net, Ready, Source};
@@ -124,7 +125,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let mut doors = Vec::new();
         let mut local_addrs = Vec::new();
         for (number, at) in listen.iter().enumerate() {
-            let only_v6 = listener::leaves_ipv4_to_another(at, &listen);
+            let only_v6 = at.leaves_ipv4(&listen);
             let options = ListenOptions { unix_mode, keepalive: limits.keepalive, only_v6 };
             let (listener, local) = net.listen(at, &options, number).map_err(|error| BindError::new(at, error))?;
             info!("[tcp] Listening on {local}");
