@@ -37,9 +37,9 @@ pub(crate) const EVENTS: usize = 1024;
 /// Unanswered keepalive probes after which a client is dead, a tenth of `--keepalive` apart.
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// What `accept` says when the system or the process has no descriptor left.
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
+/// What the kernel says when the system or the process has no descriptor left.
+pub(crate) const ENFILE: i32 = 23;
+pub(crate) const EMFILE: i32 = 24;
 
 /// Which connection: its place in the table, and the generation that tells it from earlier ones at that place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

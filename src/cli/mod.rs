@@ -24,6 +24,7 @@ use crate::engine::config::DEFAULT_MEMORY;
 use crate::engine::listen::ListenAddr;
 use crate::engine::units::DisplaySize;
 use crate::host;
+use crate::net::{EMFILE, ENFILE};
 use crate::server::{BindError, Handle, Server};
 use crate::sink::{FileSink, Format, Sink, StdoutSink};
 
@@ -142,9 +143,12 @@ fn start(settings: &Settings) -> Result<Server<Box<dyn Sink>>, Refusal> {
     settings.config.validate().map_err(usage)?;
     let sink: Box<dyn Sink> = if settings.output == "-" {
         let stdout = StdoutSink::new(settings.format);
-        // What the kernel says comes of too few descriptors, which not every libc calls open files.
-        let cure = |error: &std::io::Error| error.raw_os_error().map_or("", |_| "; raise the limit on open files");
-        let refused = |error| failure(format_args!("cannot use stdout: {error}{}", cure(&error)));
+        let refused = |error: std::io::Error| {
+            // Not every libc says that descriptors are open files.
+            let is_shortage = matches!(error.raw_os_error(), Some(ENFILE | EMFILE));
+            let cure = if is_shortage { "; raise the limit on open files" } else { "" };
+            failure(format_args!("cannot use stdout: {error}{cure}"))
+        };
         Box::new(stdout.map_err(refused)?)
     } else {
         Box::new(FileSink::open(&settings.output, settings.format).map_err(failure)?)

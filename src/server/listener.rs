@@ -11,7 +11,7 @@ use super::drain::Life;
 use super::notices::Notice;
 use crate::engine::config::{MOST_CONNECTIONS, WhenFull};
 use crate::engine::peer::{Host, Peer};
-use crate::net::Net;
+use crate::net::{EMFILE, ENFILE, Net};
 use crate::sink::Sink;
 
 /// Clients taken from one listener in a turn, so that a storm of connects leaves time to read.
@@ -21,8 +21,7 @@ const DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
 /// What `accept` says when the process or the system has no descriptor or no memory for one more: ENFILE, EMFILE,
 /// ENOBUFS, ENOMEM. Linux numbers, the same on every architecture that Rust's std supports but MIPS and SPARC, where
 /// ENOBUFS differs and falls under "any other error", which pauses too.
-const SHORTAGES: [i32; 4] = [23, EMFILE, 105, 12];
-const EMFILE: i32 = 24;
+const SHORTAGES: [i32; 4] = [ENFILE, EMFILE, 105, 12];
 
 /// ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH: what accept(2) says to treat
 /// as "no such client after all".

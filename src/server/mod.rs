@@ -1,5 +1,6 @@
-//! The shell: one [`Server`] owns everything, and a turn moves it on. A turn takes events, accepts, reads, fires timers
-//! and writes, in this order, and each step is bounded; after a busy one it lets bytes gather. Invariant: between turns, [`Server::check`] holds.
+//! The shell: one [`Server`] owns everything, and a turn moves it on. A turn takes events, accepts, reads, writes, fires
+//! timers and writes what they brought, in this order, and each step is bounded; after a busy one it lets bytes gather.
+//! Invariant: between turns, [`Server::check`] holds.
 
 mod clock;
 mod connection;
@@ -40,10 +41,10 @@ use crate::engine::wheel::TimerWheel;
 use crate::net::{EVENTS, ListenOptions, Mio, Net, Ready, Source};
 use crate::sink::Sink;
 
-/// Bytes asked of one `read`. CPU seconds per GB of 128-byte lines beside those of a loop that only copies with reads of
-/// 64 KiB, best of six rounds each, from 1 / 16 / 1000 clients, by KiB a read: 16: 1.35 / 1.35 / 1.32, 32: 1.25 / 1.33 /
-/// 1.13, 64: 1.06 / 1.09 / 1.04, 96: 1.05 / 1.06 / 1.08, 128: 1.06 / 1.06 / 1.02, 192: 0.98 / 0.97 / 1.11, 256: 0.98 /
-/// 1.01 / 1.09 (2 MiB of second-level cache). Memory that was never read into is not resident.
+/// Bytes asked of one `read`. CPU for 128-byte lines beside that of a loop that only copies, with reads of 64 KiB, from
+/// 1, 16 and 1000 clients, best of five or six rounds, by KiB a read (two cores with 1 MiB of second-level cache each):
+/// 16: 1.35, 1.35, 1.32; 32: 1.25, 1.33, 1.13; 64: 1.06, 1.09, 1.04; 96: 1.05, 1.06, 1.08; 128: 1.06, 1.06, 1.02;
+/// 192: 0.98, 0.97, 1.11; 256: 0.98, 1.01, 1.09. Memory that was never read into is not resident.
 const READ_BYTES: usize = 256 * 1024;
 /// The same in a crowd, so that a turn, and with it the wait of whoever speaks beside a crowd that floods, stays short.
 const CROWD_READ_BYTES: usize = 64 * 1024;

@@ -194,15 +194,19 @@ impl Counts {
         self.overflows += other.overflows;
         self.too_long += other.too_long;
     }
+}
 
-    fn add_fed(&mut self, fed: &Fed<'_>) {
-        self.lines += fed.lines;
-        self.skipped += fed.skipped;
-        self.cut += fed.cut;
-        self.dropped_bytes += fed.dropped_bytes;
-        self.unterminated += fed.unterminated;
-        self.overflows += u64::from(fed.overflows);
-        self.too_long += u64::from(fed.too_long);
+impl From<&Fed<'_>> for Counts {
+    fn from(fed: &Fed<'_>) -> Self {
+        Self {
+            lines: fed.lines,
+            skipped: fed.skipped,
+            cut: fed.cut,
+            dropped_bytes: fed.dropped_bytes,
+            unterminated: fed.unterminated,
+            overflows: u64::from(fed.overflows),
+            too_long: u64::from(fed.too_long),
+        }
     }
 }
 
@@ -250,7 +254,7 @@ impl Real {
             Op::FeedWithoutRoom(chunk) => self.feed(chunk, false),
             Op::Flush => {
                 let fed = self.framer.flush_pending(&self.rules, &mut self.given);
-                self.counts.add_fed(&fed);
+                self.counts.add(&Counts::from(&fed));
             }
             // Only who holds something can be the one that pays.
             Op::Drop if self.framer.pending() > 0 => self.counts.dropped_bytes += self.framer.drop_pending(),
@@ -260,7 +264,7 @@ impl Real {
 
     fn feed(&mut self, chunk: &[u8], has_room: bool) {
         let fed = self.framer.feed(chunk, &self.rules, &mut self.given);
-        self.counts.add_fed(&fed);
+        self.counts.add(&Counts::from(&fed));
         if has_room {
             let promised = self.framer.capacity_with(fed.tail.len(), &self.rules);
             self.framer.keep(fed.tail, &self.rules);
@@ -272,7 +276,7 @@ impl Real {
 
     fn finish(&mut self) {
         let fed = self.framer.finish(&self.rules, &mut self.given);
-        self.counts.add_fed(&fed);
+        self.counts.add(&Counts::from(&fed));
     }
 }
 
