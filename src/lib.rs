@@ -35,6 +35,7 @@ mod sink;
 
 pub use engine::config::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, LongLines, Overhead, WhenFull, WordError};
 pub use engine::framer::Lines;
+pub use engine::gap::{Gap, Why};
 pub use engine::listen::{DEFAULT_LISTEN, ListenAddr, ListenAddrError};
 pub use engine::peer::{Host, Peer};
 pub use engine::stats::{Counters, Diagnostics, Gauges, Snapshot, Status};
@@ -45,6 +46,6 @@ pub use sink::{FileSink, Flushed, Format, MemorySink, OpenError, Origin, Sink, S
 /// What the project's own tests and fuzzers reach beyond the public names. Not part of the library's promise.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::engine::{budget, config, framer, json, listen, peer, ranking, sniff, stats, units, wheel};
+    pub use crate::engine::{budget, config, framer, gap, json, listen, peer, ranking, sniff, stats, units, wheel};
     pub use crate::net::{Key, ListenOptions, Net, Now, Ready, Source};
 }

@@ -8,6 +8,7 @@
 use memchr::{memchr, memchr_iter, memrchr};
 
 use super::config::{Limits, LongLines};
+use super::gap::Gap;
 
 /// What a framer holds grows in steps of this many bytes: what allocators round to anyway.
 const ROUNDING: usize = 64;
@@ -73,6 +74,11 @@ impl Lines<'_> {
 pub trait LineSink {
     /// Takes some lines of one connection.
     fn lines(&mut self, lines: Lines<'_>);
+
+    /// Here, behind the lines taken so far, something is missing.
+    fn gap(&mut self, gap: Gap) {
+        let _ = gap;
+    }
 }
 
 /// What one step of a framer did.

@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod config;
 pub mod framer;
+pub mod gap;
 pub mod json;
 pub mod listen;
 pub mod peer;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::engine::config::{LEAST_READ_BYTES, MemoryPlan, Overhead};
 use crate::engine::framer::{LineSink, Lines};
+use crate::engine::gap::Gap;
 use crate::sink::{Flushed, Origin, Sink};
 
 /// First pause after a write failed, doubled each time up to [`LONGEST_PAUSE`].
@@ -179,5 +180,9 @@ pub(super) struct Out<'a, S> {
 impl<S: Sink> LineSink for Out<'_, S> {
     fn lines(&mut self, lines: Lines<'_>) {
         self.sink.append(&self.origin, lines);
+    }
+
+    fn gap(&mut self, gap: Gap) {
+        self.sink.gap(&self.origin, gap);
     }
 }

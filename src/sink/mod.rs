@@ -22,6 +22,7 @@ pub(crate) use self::format::write_time;
 
 use crate::engine::config::Overhead;
 use crate::engine::framer::Lines;
+use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
 
 /// Whose lines these are, and when they came.
@@ -49,6 +50,11 @@ pub trait Sink {
     /// Takes some lines of one client. Never blocks on a pipe or socket, never fails, never loses: errors surface in
     /// [`Sink::flush`].
     fn append(&mut self, origin: &Origin<'_>, lines: Lines<'_>);
+
+    /// Here, behind the lines taken so far, something is missing. A sink that marks gaps says so in its output.
+    fn gap(&mut self, origin: &Origin<'_>, gap: Gap) {
+        let _ = (origin, gap);
+    }
 
     /// Writes what waits, as far as possible.
     ///
@@ -78,6 +84,10 @@ pub trait Sink {
 impl<S: Sink + ?Sized> Sink for Box<S> {
     fn append(&mut self, origin: &Origin<'_>, lines: Lines<'_>) {
         (**self).append(origin, lines);
+    }
+
+    fn gap(&mut self, origin: &Origin<'_>, gap: Gap) {
+        (**self).gap(origin, gap);
     }
 
     fn flush(&mut self) -> io::Result<Flushed> {

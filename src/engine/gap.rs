@@ -1,0 +1,40 @@
+//! What is missing from the output, and why: the value behind a gap mark (`--mark-gaps`).
+
+use core::fmt;
+
+/// Lines that were dropped at one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// How many lines are missing, those among them of which only the start went out.
+    pub lines: u64,
+    /// How many bytes are missing, newlines not counted.
+    pub bytes: u64,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why lines are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Why {
+    /// The line was longer than `--max-line` (P3): dropped whole, or all but its start.
+    #[default]
+    TooLong,
+    /// The memory budget was used up, and the unfinished line was its largest (P5).
+    Memory,
+    /// The output took nothing for `--stall-timeout`, with `--on-stall drop`.
+    Stalled,
+    /// The disk was full, and the oldest rotated file had to go, with `--disk-full drop-oldest`.
+    DiskFull,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "too-long",
+            Self::Memory => "memory",
+            Self::Stalled => "stalled",
+            Self::DiskFull => "disk-full",
+        })
+    }
+}
