@@ -37,15 +37,20 @@ pub use engine::config::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, LongLin
 pub use engine::framer::Lines;
 pub use engine::gap::{Gap, Why};
 pub use engine::listen::{DEFAULT_LISTEN, ListenAddr, ListenAddrError};
+pub use engine::output::{
+    DiskFull, MOST_OUTPUTS, OnStall, OutputAddr, OutputAddrError, OutputError, OutputOptions, SyncEvery,
+};
 pub use engine::peer::{Host, Peer};
-pub use engine::stats::{Counters, Diagnostics, Gauges, Snapshot, Status};
+pub use engine::stats::{Counters, Diagnostics, Gauges, OutputCounters, OutputStats, Snapshot, Status};
 pub use engine::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};
 pub use server::{BindError, Handle, RunError, Server, Turn};
-pub use sink::{FileSink, Flushed, Format, MemorySink, OpenError, Origin, Sink, StdoutSink};
+pub use sink::{Flushed, Format, Interest, MemorySink, OpenError, Origin, Outputs, Sink, Watch};
 
 /// What the project's own tests and fuzzers reach beyond the public names. Not part of the library's promise.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::engine::{budget, config, framer, gap, json, listen, peer, ranking, sniff, stats, units, wheel};
+    pub use crate::engine::{
+        budget, config, framer, gap, json, listen, output, peer, ranking, sniff, stats, units, wheel,
+    };
     pub use crate::net::{Key, ListenOptions, Net, Now, Ready, Source};
 }

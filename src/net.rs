@@ -23,12 +23,16 @@ const INDEX_BITS: u32 = 20;
 const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
 /// Generations that a token can tell apart: all 2^32 on a 64-bit box, 2^12 on a 32-bit one.
 const GENERATION_MASK: u32 = if usize::BITS >= 52 { u32::MAX } else { (1 << (usize::BITS - INDEX_BITS)) - 1 };
-/// Indexes from here on are no connections: listeners first, the sink and the wake-up last.
+/// Indexes from here on are no connections: listeners first, the sink's descriptors and the wake-up last.
 const FIRST_LISTENER: usize = crate::engine::config::MOST_CONNECTIONS;
-const SINK: usize = INDEX_MASK - 1;
+const FIRST_SINK: usize = WAKE - MOST_WATCHED;
 const WAKE: usize = INDEX_MASK;
 
-const _: () = assert!(FIRST_LISTENER + crate::engine::listen::MOST_LISTENERS <= SINK, "listeners end before the sink");
+const _: () =
+    assert!(FIRST_LISTENER + crate::engine::listen::MOST_LISTENERS <= FIRST_SINK, "listeners end before the sink");
+
+/// The most descriptors of a sink that are watched: they are numbered from 0.
+pub(crate) const MOST_WATCHED: usize = 16;
 
 /// Connections that may wait for `accept`; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -65,8 +69,8 @@ pub enum Source {
     Listener(usize),
     /// Somebody woke the loop up, to stop it.
     Wake,
-    /// The sink's descriptor.
-    Sink,
+    /// One of the sink's descriptors, by its number.
+    Sink(usize),
     /// A connection can be read.
     Connection(Key),
 }
@@ -139,11 +143,12 @@ pub trait Net {
     /// # Errors
     /// When the connection is gone already.
     fn say_goodbye(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
-    /// Has `poll` tell when the sink's descriptor can be written, and when its reader is gone.
+    /// Has `poll` tell when a descriptor of the sink can be written, or read if `is_read`, and when its other side is
+    /// gone.
     ///
     /// # Errors
     /// When it can't be polled.
-    fn watch_sink(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()>;
+    fn watch_sink(&mut self, number: usize, descriptor: BorrowedFd<'_>, is_read: bool) -> io::Result<()>;
     /// The writing end of the wake-up: each byte ends a `poll`. `None` where polls end by themselves.
     ///
     /// # Errors
@@ -311,8 +316,10 @@ impl Net for Mio {
         }
     }
 
-    fn watch_sink(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-        self.poll.registry().register(&mut SourceFd(&descriptor.as_raw_fd()), Token(SINK), Interest::WRITABLE)
+    fn watch_sink(&mut self, number: usize, descriptor: BorrowedFd<'_>, is_read: bool) -> io::Result<()> {
+        let interest = if is_read { Interest::WRITABLE | Interest::READABLE } else { Interest::WRITABLE };
+        let token = Token(FIRST_SINK + number.min(MOST_WATCHED - 1));
+        self.poll.registry().register(&mut SourceFd(&descriptor.as_raw_fd()), token, interest)
     }
 
     fn waker(&self) -> io::Result<Option<StdUnixStream>> {
@@ -336,7 +343,7 @@ impl Net for Mio {
         for event in &self.events {
             let source = unpack(event.token().0);
             is_woken |= source == Source::Wake;
-            let failed = event.is_error() || (source == Source::Sink && event.is_write_closed());
+            let failed = event.is_error() || (matches!(source, Source::Sink(_)) && event.is_write_closed());
             ready.push(Ready { source, ends: failed || event.is_read_closed(), failed });
         }
         if is_woken {
@@ -359,8 +366,8 @@ fn pack(key: Key) -> usize {
 fn unpack(token: usize) -> Source {
     match token {
         WAKE => Source::Wake,
-        SINK => Source::Sink,
-        FIRST_LISTENER..SINK => Source::Listener(token - FIRST_LISTENER),
+        FIRST_SINK..WAKE => Source::Sink(token - FIRST_SINK),
+        FIRST_LISTENER..FIRST_SINK => Source::Listener(token - FIRST_LISTENER),
         _ => {
             let index = u32::try_from(token & INDEX_MASK).unwrap_or_default();
             Source::Connection(Key::new(index, u32::try_from(token >> INDEX_BITS).unwrap_or_default()))
@@ -422,6 +429,7 @@ mod tests {
             assert_eq!(unpack(pack(key)), Source::Connection(key));
         }
         assert_eq!(unpack(FIRST_LISTENER), Source::Listener(0));
-        assert_eq!((unpack(SINK), unpack(WAKE)), (Source::Sink, Source::Wake));
+        assert_eq!((unpack(FIRST_SINK), unpack(WAKE - 1)), (Source::Sink(0), Source::Sink(MOST_WATCHED - 1)));
+        assert_eq!(unpack(WAKE), Source::Wake);
     }
 }

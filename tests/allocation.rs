@@ -38,7 +38,7 @@ impl Sink for Counting {
         self.lines(lines);
     }
 
-    fn flush(&mut self) -> io::Result<Flushed> {
+    fn flush(&mut self, _: Duration) -> io::Result<Flushed> {
         Ok(Flushed::Done)
     }
 

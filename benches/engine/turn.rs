@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lumberjack::internals::{Key, ListenOptions, Net, Now, Ready, Source};
-use lumberjack::{Config, FileSink, Format, Limits, ListenAddr, Peer, Server};
+use lumberjack::{Config, Format, Limits, ListenAddr, OutputAddr, Outputs, Peer, Server};
 
 use super::{Case, Pass};
 
@@ -78,7 +78,7 @@ impl Net for Memory {
         Ok(())
     }
 
-    fn watch_sink(&mut self, _: BorrowedFd<'_>) -> io::Result<()> {
+    fn watch_sink(&mut self, _: usize, _: BorrowedFd<'_>, _: bool) -> io::Result<()> {
         Ok(())
     }
 
@@ -105,12 +105,12 @@ impl Net for Memory {
     }
 }
 
-fn serve(script: &Script) -> Server<FileSink, Memory> {
+fn serve(script: &Script) -> Server<Outputs, Memory> {
     // A turn is a millisecond here: nobody is to be told goodbye after so many.
     let idle_timeout = Duration::ZERO;
     let limits = Limits { max_connections: 200_000, max_per_host: Some(0), idle_timeout, ..Limits::default() };
     let config = Config { limits, ..Config::listen("127.0.0.1:1".parse().unwrap()) };
-    let sink = FileSink::open("/dev/null", Format::Raw).unwrap();
+    let sink = Outputs::one(OutputAddr::File("/dev/null".into()), Format::Raw).unwrap();
     let (keys, to_accept, is_filled) = (Vec::new(), script.clients + script.silent, Cell::new(false));
     let net = Memory { script: script.clone(), keys, turns: 0, to_accept, is_filled };
     let mut server = Server::bind_with(config, sink, net).unwrap();

@@ -9,11 +9,13 @@ use log::LevelFilter;
 use super::OTHER_DESCRIPTORS;
 use super::options::{OPTIONS, Settings};
 use super::parse::{Origins, strip_comment};
-use crate::engine::config::{ConfigError, Limits, MemoryPlan};
+use crate::engine::config::{ConfigError, Limits, MemoryPlan, Overhead};
 use crate::engine::listen::ListenAddr;
+use crate::engine::output::OutputAddr;
 use crate::engine::units::DisplaySize;
 use crate::host;
 use crate::server::cost;
+use crate::sink::overhead;
 
 /// What a line of what does not fit begins with.
 const MISFIT: &str = "# Does not fit: ";
@@ -28,13 +30,17 @@ const SPARE_BYTES: u64 = 256 * 1024;
 /// The settings make no sense here: the sentence that a start would end with.
 pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>) -> Result<String, ConfigError> {
     // What `parse` has checked still holds, but for the memory of a small box, and what the format adds to lines.
-    let plan = MemoryPlan::new(&settings.config.limits, settings.format.overhead())?;
+    let plan = MemoryPlan::new(&settings.config.limits, added(settings))?;
     let mut text = String::new();
     for option in OPTIONS {
         let mut origins = origins.iter().filter(|(name, _)| *name == option.name);
         if option.name == "listen" {
             for at in &settings.config.listen {
                 setting(&mut text, option.name, &at.to_string(), origins.next());
+            }
+        } else if option.name == "output" {
+            for output in &settings.outputs {
+                setting(&mut text, option.name, &output.to_string(), origins.next());
             }
         } else {
             setting(&mut text, option.name, &(option.default)(settings), origins.next_back());
@@ -45,6 +51,11 @@ pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>
         let _ = writeln!(text, "{MISFIT}{sentence}");
     }
     Ok(text)
+}
+
+/// What the format and the outputs add to lines.
+fn added(settings: &Settings) -> Overhead {
+    overhead(&settings.outputs, settings.format, &settings.output)
 }
 
 /// The sentences in it that say what does not fit.
@@ -80,7 +91,11 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     let (buffer, kernel) = kernel_buffers(listen, connections);
     let log = match settings.log_level {
         LevelFilter::Off | LevelFilter::Error => 0,
-        _ => cost::LOG_LINES_A_DAY * (LOG_LINE_BYTES + settings.output.len() as u64),
+        _ => {
+            cost::LOG_LINES_A_DAY
+                * (LOG_LINE_BYTES
+                    + settings.outputs.iter().map(|output| output.name().len() as u64).max().unwrap_or_default())
+        }
     };
     let is_chatty = settings.log_level >= LevelFilter::Debug;
     let _ = writeln!(
@@ -93,7 +108,7 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
          #   {} the program and its buffers\n\
          # kernel, on top, while the output is full: {}, at most {} a connection\n\
          # open files: {} of {}, the hard limit\n\
-         # disk: {} grows without bound, unless something rotates it\n\
+         {}\
          # own log: {} a day{}",
         Size(total),
         Size(lines),
@@ -106,14 +121,14 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
         Size(buffer),
         connections + OTHER_DESCRIPTORS + settings.config.listen.len() as u64,
         host::raise_descriptor_limit(),
-        if settings.output == "-" { "what stdout goes to" } else { &settings.output }.escape_debug(),
+        disk(settings),
         Size(log),
         if is_chatty { " in warnings; debug lines have no bound" } else { "" },
     );
     let Some(have) = host::memory().filter(|have| *have < total) else { return };
     let room = have.saturating_sub(tables + program + SPARE_BYTES) / 4096 * 3 * 1024;
     let memory = usize::try_from(room).unwrap_or(usize::MAX);
-    let is_enough = MemoryPlan::new(&Limits { memory, ..limits.clone() }, settings.format.overhead()).is_ok();
+    let is_enough = MemoryPlan::new(&Limits { memory, ..limits.clone() }, added(settings)).is_ok();
     let room = DisplaySize(if is_enough { memory } else { 0 });
     let (total, have) = (Size(total), Size(have));
     let _ = match room.0 {
@@ -125,6 +140,33 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
             writeln!(text, "{MISFIT}this can take {total} of memory, and the box has {have}: lower --memory to {room}")
         }
     };
+}
+
+/// What files can come to.
+fn disk(settings: &Settings) -> String {
+    let options = &settings.output;
+    let files = (options.rotate_size as u64).saturating_mul(options.rotate_keep as u64 + 1);
+    let mut text = String::new();
+    for output in &settings.outputs {
+        let name = output.name();
+        let most = match output {
+            OutputAddr::Unix(_) | OutputAddr::Tcp { .. } => continue,
+            OutputAddr::HostFiles(_) => files.saturating_mul(options.host_files as u64 + 1),
+            OutputAddr::Stdout | OutputAddr::File(_) => files,
+        };
+        let _ = match output {
+            OutputAddr::Stdout => {
+                writeln!(text, "# disk: what stdout goes to grows without bound, unless something rotates it")
+            }
+            _ if options.rotate_size == 0 => {
+                writeln!(text, "# disk: {name} grows without bound, unless --rotate-size or something else rotates it")
+            }
+            _ => {
+                writeln!(text, "# disk: {} for {name} and its earlier files: --rotate-size, --rotate-keep", Size(most))
+            }
+        };
+    }
+    text
 }
 
 /// What the kernel keeps of one client, and of all, until it is read; of TCP clients never more than its bound for all of

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{info, warn};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 pub use self::help::help;
 pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file};
@@ -22,11 +22,11 @@ pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file}
 use self::options::Settings;
 use crate::engine::config::DEFAULT_MEMORY;
 use crate::engine::listen::ListenAddr;
+use crate::engine::output::OutputAddr;
 use crate::engine::units::DisplaySize;
 use crate::host;
-use crate::net::{EMFILE, ENFILE};
 use crate::server::{BindError, Handle, Server};
-use crate::sink::{FileSink, Format, Sink, StdoutSink};
+use crate::sink::{Outputs, own_stdout};
 
 /// Descriptors that are not connections: the standard three, the poll loop, the wake-up, the output, the log, and some
 /// to spare; listeners come on top.
@@ -78,7 +78,7 @@ fn check(mut settings: Settings, origins: &Origins) -> Exit {
         }
     };
     // The runtime puts /dev/null in place of a closed stdout. What is made here is dropped before the text is written.
-    if StdoutSink::new(Format::Raw).is_err() {
+    if own_stdout().is_err() {
         logging::complain(&"cannot write to stdout: it is closed, or /dev/null opened to read too; redirect it");
         return Exit::Failure;
     }
@@ -128,7 +128,7 @@ fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
     let lowered = fit_to_the_box(settings);
     let server = start(settings)?;
     if is_person {
-        greet(server.local_addrs(), &settings.output);
+        greet(server.local_addrs(), &settings.outputs);
         _borrowed = start_log(settings.log_level)?;
     }
     if let Some(warning) = lowered {
@@ -139,20 +139,9 @@ fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
     Ok(serve(server))
 }
 
-fn start(settings: &Settings) -> Result<Server<Box<dyn Sink>>, Refusal> {
-    settings.config.validate().map_err(usage)?;
-    let sink: Box<dyn Sink> = if settings.output == "-" {
-        let stdout = StdoutSink::new(settings.format);
-        let refused = |error: std::io::Error| {
-            // Not every libc says that descriptors are open files.
-            let is_shortage = matches!(error.raw_os_error(), Some(ENFILE | EMFILE));
-            let cure = if is_shortage { "; raise the limit on open files" } else { "" };
-            failure(format_args!("cannot use stdout: {error}{cure}"))
-        };
-        Box::new(stdout.map_err(refused)?)
-    } else {
-        Box::new(FileSink::open(&settings.output, settings.format).map_err(failure)?)
-    };
+fn start(settings: &Settings) -> Result<Server<Outputs>, Refusal> {
+    settings.validate().map_err(usage)?;
+    let sink = Outputs::open(&settings.outputs, settings.format, &settings.output).map_err(failure)?;
     let server = Server::bind(settings.config.clone(), sink).map_err(|error| match error {
         BindError::Config(error) => usage(error),
         error => failure(error),
@@ -162,7 +151,7 @@ fn start(settings: &Settings) -> Result<Server<Box<dyn Sink>>, Refusal> {
     Ok(server)
 }
 
-fn serve(mut server: Server<Box<dyn Sink>>) -> Exit {
+fn serve(mut server: Server<Outputs>) -> Exit {
     let ended = server.run();
     if logging::dropped() > 0 {
         warn!("[log] {} lines of this log were dropped, since stderr did not take them", logging::dropped());
@@ -213,15 +202,17 @@ fn take_signals(handle: &Handle) -> std::io::Result<()> {
     if came.load(Ordering::SeqCst) {
         handle.stop();
     }
+    signal_hook::flag::register(SIGHUP, handle.reopen_flag())?;
+    signal_hook::low_level::pipe::register(SIGHUP, handle.signal_writer()?)?;
     // At a limit on the size of files the write then fails, which is said and tried again; untaken, the signal kills.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     Ok(())
 }
 
 /// To a person: where it listens, where lines go, and how to send the first one.
-fn greet(local_addrs: &[ListenAddr], output: &str) {
+fn greet(local_addrs: &[ListenAddr], outputs: &[OutputAddr]) {
     let places: Vec<String> = local_addrs.iter().map(ToString::to_string).collect();
-    let output = if output == "-" { "stdout".to_owned() } else { output.escape_debug().to_string() };
+    let output = outputs.iter().map(OutputAddr::name).collect::<Vec<_>>().join(", ");
     let client = match local_addrs.first() {
         Some(ListenAddr::Tcp(addr)) if addr.ip().is_unspecified() => format!("nc 127.0.0.1 {}", addr.port()),
         Some(ListenAddr::Tcp(addr)) => format!("nc {} {}", addr.ip(), addr.port()),

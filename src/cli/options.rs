@@ -2,18 +2,21 @@
 
 use crate::engine::config::{Config, DEFAULT_UNIX_MODE, Limits};
 use crate::engine::listen::DEFAULT_LISTEN;
+use crate::engine::output::{OutputAddr, OutputOptions};
 use crate::engine::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
-use crate::sink::Format;
+use crate::sink::{Format, parse_tag};
 
 /// What the command line and the config file come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Where to listen, and the limits.
     pub config: Config,
-    /// `-`, or a file.
-    pub output: String,
+    /// Where lines go.
+    pub outputs: Vec<OutputAddr>,
     /// How lines are written.
     pub format: Format,
+    /// How files and the next receivers are treated.
+    pub output: OutputOptions,
     /// How much of our own log is shown.
     pub log_level: log::LevelFilter,
     /// Whether `--memory` was given; else the box decides.
@@ -23,8 +26,31 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let config = Config { listen: Vec::new(), unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() };
-        let (output, log_level) = ("-".to_owned(), log::LevelFilter::Info);
-        Self { config, output, format: Format::Raw, log_level, is_memory_given: false }
+        Self {
+            config,
+            outputs: Vec::new(),
+            format: Format::Raw,
+            output: OutputOptions::default(),
+            log_level: log::LevelFilter::Info,
+            is_memory_given: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Checks all that can be checked without the box.
+    ///
+    /// # Errors
+    /// The first thing that makes no sense, as a sentence.
+    pub fn validate(&self) -> Result<(), String> {
+        self.config.validate().map_err(|error| error.to_string())?;
+        let max_line = self.config.limits.max_line;
+        let overhead = self.format.overhead(&self.output.tag, self.output.mark_gaps);
+        self.output.validate(&self.outputs, overhead, max_line).map_err(|error| error.to_string())?;
+        if self.format == Format::Raw && !self.output.tag.is_empty() {
+            return Err("--tag is a field of --format peer and json, and raw has none: choose one of them".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -35,6 +61,8 @@ pub enum Group {
     Input,
     /// Where they go.
     Output,
+    /// Files.
+    Files,
     /// What a line may be.
     Lines,
     /// Memory and connections.
@@ -47,9 +75,10 @@ pub enum Group {
 
 impl Group {
     /// In the order of `--help`, with their headings.
-    pub const ALL: [(Self, &str); 6] = [
+    pub const ALL: [(Self, &str); 7] = [
         (Self::Input, "Input"),
         (Self::Output, "Output"),
+        (Self::Files, "Output files"),
         (Self::Lines, "Lines"),
         (Self::Room, "Memory and connections"),
         (Self::Times, "Time-outs (0 turns one off, where nothing else is said)"),
@@ -72,8 +101,8 @@ pub struct Opt {
     pub group: Group,
     /// What it does.
     pub help: &'static str,
-    /// What it is in these settings; in [`Settings::default`], what it is when not given. `listen`, which may be there
-    /// more than once, is always its default.
+    /// What it is in these settings; in [`Settings::default`], what it is when not given. `listen` and `output`, which
+    /// may be there more than once, are always their default.
     pub default: fn(&Settings) -> String,
     /// Sets it.
     pub set: Set,
@@ -89,6 +118,10 @@ fn number(text: &str) -> Result<usize, String> {
 
 fn word<T: core::str::FromStr<Err: core::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn on_or_off(is_on: bool) -> String {
+    if is_on { "on" } else { "off" }.to_owned()
 }
 
 fn switch(text: &str) -> Result<bool, String> {
@@ -110,6 +143,23 @@ macro_rules! duration {
             default: |settings| DisplayDuration(settings.config.limits.$field).to_string(),
             set: |settings, text| {
                 settings.config.limits.$field = parse_duration(text).map_err(|error| error.to_string())?;
+                Ok(())
+            },
+        }
+    };
+}
+
+macro_rules! output_duration {
+    ($name:literal, $group:ident, $field:ident, $help:literal) => {
+        Opt {
+            name: $name,
+            letter: None,
+            value: "DURATION",
+            group: Group::$group,
+            help: $help,
+            default: |settings| DisplayDuration(settings.output.$field).to_string(),
+            set: |settings, text| {
+                settings.output.$field = parse_duration(text).map_err(|error| error.to_string())?;
                 Ok(())
             },
         }
@@ -159,15 +209,12 @@ pub const OPTIONS: &[Opt] = &[
     Opt {
         name: "output",
         letter: Some('o'),
-        value: "-|FILE",
+        value: "-|FILE|unix:/path|tcp:HOST:PORT",
         group: Group::Output,
-        help: "where lines go: - is stdout, a file is appended to",
-        default: |settings| settings.output.clone(),
+        help: "where lines go: stdout, a file ({host} in its name: one for each host), or the next receiver; may be given more than once",
+        default: |_| "-".to_owned(),
         set: |settings, text| {
-            if text.is_empty() {
-                return Err("name a file, or - for stdout".to_owned());
-            }
-            text.clone_into(&mut settings.output);
+            settings.outputs.push(word(text)?);
             Ok(())
         },
     },
@@ -182,6 +229,102 @@ pub const OPTIONS: &[Opt] = &[
             Ok(())
         }
     ),
+    limit!(
+        "tag",
+        "NAME",
+        Output,
+        "a constant field of each line, with --format peer or json",
+        |settings| settings.output.tag.clone(),
+        |settings, text| {
+            settings.output.tag = if text.is_empty() { String::new() } else { parse_tag(text)?.to_owned() };
+            Ok(())
+        }
+    ),
+    limit!(
+        "mark-gaps",
+        "",
+        Output,
+        "the output says where something was dropped, and how much",
+        |settings| on_or_off(settings.output.mark_gaps),
+        |settings, text| {
+            settings.output.mark_gaps = switch(text)?;
+            Ok(())
+        }
+    ),
+    limit!(
+        "rotate-size",
+        "SIZE",
+        Files,
+        "a file that would get longer is begun anew; 0 is never",
+        |settings| DisplaySize(settings.output.rotate_size).to_string(),
+        |settings, text| {
+            settings.output.rotate_size = size(text)?;
+            Ok(())
+        }
+    ),
+    output_duration!("rotate-age", Files, rotate_age, "a file this old is begun anew; 0 is never"),
+    limit!(
+        "rotate-keep",
+        "NUMBER",
+        Files,
+        "how many earlier files are kept: FILE.1 is the newest",
+        |settings| settings.output.rotate_keep.to_string(),
+        |settings, text| {
+            settings.output.rotate_keep = number(text)?;
+            Ok(())
+        }
+    ),
+    limit!(
+        "disk-full",
+        "wait|drop-oldest",
+        Files,
+        "when the disk is full: clients wait, or the oldest rotated file goes",
+        |settings| settings.output.disk_full.to_string(),
+        |settings, text| {
+            settings.output.disk_full = word(text)?;
+            Ok(())
+        }
+    ),
+    limit!(
+        "sync",
+        "never|interval|DURATION",
+        Files,
+        "how often lines are synced to the disk at most; interval is 1s",
+        |settings| settings.output.sync.to_string(),
+        |settings, text| {
+            settings.output.sync = word(text)?;
+            Ok(())
+        }
+    ),
+    output_duration!(
+        "flush-every",
+        Files,
+        flush_every,
+        "longest that lines gather before a write, to spare flash; 0 is not at all"
+    ),
+    limit!(
+        "host-files",
+        "NUMBER",
+        Files,
+        "files for hosts at most; further hosts share one",
+        |settings| settings.output.host_files.to_string(),
+        |settings, text| {
+            settings.output.host_files = number(text)?;
+            Ok(())
+        }
+    ),
+    limit!(
+        "on-stall",
+        "wait|drop",
+        Output,
+        "when an output takes nothing: clients wait, or lines for it are dropped",
+        |settings| settings.output.on_stall.to_string(),
+        |settings, text| {
+            settings.output.on_stall = word(text)?;
+            Ok(())
+        }
+    ),
+    output_duration!("stall-timeout", Output, stall_timeout, "after how long they are dropped"),
     limit!(
         "max-line",
         "SIZE",
@@ -220,7 +363,7 @@ pub const OPTIONS: &[Opt] = &[
         "",
         Lines,
         "empty lines go out too",
-        |settings| if settings.config.limits.keep_empty { "on" } else { "off" }.to_owned(),
+        |settings| on_or_off(settings.config.limits.keep_empty),
         |settings, text| {
             settings.config.limits.keep_empty = switch(text)?;
             Ok(())

@@ -8,6 +8,7 @@ use lexopt::Arg;
 
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
 use crate::engine::listen::DEFAULT_LISTEN;
+use crate::engine::output::OutputAddr;
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,9 +87,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
         read_config_file(&path, &text, &mut settings, &mut origins)?;
     }
     // A list given by flags replaces the file's.
-    if given.iter().any(|(option, _)| option.name == "listen") {
-        settings.config.listen.clear();
-        origins.retain(|(name, _)| *name != "listen");
+    for list in ["listen", "output"] {
+        if given.iter().any(|(option, _)| option.name == list) {
+            if list == "listen" {
+                settings.config.listen.clear()
+            } else {
+                settings.outputs.clear()
+            }
+            origins.retain(|(name, _)| *name != list);
+        }
     }
     for (option, text) in given {
         (option.set)(&mut settings, &text)
@@ -98,7 +105,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
     if settings.config.listen.is_empty() {
         settings.config.listen.extend(DEFAULT_LISTEN.parse());
     }
-    settings.config.validate().map_err(|error| UsageError(error.to_string()))?;
+    if settings.outputs.is_empty() {
+        settings.outputs.push(OutputAddr::Stdout);
+    }
+    settings.validate().map_err(UsageError)?;
     let settings = Box::new(settings);
     Ok(if is_check { Invocation::Check(settings, origins) } else { Invocation::Run(settings) })
 }
@@ -186,7 +196,7 @@ mod tests {
             run(&["-l", "[::1]:0", "--listen=unix:/run/x", "-o", "a.log", "--keep-empty", "--idle-timeout", "1s"]);
         let settings = settings.unwrap();
         assert_eq!(settings.config.listen.len(), 2);
-        assert_eq!(settings.output, "a.log");
+        assert_eq!(settings.outputs, [OutputAddr::File("a.log".into())]);
         assert!(settings.config.limits.keep_empty);
         assert_eq!(settings.config.limits.idle_timeout, Duration::from_secs(1));
         assert_eq!(run(&[]).unwrap().config.listen, [DEFAULT_LISTEN.parse().unwrap()]);
@@ -249,9 +259,8 @@ mod tests {
             assert!(row.ends_with(&format!("[{default}]")), "{row}");
             let mut settings = Settings { is_memory_given: true, ..Settings::default() };
             (option.set)(&mut settings, &default).unwrap();
-            if option.name == "listen" {
-                settings.config.listen.clear();
-            }
+            settings.config.listen.clear();
+            settings.outputs.clear();
             settings.is_memory_given = false;
             assert_eq!(settings, defaults, "--{} {default} is not what it is without", option.name);
         }

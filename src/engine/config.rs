@@ -29,6 +29,7 @@ pub const LEAST_READ_BYTES: usize = 4096;
 const _: () = assert!(DEFAULT_MAX_BUFFER >= 2 * DEFAULT_MAX_LINE, "P4 needs twice --max-line");
 const _: () = assert!(DEFAULT_MEMORY >= 4 * DEFAULT_MAX_BUFFER, "the default budget holds several long lines");
 
+/// A setting that takes one of a few words.
 macro_rules! word_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -56,6 +57,7 @@ macro_rules! word_enum {
         }
     };
 }
+pub(crate) use word_enum;
 
 word_enum! {
     /// What happens to a line longer than [`Limits::max_line`] (`--long-lines`, P3).
@@ -213,23 +215,32 @@ impl Limits {
     }
 }
 
-/// What a sink adds to what it is given, at worst: `per_byte` bytes for each byte of a line, and `per_line` more.
+/// What a sink adds to what it is given, at worst: `per_byte` bytes for each byte of a line, and `per_line` more. And what
+/// it keeps: `kept` bytes though nothing is wrong, for which its share of the budget gets room besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overhead {
     /// Bytes written for each byte of a line: 1, or 6 for JSON, where a control character becomes `\u0000`.
     pub per_byte: usize,
     /// Bytes written for each line besides, its `\n` included.
     pub per_line: usize,
+    /// Bytes that it may hold though it could write them.
+    pub kept: usize,
 }
 
 impl Overhead {
     /// A sink that writes the line and its `\n`.
-    pub const RAW: Self = Self { per_byte: 1, per_line: 1 };
+    pub const RAW: Self = Self { per_byte: 1, per_line: 1, kept: 0 };
 
     /// The most that `lines` lines of `bytes` bytes together can become.
     #[must_use]
     pub fn at_most(self, bytes: usize, lines: usize) -> usize {
         bytes.saturating_mul(self.per_byte).saturating_add(lines.saturating_mul(self.per_line))
+    }
+
+    /// The least that a sink's share of the budget has to be: the longest line, the least read, and what it keeps. A
+    /// read can hold as many lines as bytes, with `--keep-empty`.
+    pub(crate) fn least_share(self, max_line: usize) -> usize {
+        self.at_most(max_line + 1 + LEAST_READ_BYTES, 1 + LEAST_READ_BYTES).saturating_add(self.kept)
     }
 }
 
@@ -244,6 +255,8 @@ pub struct MemoryPlan {
 
 /// What the sink's share has room for beyond the largest line and one read: bytes gathered from many small reads.
 const GATHER_BYTES: usize = 256 * 1024;
+/// A read of so many bytes is to fit whatever it holds: with reads of 8 KiB, `peer` cost a third more.
+const USUAL_READ_BYTES: usize = 64 * 1024;
 
 impl MemoryPlan {
     /// Splits `limits.memory`: the sink gets room for the longest line, a full read and what a turn gathers, but at
@@ -253,15 +266,16 @@ impl MemoryPlan {
     /// [`ConfigError::Memory`] when half is too little for the longest line and the least read, or the rest can't hold
     /// a pending line of the longest kind.
     pub fn new(limits: &Limits, overhead: Overhead) -> Result<Self, ConfigError> {
-        // A read can hold half as many lines as bytes: the shortest line that goes out has one byte and its `\n`. With
-        // `--keep-empty` it has only the `\n`.
-        let least_share = overhead.at_most(limits.max_line + 1 + LEAST_READ_BYTES, 1 + LEAST_READ_BYTES);
+        let least_share = overhead.least_share(limits.max_line);
         let half = limits.memory / 2;
         if half < least_share {
             let least = least_share.saturating_mul(2).div_ceil(1024).saturating_mul(1024);
             return Err(ConfigError::Memory { memory: limits.memory, max_line: limits.max_line, least });
         }
-        let sink_share = half.min(least_share.saturating_add(GATHER_BYTES));
+        // A quarter of the budget is more than enough for most; in a format that may make much of a byte, one read of
+        // the usual size needs it.
+        let usual_read = overhead.at_most(USUAL_READ_BYTES, USUAL_READ_BYTES).min(limits.memory / 4);
+        let sink_share = half.min(least_share.saturating_add(GATHER_BYTES.max(usual_read)));
         Ok(Self { sink_share, pending_share: limits.memory - sink_share })
     }
 }
@@ -458,7 +472,7 @@ mod tests {
 
     #[test]
     fn the_memory_that_the_sentence_names_is_enough() {
-        for overhead in [Overhead::RAW, Overhead { per_byte: 6, per_line: 120 }] {
+        for overhead in [Overhead::RAW, Overhead { per_byte: 6, per_line: 120, kept: 1000 }] {
             let limits = Limits { memory: 0, ..Limits::default() };
             let Err(ConfigError::Memory { least, .. }) = MemoryPlan::new(&limits, overhead) else { panic!() };
             assert!(MemoryPlan::new(&Limits { memory: least, ..limits.clone() }, overhead).is_ok());

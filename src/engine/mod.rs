@@ -9,6 +9,7 @@ pub mod framer;
 pub mod gap;
 pub mod json;
 pub mod listen;
+pub mod output;
 pub mod peer;
 pub mod ranking;
 pub mod sniff;

@@ -76,6 +76,41 @@ numbers! {
     }
 }
 
+numbers! {
+    /// What went to one output.
+    OutputCounters {
+        /// Bytes written.
+        bytes = "bytes",
+        /// Writes that took some.
+        writes = "writes",
+        /// Bytes that wait for it now.
+        waiting_bytes = "waitingBytes",
+        /// Writes that failed.
+        failures = "failures",
+        /// Files that were full, or old, and begun anew (`--rotate-size`, `--rotate-age`).
+        rotations = "rotations",
+        /// Times that its file was synced to the disk (`--sync`).
+        syncs = "syncs",
+        /// Connections made to the next receiver.
+        connections = "connections",
+        /// Bytes sent to it once more, since it was not known whether they had arrived.
+        resent_bytes = "resentBytes",
+        /// Lines that it did not get, since it stood still (`--on-stall drop`) or its disk was full.
+        dropped_lines = "droppedLines",
+        /// Their bytes, as they would have been written.
+        dropped_bytes = "droppedBytes",
+    }
+}
+
+/// One output, and what went to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputStats {
+    /// What it is: `stdout`, `app.log`.
+    pub name: String,
+    /// What went to it.
+    pub counters: OutputCounters,
+}
+
 /// A server at the end of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
@@ -91,6 +126,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// Where it listens.
     pub listen: Vec<String>,
+    /// Where lines go.
+    pub outputs: Vec<OutputStats>,
 }
 
 /// The seed's `getTcpStatus`, with ours beside it.
@@ -163,6 +200,8 @@ pub struct Diagnostics {
     pub counters: Counters,
     /// How things stand.
     pub gauges: Gauges,
+    /// Where lines go, and how much went there.
+    pub outputs: Vec<OutputStats>,
 }
 
 /// The seed's `tcp` object.
@@ -198,6 +237,7 @@ impl From<&Snapshot> for Diagnostics {
             limits: snapshot.limits.clone(),
             counters: snapshot.counters,
             gauges: snapshot.gauges,
+            outputs: snapshot.outputs.clone(),
         }
     }
 }
@@ -219,6 +259,11 @@ impl Diagnostics {
         json.object("limits", |json| limits(json, &self.limits));
         json.object("gauges", |json| numbers(json, self.gauges.named()));
         json.object("counters", |json| numbers(json, self.counters.named()));
+        json.object("outputs", |json| {
+            for output in &self.outputs {
+                json.object(&output.name, |json| numbers(json, output.counters.named()));
+            }
+        });
         json.finish()
     }
 }
@@ -255,7 +300,15 @@ mod tests {
         let gauges = Gauges { active_connections: 3, ..Gauges::default() };
         let counters = Counters { lines: 7, ..Counters::default() };
         let listen = vec!["127.0.0.1:4445".to_owned()];
-        Snapshot { running: true, port: Some(4445), counters, gauges, limits: Limits::default(), listen }
+        Snapshot {
+            running: true,
+            port: Some(4445),
+            counters,
+            gauges,
+            limits: Limits::default(),
+            listen,
+            outputs: Vec::new(),
+        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         };
         let is_closed = self.connections.len() == 0 && self.doors.is_empty();
         let is_over = is_closed && matches!(self.life, Life::Finishing { .. });
-        if is_over && self.outlet.sink.waiting() == 0 {
+        if is_over && self.outlet.sink.waiting() == 0 && self.outlet.settle(self.clock.now()) {
             self.life = Life::Stopped;
             self.notices.finish();
             return Ok(());
@@ -115,7 +115,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.notices.finish();
             return Err(RunError::SinkGivenUp {
                 sink: self.outlet.sink.describe(),
-                lost_bytes: self.outlet.sink.waiting(),
+                lost_bytes: self.outlet.sink.held(),
                 connections: self.connections.len(),
             });
         }
@@ -174,7 +174,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             Life::Finishing { began, .. } => {
                 let is_closed = self.connections.len() == 0 && self.doors.is_empty();
-                let is_written = self.outlet.sink.waiting() == 0;
+                let is_written = self.outlet.sink.waiting() == 0 && !self.outlet.is_settling();
                 // All closed and written: the next turn sees it, and there is nothing to wait for.
                 let waits = self.outlet.is_stalled() || (is_closed && !is_written);
                 let is_now = is_closed || !self.doors.is_empty() || self.connections.ready_len() > 0;

@@ -17,18 +17,30 @@ pub struct Handle {
 struct Shared {
     snapshot: Mutex<Snapshot>,
     stop: Arc<AtomicBool>,
+    reopen: Arc<AtomicBool>,
     waker: Option<UnixStream>,
 }
 
 impl Handle {
     pub(super) fn new(snapshot: Snapshot, waker: Option<UnixStream>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        Self { shared: Arc::new(Shared { snapshot: Mutex::new(snapshot), stop, waker }) }
+        let (stop, reopen) = (Arc::default(), Arc::default());
+        Self { shared: Arc::new(Shared { snapshot: Mutex::new(snapshot), stop, reopen, waker }) }
     }
 
     /// Asks the server for its orderly end (P11). Returns at once; `run` returns when it is done.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Asks the server to write what waits and to open its output file anew, as SIGHUP does, since somebody has moved
+    /// it away.
+    pub fn reopen(&self) {
+        self.shared.reopen.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(mut waker) = self.shared.waker.as_ref() {
             // A full socket has a byte in it already, so the loop wakes up anyway.
             let _ = waker.write(&[1]);
@@ -59,6 +71,18 @@ impl Handle {
     /// When no descriptor is free.
     pub fn signal_writer(&self) -> io::Result<UnixStream> {
         self.shared.waker.as_ref().map_or(Err(ErrorKind::Unsupported.into()), UnixStream::try_clone)
+    }
+
+    /// The flag that [`Self::reopen`] sets.
+    #[must_use]
+    pub fn reopen_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.shared.reopen)
+    }
+
+    /// Whether [`Self::reopen`] was asked for since the last question.
+    pub(super) fn takes_reopen(&self) -> bool {
+        // A read first: a swap in every turn would cost more.
+        self.shared.reopen.load(Ordering::Relaxed) && self.shared.reopen.swap(false, Ordering::SeqCst)
     }
 
     pub(super) fn is_stopping(&self) -> bool {

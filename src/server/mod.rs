@@ -36,10 +36,10 @@ use crate::engine::budget::Budget;
 use crate::engine::config::{Config, Limits, MemoryPlan};
 use crate::engine::framer::Rules;
 use crate::engine::listen::ListenAddr;
-use crate::engine::stats::{Counters, Gauges, Snapshot};
+use crate::engine::stats::{Counters, Gauges, OutputStats, Snapshot};
 use crate::engine::wheel::TimerWheel;
 use crate::net::{EVENTS, ListenOptions, Mio, Net, Ready, Source};
-use crate::sink::Sink;
+use crate::sink::{Interest, Sink};
 
 /// Bytes asked of one `read`. CPU for 128-byte lines beside that of a loop that only copies, with reads of 64 KiB, from
 /// 1, 16 and 1000 clients, best of five or six rounds, by KiB a read (two cores with 1 MiB of second-level cache each):
@@ -119,7 +119,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// # Errors
     /// See [`BindError`].
     #[doc(hidden)]
-    pub fn bind_with(config: Config, sink: S, mut net: N) -> Result<Self, BindError> {
+    pub fn bind_with(config: Config, mut sink: S, mut net: N) -> Result<Self, BindError> {
         config.validate()?;
         let Config { listen, unix_mode, limits } = config;
         let plan = MemoryPlan::new(&limits, sink.overhead())?;
@@ -133,11 +133,14 @@ impl<S: Sink, N: Net> Server<S, N> {
             doors.push(Door::new(number, listener));
             local_addrs.push(local);
         }
-        if let Some(descriptor) = sink.watched() {
-            net.watch_sink(descriptor).map_err(BindError::Sink)?;
+        let mut is_watched = false;
+        while let Some(watch) = sink.unwatched() {
+            let is_read = watch.interest == Interest::ReadWrite;
+            net.watch_sink(watch.number, watch.descriptor, is_read).map_err(BindError::Sink)?;
+            is_watched = true;
         }
-        let is_watched = sink.watched().is_some();
-        let handle = Handle::new(first_snapshot(&limits, &local_addrs), net.waker().map_err(BindError::Poll)?);
+        let snapshot = first_snapshot(&limits, &local_addrs, sink.outputs());
+        let handle = Handle::new(snapshot, net.waker().map_err(BindError::Poll)?);
         let clock = Clock::new(net.now());
         let expected = limits.max_connections.min(EXPECTED);
         Ok(Self {
@@ -196,6 +199,10 @@ impl<S: Sink, N: Net> Server<S, N> {
             return Ok(Turn::Stopped);
         }
         self.take_events(timeout)?;
+        if self.handle.takes_reopen() {
+            self.outlet.sink.reopen();
+            self.write()?;
+        }
         if self.life == Life::Serving && self.handle.is_stopping() {
             self.begin_drain();
         }
@@ -234,8 +241,8 @@ impl<S: Sink, N: Net> Server<S, N> {
                     self.doors.iter_mut().filter(|door| door.number == number).for_each(Door::has_clients);
                 }
                 Source::Wake => {}
-                Source::Sink => {
-                    is_sink_gone |= event.failed;
+                Source::Sink(number) => {
+                    is_sink_gone |= self.outlet.sink.ready(number, event.failed);
                     self.outlet.writable();
                 }
                 Source::Connection(key) => self.connections.mark_ready(key, *event),
@@ -267,7 +274,15 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     fn write(&mut self) -> Result<(), RunError> {
         let now = self.clock.now();
-        match self.outlet.flush(now) {
+        let flushed = self.outlet.flush(now);
+        while let Some(watch) = self.outlet.sink.unwatched() {
+            let is_read = watch.interest == Interest::ReadWrite;
+            self.net.watch_sink(watch.number, watch.descriptor, is_read).map_err(RunError::Poll)?;
+        }
+        while let Some(sentence) = self.outlet.sink.report() {
+            self.notices.warn(now, Notice::Sink, format_args!("[out] {sentence}"));
+        }
+        match flushed {
             Ok(Outcome::Fine) => Ok(()),
             Ok(Outcome::Failed(error)) => {
                 let sink = self.outlet.sink.describe();
@@ -304,6 +319,9 @@ impl<S: Sink, N: Net> Server<S, N> {
             snapshot.running = self.life == Life::Serving;
             snapshot.counters = self.counters;
             snapshot.gauges = gauges;
+            for (known, output) in snapshot.outputs.iter_mut().zip(self.outlet.sink.outputs()) {
+                known.counters = output.counters;
+            }
         });
     }
 
@@ -327,7 +345,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let held: usize = self.connections.iter().map(|(_, conn)| conn.framer.held()).sum();
         assert_eq!(self.budget.used(), held, "1. the budget is exactly what is held (P5)");
         assert!(self.budget.used() <= self.budget.limit(), "2. pending lines stay within their share (P5)");
-        assert!(self.outlet.sink.waiting() <= self.outlet.share(), "3. the sink stays within its share (P5)");
+        assert!(self.outlet.sink.held() <= self.outlet.share(), "3. the sink stays within its share (P5)");
         let lingering = self.connections.iter().filter(|(_, conn)| conn.is_lingering()).count();
         assert_eq!(self.lingering.len(), lingering, "4. the list of goodbyes is exactly those who linger (P6)");
         self.lingering.check();
@@ -338,7 +356,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 }
 
-fn first_snapshot(limits: &Limits, local_addrs: &[ListenAddr]) -> Snapshot {
+fn first_snapshot(limits: &Limits, local_addrs: &[ListenAddr], outputs: &[OutputStats]) -> Snapshot {
     let port = local_addrs.iter().find_map(|at| match at {
         ListenAddr::Tcp(addr) => Some(addr.port()),
         ListenAddr::Unix(_) => None,
@@ -350,5 +368,6 @@ fn first_snapshot(limits: &Limits, local_addrs: &[ListenAddr]) -> Snapshot {
         gauges: Gauges::default(),
         limits: limits.clone(),
         listen: local_addrs.iter().map(ToString::to_string).collect(),
+        outputs: outputs.to_vec(),
     }
 }

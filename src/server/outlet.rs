@@ -7,26 +7,10 @@ use std::time::Duration;
 use crate::engine::config::{LEAST_READ_BYTES, MemoryPlan, Overhead};
 use crate::engine::framer::{LineSink, Lines};
 use crate::engine::gap::Gap;
-use crate::sink::{Flushed, Origin, Sink};
+use crate::sink::{Flushed, Origin, Pace, Sink};
 
-/// First pause after a write failed, doubled each time up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Pause before a blocked sink without a descriptor to poll is asked again.
 const UNWATCHED_PAUSE: Duration = Duration::from_millis(10);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Flowing,
-    /// Wait for its descriptor, or until `retry_at` if there is none to poll.
-    Blocked {
-        retry_at: Option<Duration>,
-    },
-    Failing {
-        retry_at: Duration,
-        pause: Duration,
-    },
-}
 
 /// What a flush came to.
 #[derive(Debug)]
@@ -44,9 +28,11 @@ pub(super) struct Outlet<S> {
     share: usize,
     /// Reading resumes when no more than this waits.
     resume_at: usize,
-    state: State,
+    pace: Pace,
     is_stalled: bool,
     is_watched: bool,
+    /// Everything is written, and the sink was asked to bring it to where it belongs for good.
+    is_settling: bool,
     /// Since when the sink has taken nothing though something waits.
     stuck_since: Option<Duration>,
 }
@@ -54,17 +40,19 @@ pub(super) struct Outlet<S> {
 impl<S: Sink> Outlet<S> {
     pub(super) fn new(sink: S, plan: MemoryPlan, max_line: usize, is_watched: bool) -> Self {
         let overhead = sink.overhead();
-        let least = overhead.at_most(max_line + 1 + LEAST_READ_BYTES, 1 + LEAST_READ_BYTES);
-        let resume_at = (plan.sink_share / 2).min(plan.sink_share.saturating_sub(least));
+        let least = overhead.least_share(max_line) - overhead.kept;
+        let half = overhead.kept + plan.sink_share.saturating_sub(overhead.kept) / 2;
+        let resume_at = half.min(plan.sink_share.saturating_sub(least));
         let share = plan.sink_share;
         Self {
             sink,
             overhead,
             share,
             resume_at,
-            state: State::Flowing,
+            pace: Pace::Flowing,
             is_stalled: false,
             is_watched,
+            is_settling: false,
             stuck_since: None,
         }
     }
@@ -72,7 +60,7 @@ impl<S: Sink> Outlet<S> {
     /// How many bytes may be read from a connection that has `pending` bytes, so that whatever they turn out to be
     /// fits. `None`: too few to bother; the sink is full.
     pub(super) fn allowance(&self, pending: usize) -> Option<usize> {
-        let room = self.share.saturating_sub(self.sink.waiting());
+        let room = self.share.saturating_sub(self.sink.held());
         let room = room.checked_sub(self.overhead.at_most(pending, 1))?;
         // At worst each byte is a line of its own (`--keep-empty`).
         let bytes = room / (self.overhead.per_byte + self.overhead.per_line);
@@ -81,7 +69,7 @@ impl<S: Sink> Outlet<S> {
 
     /// Whether a pending line may go out now.
     pub(super) fn has_room_for(&self, pending: usize) -> bool {
-        self.sink.waiting().saturating_add(self.overhead.at_most(pending, 2)) <= self.share
+        self.sink.held().saturating_add(self.overhead.at_most(pending, 2)) <= self.share
     }
 
     /// The sink is full: nothing is read until it has taken enough. True if that is new.
@@ -95,14 +83,13 @@ impl<S: Sink> Outlet<S> {
 
     /// The sink's descriptor can be written again.
     pub(super) fn writable(&mut self) {
-        if matches!(self.state, State::Blocked { .. }) {
-            self.state = State::Flowing;
-        }
+        self.pace.writable();
     }
 
     /// The next flush tries, however early that is.
     pub(super) fn try_at_once(&mut self) {
-        self.state = State::Flowing;
+        self.pace = Pace::Flowing;
+        self.sink.try_at_once();
     }
 
     /// Writes what waits, unless it is too early to try.
@@ -111,17 +98,15 @@ impl<S: Sink> Outlet<S> {
     /// The sink is gone for good.
     pub(super) fn flush(&mut self, now: Duration) -> io::Result<Outcome> {
         let waiting = self.sink.waiting();
-        if waiting == 0 && self.is_stalled && !matches!(self.state, State::Failing { .. }) {
+        if waiting == 0 && self.is_stalled && self.sink.held() <= self.resume_at && !self.pace.is_failing() {
             // A sink that writes in its own time has written it all.
-            (self.state, self.is_stalled, self.stuck_since) = (State::Flowing, false, None);
+            (self.pace, self.is_stalled, self.stuck_since) = (Pace::Flowing, false, None);
         }
-        if waiting == 0 || self.due_in(now).is_some_and(|wait| !wait.is_zero()) {
+        let is_due = self.sink.due_in(now).is_some_and(|wait| wait.is_zero());
+        if (waiting == 0 && !is_due) || !self.pace.may_try(now) {
             return Ok(Outcome::Fine);
         }
-        if matches!(self.state, State::Blocked { retry_at: None }) {
-            return Ok(Outcome::Fine);
-        }
-        let flushed = self.sink.flush()?;
+        let flushed = self.sink.flush(now)?;
         let left = self.sink.waiting();
         if left < waiting {
             self.stuck_since = None;
@@ -129,23 +114,25 @@ impl<S: Sink> Outlet<S> {
         if left > 0 && self.stuck_since.is_none() {
             self.stuck_since = Some(now);
         }
-        self.is_stalled &= left > self.resume_at;
-        let was = self.state;
+        self.is_stalled &= self.sink.held() > self.resume_at;
         Ok(match flushed {
             Flushed::Done => {
-                self.state = State::Flowing;
-                if matches!(was, State::Failing { .. }) { Outcome::Recovered } else { Outcome::Fine }
+                if self.pace.done() {
+                    Outcome::Recovered
+                } else {
+                    Outcome::Fine
+                }
+            }
+            Flushed::Paced => {
+                self.stuck_since = None;
+                Outcome::Fine
             }
             Flushed::Blocked => {
-                self.state = State::Blocked { retry_at: (!self.is_watched).then_some(now + UNWATCHED_PAUSE) };
+                self.pace = Pace::Blocked { retry_at: (!self.is_watched).then_some(now + UNWATCHED_PAUSE) };
                 Outcome::Fine
             }
             Flushed::Failed(error) => {
-                let pause = match was {
-                    State::Failing { pause, .. } if left == waiting => (pause * 2).min(LONGEST_PAUSE),
-                    _ => FIRST_PAUSE,
-                };
-                self.state = State::Failing { retry_at: now + pause, pause };
+                self.pace.failed(now, left < waiting);
                 Outcome::Failed(error)
             }
         })
@@ -153,17 +140,24 @@ impl<S: Sink> Outlet<S> {
 
     /// How long until the next try, if a time decides it.
     pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
-        match self.state {
-            State::Failing { retry_at, .. } | State::Blocked { retry_at: Some(retry_at) } => {
-                Some(retry_at.saturating_sub(now))
-            }
-            State::Flowing | State::Blocked { retry_at: None } => None,
-        }
+        let own = self.pace.due_in(now);
+        own.into_iter().chain(self.sink.due_in(now)).min()
     }
 
     /// Since when the sink has taken nothing though something waits.
     pub(super) fn stuck_since(&self) -> Option<Duration> {
-        self.stuck_since.filter(|_| self.sink.waiting() > 0)
+        self.stuck_since.filter(|_| self.sink.waiting() > 0).or_else(|| self.sink.stuck_since())
+    }
+
+    /// The server ends: whether all that was written is where it belongs for good.
+    pub(super) fn settle(&mut self, now: Duration) -> bool {
+        self.is_settling = !self.sink.settle(now);
+        !self.is_settling
+    }
+
+    /// Whether the sink has work of its own left, of which its descriptors or its clock will tell.
+    pub(super) fn is_settling(&self) -> bool {
+        self.is_settling
     }
 
     pub(super) fn share(&self) -> usize {

@@ -1,27 +1,20 @@
 //! One descriptor and what waits for it. Small blocks are gathered, a large one goes out straight from where it lies,
 //! behind what waits. Invariant: bytes go out once, in order; what a write did not take stays in `buffer`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::format::{Format, Formatter};
-use super::{Flushed, Origin};
-use crate::engine::framer::Lines;
+use super::Interest;
+use super::target::{Books, DIRECT_BYTES, GATHERED_BYTES, KEPT_BYTES, Target, Wrote};
+use super::waiting::{Parts, Waiting};
+use crate::engine::peer::Peer;
 
-/// From this size on a raw block is written without being copied: a copy of 16 KiB costs about as much as the system
-/// call that it saves.
-const DIRECT_BYTES: usize = 16 * 1024;
-/// When this much has been gathered, it is written without waiting for the end of the turn.
-const GATHERED_BYTES: usize = 64 * 1024;
-/// What the buffer has room for from the start, and shrinks to when it is empty. From 128 KiB on glibc and musl map it by
-/// itself: grown in the middle of a crowd of pending lines, it would lie above them, and keep their memory from going
-/// back to the system for good (16 of 16 MiB). What was never written to is not resident.
-const KEPT_BYTES: usize = 3 * GATHERED_BYTES;
 /// Linux's `O_NONBLOCK`, `MSG_DONTWAIT` and `MSG_NOSIGNAL`, which `std` has no names for.
 const O_NONBLOCK: i32 = 0o4000;
 const MSG_DONTWAIT_NOSIGNAL: i32 = 0x40 | 0x4000;
@@ -37,15 +30,16 @@ pub(crate) enum Way {
     Socket,
 }
 
+/// An output that is one descriptor for as long as we live: stdout, a fifo, a device.
 #[derive(Debug)]
-pub(crate) struct Descriptor {
+pub(super) struct Descriptor {
     file: File,
     way: Way,
     _borrowed: Option<Borrowed>,
-    formatter: Formatter,
-    buffer: Vec<u8>,
-    /// How much of `buffer` has been written.
-    written: usize,
+    waiting: Waiting,
+    /// Bytes taken so far.
+    taken: u64,
+    is_watched: bool,
     /// The last write was refused; the next one waits for a flush.
     is_refused: bool,
 }
@@ -95,12 +89,6 @@ fn borrow(file: File) -> io::Result<Adopted> {
     Ok(Adopted { file, way: Way::Pipe, borrowed })
 }
 
-/// Opens a fifo for ourselves, non-blocking, both ways: to write alone would fail until it has a reader, and would take
-/// that reader's every restart for the end of the output.
-pub(crate) fn open_fifo(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).custom_flags(O_NONBLOCK).open(path)
-}
-
 /// Sends what a socket takes at once; its own flags stay as they are.
 #[cfg(feature = "cli")]
 pub(crate) fn send_without_waiting(socket: &File, bytes: &[u8]) -> io::Result<usize> {
@@ -108,90 +96,47 @@ pub(crate) fn send_without_waiting(socket: &File, bytes: &[u8]) -> io::Result<us
 }
 
 impl Descriptor {
-    pub(crate) fn new(out: Adopted, format: Format) -> Self {
+    pub(super) fn new(out: Adopted) -> Self {
         let Adopted { file, way, borrowed } = out;
-        let formatter = Formatter::new(format);
-        Self {
-            file,
-            way,
-            _borrowed: borrowed,
-            formatter,
-            buffer: Vec::with_capacity(KEPT_BYTES),
-            written: 0,
-            is_refused: false,
-        }
+        let waiting = Waiting::new(KEPT_BYTES);
+        Self { file, way, _borrowed: borrowed, waiting, taken: 0, is_watched: way == Way::Plain, is_refused: false }
     }
 
-    pub(crate) fn waiting(&self) -> usize {
-        self.buffer.len() - self.written
-    }
-
-    pub(crate) fn format(&self) -> Format {
-        self.formatter.format()
-    }
-
-    pub(crate) fn watched(&self) -> Option<BorrowedFd<'_>> {
-        (self.way != Way::Plain).then(|| self.file.as_fd())
-    }
-
-    pub(crate) fn append(&mut self, origin: &Origin<'_>, lines: Lines<'_>) {
-        let is_large = lines.head.len() + lines.body.len() >= DIRECT_BYTES;
-        if is_large && self.formatter.format() == Format::Raw && !self.is_refused {
-            return self.append_direct(lines);
-        }
-        self.formatter.write(origin, lines, &mut self.buffer);
-        if self.waiting() >= GATHERED_BYTES && !self.is_refused {
-            // An error stays for the flush at the end of the turn, which meets it again.
-            let _ = self.write_buffer();
-        }
-    }
-
-    pub(crate) fn flush(&mut self) -> io::Result<Flushed> {
-        self.is_refused = false;
-        match self.write_buffer() {
-            Ok(()) => Ok(Flushed::Done),
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => Ok(Flushed::Blocked),
-                ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Err(error),
-                _ => Ok(Flushed::Failed(error)),
-            },
-        }
-    }
-
-    /// What waits and the block go out in one call; what that did not take is gathered.
-    fn append_direct(&mut self, lines: Lines<'_>) {
-        let ending: &[u8] = if lines.ended { b"" } else { b"\n" };
-        let waiting = self.buffer.get(self.written..).unwrap_or_default();
-        let waiting_len = waiting.len();
-        let parts = [waiting, lines.head, lines.body, ending];
-        let mut taken = match self.write_once(&parts.map(IoSlice::new)) {
-            Ok(count) => count,
-            Err(error) => {
-                self.is_refused |= error.kind() != ErrorKind::Interrupted;
-                0
+    /// Opens what is at `path` if that is no regular file; `None` if it is one, or nothing. A fifo is opened for ourselves,
+    /// non-blocking, both ways: to write alone would fail until it has a reader, and would take that reader's every
+    /// restart for the end of the output.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub(super) fn open_special(path: &Path) -> io::Result<Option<Self>> {
+        let Ok(found) = fs::metadata(path) else { return Ok(None) };
+        let mut options = OpenOptions::new();
+        let way = match found.file_type() {
+            kind if kind.is_file() => return Ok(None),
+            kind if kind.is_fifo() => {
+                options.read(true).write(true).custom_flags(O_NONBLOCK);
+                Way::Pipe
+            }
+            _ => {
+                options.append(true);
+                Way::Plain
             }
         };
-        self.drop_written(taken.min(waiting_len));
-        taken = taken.saturating_sub(waiting_len);
-        for part in [lines.head, lines.body, ending] {
-            let rest = part.get(taken..).unwrap_or_default();
-            taken = taken.saturating_sub(part.len());
-            self.buffer.extend_from_slice(rest);
-        }
-        if self.waiting() > 0 && !self.is_refused {
-            let _ = self.write_buffer();
-        }
+        let file = options.open(path)?;
+        Ok(Some(Self::new(Adopted { file, way, borrowed: None })))
     }
 
-    fn write_buffer(&mut self) -> io::Result<()> {
-        while self.waiting() > 0 {
-            let waiting = self.buffer.get(self.written..).unwrap_or_default();
-            match self.write_once(&[IoSlice::new(waiting)]) {
+    fn write_waiting(&mut self, books: &mut Books) -> io::Result<()> {
+        while self.waiting.len() > 0 {
+            match self.write_once(&[IoSlice::new(self.waiting.bytes())]) {
                 Ok(0) => {
                     self.is_refused = true;
                     return Err(ErrorKind::WriteZero.into());
                 }
-                Ok(count) => self.drop_written(count),
+                Ok(count) => {
+                    self.waiting.advance(count);
+                    books.wrote(count);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.is_refused = true;
@@ -210,18 +155,60 @@ impl Descriptor {
             Way::Socket => SockRef::from(&self.file).send_vectored_with_flags(parts, MSG_DONTWAIT_NOSIGNAL),
         }
     }
+}
 
-    fn drop_written(&mut self, count: usize) {
-        self.written += count;
-        if self.written >= self.buffer.len() {
-            self.written = 0;
-            self.buffer.clear();
-            self.buffer.shrink_to(KEPT_BYTES);
-        } else if self.written >= GATHERED_BYTES && self.written * 2 >= self.buffer.len() {
-            // Half of the buffer is behind us: moving the rest costs no more than writing it did.
-            self.buffer.drain(..self.written);
-            self.written = 0;
+impl Target for Descriptor {
+    fn take(&mut self, _: &Peer, parts: Parts<'_>, books: &mut Books) {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        self.taken += len as u64;
+        if len >= DIRECT_BYTES && !self.is_refused {
+            let mut waiting = std::mem::replace(&mut self.waiting, Waiting::new(0));
+            waiting.write_through(parts, |parts| match self.write_once(parts) {
+                Ok(count) => {
+                    books.wrote(count);
+                    count
+                }
+                Err(error) => {
+                    self.is_refused |= error.kind() != ErrorKind::Interrupted;
+                    0
+                }
+            });
+            self.waiting = waiting;
+        } else {
+            parts.iter().for_each(|part| self.waiting.end().extend_from_slice(part));
         }
+        let is_much = self.waiting.len() >= if len >= DIRECT_BYTES { 1 } else { GATHERED_BYTES };
+        if is_much && !self.is_refused {
+            // An error stays for the flush at the end of the turn, which meets it again.
+            let _ = self.write_waiting(books);
+        }
+    }
+
+    fn write(&mut self, _: Duration, books: &mut Books) -> io::Result<Wrote> {
+        self.is_refused = false;
+        match self.write_waiting(books) {
+            Ok(()) => Ok(Wrote::All),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && self.way != Way::Plain => Ok(Wrote::Blocked),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn delivered(&self) -> u64 {
+        self.taken - self.waiting.len() as u64
+    }
+
+    fn drop_lines(&mut self) -> (u64, usize) {
+        self.waiting.drop_lines()
+    }
+
+    fn unwatched(&mut self) -> Option<(BorrowedFd<'_>, Interest)> {
+        let is_new = !std::mem::replace(&mut self.is_watched, true);
+        // A fifo that is open both ways could be read after each write.
+        is_new.then(|| (self.file.as_fd(), Interest::Write))
     }
 }
 
@@ -235,7 +222,11 @@ mod tests {
     const PEER: Peer = Peer::Unix { serial: 1 };
 
     fn append(out: &mut Descriptor, body: &[u8]) {
-        out.append(&Origin { peer: &PEER, wall_ms: 0 }, Lines { head: b"", body, count: 1, ended: true });
+        out.take(&PEER, [b"", body, b""], &mut Books::default());
+    }
+
+    fn flush(out: &mut Descriptor) -> io::Result<Wrote> {
+        out.write(Duration::ZERO, &mut Books::default())
     }
 
     fn numbered(lines: std::ops::Range<u32>) -> Vec<u8> {
@@ -243,7 +234,7 @@ mod tests {
     }
 
     fn on(file: OwnedFd) -> Descriptor {
-        Descriptor::new(adopt(File::from(file)).unwrap(), Format::Raw)
+        Descriptor::new(adopt(File::from(file)).unwrap())
     }
 
     #[test]
@@ -254,25 +245,25 @@ mod tests {
         for block in expected.chunks(101 * 700) {
             append(&mut out, block);
         }
-        assert!(matches!(out.flush(), Ok(Flushed::Blocked)));
+        assert!(matches!(flush(&mut out), Ok(Wrote::Blocked)));
         let mut read = vec![0; expected.len()];
         let mut at = 0;
         while at < expected.len() {
             at += reader.read(&mut read[at..]).unwrap();
-            out.flush().unwrap();
+            flush(&mut out).unwrap();
         }
         assert!(read == expected, "bytes are lost, doubled or out of order");
         assert_eq!(out.waiting(), 0);
-        assert!(out.buffer.capacity() <= KEPT_BYTES, "the buffer is given back");
+        assert!(out.waiting.end().capacity() <= KEPT_BYTES, "the buffer is given back");
     }
 
     #[test]
     fn p8_a_pipe_of_another_user_is_not_waited_for_and_is_blocking_again_afterwards() {
         let (_reader, writer) = io::pipe().unwrap();
         let shared = File::from(OwnedFd::from(writer.try_clone().unwrap()));
-        let mut out = Descriptor::new(borrow(File::from(OwnedFd::from(writer))).unwrap(), Format::Raw);
+        let mut out = Descriptor::new(borrow(File::from(OwnedFd::from(writer))).unwrap());
         append(&mut out, &numbered(0..20_000));
-        assert!(matches!(out.flush(), Ok(Flushed::Blocked)));
+        assert!(matches!(flush(&mut out), Ok(Wrote::Blocked)));
         assert!(SockRef::from(&shared).nonblocking().unwrap());
         drop(out);
         assert!(!SockRef::from(&shared).nonblocking().unwrap(), "left non-blocking");
@@ -284,7 +275,7 @@ mod tests {
         let mut out = on(writer.into());
         drop(reader);
         append(&mut out, b"lost\n");
-        assert_eq!(out.flush().unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(flush(&mut out).unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 
     #[test]
@@ -293,12 +284,12 @@ mod tests {
         let mut out = on(ours.into());
         let expected = numbered(0..20_000);
         append(&mut out, &expected);
-        assert!(matches!(out.flush(), Ok(Flushed::Blocked)));
+        assert!(matches!(flush(&mut out), Ok(Wrote::Blocked)));
         let mut read = vec![0; expected.len()];
         let mut at = 0;
         while at < expected.len() {
             at += theirs.read(&mut read[at..]).unwrap();
-            out.flush().unwrap();
+            flush(&mut out).unwrap();
         }
         assert!(read == expected);
     }
@@ -308,11 +299,11 @@ mod tests {
         let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
             return eprintln!("skipped: there is no /dev/full here");
         };
-        let mut out = Descriptor::new(Adopted { file: full, way: Way::Plain, borrowed: None }, Format::Raw);
+        let mut out = Descriptor::new(Adopted { file: full, way: Way::Plain, borrowed: None });
         let block = numbered(0..1000);
         append(&mut out, &block);
         append(&mut out, &block);
-        assert!(matches!(out.flush(), Ok(Flushed::Failed(error)) if error.kind() == ErrorKind::StorageFull));
+        assert!(matches!(flush(&mut out), Err(error) if error.kind() == ErrorKind::StorageFull));
         assert_eq!(out.waiting(), 2 * block.len());
     }
 }

@@ -28,11 +28,11 @@ impl Format {
 
     /// What it adds to a line at worst. The longest prefix is that of a link-local IPv6 peer: 24 bytes of time, 58 of
     /// address, and at most 30 around them.
-    pub(crate) fn overhead(self) -> Overhead {
+    pub(crate) fn overhead(self, _tag: &str, _marks_gaps: bool) -> Overhead {
         match self {
             Self::Raw => Overhead::RAW,
-            Self::Peer => Overhead { per_byte: 1, per_line: 96 },
-            Self::Json => Overhead { per_byte: 6, per_line: 128 },
+            Self::Peer => Overhead { per_byte: 1, per_line: 96, kept: 0 },
+            Self::Json => Overhead { per_byte: 6, per_line: 128, kept: 0 },
         }
     }
 }
@@ -71,7 +71,9 @@ pub(super) struct Formatter {
 }
 
 impl Formatter {
-    pub(super) fn new(format: Format) -> Self {
+    pub(super) fn gap(&mut self, _: &Origin<'_>, _: crate::engine::gap::Gap, _: &mut Vec<u8>) {}
+    pub(super) fn gap_of_all(&mut self, _: u64, _: crate::engine::gap::Gap, _: &mut Vec<u8>) {}
+    pub(super) fn new(format: Format, _tag: &str, _marks_gaps: bool) -> Self {
         Self { format, ..Self::default() }
     }
 
@@ -138,6 +140,9 @@ impl Formatter {
     }
 }
 
+pub(crate) fn parse_tag(text: &str) -> Result<&str, &'static str> {
+    Ok(text)
+}
 /// Appends bytes as the inside of a JSON string.
 fn escape(bytes: &[u8], out: &mut Vec<u8>) {
     for chunk in bytes.utf8_chunks() {
@@ -194,7 +199,7 @@ mod tests {
         let peer = Peer::V4 { ip: [192, 0, 2, 7], port: 5000 };
         let mut out = Vec::new();
         let lines = Lines { head, body, count: 1, ended };
-        Formatter::new(format).write(&Origin { peer: &peer, wall_ms: 1_790_000_000_123 }, lines, &mut out);
+        Formatter::new(format, "", false).write(&Origin { peer: &peer, wall_ms: 1_790_000_000_123 }, lines, &mut out);
         out
     }
 
@@ -237,8 +242,8 @@ mod tests {
                 let line = [byte; 100];
                 let mut out = Vec::new();
                 let lines = Lines { head: &[], body: &line, count: 1, ended: false };
-                Formatter::new(format).write(&Origin { peer: &peer, wall_ms: u64::MAX }, lines, &mut out);
-                assert!(out.len() <= format.overhead().at_most(100, 1), "{format} {byte}: {}", out.len());
+                Formatter::new(format, "", false).write(&Origin { peer: &peer, wall_ms: u64::MAX }, lines, &mut out);
+                assert!(out.len() <= format.overhead("", false).at_most(100, 1), "{format} {byte}: {}", out.len());
             }
         }
     }

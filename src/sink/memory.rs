@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::{Flushed, Origin, Sink};
 use crate::engine::framer::Lines;
@@ -49,7 +50,7 @@ impl Sink for MemorySink {
         }
     }
 
-    fn flush(&mut self) -> io::Result<Flushed> {
+    fn flush(&mut self, _: Duration) -> io::Result<Flushed> {
         Ok(Flushed::Done)
     }
 

@@ -4,26 +4,40 @@
 mod descriptor;
 mod file;
 mod format;
+mod hosts;
 mod memory;
+mod outputs;
+mod pace;
+mod rotate;
 mod stdout;
+mod sync;
+mod target;
+mod waiting;
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
-pub use self::file::{FileSink, OpenError};
 pub use self::format::Format;
 pub use self::memory::MemorySink;
-pub use self::stdout::StdoutSink;
+pub use self::outputs::{OpenError, Outputs};
+
+pub(crate) use self::pace::Pace;
 
 #[cfg(feature = "cli")]
 pub(crate) use self::descriptor::{Adopted, Borrowed, Way, adopt, send_without_waiting};
 #[cfg(feature = "cli")]
-pub(crate) use self::format::write_time;
+pub(crate) use self::format::{parse_tag, write_time};
+#[cfg(feature = "cli")]
+pub(crate) use self::outputs::overhead;
+#[cfg(feature = "cli")]
+pub(crate) use self::stdout::own as own_stdout;
 
 use crate::engine::config::Overhead;
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
+use crate::engine::stats::OutputStats;
 
 /// Whose lines these are, and when they came.
 #[derive(Debug, Clone, Copy)]
@@ -43,9 +57,31 @@ pub enum Flushed {
     Blocked,
     /// A write failed, and may work later: a full disk, an I/O error.
     Failed(io::Error),
+    /// The sink decides itself when it goes on: it is flushed in each turn, and when [`Sink::due_in`] says so.
+    Paced,
 }
 
-/// Takes whole lines. Everything that waits in it counts towards the memory budget (P5).
+/// What of a descriptor is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// That it can be written, and that its reader is gone.
+    Write,
+    /// That it can be read too, and that the other side has closed.
+    ReadWrite,
+}
+
+/// A descriptor that is to be watched.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch<'a> {
+    /// What [`Sink::ready`] will call it; below 16. The last one with a number counts.
+    pub number: usize,
+    /// The descriptor; the loop forgets it when it is closed.
+    pub descriptor: BorrowedFd<'a>,
+    /// What is to be told.
+    pub interest: Interest,
+}
+
+/// Takes whole lines. Everything that it holds counts towards the memory budget (P5).
 pub trait Sink {
     /// Takes some lines of one client. Never blocks on a pipe or socket, never fails, never loses: errors surface in
     /// [`Sink::flush`].
@@ -56,57 +92,81 @@ pub trait Sink {
         let _ = (origin, gap);
     }
 
-    /// Writes what waits, as far as possible.
+    /// Writes what waits, as far as possible. `now` is the time since the server's start.
     ///
     /// # Errors
     /// Only when the sink is gone for good, such as a pipe whose reader closed it.
-    fn flush(&mut self) -> io::Result<Flushed>;
+    fn flush(&mut self, now: Duration) -> io::Result<Flushed>;
 
     /// Bytes taken and not yet written, as they will be written.
     fn waiting(&self) -> usize;
+
+    /// Bytes of memory that lines take in it: what waits, and what was written but may have to be sent again.
+    fn held(&self) -> usize {
+        self.waiting()
+    }
 
     /// What the sink adds to lines, at worst.
     fn overhead(&self) -> Overhead {
         Overhead::RAW
     }
 
-    /// The descriptor that tells when a blocked sink can be written again, and when its reader is gone.
-    fn watched(&self) -> Option<BorrowedFd<'_>> {
+    /// A descriptor that the loop does not watch yet: it then tells [`Self::ready`] of it. Asked until there is none.
+    fn unwatched(&mut self) -> Option<Watch<'_>> {
         None
     }
 
-    /// What the sink is, for a sentence: `stdout`, `app.log`.
+    /// A watched descriptor can be written or read; `is_gone`: its other side is. True if the sink is gone with it.
+    fn ready(&mut self, number: usize, is_gone: bool) -> bool {
+        let _ = number;
+        is_gone
+    }
+
+    /// How long until it is to be flushed though nobody tells of anything.
+    fn due_in(&self, now: Duration) -> Option<Duration> {
+        let _ = now;
+        None
+    }
+
+    /// Since when it has taken nothing though something waits; for sinks that are [`Flushed::Paced`].
+    fn stuck_since(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The next flush tries, however early that is.
+    fn try_at_once(&mut self) {}
+
+    /// Opens its file anew, since somebody has moved it away (SIGHUP).
+    fn reopen(&mut self) {}
+
+    /// The server ends, and everything is flushed: whether all is where it belongs for good. Asked until it is.
+    fn settle(&mut self, now: Duration) -> bool {
+        let _ = now;
+        self.waiting() == 0
+    }
+
+    /// A position that grows with all that is taken.
+    fn taken(&self) -> u64 {
+        0
+    }
+
+    /// The position up to which all that was taken is written, and on the disk where that was asked for.
+    fn delivered(&self) -> u64 {
+        self.taken()
+    }
+
+    /// What an operator should hear of since the last question, a sentence each time.
+    fn report(&mut self) -> Option<String> {
+        None
+    }
+
+    /// What went to each output: always the same ones. Empty for a sink that does not count.
+    fn outputs(&self) -> &[OutputStats] {
+        &[]
+    }
+
+    /// What the sink is, for a sentence: `stdout`, `app.log`; of several outputs, the slowest.
     fn describe(&self) -> String {
         "the output".to_owned()
-    }
-}
-
-impl<S: Sink + ?Sized> Sink for Box<S> {
-    fn append(&mut self, origin: &Origin<'_>, lines: Lines<'_>) {
-        (**self).append(origin, lines);
-    }
-
-    fn gap(&mut self, origin: &Origin<'_>, gap: Gap) {
-        (**self).gap(origin, gap);
-    }
-
-    fn flush(&mut self) -> io::Result<Flushed> {
-        (**self).flush()
-    }
-
-    fn waiting(&self) -> usize {
-        (**self).waiting()
-    }
-
-    fn overhead(&self) -> Overhead {
-        (**self).overhead()
-    }
-
-    fn watched(&self) -> Option<BorrowedFd<'_>> {
-        (**self).watched()
-    }
-
-    fn describe(&self) -> String {
-        (**self).describe()
     }
 }

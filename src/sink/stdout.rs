@@ -2,36 +2,24 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-
-use super::descriptor::{Descriptor, adopt};
-use super::{Flushed, Format, Origin, Sink};
-use crate::engine::config::Overhead;
-use crate::engine::framer::Lines;
 
 /// The number of Linux's `/dev/null`: major 1, minor 3.
 const NULL_DEVICE: u64 = 1 << 8 | 3;
 
-/// Writes to stdout. Use one a process, and nothing else that writes there.
-#[derive(Debug)]
-pub struct StdoutSink {
-    out: Descriptor,
-}
-
-impl StdoutSink {
-    /// Finds out what stdout is, and how to write it without stopping the loop.
-    ///
-    /// # Errors
-    /// When stdout is closed, or can't be duplicated.
-    pub fn new(format: Format) -> io::Result<Self> {
-        let own = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        if is_stand_in(&own)? {
-            let closed = "it is closed, or /dev/null opened to read too; redirect it, or name a file with --output (/dev/null throws lines away)";
-            return Err(io::Error::other(closed));
-        }
-        Ok(Self { out: Descriptor::new(adopt(own)?, format) })
+/// A descriptor of our own for stdout; and, if it is a file, its device and number.
+///
+/// # Errors
+/// When stdout is closed, or can't be duplicated.
+pub(crate) fn own() -> io::Result<(File, Option<(u64, u64)>)> {
+    let own = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    if is_stand_in(&own)? {
+        let closed = "it is closed, or /dev/null opened to read too; redirect it, or name a file with --output (/dev/null throws lines away)";
+        return Err(io::Error::other(closed));
     }
+    let found = own.metadata()?;
+    Ok((own, found.is_file().then(|| (found.dev(), found.ino()))))
 }
 
 /// Where a process starts without stdout, Rust's runtime puts `/dev/null` in its place, opened both ways: every line
@@ -45,30 +33,4 @@ fn is_stand_in(stdout: &File) -> io::Result<bool> {
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
     // The last octal digit holds the access mode: 0 read, 1 write, 2 both.
     Ok(flags.is_some_and(|flags| flags.trim().ends_with('2')))
-}
-
-impl Sink for StdoutSink {
-    fn append(&mut self, origin: &Origin<'_>, lines: Lines<'_>) {
-        self.out.append(origin, lines);
-    }
-
-    fn flush(&mut self) -> io::Result<Flushed> {
-        self.out.flush()
-    }
-
-    fn waiting(&self) -> usize {
-        self.out.waiting()
-    }
-
-    fn overhead(&self) -> Overhead {
-        self.out.format().overhead()
-    }
-
-    fn watched(&self) -> Option<BorrowedFd<'_>> {
-        self.out.watched()
-    }
-
-    fn describe(&self) -> String {
-        "stdout".to_owned()
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use lumberjack::{Flushed, Lines, Origin, Sink};
 
@@ -66,7 +67,7 @@ impl Sink for Valve {
         }
     }
 
-    fn flush(&mut self) -> io::Result<Flushed> {
+    fn flush(&mut self, _: Duration) -> io::Result<Flushed> {
         let inside = &mut *self.0.lock().unwrap();
         inside.flushes += 1;
         let most = match inside.flow {

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lumberjack::{Flushed, Lines, Origin, Overhead, Peer, Sink};
+use lumberjack::{Flushed, Interest, Lines, Origin, Overhead, Peer, Sink, Watch};
 
 use super::kernel::Kernel;
 
@@ -61,7 +61,7 @@ impl Sink for SimSink {
         assert_eq!((newlines, lines.ended), (expected, block.ends_with(b"\n")), "a block is whole lines");
     }
 
-    fn flush(&mut self) -> io::Result<Flushed> {
+    fn flush(&mut self, _: Duration) -> io::Result<Flushed> {
         let record = &mut *self.record.borrow_mut();
         let kernel = &mut *self.kernel.borrow_mut();
         kernel.work += 1;
@@ -94,9 +94,10 @@ impl Sink for SimSink {
         Overhead::RAW
     }
 
-    fn watched(&self) -> Option<BorrowedFd<'_>> {
+    fn unwatched(&mut self) -> Option<Watch<'_>> {
         // Any descriptor will do: the simulated network does not look at it.
-        self.is_watched.then(|| self.stdin.as_fd())
+        let is_new = std::mem::take(&mut self.is_watched);
+        is_new.then(|| Watch { number: 0, descriptor: self.stdin.as_fd(), interest: Interest::Write })
     }
 
     fn describe(&self) -> String {

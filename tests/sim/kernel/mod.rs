@@ -410,7 +410,7 @@ impl Kernel {
             ready.push(Ready { source: Source::Listener(door), ends: false, failed: false });
         }
         if self.is_sink_watched && std::mem::take(&mut self.has_sink_edge) {
-            ready.push(Ready { source: Source::Sink, ends: false, failed: self.sink == Drain::Gone });
+            ready.push(Ready { source: Source::Sink(0), ends: false, failed: self.sink == Drain::Gone });
         }
         // A poll may bring fewer events than there are: the others come with the next.
         let most = if self.dice.chance(10) { 1 + self.dice.size(4) } else { usize::MAX };

@@ -160,7 +160,7 @@ impl Net for SimNet {
         if socket.rst { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
     }
 
-    fn watch_sink(&mut self, _: BorrowedFd<'_>) -> io::Result<()> {
+    fn watch_sink(&mut self, _: usize, _: BorrowedFd<'_>, _: bool) -> io::Result<()> {
         self.0.borrow_mut().is_sink_watched = true;
         Ok(())
     }

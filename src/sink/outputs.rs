@@ -1,0 +1,428 @@
+//! The sink of the binary: one output or several, each with its own position. Lines are formatted once. The slowest output
+//! sets the pace, unless it may be passed over (`--on-stall drop`). Invariant: an output that fails or stands still
+//! keeps no other from being written.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::mem;
+use std::path::Path;
+use std::time::Duration;
+
+use super::descriptor::{Descriptor, adopt};
+use super::file::{LogFile, shown};
+use super::format::{Format, Formatter};
+use super::hosts::{HostFiles, MOST_GATHERED};
+use super::pace::Pace;
+use super::target::{Books, GATHERED_BYTES, KEPT_BYTES, Target, Wrote};
+use super::waiting::Parts;
+use super::{Flushed, Origin, Sink, Watch, stdout};
+use crate::engine::config::Overhead;
+use crate::engine::framer::Lines;
+use crate::engine::gap::{Gap, Why};
+use crate::engine::output::{OnStall, OutputAddr, OutputOptions};
+use crate::engine::peer::Peer;
+use crate::engine::stats::OutputStats;
+
+/// Writes lines to one output or several.
+///
+/// ```
+/// use lumberjack::{Format, OutputAddr, OutputOptions, Outputs};
+///
+/// let path = std::env::temp_dir().join(format!("lumberjack-{}.log", std::process::id()));
+/// let options = OutputOptions { rotate_size: 1 << 20, ..OutputOptions::default() };
+/// let outputs = Outputs::open(&[OutputAddr::File(path.clone())], Format::Raw, &options)?;
+/// # drop(outputs);
+/// # std::fs::remove_file(path).unwrap();
+/// # Ok::<(), lumberjack::OpenError>(())
+/// ```
+#[derive(Debug)]
+pub struct Outputs {
+    formatter: Formatter,
+    overhead: Overhead,
+    marks_gaps: bool,
+    outputs: Vec<Output>,
+    stats: Vec<OutputStats>,
+    /// Lines of one call, formatted.
+    formatted: Vec<u8>,
+    taken: u64,
+    /// When the last lines came, in milliseconds since 1970.
+    wall_ms: u64,
+}
+
+#[derive(Debug)]
+struct Output {
+    name: String,
+    target: Box<dyn Target>,
+    pace: Pace,
+    books: Books,
+    /// After how long without a word it is passed over.
+    stall_timeout: Option<Duration>,
+    /// Since when it has taken nothing though something waits.
+    stuck_since: Option<Duration>,
+    /// What it does not get while it is passed over.
+    missed: Option<Gap>,
+    /// Bytes of marks that only it got.
+    own_bytes: u64,
+}
+
+/// Why an output could not be opened. `Display` is one sentence.
+#[derive(Debug)]
+pub struct OpenError {
+    output: OutputAddr,
+    source: io::Error,
+}
+
+impl Outputs {
+    /// Opens each output.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(outputs: &[OutputAddr], format: Format, options: &OutputOptions) -> Result<Self, OpenError> {
+        let mut opened: Vec<Output> = Vec::new();
+        let mut identities = Vec::new();
+        for output in outputs {
+            let fails = |source| OpenError { output: output.clone(), source };
+            let mut books = Books::default();
+            let (target, identity) = open(output, options, &mut books).map_err(fails)?;
+            if identity.is_some() && identities.contains(&identity) {
+                return Err(fails(io::Error::other("another --output is the same file")));
+            }
+            identities.push(identity);
+            opened.push(Output::new(output.name(), target, books, options));
+        }
+        let stats = opened.iter().map(|output| OutputStats { name: output.name.clone(), counters: Default::default() });
+        Ok(Self {
+            formatter: Formatter::new(format, &options.tag, options.mark_gaps),
+            overhead: overhead(outputs, format, options),
+            marks_gaps: options.mark_gaps,
+            stats: stats.collect(),
+            outputs: opened,
+            formatted: Vec::new(),
+            taken: 0,
+            wall_ms: 0,
+        })
+    }
+
+    /// One output, with the usual options.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn one(output: OutputAddr, format: Format) -> Result<Self, OpenError> {
+        Self::open(&[output], format, &OutputOptions::default())
+    }
+
+    fn give(&mut self, peer: &Peer, parts: Parts<'_>, lines: u64) {
+        self.taken += parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        for output in &mut self.outputs {
+            output.take(peer, parts, lines);
+        }
+    }
+
+    /// What was formatted goes to all outputs, and its room is used again.
+    fn give_formatted(&mut self, peer: &Peer, lines: u64) {
+        let mut formatted = mem::take(&mut self.formatted);
+        self.give(peer, [&formatted, &[], &[]], lines);
+        formatted.clear();
+        formatted.shrink_to(KEPT_BYTES);
+        self.formatted = formatted;
+    }
+
+    fn slowest(&self) -> Option<&Output> {
+        self.outputs.iter().max_by_key(|output| output.target.waiting())
+    }
+}
+
+/// What outputs add to lines at worst, all together: each holds its own.
+pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputOptions) -> Overhead {
+    let one = format.overhead(&options.tag, options.mark_gaps);
+    let kept = |output: &OutputAddr| match output {
+        OutputAddr::File(_) if !options.flush_every.is_zero() => GATHERED_BYTES,
+        OutputAddr::HostFiles(_) if !options.flush_every.is_zero() => MOST_GATHERED,
+        _ => 0,
+    };
+    let count = outputs.len().max(1);
+    Overhead { per_byte: one.per_byte * count, per_line: one.per_line * count, kept: outputs.iter().map(kept).sum() }
+}
+
+type Opened = (Box<dyn Target>, Option<(u64, u64)>);
+
+fn open(output: &OutputAddr, options: &OutputOptions, books: &mut Books) -> io::Result<Opened> {
+    Ok(match output {
+        OutputAddr::Stdout => {
+            let (file, identity) = stdout::own()?;
+            (Box::new(Descriptor::new(adopt(file)?)), identity)
+        }
+        OutputAddr::File(path) => match Descriptor::open_special(path)? {
+            Some(_) if options.rotates() => {
+                return Err(io::Error::other("it is no regular file, which --rotate-size and --rotate-age need"));
+            }
+            Some(descriptor) => (Box::new(descriptor), None),
+            None => {
+                let mut file = LogFile::new(path, options, KEPT_BYTES);
+                file.open(books)?;
+                let identity = file.identity();
+                (Box::new(file), identity)
+            }
+        },
+        OutputAddr::HostFiles(pattern) => (Box::new(HostFiles::open(pattern, options)?), None),
+        OutputAddr::Unix(_) | OutputAddr::Tcp { .. } => return Err(ErrorKind::Unsupported.into()),
+    })
+}
+
+impl Output {
+    fn new(name: String, target: Box<dyn Target>, books: Books, options: &OutputOptions) -> Self {
+        Self {
+            name,
+            target,
+            pace: Pace::Flowing,
+            books,
+            stall_timeout: (options.on_stall == OnStall::Drop).then_some(options.stall_timeout),
+            stuck_since: None,
+            missed: None,
+            own_bytes: 0,
+        }
+    }
+
+    fn take(&mut self, peer: &Peer, parts: Parts<'_>, lines: u64) {
+        let Some(missed) = &mut self.missed else { return self.target.take(peer, parts, &mut self.books) };
+        let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        missed.lines += lines;
+        missed.bytes += bytes;
+        self.count_dropped(lines, bytes);
+    }
+
+    fn count_dropped(&mut self, lines: u64, bytes: u64) {
+        let counters = &mut self.books.counters;
+        counters.dropped_lines = counters.dropped_lines.saturating_add(lines);
+        counters.dropped_bytes = counters.dropped_bytes.saturating_add(bytes);
+    }
+
+    /// # Errors
+    /// It is gone for good.
+    fn flush(&mut self, now: Duration) -> io::Result<()> {
+        if self.pace.may_try(now) {
+            let before = self.target.waiting();
+            let written = self.target.write(now, &mut self.books);
+            let left = self.target.waiting();
+            if left < before {
+                self.stuck_since = None;
+            }
+            match written {
+                Ok(Wrote::All | Wrote::Later) => {
+                    self.stuck_since = None;
+                    if self.pace.done() {
+                        self.books.report(format_args!("{} takes lines again", self.name));
+                    }
+                }
+                Ok(Wrote::Blocked) => {
+                    self.pace = Pace::Blocked { retry_at: None };
+                    self.stuck_since.get_or_insert(now);
+                }
+                Err(error) if is_gone(&error) => return Err(error),
+                Err(error) => {
+                    self.books.counters.failures = self.books.counters.failures.saturating_add(1);
+                    self.pace.failed(now, left < before);
+                    self.stuck_since.get_or_insert(now);
+                    let wait = if self.stall_timeout.is_some() { "lines" } else { "clients" };
+                    self.books
+                        .report(format_args!("cannot write to {}: {error}; {wait} wait, trying again", self.name));
+                }
+            }
+        }
+        self.pass_over(now);
+        Ok(())
+    }
+
+    /// `--on-stall drop`: an output that stands still too long is passed over, until it has taken what it held on to.
+    fn pass_over(&mut self, now: Duration) {
+        let Some(timeout) = self.stall_timeout else { return };
+        if self.missed.is_some() {
+            return;
+        }
+        let is_over = self.stuck_since.is_some_and(|since| now.saturating_sub(since) >= timeout);
+        if is_over {
+            let (lines, bytes) = self.target.drop_lines();
+            self.missed = Some(Gap { lines, bytes: bytes as u64, why: Why::Stalled });
+            self.count_dropped(lines, bytes as u64);
+            let name = &self.name;
+            self.books.report(format_args!(
+                "{name} has taken nothing for --stall-timeout: it is passed over, its lines are dropped"
+            ));
+        }
+    }
+
+    /// What it missed, once it takes lines again; what it lost to a full disk.
+    fn gap(&mut self) -> Option<Gap> {
+        if self.target.waiting() > 0 || self.pace != Pace::Flowing {
+            return None;
+        }
+        let Some(missed) = self.missed.take() else { return self.books.gap.take() };
+        let (name, lines) = (&self.name, missed.lines);
+        self.books.report(format_args!("{name} takes lines again; {lines} lines were dropped meanwhile"));
+        Some(missed)
+    }
+
+    fn due_in(&self, now: Duration) -> Option<Duration> {
+        let stall = match (self.stall_timeout, self.stuck_since) {
+            (Some(timeout), Some(since)) if self.missed.is_none() => Some((since + timeout).saturating_sub(now)),
+            _ => None,
+        };
+        // While it refuses, its own times would end the wait for nothing.
+        let own = if self.pace == Pace::Flowing { self.target.due_in(now) } else { self.pace.due_in(now) };
+        own.into_iter().chain(stall).min()
+    }
+
+    fn delivered(&self) -> u64 {
+        self.target.delivered().saturating_sub(self.own_bytes)
+    }
+}
+
+/// A reader that closed the pipe will not come back.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+}
+
+impl Sink for Outputs {
+    fn append(&mut self, origin: &Origin<'_>, lines: Lines<'_>) {
+        self.wall_ms = origin.wall_ms;
+        if self.formatter.format() == Format::Raw {
+            let ending: &[u8] = if lines.ended { b"" } else { b"\n" };
+            return self.give(origin.peer, [lines.head, lines.body, ending], lines.count);
+        }
+        self.formatter.write(origin, lines, &mut self.formatted);
+        self.give_formatted(origin.peer, lines.count);
+    }
+
+    fn gap(&mut self, origin: &Origin<'_>, gap: Gap) {
+        if self.marks_gaps {
+            self.formatter.gap(origin, gap, &mut self.formatted);
+            self.give_formatted(origin.peer, 1);
+        }
+    }
+
+    fn flush(&mut self, now: Duration) -> io::Result<Flushed> {
+        for output in &mut self.outputs {
+            output.flush(now)?;
+            let Some(gap) = output.gap().filter(|_| self.marks_gaps) else { continue };
+            let mut mark = Vec::new();
+            self.formatter.gap_of_all(self.wall_ms, gap, &mut mark);
+            output.own_bytes += mark.len() as u64;
+            output.target.take(&Peer::Unix { serial: 0 }, [&mark, &[], &[]], &mut output.books);
+            output.flush(now)?;
+        }
+        for (stats, output) in self.stats.iter_mut().zip(&self.outputs) {
+            stats.counters = output.books.counters;
+            stats.counters.waiting_bytes = output.target.waiting() as u64;
+        }
+        Ok(if self.waiting() == 0 { Flushed::Done } else { Flushed::Paced })
+    }
+
+    fn waiting(&self) -> usize {
+        self.outputs.iter().map(|output| output.target.waiting()).sum()
+    }
+
+    fn held(&self) -> usize {
+        self.outputs.iter().map(|output| output.target.held()).sum()
+    }
+
+    fn overhead(&self) -> Overhead {
+        self.overhead
+    }
+
+    fn unwatched(&mut self) -> Option<Watch<'_>> {
+        (0..).zip(&mut self.outputs).find_map(|(number, output)| {
+            let (descriptor, interest) = output.target.unwatched()?;
+            Some(Watch { number, descriptor, interest })
+        })
+    }
+
+    fn ready(&mut self, number: usize, is_gone: bool) -> bool {
+        let Some(output) = self.outputs.get_mut(number) else { return false };
+        output.pace.writable();
+        output.target.ready(is_gone)
+    }
+
+    fn due_in(&self, now: Duration) -> Option<Duration> {
+        self.outputs.iter().filter_map(|output| output.due_in(now)).min()
+    }
+
+    fn stuck_since(&self) -> Option<Duration> {
+        self.outputs.iter().filter_map(|output| output.stuck_since).min()
+    }
+
+    fn try_at_once(&mut self) {
+        self.outputs.iter_mut().for_each(|output| output.pace = Pace::Flowing);
+    }
+
+    fn reopen(&mut self) {
+        self.outputs.iter_mut().for_each(|output| output.target.reopen());
+    }
+
+    fn settle(&mut self, now: Duration) -> bool {
+        self.outputs.iter_mut().fold(true, |all, output| output.target.settle(now, &mut output.books) && all)
+    }
+
+    fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    fn delivered(&self) -> u64 {
+        self.outputs.iter().map(Output::delivered).min().unwrap_or(self.taken)
+    }
+
+    fn report(&mut self) -> Option<String> {
+        self.outputs.iter_mut().find_map(|output| output.books.reports.pop())
+    }
+
+    fn outputs(&self) -> &[OutputStats] {
+        &self.stats
+    }
+
+    fn describe(&self) -> String {
+        self.slowest().map(|output| output.name.clone()).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { output, source } = self;
+        let name = output.name();
+        if *output == OutputAddr::Stdout {
+            // Not every libc says that descriptors are open files.
+            let cure = if is_shortage(source) { "; raise the limit on open files" } else { "" };
+            return write!(f, "cannot use stdout: {source}{cure}");
+        }
+        write!(f, "cannot write to {name}: ")?;
+        match source.kind() {
+            ErrorKind::NotFound => {
+                f.write_str("its directory does not exist; make it, or choose another file with --output")
+            }
+            ErrorKind::IsADirectory => {
+                let inside = shown(&Path::new(&name).join("app.log"));
+                write!(f, "it is a directory; name a file in it, such as {inside}, with --output")
+            }
+            ErrorKind::PermissionDenied => {
+                f.write_str("no permission; change the owner or the mode, or choose another file with --output")
+            }
+            ErrorKind::ReadOnlyFilesystem => {
+                f.write_str("the file system is read-only; remount it, or choose another file with --output")
+            }
+            ErrorKind::NotADirectory => {
+                f.write_str("a part of the path is no directory; choose another file with --output")
+            }
+            _ if is_shortage(source) => write!(f, "{source}; raise the limit on open files"),
+            _ => write!(f, "{source}; choose another file with --output"),
+        }
+    }
+}
+
+/// No descriptor is left, of the process or of the system.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}

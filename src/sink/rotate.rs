@@ -1,0 +1,514 @@
+//! The rotated files of one output file: how they are named, moved up by one, and removed.
+//! Invariant: the target of a rename does not exist, so only a removal takes lines away, and only the oldest file's.
+//!
+//! s6-log and svlogd set the mode of a file to 0744 when it is whole and synced, so that a start tells a file that a
+//! crash left (0644, put aside as `.u`) and a half-made copy of it from a finished one; no such bits are needed here:
+//! nothing is copied, each file has one name at every moment, a kill between two renames leaves at most a gap in the
+//! numbers, which the next shift closes, and a torn last line is mended when a file is opened.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use memchr::memchr_iter;
+
+/// Most rotated files of one output. A larger number behind the name is none of ours: `app.log.20260731` is a date.
+pub(super) const MOST_KEPT: usize = 9999;
+
+/// Bytes read at once to count lines: what one `read` of a client asks for, too.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The lines of a larger file are not counted: the loop stands still meanwhile, 3 s for this much on a slow SD card.
+const MOST_COUNTED_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The rotated files of one output file: `app.log.1` is the newest.
+#[derive(Debug, Clone)]
+pub(super) struct Rotated {
+    path: PathBuf,
+    keep: usize,
+}
+
+/// What [`Rotated::remove_oldest`] removed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Removed {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    /// Those with a `\n`, and a torn last one; `None` if the file was too large to count them, or unreadable.
+    pub(super) lines: Option<u64>,
+}
+
+/// One system call of a shift. Number 0 is the output file itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// This file is removed.
+    Remove(usize),
+    /// This file gets the next number, which no file has.
+    MoveUp(usize),
+}
+
+impl Rotated {
+    /// Those of the output file `path`, of which `keep` are kept, [`MOST_KEPT`] at most.
+    pub(super) fn new(path: &Path, keep: usize) -> Self {
+        Self { path: path.to_owned(), keep: keep.min(MOST_KEPT) }
+    }
+
+    /// Makes room for a new file at the output's path: its file becomes `.1` (with a `keep` of 0 it is removed), the
+    /// others move up by one as far as the first gap, and only if there is none, the oldest is removed first. Nothing
+    /// is done if there is no file at the path.
+    ///
+    /// # Errors
+    /// Of the system. The next call goes on from where this one failed.
+    pub(super) fn shift(&self) -> io::Result<()> {
+        for step in self.steps()? {
+            self.take(step)?;
+        }
+        Ok(())
+    }
+
+    /// At start: removes the rotated files numbered above `keep`, since `--rotate-keep` may have been larger before.
+    /// Answers what it removed, in no order.
+    ///
+    /// # Errors
+    /// Of the system: the last one, after every file was tried. A name that is too long is found here too, and not
+    /// only by the first shift.
+    pub(super) fn trim(&self) -> io::Result<Vec<PathBuf>> {
+        self.exists(self.keep)?;
+        let mut removed = Vec::new();
+        let mut failed = None;
+        for number in self.numbers()? {
+            if number > self.keep {
+                let path = self.numbered(number);
+                match there(fs::remove_file(&path)) {
+                    Ok(true) => removed.push(path),
+                    Ok(false) => {} // somebody else was faster
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        failed.map_or(Ok(removed), Err)
+    }
+
+    /// Removes the oldest rotated file, even one numbered above `keep`. `None` if there is none.
+    ///
+    /// # Errors
+    /// Of the system, when the directory can't be read or the file not be removed.
+    pub(super) fn remove_oldest(&self) -> io::Result<Option<Removed>> {
+        let Some(oldest) = self.numbers()?.into_iter().max() else { return Ok(None) };
+        let path = self.numbered(oldest);
+        let found = fs::symlink_metadata(&path)?;
+        let bytes = found.len();
+        // Opening a fifo would wait for a writer. A file that can't be read is removed all the same: space is needed.
+        let is_counted = found.is_file() && bytes <= MOST_COUNTED_BYTES;
+        let lines = if is_counted { count_lines(&path).ok() } else { None };
+        Ok(there(fs::remove_file(&path))?.then_some(Removed { path, bytes, lines }))
+    }
+
+    /// What a shift does now, in this order.
+    fn steps(&self) -> io::Result<impl Iterator<Item = Step> + use<>> {
+        let mut remove = None;
+        let mut moving = 0;
+        if self.exists(0)? {
+            moving = 1;
+            while moving <= self.keep && self.exists(moving)? {
+                moving += 1;
+            }
+            if moving > self.keep {
+                remove = Some(Step::Remove(self.keep));
+                moving = self.keep;
+            }
+        }
+        Ok(remove.into_iter().chain((0..moving).rev().map(Step::MoveUp)))
+    }
+
+    fn take(&self, step: Step) -> io::Result<()> {
+        let done = match step {
+            Step::Remove(number) => fs::remove_file(self.numbered(number)),
+            Step::MoveUp(number) => fs::rename(self.numbered(number), self.numbered(number + 1)),
+        };
+        // What somebody moved away meanwhile leaves a gap and no more.
+        there(done).map(drop)
+    }
+
+    /// Whether anything has this name, a link that leads nowhere too: a rename would replace it.
+    fn exists(&self, number: usize) -> io::Result<bool> {
+        there(fs::symlink_metadata(self.numbered(number)).map(drop))
+    }
+
+    fn numbered(&self, number: usize) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        if number > 0 {
+            name.push(".");
+            name.push(number.to_string());
+        }
+        name.into()
+    }
+
+    /// The numbers of the rotated files there are, above `keep` or not, in no order. A directory is none of them.
+    fn numbers(&self) -> io::Result<Vec<usize>> {
+        let mut numbers = Vec::new();
+        let Some(name) = self.path.file_name() else { return Ok(numbers) };
+        let folder = match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if let Some(number) = number_of(entry.file_name().as_bytes(), name.as_bytes())
+                && entry.file_type().is_ok_and(|found| !found.is_dir())
+            {
+                numbers.push(number);
+            }
+        }
+        Ok(numbers)
+    }
+}
+
+/// Whether what was asked for was there; any other error stays one.
+fn there(done: io::Result<()>) -> io::Result<bool> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The number in `found`, if it is `name`, a dot, and a number that a rotated file can have. Not by `parse`, which
+/// takes `+1` and `007` too.
+fn number_of(found: &[u8], name: &[u8]) -> Option<usize> {
+    let digits = found.strip_prefix(name)?.strip_prefix(b".")?;
+    if *digits.first()? == b'0' {
+        return None;
+    }
+    let mut number = 0;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        number = number * 10 + usize::from(digit - b'0');
+        if number > MOST_KEPT {
+            return None;
+        }
+    }
+    Some(number)
+}
+
+fn count_lines(path: &Path) -> io::Result<u64> {
+    // The bound holds even for a file that somebody still writes to.
+    let mut file = File::open(path)?.take(MOST_COUNTED_BYTES);
+    let mut buffer = vec![0; PIECE_BYTES];
+    let mut lines = 0;
+    let mut is_torn = false;
+    loop {
+        let piece = match file.read(&mut buffer) {
+            Ok(read_bytes) => buffer.get(..read_bytes).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let Some(last) = piece.last() else { return Ok(lines + u64::from(is_torn)) };
+        lines += memchr_iter(b'\n', piece).count() as u64;
+        is_torn = *last != b'\n';
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A directory of this test's own, removed at its end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let name = format!("lumberjack-rotate-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        /// One with these files, each with its own name in it.
+        fn with(names: &[&str]) -> Self {
+            let folder = Self::new();
+            for name in names {
+                fs::write(folder.0.join(name), name).unwrap();
+            }
+            folder
+        }
+
+        fn rotated(&self, keep: usize) -> Rotated {
+            Rotated::new(&self.0.join("app.log"), keep)
+        }
+
+        /// Each file's name and what is in it, sorted.
+        fn files(&self) -> Vec<(String, String)> {
+            let mut files: Vec<_> = fs::read_dir(&self.0)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .map(|path| (name_of(&path), fs::read_to_string(&path).unwrap_or_default()))
+                .collect();
+            files.sort();
+            files
+        }
+
+        fn names(&self) -> Vec<String> {
+            self.files().into_iter().map(|(name, _)| name).collect()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn name_of(path: &Path) -> String {
+        path.file_name().unwrap().to_str().unwrap().to_owned()
+    }
+
+    fn pairs(files: &[(String, String)]) -> Vec<(&str, &str)> {
+        files.iter().map(|(name, inside)| (name.as_str(), inside.as_str())).collect()
+    }
+
+    /// What the files hold, the newest file first: the output file, then by number.
+    fn by_number(rotated: &Rotated) -> Vec<u32> {
+        (0..=rotated.keep + 3)
+            .filter_map(|number| fs::read_to_string(rotated.numbered(number)).ok())
+            .map(|inside| inside.parse().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_shift_is_these_steps() {
+        use Step::{MoveUp, Remove};
+        let full = ["app.log", "app.log.1", "app.log.2", "app.log.3"];
+        for (case, keep, names, expected) in [
+            ("no gap: the oldest goes", 3, &full[..], &[Remove(3), MoveUp(2), MoveUp(1), MoveUp(0)][..]),
+            ("the end is a gap", 4, &full, &[MoveUp(3), MoveUp(2), MoveUp(1), MoveUp(0)]),
+            ("the first gap is used", 3, &["app.log", "app.log.1", "app.log.3"], &[MoveUp(1), MoveUp(0)]),
+            ("a gap right behind the output", 3, &["app.log", "app.log.2", "app.log.3"], &[MoveUp(0)]),
+            ("the first rotation", 3, &["app.log"], &[MoveUp(0)]),
+            ("nothing is kept", 0, &["app.log", "app.log.1"], &[Remove(0)]),
+            ("the output was moved away", 2, &["app.log.1", "app.log.2"], &[]),
+            ("the output was moved away, nothing is kept", 0, &["app.log.1"], &[]),
+        ] {
+            let folder = Folder::with(names);
+            let steps: Vec<Step> = folder.rotated(keep).steps().unwrap().collect();
+            assert_eq!(steps, expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_shift_moves_each_file_up_and_leaves_other_files_alone() {
+        let folder = Folder::with(&["app.log", "app.log.1", "app.log.2", "app.log.3", "app.log.gz", "app.logs", "b.1"]);
+        folder.rotated(2).shift().unwrap();
+        let expected = [
+            ("app.log.1", "app.log"),
+            ("app.log.2", "app.log.1"),
+            ("app.log.3", "app.log.3"),
+            ("app.log.gz", "app.log.gz"),
+            ("app.logs", "app.logs"),
+            ("b.1", "b.1"),
+        ];
+        assert_eq!(pairs(&folder.files()), expected);
+    }
+
+    /// What a kill leaves is one of the sets of files to start from, so a kill of the next shift is tried too.
+    #[test]
+    fn a_kill_between_any_two_steps_loses_nothing_but_the_oldest_file() {
+        for keep in 0..=4_usize {
+            for there in 0..1_u32 << (keep + 1) {
+                for killed_after in 0..=keep + 1 {
+                    killed_and_started_again(keep, there, killed_after);
+                }
+            }
+        }
+    }
+
+    /// Starts with the files whose bits are set in `there`, is killed after so many steps of a shift, starts again, and
+    /// then shifts until every file is a new one.
+    fn killed_and_started_again(keep: usize, there: u32, killed_after: usize) {
+        let case = format!("keep {keep}, files {there:#b}, killed after {killed_after} steps");
+        let folder = Folder::new();
+        let rotated = folder.rotated(keep);
+        let mut newest = 0;
+        for number in (0..=keep).rev().filter(|number| there & 1 << number != 0) {
+            newest += 1;
+            fs::write(rotated.numbered(number), newest.to_string()).unwrap();
+        }
+        let whole = std::iter::repeat_n(usize::MAX, keep + 2);
+        for steps in std::iter::once(killed_after).chain(whole) {
+            assert_eq!(rotated.trim().unwrap(), Vec::<PathBuf>::new(), "{case}: none is too many at a start");
+            if !rotated.exists(0).unwrap() {
+                newest += 1;
+                fs::write(&rotated.path, newest.to_string()).unwrap();
+            }
+            let mut expected = by_number(&rotated);
+            for step in rotated.steps().unwrap().take(steps) {
+                rotated.take(step).unwrap();
+            }
+            if expected.len() > keep && steps > 0 {
+                expected.pop();
+            }
+            let found = by_number(&rotated);
+            assert_eq!(found, expected, "{case}: the newest first, and only the oldest of too many gone");
+            assert!(found.len() <= keep + 1, "{case}: never more than keep and the output");
+        }
+        let expected: Vec<u32> = (0..=newest).rev().take(keep).collect();
+        assert_eq!(by_number(&rotated), expected, "{case}: the newest are kept");
+        assert!(!rotated.exists(0).unwrap(), "{case}: there is room for a new file");
+    }
+
+    #[test]
+    fn a_file_moved_away_in_the_middle_of_a_shift_is_a_gap() {
+        let folder = Folder::with(&["app.log", "app.log.1", "app.log.2"]);
+        let rotated = folder.rotated(2);
+        let steps = rotated.steps().unwrap();
+        fs::remove_file(rotated.numbered(2)).unwrap();
+        fs::remove_file(rotated.numbered(1)).unwrap();
+        for step in steps {
+            rotated.take(step).unwrap();
+        }
+        assert_eq!(pairs(&folder.files()), [("app.log.1", "app.log")]);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_a_file_and_not_a_gap() {
+        let folder = Folder::with(&["app.log"]);
+        let rotated = folder.rotated(2);
+        symlink("/no/such/file", rotated.numbered(1)).unwrap();
+        rotated.shift().unwrap();
+        assert_eq!(folder.names(), ["app.log.1", "app.log.2"]);
+        assert_eq!(fs::read_link(rotated.numbered(2)).unwrap(), Path::new("/no/such/file"));
+    }
+
+    #[test]
+    fn a_shift_that_fails_changes_nothing() {
+        let folder = Folder::with(&["app.log", "app.log.1"]);
+        fs::create_dir(folder.0.join("app.log.2")).unwrap();
+        let error = folder.rotated(2).shift().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IsADirectory, "{error}");
+        assert_eq!(folder.names(), ["app.log", "app.log.1", "app.log.2"]);
+    }
+
+    #[test]
+    fn a_name_may_hold_any_byte() {
+        let folder = Folder::new();
+        let path = folder.0.join(OsStr::from_bytes(b"\xff {} \n.log"));
+        let rotated = Rotated::new(&path, 1);
+        for lines in [2, 1] {
+            fs::write(&path, "line\n".repeat(lines)).unwrap();
+            rotated.shift().unwrap();
+        }
+        let moved = folder.0.join(OsStr::from_bytes(b"\xff {} \n.log.1"));
+        assert_eq!(fs::read(&moved).unwrap(), b"line\n");
+        assert_eq!(rotated.remove_oldest().unwrap().unwrap().path, moved);
+    }
+
+    #[test]
+    fn a_number_is_what_a_shift_would_write() {
+        for (found, expected) in [
+            ("app.log.1", Some(1)),
+            ("app.log.10", Some(10)),
+            ("app.log.9999", Some(9999)),
+            ("app.log.10000", None),
+            ("app.log.20260731", None),
+            ("app.log.99999999999999999999999", None),
+            ("app.log.0", None),
+            ("app.log.03", None),
+            ("app.log.+3", None),
+            ("app.log.3 ", None),
+            ("app.log.3.gz", None),
+            ("app.log.\u{663}", None),
+            ("app.log.", None),
+            ("app.log", None),
+            ("app.log3", None),
+            ("app.log-3", None),
+            ("old-app.log.3", None),
+        ] {
+            assert_eq!(number_of(found.as_bytes(), b"app.log"), expected, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn trim_removes_what_is_numbered_above_keep_and_nothing_else() {
+        let others = ["app.log.04", "app.log.4.gz", "app.log4", "app.log.20260731", "xapp.log.4"];
+        let folder = Folder::with(&others);
+        for number in ["1", "3", "4", "5", "7", "70", "9999"] {
+            fs::write(folder.0.join(format!("app.log.{number}")), number).unwrap();
+        }
+        fs::create_dir(folder.0.join("app.log.6")).unwrap();
+        let mut removed: Vec<_> = folder.rotated(3).trim().unwrap().iter().map(|path| name_of(path)).collect();
+        removed.sort();
+        assert_eq!(removed, ["app.log.4", "app.log.5", "app.log.7", "app.log.70", "app.log.9999"]);
+        let mut left: Vec<_> = others.iter().chain(&["app.log.1", "app.log.3", "app.log.6"]).collect();
+        left.sort();
+        assert_eq!(folder.names().iter().collect::<Vec<_>>(), left);
+        assert_eq!(folder.rotated(0).trim().unwrap().len(), 2, "with keep 0, .1 and .3 are too many");
+    }
+
+    #[test]
+    fn a_path_without_a_directory_is_in_the_current_one() {
+        // The tests of a package run in its directory, in which nothing is to be written.
+        assert_eq!(Rotated::new(Path::new("Cargo.toml"), 1).trim().unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_name_too_long_for_its_number_is_found_at_start() {
+        let folder = Folder::new();
+        let path = folder.0.join("x".repeat(253));
+        fs::write(&path, "").unwrap();
+        assert_eq!(Rotated::new(&path, 9).trim().unwrap(), Vec::<PathBuf>::new(), "255 bytes are possible");
+        assert_eq!(Rotated::new(&path, 10).trim().unwrap_err().kind(), ErrorKind::InvalidFilename);
+    }
+
+    #[test]
+    fn more_than_can_be_told_from_a_date_are_never_kept() {
+        assert_eq!(Rotated::new(Path::new("app.log"), usize::MAX).keep, 9999);
+    }
+
+    #[test]
+    fn the_oldest_is_removed_until_there_is_none() {
+        let folder = Folder::with(&["app.log"]);
+        let rotated = folder.rotated(3);
+        let two_pieces = [&b"x".repeat(PIECE_BYTES)[..], b"\n\n", &b"y".repeat(PIECE_BYTES), b"\n"].concat();
+        // Of .1, .3 and .12, the last is above keep, and the oldest: numbers, not names, are compared.
+        for (number, bytes) in [(1, &b""[..]), (3, &b"a\nb\ntorn"[..]), (12, &two_pieces)] {
+            fs::write(rotated.numbered(number), bytes).unwrap();
+        }
+        for (number, bytes, lines) in [(12, 2 * 65_536 + 3, 3), (3, 8, 3), (1, 0, 0)] {
+            let expected = Removed { path: rotated.numbered(number), bytes, lines: Some(lines) };
+            assert_eq!(rotated.remove_oldest().unwrap(), Some(expected));
+        }
+        assert_eq!(rotated.remove_oldest().unwrap(), None);
+        assert_eq!(folder.names(), ["app.log"]);
+    }
+
+    #[test]
+    fn the_lines_of_a_huge_file_are_not_counted() {
+        let folder = Folder::new();
+        let rotated = folder.rotated(1);
+        for (bytes, lines) in [(64 << 20, Some(1)), ((64 << 20) + 1, None)] {
+            File::create(rotated.numbered(1)).unwrap().set_len(bytes).unwrap();
+            let expected = Removed { path: rotated.numbered(1), bytes, lines };
+            assert_eq!(rotated.remove_oldest().unwrap(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_removed_unread() {
+        let folder = Folder::with(&["elsewhere"]);
+        let rotated = folder.rotated(2);
+        let _bound = UnixListener::bind(rotated.numbered(2)).unwrap();
+        symlink(folder.0.join("elsewhere"), rotated.numbered(1)).unwrap();
+        for number in [2, 1] {
+            let removed = rotated.remove_oldest().unwrap().unwrap();
+            assert_eq!((removed.path, removed.lines), (rotated.numbered(number), None));
+        }
+        assert_eq!(pairs(&folder.files()), [("elsewhere", "elsewhere")]);
+    }
+}

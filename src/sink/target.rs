@@ -1,0 +1,108 @@
+//! What an output has to be able to do, whatever it is: take whole lines, write them when it can, and say what became of
+//! them. Invariant: what a target took, it writes once and in order, or says that it was dropped.
+
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use super::Interest;
+use super::waiting::Parts;
+use crate::engine::gap::Gap;
+use crate::engine::peer::Peer;
+use crate::engine::stats::OutputCounters;
+
+/// From this size on a block is written without being copied: a copy of 16 KiB costs about as much as the system call
+/// that it saves.
+pub(super) const DIRECT_BYTES: usize = 16 * 1024;
+/// When this much has been gathered, it is written without waiting for the end of the turn.
+pub(super) const GATHERED_BYTES: usize = 64 * 1024;
+/// What a buffer has room for from the start, and shrinks to when it is empty. From 128 KiB on glibc and musl map it by
+/// itself: grown in the middle of a crowd of pending lines, it would lie above them, and keep their memory from going
+/// back to the system for good (16 of 16 MiB). What was never written to is not resident.
+pub(super) const KEPT_BYTES: usize = 3 * GATHERED_BYTES;
+
+/// What a write came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrote {
+    /// Nothing waits any more.
+    All,
+    /// The rest waits until the descriptor can be written.
+    Blocked,
+    /// The rest waits on purpose, until [`Target::due_in`] or more of it.
+    Later,
+}
+
+/// What became of lines, and what an operator should hear.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    pub(super) counters: OutputCounters,
+    pub(super) reports: Vec<String>,
+    /// Lines that are missing from now on.
+    pub(super) gap: Option<Gap>,
+}
+
+impl Books {
+    /// A write took so many bytes.
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.counters.bytes = self.counters.bytes.saturating_add(bytes as u64);
+        self.counters.writes = self.counters.writes.saturating_add(1);
+    }
+
+    /// What an operator should hear: a sentence.
+    pub(super) fn report(&mut self, sentence: fmt::Arguments<'_>) {
+        self.reports.push(sentence.to_string());
+    }
+}
+
+/// One output.
+pub(super) trait Target: fmt::Debug {
+    /// Takes whole lines of a peer, each with its `\n`, and writes them at once where that saves a copy.
+    fn take(&mut self, peer: &Peer, parts: Parts<'_>, books: &mut Books);
+
+    /// Writes what waits, as far as possible.
+    ///
+    /// # Errors
+    /// `BrokenPipe` or `ConnectionReset` when the output is gone for good; any other may pass.
+    fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote>;
+
+    /// Bytes that wait to be written.
+    fn waiting(&self) -> usize;
+
+    /// Bytes of memory that lines take.
+    fn held(&self) -> usize {
+        self.waiting()
+    }
+
+    /// The position, in bytes taken, up to which all is written, and synced where that is asked for.
+    fn delivered(&self) -> u64;
+
+    /// Drops what waits but for the first line of it, and answers how many lines and bytes that were.
+    fn drop_lines(&mut self) -> (u64, usize);
+
+    /// How long until it is to be written to though nobody tells of anything.
+    fn due_in(&self, now: Duration) -> Option<Duration> {
+        let _ = now;
+        None
+    }
+
+    /// A descriptor that is not watched yet.
+    fn unwatched(&mut self) -> Option<(BorrowedFd<'_>, Interest)> {
+        None
+    }
+
+    /// The descriptor can be written or read; `is_gone`: its other side is. True if the output is gone with it.
+    fn ready(&mut self, is_gone: bool) -> bool {
+        is_gone
+    }
+
+    /// Somebody has moved the file away.
+    fn reopen(&mut self) {}
+
+    /// The server ends: whether all is where it belongs for good. Asked until it is; from the first time on nothing waits
+    /// on purpose.
+    fn settle(&mut self, now: Duration, books: &mut Books) -> bool {
+        let _ = (now, books);
+        self.waiting() == 0
+    }
+}

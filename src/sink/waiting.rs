@@ -1,0 +1,77 @@
+//! Bytes that wait to be written, in order. Invariant: what a write took is never in [`Waiting::bytes`] again, and an
+//! empty buffer holds no more memory than it was made for.
+
+use std::io::IoSlice;
+
+/// A block of lines, in parts that lie one behind the other.
+pub(super) type Parts<'a> = [&'a [u8]; 3];
+
+/// What waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    buffer: Vec<u8>,
+    /// How much of `buffer` has been written.
+    written: usize,
+    /// What the buffer shrinks to when it is empty.
+    kept: usize,
+}
+
+impl Waiting {
+    /// An empty one that keeps room for `kept` bytes.
+    pub(super) fn new(kept: usize) -> Self {
+        Self { buffer: Vec::with_capacity(kept), written: 0, kept }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.buffer.len() - self.written
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.written..).unwrap_or_default()
+    }
+
+    /// Where more is appended.
+    pub(super) fn end(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// A write took the first `count` bytes.
+    pub(super) fn advance(&mut self, count: usize) {
+        self.written += count;
+        if self.written >= self.buffer.len() {
+            self.written = 0;
+            self.buffer.clear();
+            self.buffer.shrink_to(self.kept);
+        } else if self.written >= self.kept.max(64 * 1024) / 2 && self.written * 2 >= self.buffer.len() {
+            // Half of the buffer is behind us: moving the rest costs no more than writing it did.
+            self.buffer.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    /// What waits, and `parts` behind it, in one write: `write` tells how much it took. The rest waits.
+    pub(super) fn write_through(&mut self, parts: Parts<'_>, write: impl FnOnce(&[IoSlice<'_>]) -> usize) {
+        let waiting = self.bytes();
+        let waiting_len = waiting.len();
+        let [first, second, third] = parts;
+        let mut taken = write(&[waiting, first, second, third].map(IoSlice::new));
+        self.advance(taken.min(waiting_len));
+        taken = taken.saturating_sub(waiting_len);
+        for part in parts {
+            let rest = part.get(taken..).unwrap_or_default();
+            taken = taken.saturating_sub(part.len());
+            self.buffer.extend_from_slice(rest);
+        }
+    }
+
+    /// Drops what waits behind the line at the front, and answers how many lines and bytes that were. The first line
+    /// stays: it may have been written in part.
+    pub(super) fn drop_lines(&mut self) -> (u64, usize) {
+        let first = memchr::memchr(b'\n', self.bytes()).map_or(self.len(), |end| end + 1);
+        let rest = self.bytes().get(first..).unwrap_or_default();
+        let dropped = (memchr::memchr_iter(b'\n', rest).count() as u64, rest.len());
+        self.buffer.truncate(self.written + first);
+        self.buffer.shrink_to(self.kept);
+        dropped
+    }
+}
