@@ -1,5 +1,7 @@
 //! The one table of options: the parser, the config file and `--help` are all made from it, so that they can't differ.
 
+use std::time::Duration;
+
 use crate::engine::config::{Config, DEFAULT_UNIX_MODE, Limits};
 use crate::engine::listen::DEFAULT_LISTEN;
 use crate::engine::output::{OutputAddr, OutputOptions};
@@ -108,10 +110,12 @@ pub struct Opt {
     pub set: Set,
 }
 
+#[inline(never)] // one copy, for size
 fn size(text: &str) -> Result<usize, String> {
     parse_size(text).map_err(|error| error.to_string())
 }
 
+#[inline(never)] // one copy, for size
 fn number(text: &str) -> Result<usize, String> {
     text.trim().parse().map_err(|_| "give a whole number".to_owned())
 }
@@ -124,6 +128,12 @@ fn on_or_off(is_on: bool) -> String {
     if is_on { "on" } else { "off" }.to_owned()
 }
 
+#[inline(never)] // one copy, for size
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+#[inline(never)] // one copy, for size
 fn switch(text: &str) -> Result<bool, String> {
     match text {
         "true" | "yes" | "on" => Ok(true),
@@ -142,7 +152,7 @@ macro_rules! duration {
             help: $help,
             default: |settings| DisplayDuration(settings.config.limits.$field).to_string(),
             set: |settings, text| {
-                settings.config.limits.$field = parse_duration(text).map_err(|error| error.to_string())?;
+                settings.config.limits.$field = duration(text)?;
                 Ok(())
             },
         }
@@ -159,7 +169,7 @@ macro_rules! output_duration {
             help: $help,
             default: |settings| DisplayDuration(settings.output.$field).to_string(),
             set: |settings, text| {
-                settings.output.$field = parse_duration(text).map_err(|error| error.to_string())?;
+                settings.output.$field = duration(text)?;
                 Ok(())
             },
         }

@@ -275,6 +275,9 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn write(&mut self) -> Result<(), RunError> {
         let now = self.clock.now();
         let flushed = self.outlet.flush(now);
+        if matches!(flushed, Ok(Outcome::Idle)) {
+            return Ok(());
+        }
         while let Some(watch) = self.outlet.sink.unwatched() {
             let is_read = watch.interest == Interest::ReadWrite;
             self.net.watch_sink(watch.number, watch.descriptor, is_read).map_err(RunError::Poll)?;
@@ -283,7 +286,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.notices.warn(now, Notice::Sink, format_args!("[out] {sentence}"));
         }
         match flushed {
-            Ok(Outcome::Fine) => Ok(()),
+            Ok(Outcome::Idle | Outcome::Fine) => Ok(()),
             Ok(Outcome::Failed(error)) => {
                 let sink = self.outlet.sink.describe();
                 let message = format_args!("[out] cannot write to {sink}: {error}; clients wait, trying again");

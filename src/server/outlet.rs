@@ -15,6 +15,8 @@ const UNWATCHED_PAUSE: Duration = Duration::from_millis(10);
 /// What a flush came to.
 #[derive(Debug)]
 pub(super) enum Outcome {
+    /// There was nothing to write, or it is too early.
+    Idle,
     Fine,
     /// The first failure, or one more of them.
     Failed(io::Error),
@@ -104,7 +106,7 @@ impl<S: Sink> Outlet<S> {
         }
         let is_due = self.sink.due_in(now).is_some_and(|wait| wait.is_zero());
         if (waiting == 0 && !is_due) || !self.pace.may_try(now) {
-            return Ok(Outcome::Fine);
+            return Ok(Outcome::Idle);
         }
         let flushed = self.sink.flush(now)?;
         let left = self.sink.waiting();

@@ -31,7 +31,6 @@ pub(crate) enum Way {
 }
 
 /// An output that is one descriptor for as long as we live: stdout, a fifo, a device.
-#[derive(Debug)]
 pub(super) struct Descriptor {
     file: File,
     way: Way,

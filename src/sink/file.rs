@@ -18,7 +18,6 @@ use crate::engine::output::{DiskFull, OutputOptions, SyncEvery};
 use crate::engine::peer::Peer;
 
 /// When a file is begun anew.
-#[derive(Debug, Clone)]
 pub(super) struct Rotation {
     files: Rotated,
     size: u64,
@@ -27,7 +26,6 @@ pub(super) struct Rotation {
 }
 
 /// One file.
-#[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
     file: Option<File>,

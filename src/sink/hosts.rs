@@ -1,7 +1,6 @@
 //! A file for each host: `{host}` in the name stands for its address. Invariant: there are never more files than
 //! `--host-files` and one, nor more of them open at rest than [`MOST_OPEN`].
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -23,12 +22,11 @@ pub(super) const MOST_GATHERED: usize = 256 * 1024;
 const OTHERS: &str = "other";
 
 /// The files.
-#[derive(Debug)]
 pub(super) struct HostFiles {
     pattern: PathBuf,
     options: OutputOptions,
-    /// Names that have a file, with what stands for the host.
-    known: BTreeSet<String>,
+    /// What stands for the host in the names of the files that there are, in order.
+    known: Vec<String>,
     /// Those that are open, or have lines that wait: the one used last is the last.
     open: Vec<(String, LogFile)>,
     taken: u64,
@@ -46,9 +44,12 @@ impl HostFiles {
     /// The directory can't be read or written to.
     pub(super) fn open(pattern: &Path, options: &OutputOptions) -> io::Result<Self> {
         let folder = pattern.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut known = BTreeSet::new();
+        let mut known: Vec<String> = Vec::new();
         for entry in fs::read_dir(folder)? {
-            known.extend(host_in(pattern, &entry?.file_name()));
+            let Some(name) = host_in(pattern, &entry?.file_name()) else { continue };
+            if let Err(at) = known.binary_search(&name) {
+                known.insert(at, name);
+            }
         }
         let options = options.clone();
         Ok(Self {
@@ -66,9 +67,9 @@ impl HostFiles {
     /// The file of a host, at the end of the list of those that are open.
     fn file_of(&mut self, host: &Host, books: &mut Books) -> Option<&mut LogFile> {
         let mut name = safe_name(host);
-        if !self.known.contains(&name) {
+        if let Err(at) = self.known.binary_search(&name) {
             if self.known.len() < self.options.host_files {
-                self.known.insert(name.clone());
+                self.known.insert(at, name.clone());
             } else {
                 if !std::mem::replace(&mut self.has_told, true) {
                     let most = self.options.host_files;
@@ -172,9 +173,13 @@ fn safe_name(host: &Host) -> String {
     name.trim_end_matches("/64").replace(':', "-").replace('%', "_")
 }
 
+fn place_of_host(pattern: &[u8]) -> Option<usize> {
+    pattern.windows(HOST_WORD.len()).position(|window| window == HOST_WORD.as_bytes())
+}
+
 fn path_of(pattern: &Path, name: &str) -> PathBuf {
     let bytes = pattern.as_os_str().as_bytes();
-    let Some(at) = memchr::memmem::find(bytes, HOST_WORD.as_bytes()) else { return pattern.to_owned() };
+    let Some(at) = place_of_host(bytes) else { return pattern.to_owned() };
     let (before, after) = bytes.split_at(at);
     let after = after.get(HOST_WORD.len()..).unwrap_or_default();
     OsString::from_vec([before, name.as_bytes(), after].concat()).into()
@@ -183,7 +188,7 @@ fn path_of(pattern: &Path, name: &str) -> PathBuf {
 /// What stands for the host in a file's name, if that is one of ours.
 fn host_in(pattern: &Path, file_name: &std::ffi::OsStr) -> Option<String> {
     let pattern = pattern.file_name()?.as_bytes();
-    let at = memchr::memmem::find(pattern, HOST_WORD.as_bytes())?;
+    let at = place_of_host(pattern)?;
     let (before, after) = pattern.split_at(at);
     let name = file_name.as_bytes().strip_prefix(before)?;
     let name = name.strip_suffix(after.get(HOST_WORD.len()..)?)?;

@@ -35,7 +35,6 @@ use crate::engine::stats::OutputStats;
 /// # std::fs::remove_file(path).unwrap();
 /// # Ok::<(), lumberjack::OpenError>(())
 /// ```
-#[derive(Debug)]
 pub struct Outputs {
     formatter: Formatter,
     overhead: Overhead,
@@ -49,7 +48,6 @@ pub struct Outputs {
     wall_ms: u64,
 }
 
-#[derive(Debug)]
 struct Output {
     name: String,
     target: Box<dyn Target>,
@@ -70,6 +68,13 @@ struct Output {
 pub struct OpenError {
     output: OutputAddr,
     source: io::Error,
+}
+
+impl fmt::Debug for Outputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not derived: the binary would carry what prints all that is in it.
+        f.write_str(&self.describe())
+    }
 }
 
 impl Outputs {

@@ -19,11 +19,11 @@ pub(super) const MOST_KEPT: usize = 9999;
 /// Bytes read at once to count lines: what one `read` of a client asks for, too.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// The lines of a larger file are not counted: the loop stands still meanwhile, 3 s for this much on a slow SD card.
+/// The lines of a larger file are not counted: the loop stands still meanwhile, 3.4 s for this much at 20 MB/s.
 const MOST_COUNTED_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The rotated files of one output file: `app.log.1` is the newest.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Rotated {
     path: PathBuf,
     keep: usize,

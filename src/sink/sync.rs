@@ -13,7 +13,6 @@ const LAST_LOOK: Duration = Duration::from_millis(250);
 const STACK_BYTES: usize = 256 * 1024;
 
 /// Work that would stop the loop, in a thread.
-#[derive(Debug)]
 pub(super) struct Task<T> {
     thread: JoinHandle<T>,
     began: Duration,
@@ -46,7 +45,6 @@ impl<T: Send + 'static> Task<T> {
 }
 
 /// The syncs of one output.
-#[derive(Debug)]
 pub(super) struct Syncs {
     every: Duration,
     /// When the next may begin.

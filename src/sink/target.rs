@@ -34,7 +34,7 @@ pub(super) enum Wrote {
 }
 
 /// What became of lines, and what an operator should hear.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Books {
     pub(super) counters: OutputCounters,
     pub(super) reports: Vec<String>,
@@ -56,7 +56,7 @@ impl Books {
 }
 
 /// One output.
-pub(super) trait Target: fmt::Debug {
+pub(super) trait Target {
     /// Takes whole lines of a peer, each with its `\n`, and writes them at once where that saves a copy.
     fn take(&mut self, peer: &Peer, parts: Parts<'_>, books: &mut Books);
 

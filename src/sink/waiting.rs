@@ -7,7 +7,6 @@ use std::io::IoSlice;
 pub(super) type Parts<'a> = [&'a [u8]; 3];
 
 /// What waits.
-#[derive(Debug)]
 pub(super) struct Waiting {
     buffer: Vec<u8>,
     /// How much of `buffer` has been written.
