@@ -16,6 +16,8 @@ mod hostile;
 mod keepalive;
 #[path = "process/limits.rs"]
 mod limits;
+#[path = "process/outputs.rs"]
+mod outputs;
 #[path = "process/receiver.rs"]
 mod receiver;
 #[path = "process/signals.rs"]

@@ -23,6 +23,9 @@ use crate::engine::output::{OnStall, OutputAddr, OutputOptions};
 use crate::engine::peer::Peer;
 use crate::engine::stats::OutputStats;
 
+/// After so long without a word an output that takes nothing is worth a warning.
+const STUCK: Duration = Duration::from_secs(5);
+
 /// Writes lines to one output or several.
 ///
 /// ```
@@ -57,6 +60,8 @@ struct Output {
     stall_timeout: Option<Duration>,
     /// Since when it has taken nothing though something waits.
     stuck_since: Option<Duration>,
+    /// That was said to be long.
+    is_known_as_stuck: bool,
     /// What it does not get while it is passed over.
     missed: Option<Gap>,
     /// Bytes of marks that only it got.
@@ -183,6 +188,7 @@ impl Output {
             books,
             stall_timeout: (options.on_stall == OnStall::Drop).then_some(options.stall_timeout),
             stuck_since: None,
+            is_known_as_stuck: false,
             missed: None,
             own_bytes: 0,
         }
@@ -215,7 +221,8 @@ impl Output {
             match written {
                 Ok(Wrote::All | Wrote::Later) => {
                     self.stuck_since = None;
-                    if self.pace.done() {
+                    let was_stuck = mem::take(&mut self.is_known_as_stuck);
+                    if (self.pace.done() || was_stuck) && self.missed.is_none() {
                         self.books.report(format_args!("{} takes lines again", self.name));
                     }
                 }
@@ -234,8 +241,19 @@ impl Output {
                 }
             }
         }
+        self.note_stuck(now);
         self.pass_over(now);
         Ok(())
+    }
+
+    /// Who waits for what has to be seen: of several outputs, this one sets the pace.
+    fn note_stuck(&mut self, now: Duration) {
+        let is_long = self.stuck_since.is_some_and(|since| now.saturating_sub(since) >= STUCK);
+        let is_news = is_long && self.missed.is_none() && !self.pace.is_failing();
+        if is_news && !mem::replace(&mut self.is_known_as_stuck, true) {
+            let seconds = STUCK.as_secs();
+            self.books.report(format_args!("{} has taken nothing for {seconds} s: clients wait for it", self.name));
+        }
     }
 
     /// `--on-stall drop`: an output that stands still too long is passed over, until it has taken what it held on to.
@@ -268,13 +286,13 @@ impl Output {
     }
 
     fn due_in(&self, now: Duration) -> Option<Duration> {
-        let stall = match (self.stall_timeout, self.stuck_since) {
-            (Some(timeout), Some(since)) if self.missed.is_none() => Some((since + timeout).saturating_sub(now)),
-            _ => None,
-        };
+        let stuck_for = self.stuck_since.filter(|_| self.missed.is_none()).map(|since| now.saturating_sub(since));
+        let left_of = |time: Duration| stuck_for.map(|passed| time.saturating_sub(passed));
+        let stall = self.stall_timeout.and_then(left_of);
+        let word = if self.is_known_as_stuck || self.pace.is_failing() { None } else { left_of(STUCK) };
         // While it refuses, its own times would end the wait for nothing.
         let own = if self.pace == Pace::Flowing { self.target.due_in(now) } else { self.pace.due_in(now) };
-        own.into_iter().chain(stall).min()
+        own.into_iter().chain(stall).chain(word).min()
     }
 
     fn delivered(&self) -> u64 {

@@ -1,0 +1,134 @@
+//! Several outputs at once, one of which may stand still: who waits, who goes on, and what the log says of it.
+
+use std::fs;
+use std::io::{Read, Write};
+
+use super::checks::{Dir, until, write_until_held_back};
+use super::receiver::{Receiver, Setup};
+
+fn path(folder: &Dir, name: &str) -> String {
+    folder.path().join(name).to_str().unwrap().to_owned()
+}
+
+fn numbered(lines: std::ops::Range<u32>) -> Vec<u8> {
+    lines.flat_map(|number| format!("{number:090}\n").into_bytes()).collect()
+}
+
+#[test]
+fn each_output_gets_every_line_once_in_each_format() {
+    let folder = Dir::new();
+    let (one, two) = (path(&folder, "one.log"), path(&folder, "two.log"));
+    for format in ["raw", "peer", "json"] {
+        let args = ["--output", &one, "--output", "-", "--output", &two, "--format", format];
+        let receiver = Receiver::start(&args);
+        let mut client = receiver.client();
+        client.write_all(&numbered(0..5_000)).unwrap();
+        client.write_all(b"the last has no end").unwrap();
+        drop(client);
+        let ended = receiver.stop();
+        ended.assert_clean();
+        assert_eq!(ended.lines().len(), 5_001, "{format}");
+        for file in [&one, &two] {
+            assert!(fs::read(file).unwrap() == ended.output, "{format}: {file} differs from stdout");
+            fs::remove_file(file).unwrap();
+        }
+    }
+}
+
+#[test]
+fn p8_the_slowest_output_sets_the_pace_and_the_log_names_it() {
+    let folder = Dir::new();
+    let file = path(&folder, "app.log");
+    let (receiver, mut reader) = Receiver::start_unread(&["--output", &file, "--output", "-", "--memory", "1MiB"]);
+    let client = receiver.client();
+    let sent = write_until_held_back(&client);
+    receiver.until_said("[out] stdout has taken nothing for 5 s: clients wait for it");
+    receiver.assert_rests("while an output stands still");
+    drop(client);
+    receiver.signal("TERM");
+    let mut read = Vec::new();
+    reader.read_to_end(&mut read).unwrap();
+    let ended = receiver.wait();
+    ended.assert_clean();
+    let whole = sent.iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    assert!(read.starts_with(&sent[..whole]), "{} of {whole} bytes, or others", read.len());
+    assert!(fs::read(&file).unwrap() == read, "the file differs");
+    assert!(ended.stderr.contains("[out] stdout takes lines again"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_output_that_stands_still_is_passed_over_and_told_what_it_missed() {
+    let folder = Dir::new();
+    let file = path(&folder, "app.log");
+    let args = ["--output", &file, "--output", "-", "--on-stall", "drop", "--stall-timeout", "300ms", "--mark-gaps"];
+    let (receiver, mut reader) = Receiver::start_unread(&args);
+    let mut client = receiver.client();
+    let sent = numbered(0..100_000); // 9 MB: far more than the pipe and the budget of the output hold
+    client.write_all(&sent).unwrap();
+    until("the file has it all", || {
+        let len = fs::metadata(&file).unwrap().len();
+        if len == sent.len() as u64 { Ok(()) } else { Err(len.to_string()) }
+    });
+    receiver.until_said("[out] stdout has taken nothing for --stall-timeout: it is passed over");
+    assert!(fs::read(&file).unwrap() == sent, "the other output is not touched by it");
+
+    // What it had taken comes, whole; then a mark of what is missing; then what comes from now on.
+    let mut read = vec![0; 64 * 1024];
+    let mut came = Vec::new();
+    while !came.ends_with(b"why=stalled\n") {
+        let count = reader.read(&mut read).unwrap();
+        assert!(count > 0, "it ended without a mark");
+        came.extend_from_slice(&read[..count]);
+    }
+    client.write_all(b"after\n").unwrap();
+    drop(client);
+    receiver.signal("TERM");
+    reader.read_to_end(&mut came).unwrap();
+    let ended = receiver.wait();
+    ended.assert_clean();
+    let text = String::from_utf8(came).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let (before, rest) = lines.split_at(lines.len() - 2);
+    assert_eq!(rest[1], "after");
+    let missing = 100_000 - before.len();
+    let mark = format!("peer=* lines={missing} bytes={} why=stalled", missing * 91);
+    assert!(rest[0].starts_with("[lumberjack gap] ") && rest[0].ends_with(&mark), "{} is not {mark}", rest[0]);
+    for (number, line) in before.iter().enumerate() {
+        assert_eq!(*line, format!("{number:090}"));
+    }
+    let told = format!("[out] stdout takes lines again; {missing} lines were dropped meanwhile");
+    assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+}
+
+#[test]
+fn p13_outputs_that_make_no_sense_are_refused_in_a_sentence() {
+    let folder = Dir::new();
+    let file = path(&folder, "app.log");
+    fs::write(&file, "").unwrap();
+    let link = path(&folder, "link.log");
+    fs::hard_link(&file, &link).unwrap();
+    for (args, code, words) in [
+        (&["--output", &file, "--output", &file][..], 2, "is given twice: give it once"),
+        (&["--output", &file, "--output", &link], 1, "another --output is the same file"),
+        (&["--rotate-size", "1MiB"], 2, "--rotate-size is for files, and no --output names one"),
+        (&["--rotate-age", "1h"], 2, "--rotate-age is for files"),
+        (&["--output", "/dev/null", "--rotate-age", "1h"], 1, "it is no regular file, which --rotate-size and"),
+        (&["--sync", "interval"], 2, "--sync is for files"),
+        (&["--output", &file, "--sync", "1ms"], 2, "--sync 1ms: use never, interval (1s), or a duration"),
+        (
+            &["--output", &file, "--rotate-size", "1KiB"],
+            2,
+            "--rotate-size 1KiB is smaller than the longest line can be",
+        ),
+        (&["--output", &file, "--disk-full", "drop-oldest"], 2, "--disk-full drop-oldest removes rotated files"),
+        (&["--output", "a/{host}/b.log"], 2, "{host} may stand once, in the file's name"),
+        (&["--output", "/no/such/{host}.log"], 1, "its directory does not exist"),
+        (&["--on-stall", "drop", "--stall-timeout", "0"], 2, "--stall-timeout is 0"),
+        (&["--tag", "x"], 2, "--tag is a field of --format peer and json"),
+        (&["--format", "json", "--tag", "a b"], 2, "--tag a b: "),
+    ] {
+        let ended = Setup::new(args).run();
+        assert_eq!(ended.code, Some(code), "{args:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(words) && ended.stderr.lines().count() == 1, "{args:?}: {}", ended.stderr);
+    }
+}
