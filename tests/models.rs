@@ -4,7 +4,7 @@
 mod model;
 
 use lumberjack::internals::framer::{Framer, LineSink, Rules};
-use lumberjack::{Limits, Lines, LongLines};
+use lumberjack::{Gap, Limits, Lines, LongLines};
 use model::{budget, config, framer, wheel};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -215,6 +215,60 @@ fn p3_a_cr_just_over_the_cap_is_content_unless_a_newline_follows() {
     ] {
         let given = framer::compare(&small(3, policy, false), &[feed(b"abc\r"), feed(rest)]);
         model::assert_same_bytes("lines", &given, expected);
+    }
+}
+
+/// What goes out for `ops` with a cap of 3 bytes, the gaps among the lines: `abc|-5 too-long|d`.
+fn story(policy: LongLines, ops: &[framer::Op]) -> String {
+    let limits = small(3, policy, false);
+    framer::compare(&limits, ops);
+    let expected = framer::expected(&limits, ops);
+    let mut story = Vec::new();
+    let mut start = 0;
+    let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>();
+    for (at, Gap { bytes, why, .. }) in &expected.gaps {
+        story.extend(lines(&expected.bytes[start..*at]));
+        story.push(format!("-{bytes} {why}"));
+        start = *at;
+    }
+    story.extend(lines(&expected.bytes[start..]));
+    story.join("|")
+}
+
+#[test]
+fn p12_what_is_dropped_of_a_line_is_one_gap_where_the_line_ends() {
+    use framer::Op::{Drop, FeedWithoutRoom, Flush};
+    let [skip, cut, split] = POLICIES;
+    for (policy, ops, expected) in [
+        // In one chunk, with any ending, and with the line's bytes cut into chunks.
+        (skip, vec![feed(b"a\n12345\nb\n")], "a|-5 too-long|b"),
+        (skip, vec![feed(b"a\n12345\r\n1234\nb\n")], "a|-6 too-long|-4 too-long|b"),
+        (skip, vec![feed(b"a\n1234"), feed(b"56"), feed(b"7\nb\n")], "a|-7 too-long|b"),
+        (skip, vec![feed(b"123"), feed(b"\r"), feed(b"4"), feed(b"\nb")], "-5 too-long|b"),
+        // The end of the connection is the end of the line.
+        (skip, vec![feed(b"a\n12345")], "a|-5 too-long"),
+        (skip, vec![feed(b"123\r")], "-4 too-long"),
+        // A line that was cut: behind its start.
+        (cut, vec![feed(b"a\n12345\nb\n")], "a|123|-2 too-long|b"),
+        (cut, vec![feed(b"1234"), feed(b"56\r"), feed(b"\nb\n")], "123|-4 too-long|b"),
+        (cut, vec![feed(b"123\r"), Flush, feed(b"45\nb\n")], "123|-3 too-long|b"),
+        (cut, vec![feed(b"123\r")], "123|-1 too-long"),
+        // A goodbye while a line is skipped ends nothing: one gap, with what came after it.
+        (skip, vec![feed(b"1234"), Flush, Flush, feed(b"56\nb"), Flush], "-6 too-long|b"),
+        (cut, vec![feed(b"1234"), Flush, feed(b"56")], "123|-3 too-long"),
+        // The budget: what it took, and what came of that line after it, with any policy.
+        (skip, vec![feed(b"a\n12"), Drop, feed(b"345\nb\n")], "a|-5 memory|b"),
+        (cut, vec![feed(b"12"), Drop, feed(b"345\nb\n")], "-5 memory|b"),
+        (split, vec![feed(b"12"), Drop, Flush, feed(b"345")], "-5 memory"),
+        (skip, vec![FeedWithoutRoom(b"a\n12".to_vec()), feed(b"\nb\n")], "a|-2 memory|b"),
+        (split, vec![FeedWithoutRoom(b"12345".to_vec()), feed(b"6\nb\n")], "123|-3 memory|b"),
+        // A piece that went out before is not missing.
+        (skip, vec![feed(b"ab"), Flush, feed(b"cd"), Drop, feed(b"e\nf\n")], "ab|-3 memory|f"),
+        // Nothing dropped, no gap.
+        (split, vec![feed(b"a\n12345\nb\n")], "a|123|45|b"),
+        (skip, vec![feed(b"\n\r\n123\r\n"), Drop, feed(b"b")], "123|b"),
+    ] {
+        assert_eq!(story(policy, &ops), expected, "{policy:?} {ops:?}");
     }
 }
 

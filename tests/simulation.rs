@@ -18,6 +18,7 @@ fn add(total: &mut Report, world: &Report) {
     total.stalls += world.stalls;
     total.pauses += world.pauses;
     total.budget_drops += world.budget_drops;
+    total.gaps += world.gaps;
     total.refused += world.refused;
     total.errors += world.errors;
 }
@@ -71,6 +72,7 @@ fn in_every_world_nothing_is_lost_leaked_or_late() {
             (total.stalls, "a full sink"),
             (total.pauses, "a pause of accepting"),
             (total.budget_drops, "a budget at its end"),
+            (total.gaps, "a gap"),
             (total.refused, "a refusal"),
             (total.errors, "a sink given up or gone"),
         ] {

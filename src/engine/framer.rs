@@ -1,5 +1,6 @@
 //! Bytes to lines: finds the ends of lines in each chunk and keeps the unfinished tail (P1-P4).
-//! Invariant: `pending.len() <= max_line + 1` (a last `\r` may belong to the ending), and 0 in the skip state.
+//! Invariant: `pending.len() <= max_line + 1` (a last `\r` may belong to the ending), and 0 in the skip state. A line
+//! of which bytes were dropped is one gap, between the lines before it and those after it, as soon as it has ended.
 //!
 //! The common chunk is never walked: its last newline is found, one pass counts its lines and says that none of them
 //! needs a second look, and it goes out as one block. Only a chunk that fails is walked, in pieces: what is clean in it
@@ -8,7 +9,7 @@
 use memchr::{memchr, memchr_iter, memrchr};
 
 use super::config::{Limits, LongLines};
-use super::gap::Gap;
+use super::gap::{Gap, Why};
 
 /// What a framer holds grows in steps of this many bytes: what allocators round to anyway.
 const ROUNDING: usize = 64;
@@ -92,7 +93,7 @@ pub struct Fed<'c> {
     pub cut: u64,
     /// Lines dropped whole because of their length.
     pub skipped: u64,
-    /// Bytes dropped, newlines not counted.
+    /// Bytes dropped, newlines not counted. Once their lines have ended, the gaps add up to them.
     pub dropped_bytes: u64,
     /// Lines that passed `max_buffer` without a newline: one warning each.
     pub overflows: u32,
@@ -108,8 +109,14 @@ enum State {
     Collecting,
     /// A piece of this line went out already: if only its ending comes, that is not an empty line.
     Continued,
-    /// The rest of a dropped or cut line passes by.
-    Skipping { passed_bytes: u32 },
+    /// The rest of a dropped or cut line passes by, and its gap goes out when it has ended.
+    Skipping {
+        /// All bytes of the line so far, its start among them where that went out as a cut line; if the budget took it,
+        /// all since then and those it took. They tell when the line passes `max_buffer`, and how large the gap is.
+        /// From 4 GiB on they stay at that.
+        passed_bytes: u32,
+        why: Why,
+    },
 }
 
 /// The framing of one connection.
@@ -156,16 +163,28 @@ impl Framer {
 
     /// The line's deadline has come, or the client is told goodbye: what is pending goes out as a line, and what
     /// follows is a new one.
+    ///
+    /// In the skip state there is nothing to flush, and no gap goes out yet: the line has not ended, what still comes
+    /// of it is dropped too, and no other can come before that. So each line has one gap, with all its bytes.
     pub fn flush_pending(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
-        let fed = self.finish(rules, out);
+        let fed = self.emit_pending(rules, out);
         if fed.unterminated > 0 && !self.is_skipping() {
             self.state = State::Continued;
         }
         fed
     }
 
-    /// The connection has ended: what is pending is a line (P2), and a `\r` at its end belongs to it.
+    /// The connection has ended: what is pending is a line (P2), and what was skipped is a gap.
     pub fn finish(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
+        let fed = self.emit_pending(rules, out);
+        if let State::Skipping { passed_bytes, why } = std::mem::replace(&mut self.state, State::Collecting) {
+            out.gap(gap(passed_bytes, why, rules));
+        }
+        fed
+    }
+
+    /// What is pending is a line, and a `\r` at its end belongs to it.
+    fn emit_pending(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
         let mut fed = Fed::default();
         self.settle_cr(rules, out, &mut fed);
         fed.unterminated += fed.cut;
@@ -207,7 +226,8 @@ impl Framer {
         self.pending.extend_from_slice(tail);
     }
 
-    /// The budget takes what is pending: the line will be skipped. Tells how many bytes that dropped.
+    /// The budget takes what is pending: the rest of the line will be skipped, and then be a gap. Tells how many bytes
+    /// that dropped.
     pub fn drop_pending(&mut self) -> u64 {
         self.skip_with(&[])
     }
@@ -216,7 +236,7 @@ impl Framer {
     pub fn skip_with(&mut self, tail: &[u8]) -> u64 {
         let dropped = self.pending.len() as u64 + tail.len() as u64;
         self.pending = Vec::new();
-        self.state = State::Skipping { passed_bytes: saturated(dropped) };
+        self.state = State::Skipping { passed_bytes: saturated(dropped), why: Why::Memory };
         dropped
     }
 }
@@ -339,10 +359,10 @@ impl Framer {
 
     /// A line's `\n` has come, after `line`.
     fn end_line(&mut self, line: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
-        if let State::Skipping { passed_bytes } = self.state {
-            pass_by(passed_bytes, line.len(), rules, fed);
+        if let State::Skipping { passed_bytes, why } = self.state {
+            let passed_bytes = pass_by(passed_bytes, line.len(), rules, fed);
             self.state = State::Collecting;
-            return;
+            return out.gap(gap(passed_bytes, why, rules));
         }
         let pending = std::mem::take(&mut self.pending);
         let mut is_piece = std::mem::replace(&mut self.state, State::Collecting) == State::Continued;
@@ -352,8 +372,8 @@ impl Framer {
             if rules.long_lines != LongLines::Split {
                 let has_cr = line.last() == Some(&b'\r') || (line.is_empty() && pending.last() == Some(&b'\r'));
                 fed.dropped_bytes += u64::from(has_cr);
-                note_overflow(0, pending.len() + line.len(), rules, fed);
-                return;
+                let passed_bytes = note_overflow(0, pending.len() + line.len(), rules, fed);
+                return out.gap(gap(passed_bytes, Why::TooLong, rules));
             }
             (head, is_piece) = (&[], true);
         }
@@ -365,7 +385,7 @@ impl Framer {
 
     /// The start of a line, or more of it, without its `\n`: sets the tail, or begins to skip.
     fn begin<'c>(&mut self, bytes: &'c [u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'c>) {
-        if let State::Skipping { passed_bytes } = &mut self.state {
+        if let State::Skipping { passed_bytes, .. } = &mut self.state {
             *passed_bytes = pass_by(*passed_bytes, bytes.len(), rules, fed);
             return;
         }
@@ -387,7 +407,7 @@ impl Framer {
         } else {
             fed.dropped_bytes += cr.len() as u64;
             let passed_bytes = note_overflow(0, pending.len() + bytes.len(), rules, fed);
-            self.state = State::Skipping { passed_bytes };
+            self.state = State::Skipping { passed_bytes, why: Why::TooLong };
         }
     }
 
@@ -403,7 +423,7 @@ impl Framer {
             self.keep(rest, rules);
             self.state = State::Continued;
         } else {
-            self.state = State::Skipping { passed_bytes: saturated(pending.len() as u64) };
+            self.state = State::Skipping { passed_bytes: saturated(pending.len() as u64), why: Why::TooLong };
         }
     }
 }
@@ -447,6 +467,13 @@ fn note_overflow(passed_bytes: u32, len: usize, rules: &Rules, fed: &mut Fed<'_>
     let now_passed = saturated(u64::from(passed_bytes) + len as u64);
     fed.overflows += u32::from(passed_bytes <= rules.max_buffer && now_passed > rules.max_buffer);
     now_passed
+}
+
+/// What is missing of a line that has ended: of one that was cut, all but the start, which went out.
+fn gap(passed_bytes: u32, why: Why, rules: &Rules) -> Gap {
+    let is_cut = why == Why::TooLong && rules.long_lines == LongLines::Cut;
+    let kept_bytes = if is_cut { rules.max_line as u64 } else { 0 };
+    Gap { lines: 1, bytes: u64::from(passed_bytes).saturating_sub(kept_bytes), why }
 }
 
 /// 32 bits are enough to tell whether a line has passed the buffer cap, which is less (`Limits::validate`).
@@ -546,4 +573,36 @@ fn without_cr<'h, 'r>(head: &'h [u8], rest: &'r [u8]) -> (&'h [u8], &'r [u8]) {
 
 const fn round_up(bytes: usize) -> usize {
     bytes.div_ceil(ROUNDING) * ROUNDING
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Gaps(Vec<Gap>);
+
+    impl LineSink for Gaps {
+        fn lines(&mut self, _: Lines<'_>) {}
+
+        fn gap(&mut self, gap: Gap) {
+            self.0.push(gap);
+        }
+    }
+
+    #[test]
+    fn p4_a_line_of_more_than_32_bits_counts_as_their_most_and_is_one_gap_and_no_second_overflow() {
+        for (long_lines, kept) in [(LongLines::Skip, 0), (LongLines::Cut, 10)] {
+            let limits = Limits { max_line: 10, max_buffer: 20, long_lines, ..Limits::default() };
+            let (rules, mut out) = (Rules::new(&limits), Gaps::default());
+            let state = State::Skipping { passed_bytes: u32::MAX - 2, why: Why::TooLong };
+            let mut framer = Framer { pending: Vec::new(), state };
+            for chunk in [&b"xxxx"[..], b"xxxx\n"] {
+                let fed = framer.feed(chunk, &rules, &mut out);
+                assert_eq!((fed.dropped_bytes, fed.overflows), (4, 0), "the counters go on");
+            }
+            let bytes = u64::from(u32::MAX) - kept;
+            assert_eq!(out.0, [Gap { lines: 1, bytes, why: Why::TooLong }]);
+        }
+    }
 }

@@ -7,7 +7,8 @@ use core::fmt;
 pub struct Gap {
     /// How many lines are missing, those among them of which only the start went out.
     pub lines: u64,
-    /// How many bytes are missing, newlines not counted.
+    /// How many bytes are missing, newlines not counted. Of one line no more than 4 GiB are counted here; the counters
+    /// know the rest.
     pub bytes: u64,
     /// Why.
     pub why: Why,

@@ -1,10 +1,11 @@
 //! The framer beside a twin that looks at one byte at a time and keeps whole lines (P1-P4), with the budget's drops and
 //! the line time-out's flushes at any moment. Where there are none of these, beside `split` on the whole input too.
+//! Invariant: what was dropped and the gaps are the same lines and bytes, and each gap stands where its line would.
 
 use std::fmt;
 
 use lumberjack::internals::framer::{Fed, Framer, LineSink, Rules};
-use lumberjack::{Limits, Lines, LongLines};
+use lumberjack::{Gap, Limits, Lines, LongLines, Why};
 
 use super::{Script, Shown, Story, assert_same_bytes};
 
@@ -94,6 +95,7 @@ pub(crate) fn compare(limits: &Limits, ops: &[Op]) -> Vec<u8> {
         other.finish();
         assert_same_bytes(how, &other.given.bytes, &real.given.bytes);
         assert_eq!(other.counts, real.counts, "counts with {how}");
+        assert_eq!(other.given.gaps, real.given.gaps, "gaps with {how}");
     }
     real.given.bytes
 }
@@ -112,20 +114,31 @@ fn alongside(limits: &Limits, ops: &[Op]) -> Real {
         assert_same(&real, &twin);
     }
     real.finish();
-    twin.flush();
+    twin.finish();
     assert_same(&real, &twin);
+    check_sums(&real);
     if let [Op::Feed(input)] = joined(ops).as_slice() {
-        let (bytes, counts) = split_up(input, limits);
-        assert_same_bytes("the whole input, split,", &real.given.bytes, &bytes);
-        assert_eq!(real.counts, counts, "counts of the whole input, split");
+        let whole = split_up(input, limits);
+        assert_same_bytes("the whole input, split,", &real.given.bytes, &whole.bytes);
+        assert_eq!(real.counts, whole.counts, "counts of the whole input, split");
+        assert_eq!(real.given.gaps, whole.gaps, "gaps of the whole input, split");
     }
     real
+}
+
+/// Once every line has ended, all that was dropped is in a gap.
+fn check_sums(real: &Real) {
+    let sums = Sums::of(real.given.gaps.iter().map(|(_, gap)| gap));
+    let too_long = real.counts.skipped + real.counts.cut;
+    let expected = Sums { too_long, memory: real.drops, bytes: real.counts.dropped_bytes };
+    assert_eq!(sums, expected, "what the gaps add up to, and what was counted");
 }
 
 fn assert_same(real: &Real, twin: &Twin<'_>) {
     real.framer.check(&real.rules);
     assert_same_bytes("lines", &real.given.bytes, &twin.bytes);
     assert_eq!(real.counts, twin.counts, "counts");
+    assert_eq!(real.given.gaps, twin.gaps, "gaps");
     let pending = if twin.passed_bytes.is_some() { 0 } else { twin.line.len() };
     assert_eq!((real.framer.pending(), real.framer.is_skipping()), (pending, twin.passed_bytes.is_some()));
     let (held, most) = (real.framer.held(), (twin.limits.max_line + 1).next_multiple_of(ALLOCATION_STEP));
@@ -161,15 +174,50 @@ fn joined(ops: &[Op]) -> Vec<Op> {
     joined
 }
 
-/// What the twin makes of `ops` and the end after them: the lines, and the counts.
-pub(crate) fn expected(limits: &Limits, ops: &[Op]) -> (Vec<u8>, Counts) {
+/// What the twin makes of `ops` and the end after them.
+pub(crate) fn expected(limits: &Limits, ops: &[Op]) -> Expected {
     if let [Op::Feed(input)] = ops {
         return split_up(input, limits);
     }
     let mut twin = Twin::new(limits);
     ops.iter().for_each(|op| twin.apply(op));
-    twin.flush();
-    (twin.bytes, twin.counts)
+    twin.finish();
+    Expected { bytes: twin.bytes, counts: twin.counts, gaps: twin.gaps }
+}
+
+/// What has to come out of a connection.
+pub(crate) struct Expected {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) counts: Counts,
+    pub(crate) gaps: Vec<Mark>,
+}
+
+/// A gap, and how many bytes of lines came out before it.
+pub(crate) type Mark = (usize, Gap);
+
+/// What gaps add up to: lines by the reason, and bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) too_long: u64,
+    pub(crate) memory: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Sums {
+    pub(crate) fn of<'g>(gaps: impl IntoIterator<Item = &'g Gap>) -> Self {
+        let mut sums = Self::default();
+        for gap in gaps {
+            // Empty, or of more than one line: such a gap has nothing that it could stand for.
+            assert!(gap.lines == 1 && gap.bytes > 0, "{gap:?}");
+            sums.bytes += gap.bytes;
+            match gap.why {
+                Why::TooLong => sums.too_long += 1,
+                Why::Memory => sums.memory += 1,
+                why => panic!("no framer drops a line as {why}"),
+            }
+        }
+        sums
+    }
 }
 
 /// Every number of [`Fed`], added up.
@@ -214,6 +262,7 @@ impl From<&Fed<'_>> for Counts {
 #[derive(Default)]
 struct Given {
     bytes: Vec<u8>,
+    gaps: Vec<Mark>,
 }
 
 impl LineSink for Given {
@@ -232,6 +281,10 @@ impl LineSink for Given {
         lines.each(|head, body| one_by_one.extend([head, body, b"\n"].concat()));
         assert_same_bytes("lines one by one", &one_by_one, given);
     }
+
+    fn gap(&mut self, gap: Gap) {
+        self.gaps.push((self.bytes.len(), gap));
+    }
 }
 
 /// The real framer, used as a server uses it.
@@ -240,12 +293,14 @@ struct Real {
     rules: Rules,
     given: Given,
     counts: Counts,
+    /// Lines that the budget took.
+    drops: u64,
 }
 
 impl Real {
     fn new(limits: &Limits) -> Self {
         let (given, counts) = (Given::default(), Counts::default());
-        Self { framer: Framer::default(), rules: Rules::new(limits), given, counts }
+        Self { framer: Framer::default(), rules: Rules::new(limits), given, counts, drops: 0 }
     }
 
     fn apply(&mut self, op: &Op) {
@@ -257,7 +312,10 @@ impl Real {
                 self.counts.add(&Counts::from(&fed));
             }
             // Only who holds something can be the one that pays.
-            Op::Drop if self.framer.pending() > 0 => self.counts.dropped_bytes += self.framer.drop_pending(),
+            Op::Drop if self.framer.pending() > 0 => {
+                self.counts.dropped_bytes += self.framer.drop_pending();
+                self.drops += 1;
+            }
             Op::Drop => {}
         }
     }
@@ -271,6 +329,7 @@ impl Real {
             assert_eq!(self.framer.held(), promised, "bytes held, and what the budget was asked for");
         } else if !fed.tail.is_empty() {
             self.counts.dropped_bytes += self.framer.skip_with(fed.tail);
+            self.drops += 1;
         }
     }
 
@@ -289,14 +348,17 @@ struct Twin<'a> {
     is_piece: bool,
     /// The rest of this line is dropped; so many bytes of it have come.
     passed_bytes: Option<u64>,
+    /// How many bytes of this line are missing, and why.
+    missing: Option<(u64, Why)>,
     bytes: Vec<u8>,
     counts: Counts,
+    gaps: Vec<Mark>,
 }
 
 impl<'a> Twin<'a> {
     fn new(limits: &'a Limits) -> Self {
-        let (line, bytes, counts) = (Vec::new(), Vec::new(), Counts::default());
-        Self { limits, line, is_piece: false, passed_bytes: None, bytes, counts }
+        let (line, bytes, counts, gaps) = (Vec::new(), Vec::new(), Counts::default(), Vec::new());
+        Self { limits, line, is_piece: false, passed_bytes: None, missing: None, bytes, counts, gaps }
     }
 
     fn apply(&mut self, op: &Op) {
@@ -318,8 +380,8 @@ impl<'a> Twin<'a> {
             _ if byte == b'\n' => self.newline(),
             Some(passed_bytes) => {
                 *passed_bytes += 1;
-                self.counts.dropped_bytes += 1;
                 self.counts.overflows += u64::from(*passed_bytes == self.limits.max_buffer as u64 + 1);
+                self.lose(1, Why::TooLong);
             }
             None => {
                 self.line.push(byte);
@@ -340,6 +402,26 @@ impl<'a> Twin<'a> {
         if !is_dropped && (!line.is_empty() || (self.limits.keep_empty && !was_piece)) {
             self.give(&line);
         }
+        self.mark();
+    }
+
+    /// So many more bytes of this line are missing; why, the first of them say.
+    fn lose(&mut self, bytes: u64, why: Why) {
+        self.counts.dropped_bytes += bytes;
+        self.missing.get_or_insert((0, why)).0 += bytes;
+    }
+
+    /// The line is over: what is missing of it is a gap.
+    fn mark(&mut self) {
+        if let Some((bytes, why)) = self.missing.take() {
+            self.gaps.push((self.bytes.len(), Gap { lines: 1, bytes, why }));
+        }
+    }
+
+    fn finish(&mut self) {
+        self.flush();
+        self.passed_bytes = None;
+        self.mark();
     }
 
     /// Applies the policy while more than the cap allows is certain to be no ending.
@@ -360,11 +442,11 @@ impl<'a> Twin<'a> {
                     let start = self.line[..max_line].to_vec();
                     self.give(&start);
                     self.counts.cut += 1;
-                    self.counts.dropped_bytes += total - max_line as u64;
+                    self.lose(total - max_line as u64, Why::TooLong);
                 }
                 _ => {
                     self.counts.skipped += 1;
-                    self.counts.dropped_bytes += total;
+                    self.lose(total, Why::TooLong);
                 }
             }
             self.line.clear();
@@ -389,7 +471,7 @@ impl<'a> Twin<'a> {
     fn drop_line(&mut self) {
         if !self.line.is_empty() {
             self.passed_bytes = Some(self.line.len() as u64);
-            self.counts.dropped_bytes += self.line.len() as u64;
+            self.lose(self.line.len() as u64, Why::Memory);
             self.line.clear();
         }
     }
@@ -402,8 +484,8 @@ impl<'a> Twin<'a> {
 }
 
 /// A whole input at once, without a state: split at `\n`, take off one `\r`, leave out the empty, deal with the long.
-fn split_up(input: &[u8], limits: &Limits) -> (Vec<u8>, Counts) {
-    let (mut bytes, mut counts) = (Vec::new(), Counts::default());
+fn split_up(input: &[u8], limits: &Limits) -> Expected {
+    let (mut bytes, mut counts, mut gaps) = (Vec::new(), Counts::default(), Vec::new());
     let parts: Vec<&[u8]> = input.split(|byte| *byte == b'\n').collect();
     for (at, part) in parts.iter().enumerate() {
         let is_ended = at + 1 < parts.len();
@@ -423,17 +505,22 @@ fn split_up(input: &[u8], limits: &Limits) -> (Vec<u8>, Counts) {
         let is_cut_before = limits.long_lines == LongLines::Cut
             && content.strip_suffix(b"\r").unwrap_or(content).len() > limits.max_line;
         counts.unterminated += u64::from(!is_ended && !pieces.is_empty() && !is_cut_before);
-        if is_long && limits.long_lines != LongLines::Split {
+        let is_dropped = is_long && limits.long_lines != LongLines::Split;
+        let dropped = part.len() - pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        if is_dropped {
             counts.too_long += 1;
             counts.skipped += u64::from(limits.long_lines == LongLines::Skip);
             counts.cut += u64::from(limits.long_lines == LongLines::Cut);
             counts.overflows += u64::from(part.len() > limits.max_buffer);
-            counts.dropped_bytes += (part.len() - pieces.iter().map(|piece| piece.len()).sum::<usize>()) as u64;
+            counts.dropped_bytes += dropped as u64;
         }
         for piece in pieces {
             bytes.extend_from_slice(piece);
             bytes.push(b'\n');
         }
+        if is_dropped {
+            gaps.push((bytes.len(), Gap { lines: 1, bytes: dropped as u64, why: Why::TooLong }));
+        }
     }
-    (bytes, counts)
+    Expected { bytes, counts, gaps }
 }

@@ -4,6 +4,7 @@
 
 mod capture;
 mod fairness;
+mod gaps;
 mod goodbyes;
 mod hosts;
 mod house;

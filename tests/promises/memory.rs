@@ -6,7 +6,7 @@ use lumberjack::Limits;
 
 use super::capture::said;
 use super::valve::Flow;
-use super::world::{World, send};
+use super::world::World;
 
 const BAD: [u8; 4] = [127, 0, 0, 2];
 const GOOD: [u8; 4] = [127, 0, 0, 3];
@@ -15,11 +15,9 @@ fn tight() -> Limits {
     Limits { max_line: 8 * 1024, max_buffer: 16 * 1024, memory: 1 << 20, max_per_host: Some(0), ..Limits::default() }
 }
 
-/// Sends, and turns until the server has read it.
+/// Sends, and turns until the server has read it, within the budget.
 fn send_and_wait(world: &mut World, client: &mut TcpStream, bytes: &[u8]) {
-    let expected = world.status().counters.bytes + bytes.len() as u64;
-    send(client, bytes);
-    world.until("it is read", |world| world.status().counters.bytes == expected);
+    world.send_and_wait(client, bytes);
     let gauges = world.status().gauges;
     assert!(gauges.pending_bytes + gauges.sink_waiting_bytes <= 1 << 20, "{gauges:?}");
 }

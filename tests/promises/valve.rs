@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lumberjack::{Flushed, Lines, Origin, Sink};
+use lumberjack::{Flushed, Gap, Lines, Origin, Sink};
 
 /// What the valve does with lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,9 @@ struct Inside {
     waiting: Vec<u8>,
     taken: Vec<u8>,
     flushes: usize,
+    lines: u64,
+    /// Each gap as text, and how many lines came before it.
+    gaps: Vec<(u64, String)>,
 }
 
 /// The sink; clones are the same one.
@@ -35,7 +38,8 @@ pub(crate) struct Valve(Arc<Mutex<Inside>>);
 
 impl Valve {
     pub(crate) fn new() -> Self {
-        let inside = Inside { flow: Flow::Open, waiting: Vec::new(), taken: Vec::new(), flushes: 0 };
+        let (waiting, taken, gaps) = (Vec::new(), Vec::new(), Vec::new());
+        let inside = Inside { flow: Flow::Open, waiting, taken, flushes: 0, lines: 0, gaps };
         Self(Arc::new(Mutex::new(inside)))
     }
 
@@ -51,6 +55,16 @@ impl Valve {
         lines
     }
 
+    /// All lines taken as text, and among them, where something was missing, how much, why, and of whom.
+    pub(crate) fn story(&self) -> Vec<String> {
+        let lines = self.lines().into_iter().map(|line| line.escape_ascii().to_string());
+        let mut story: Vec<_> = (1..).zip(lines).collect();
+        story.extend(self.0.lock().unwrap().gaps.iter().cloned());
+        // Stable: a gap behind `n` lines follows line number `n`.
+        story.sort_by_key(|(number, _)| *number);
+        story.into_iter().map(|(_, text)| text).collect()
+    }
+
     /// How often the server tried to write.
     pub(crate) fn flushes(&self) -> usize {
         self.0.lock().unwrap().flushes
@@ -59,12 +73,19 @@ impl Valve {
 
 impl Sink for Valve {
     fn append(&mut self, _: &Origin<'_>, lines: Lines<'_>) {
-        let waiting = &mut self.0.lock().unwrap().waiting;
-        waiting.extend_from_slice(lines.head);
-        waiting.extend_from_slice(lines.body);
+        let inside = &mut *self.0.lock().unwrap();
+        inside.waiting.extend_from_slice(lines.head);
+        inside.waiting.extend_from_slice(lines.body);
         if !lines.ended {
-            waiting.push(b'\n');
+            inside.waiting.push(b'\n');
         }
+        inside.lines += lines.count;
+    }
+
+    fn gap(&mut self, origin: &Origin<'_>, gap: Gap) {
+        let inside = &mut *self.0.lock().unwrap();
+        let text = format!("{} of {} bytes, {}, of {}", gap.lines, gap.bytes, gap.why, origin.peer);
+        inside.gaps.push((inside.lines, text));
     }
 
     fn flush(&mut self, _: Duration) -> io::Result<Flushed> {

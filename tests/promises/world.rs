@@ -76,6 +76,13 @@ impl World {
         }
     }
 
+    /// Sends, and turns until the server has read it.
+    pub(crate) fn send_and_wait(&mut self, client: &mut TcpStream, bytes: &[u8]) {
+        let expected = self.status().counters.bytes + bytes.len() as u64;
+        send(client, bytes);
+        self.until("it is read", |world| world.status().counters.bytes == expected);
+    }
+
     pub(crate) fn until_lines(&mut self, expected: &[&str]) {
         let begun = Instant::now();
         while self.valve.lines().len() < expected.len() && begun.elapsed() < DEADLINE {

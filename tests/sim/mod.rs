@@ -14,7 +14,7 @@ use std::time::Duration;
 use lumberjack::internals::config::{MemoryPlan, Overhead};
 use lumberjack::{Config, Handle, Limits, LongLines, Peer, RunError, Server, Turn, WhenFull};
 
-use crate::model::framer::{Counts, Op, expected};
+use crate::model::framer::{Counts, Mark, Op, Sums, expected};
 use client::{Client, Step};
 pub(crate) use dice::Dice;
 use kernel::{Event, Kernel, Luck, SimNet, Terms};
@@ -40,6 +40,7 @@ pub(crate) struct Report {
     pub(crate) stalls: u64,
     pub(crate) pauses: u64,
     pub(crate) budget_drops: u64,
+    pub(crate) gaps: u64,
     pub(crate) refused: u64,
     pub(crate) errors: u64,
 }
@@ -320,6 +321,7 @@ impl World {
                 assert_eq!(left, (0, 0, 0, 0), "something is left");
                 kernel.check_stop(false);
                 self.check_counters(&kernel, &record);
+                self.check_gaps(&record);
             }
             Err(RunError::SinkGone { lost_bytes, .. }) => {
                 assert_eq!((kernel.sink, *lost_bytes), (Drain::Gone, unwritten));
@@ -355,6 +357,18 @@ impl World {
         assert_eq!(counters.rejected + counters.refused_per_host, turned_away as u64, "turned away");
     }
 
+    /// All that was dropped is a gap in the output of who sent it (P12), now that every line has ended.
+    fn check_gaps(&self, record: &Record) {
+        let counters = self.handle.status().counters;
+        let sums = Sums::of(record.gaps.values().flatten().map(|(_, gap)| gap));
+        let expected = Sums {
+            too_long: counters.skipped_lines + counters.cut_lines,
+            memory: counters.dropped_for_budget,
+            bytes: counters.dropped_bytes,
+        };
+        assert_eq!(sums, expected, "what the gaps add up to, and what was counted");
+    }
+
     fn pending_share(&self) -> usize {
         MemoryPlan::new(&self.limits, Overhead::RAW).unwrap().pending_share
     }
@@ -368,20 +382,22 @@ impl World {
 
     /// What came out of one client's bytes is what a naive framing makes of them.
     fn check_lines(&self, client: &Client, kernel: &Kernel, record: &Record, balance: &mut Balance) {
-        let none = Vec::new();
-        let out = record.by_peer.get(&client.peer).unwrap_or(&none);
-        let Some(socket) = client.socket.map(|index| &kernel.sockets[index]) else { return assert!(out.is_empty()) };
+        let out = record.by_peer.get(&client.peer).map_or(&[][..], Vec::as_slice);
+        let gaps = record.gaps.get(&client.peer).map_or(&[][..], Vec::as_slice);
+        let Some(socket) = client.socket.map(|index| &kernel.sockets[index]) else {
+            return assert!(out.is_empty() && gaps.is_empty());
+        };
         assert!(client.delivered.starts_with(&socket.read), "bytes were read that nobody sent");
         if !self.limits.line_timeout.is_zero() {
             return self.check_pieces(client, &socket.read, out, balance);
         }
-        let (lines, counts) = expected(&self.limits, &operations(&socket.read, &socket.flushes));
-        balance.counts.add(&counts);
-        if *out == lines {
-            return;
+        let expected = expected(&self.limits, &operations(&socket.read, &socket.flushes));
+        balance.counts.add(&expected.counts);
+        if *out == expected.bytes {
+            return self.check_places(client, gaps, &expected.gaps);
         }
         let mut got = out.split(|byte| *byte == b'\n').peekable();
-        for line in lines.split(|byte| *byte == b'\n') {
+        for line in expected.bytes.split(|byte| *byte == b'\n') {
             if got.peek() == Some(&line) {
                 got.next();
             } else {
@@ -392,7 +408,17 @@ impl World {
             }
         }
         let extra = got.next().map(|line| line.escape_ascii().to_string());
-        assert_eq!(extra, None, "it is no line of {}, whose lines are {}", client.peer, lines.escape_ascii());
+        let lines = expected.bytes.escape_ascii();
+        assert_eq!(extra, None, "it is no line of {}, whose lines are {lines}", client.peer);
+    }
+
+    /// Each gap of a client whose lines all came stands where its line would, and is as large. None is missing but at
+    /// the end of one whose sink failed, or the sums would differ. What the budget took of a line that is too long is a
+    /// gap of another kind.
+    fn check_places(&self, client: &Client, gaps: &[Mark], expected: &[Mark]) {
+        if self.handle.status().counters.dropped_for_budget == 0 {
+            assert!(expected.starts_with(gaps), "the gaps of {} are {gaps:?}, not {expected:?}", client.peer);
+        }
     }
 
     /// With `--line-timeout` a line may come in pieces, and an ending be taken for a byte of it; but all else comes out, in
@@ -449,6 +475,7 @@ impl World {
             stalls: counters.sink_stalls,
             pauses: counters.accept_pauses,
             budget_drops: counters.dropped_for_budget,
+            gaps: self.record.borrow().gaps.values().map(|gaps| gaps.len() as u64).sum(),
             refused: counters.refused_per_host + counters.rejected,
             errors: u64::from(has_failed),
         }

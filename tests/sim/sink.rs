@@ -1,4 +1,5 @@
-//! The simulated sink: takes lines as the real ones do, keeps what it can't write, and remembers whose they were.
+//! The simulated sink: takes lines as the real ones do, keeps what it can't write, and remembers whose they were, and
+//! where in them something was missing.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,9 +8,10 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lumberjack::{Flushed, Interest, Lines, Origin, Overhead, Peer, Sink, Watch};
+use lumberjack::{Flushed, Gap, Interest, Lines, Origin, Overhead, Peer, Sink, Watch};
 
 use super::kernel::Kernel;
+use crate::model::framer::Mark;
 
 /// Where lines go to, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub(crate) enum Drain {
 pub(crate) struct Record {
     /// What each peer's lines came to, in order.
     pub(crate) by_peer: HashMap<Peer, Vec<u8>>,
+    /// The gaps of each peer, among these.
+    pub(crate) gaps: HashMap<Peer, Vec<Mark>>,
     /// All that was taken, in order.
     pub(crate) taken: Vec<u8>,
     /// How much of that was written.
@@ -59,6 +63,12 @@ impl Sink for SimSink {
         let newlines = block.split(|byte| *byte == b'\n').count() as u64 - 1;
         let expected = if lines.ended { lines.count } else { 0 };
         assert_eq!((newlines, lines.ended), (expected, block.ends_with(b"\n")), "a block is whole lines");
+    }
+
+    fn gap(&mut self, origin: &Origin<'_>, gap: Gap) {
+        let record = &mut *self.record.borrow_mut();
+        let at = record.by_peer.get(origin.peer).map_or(0, Vec::len);
+        record.gaps.entry(*origin.peer).or_default().push((at, gap));
     }
 
     fn flush(&mut self, _: Duration) -> io::Result<Flushed> {
