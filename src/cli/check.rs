@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 
 use log::LevelFilter;
 
-use super::OTHER_DESCRIPTORS;
 use super::options::{OPTIONS, Settings};
+use super::other_descriptors;
 use super::parse::{Origins, strip_comment};
 use crate::engine::config::{ConfigError, Limits, MemoryPlan, Overhead};
 use crate::engine::listen::ListenAddr;
@@ -119,7 +119,7 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
         Size(program),
         Size(kernel),
         Size(buffer),
-        connections + OTHER_DESCRIPTORS + settings.config.listen.len() as u64,
+        connections + other_descriptors(settings),
         host::raise_descriptor_limit(),
         disk(settings),
         Size(log),

@@ -26,7 +26,7 @@ use crate::engine::output::OutputAddr;
 use crate::engine::units::DisplaySize;
 use crate::host;
 use crate::server::{BindError, Handle, Server};
-use crate::sink::{Outputs, own_stdout};
+use crate::sink::{Outputs, descriptors, own_stdout};
 
 /// Descriptors that are not connections: the standard three, the poll loop, the wake-up, the output, the log, and some
 /// to spare; listeners come on top.
@@ -168,15 +168,21 @@ fn serve(mut server: Server<Outputs>) -> Exit {
     }
 }
 
+/// Descriptors that are not connections.
+fn other_descriptors(settings: &Settings) -> u64 {
+    let outputs: usize = settings.outputs.iter().map(descriptors).sum();
+    OTHER_DESCRIPTORS + (settings.config.listen.len() + outputs) as u64
+}
+
 /// Lowers what this box can't give. The answer says what was asked for and can't be had.
 fn fit_to_the_box(settings: &mut Settings) -> Option<String> {
+    let others = other_descriptors(settings);
     let limits = &mut settings.config.limits;
     if let (false, Some(memory)) = (settings.is_memory_given, host::memory()) {
         let quarter = usize::try_from(memory / 4).unwrap_or(usize::MAX);
         limits.memory = quarter.min(DEFAULT_MEMORY);
     }
     let allowed = host::raise_descriptor_limit();
-    let others = OTHER_DESCRIPTORS + settings.config.listen.len() as u64;
     let room = usize::try_from(allowed.saturating_sub(others)).unwrap_or(usize::MAX).max(1);
     let asked = limits.max_connections;
     limits.max_connections = asked.min(room);

@@ -29,7 +29,7 @@ pub(crate) use self::descriptor::{Adopted, Borrowed, Way, adopt, send_without_wa
 #[cfg(feature = "cli")]
 pub(crate) use self::format::{parse_tag, write_time};
 #[cfg(feature = "cli")]
-pub(crate) use self::outputs::overhead;
+pub(crate) use self::outputs::{descriptors, overhead};
 #[cfg(feature = "cli")]
 pub(crate) use self::stdout::own as own_stdout;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::descriptor::{Descriptor, adopt};
 use super::file::{LogFile, shown};
 use super::format::{Format, Formatter};
-use super::hosts::{HostFiles, MOST_GATHERED};
+use super::hosts::{HostFiles, MOST_GATHERED, MOST_OPEN};
 use super::pace::Pace;
 use super::target::{Books, GATHERED_BYTES, KEPT_BYTES, Target, Wrote};
 use super::waiting::Parts;
@@ -152,6 +152,16 @@ pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputO
     };
     let count = outputs.len().max(1);
     Overhead { per_byte: one.per_byte * count, per_line: one.per_line * count, kept: outputs.iter().map(kept).sum() }
+}
+
+/// Descriptors that an output may hold at once, beyond the one that each has: files at rest, one that is being opened or
+/// synced, and its directory.
+pub(crate) fn descriptors(output: &OutputAddr) -> usize {
+    match output {
+        OutputAddr::Stdout => 0,
+        OutputAddr::HostFiles(_) => MOST_OPEN + 2,
+        OutputAddr::File(_) | OutputAddr::Unix(_) | OutputAddr::Tcp { .. } => 2,
+    }
 }
 
 type Opened = (Box<dyn Target>, Option<(u64, u64)>);
