@@ -53,4 +53,5 @@ pub mod internals {
         budget, config, framer, gap, json, listen, output, peer, ranking, sniff, stats, units, wheel,
     };
     pub use crate::net::{Key, ListenOptions, Net, Now, Ready, Source};
+    pub use crate::sink::format;
 }

@@ -1,13 +1,32 @@
-//! How a line looks in the output: as it came, with time and peer before it, or as JSON. Invariant: what one line
-//! becomes is never more than [`Format::overhead`] says, and holds one `\n`, at its end.
+//! How a line looks in the output: as it came, with time and peer before it, or as JSON; and how a gap does. Invariant:
+//! what one line or one gap becomes is never more than [`Format::overhead`] says, and holds one `\n`, at its end.
 
 use std::fmt;
 use std::io::Write;
-use std::str::FromStr;
+use std::str::{self, FromStr};
+
+use memchr::{memchr, memchr_iter};
 
 use super::Origin;
 use crate::engine::config::{Overhead, WordError};
 use crate::engine::framer::Lines;
+use crate::engine::gap::Gap;
+use crate::engine::peer::Peer;
+
+/// Bytes of a tag at most.
+const MAX_TAG: usize = 64;
+/// Bytes of a time.
+const TIME_BYTES: usize = "2026-11-25T20:51:46.123Z".len();
+/// What the longest peer takes, a link-local IPv6 address with the number of its interface, and a port.
+const PEER_BYTES: usize = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535".len();
+/// What the longest mark takes besides the tag: one in JSON, with two numbers of 20 digits.
+const MARK_BYTES: usize = 186;
+/// Bytes looked at in a step: with 32 the compiler makes vectors of them (`count_lines` in the framer found the same).
+const LANES: usize = 32;
+/// Bytes copied in a step by [`append_start`]. Most prefixes are one step, the usual line is two.
+const BLOCK_BYTES: usize = 64;
+/// A buffer for first lines that is no larger than this is kept.
+const KEPT_BYTES: usize = 4096;
 
 /// How a line is written (`--format`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,14 +45,41 @@ impl Format {
     /// Every word that `--format` takes, the default first.
     pub const WORDS: &[&str] = &["raw", "peer", "json"];
 
-    /// What it adds to a line at worst. The longest prefix is that of a link-local IPv6 peer: 24 bytes of time, 58 of
-    /// address, and at most 30 around them.
-    pub(crate) fn overhead(self, _tag: &str, _marks_gaps: bool) -> Overhead {
-        match self {
-            Self::Raw => Overhead::RAW,
-            Self::Peer => Overhead { per_byte: 1, per_line: 96, kept: 0 },
-            Self::Json => Overhead { per_byte: 6, per_line: 128, kept: 0 },
+    /// What it adds to a line at worst, with this tag; with gaps marked no less than a mark, since what is missing was
+    /// counted as a line too.
+    pub(crate) fn overhead(self, tag: &str, marks_gaps: bool) -> Overhead {
+        self.overhead_with(&self.tag_field(tag), marks_gaps)
+    }
+
+    fn overhead_with(self, tag_field: &[u8], marks_gaps: bool) -> Overhead {
+        let Parts { before_time, before_peer, before_line, ending, .. } = self.parts();
+        let prefix = before_time.len() + TIME_BYTES + before_peer.len() + PEER_BYTES + before_line.len();
+        let (per_byte, per_line) = match self {
+            Self::Raw => (1, 1),
+            Self::Peer => (1, prefix + ending.len()),
+            Self::Json => (6, prefix + ending.len()),
+        };
+        let per_line = if marks_gaps { per_line.max(MARK_BYTES) } else { per_line };
+        Overhead { per_byte, per_line: per_line + tag_field.len(), kept: 0 }
+    }
+
+    /// The tag as it stands in each line, with what parts it from the peer; nothing if there is none.
+    fn tag_field(self, tag: &str) -> Vec<u8> {
+        let mut field = Vec::new();
+        if self != Self::Raw && !tag.is_empty() {
+            field.extend_from_slice(self.parts().before_tag);
+            if self == Self::Json {
+                escape_text(tag.as_bytes(), &mut field)
+            } else {
+                field.extend_from_slice(tag.as_bytes())
+            }
         }
+        field
+    }
+
+    /// Only of the formats that have a prefix.
+    fn parts(self) -> &'static Parts {
+        if self == Self::Json { &JSON } else { &PEER }
     }
 }
 
@@ -60,29 +106,85 @@ impl FromStr for Format {
     }
 }
 
+/// What stands around the fields of a line.
+struct Parts {
+    before_time: &'static [u8],
+    before_peer: &'static [u8],
+    before_tag: &'static [u8],
+    before_line: &'static [u8],
+    ending: &'static [u8],
+}
+
+const PEER: Parts = Parts { before_time: b"", before_peer: b" ", before_tag: b" ", before_line: b" ", ending: b"\n" };
+const JSON: Parts = Parts {
+    before_time: b"{\"ts\":\"",
+    before_peer: b"\",\"peer\":\"",
+    before_tag: b"\",\"tag\":\"",
+    before_line: b"\",\"line\":\"",
+    ending: b"\"}\n",
+};
+
+/// Reads a tag (`--tag`): a word that can stand between peer and line.
+///
+/// # Errors
+/// What to give instead, the end of a sentence.
+pub fn parse_tag(text: &str) -> Result<String, &'static str> {
+    if (1..=MAX_TAG).contains(&text.len()) && !text.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        Ok(text.to_owned())
+    } else {
+        Err("give 1 to 64 bytes without spaces, such as gateway-7")
+    }
+}
+
 /// Writes lines in a format; what it needs for that is kept and used again.
-#[derive(Debug, Default)]
-pub(super) struct Formatter {
+#[derive(Debug)]
+pub struct Formatter {
     format: Format,
-    time: Vec<u8>,
+    marks_gaps: bool,
+    tag_field: Vec<u8>,
+    /// What stands between two lines: how the one ends, and how the next begins, with `time_ms` and `peer` as text.
+    /// Behind it, [`BLOCK_BYTES`] that only make [`append_start`] quick.
+    between: Vec<u8>,
+    between_len: usize,
     time_ms: Option<u64>,
-    prefix: Vec<u8>,
+    peer: Option<Peer>,
     first_line: Vec<u8>,
 }
 
 impl Formatter {
-    pub(super) fn gap(&mut self, _: &Origin<'_>, _: crate::engine::gap::Gap, _: &mut Vec<u8>) {}
-    pub(super) fn gap_of_all(&mut self, _: u64, _: crate::engine::gap::Gap, _: &mut Vec<u8>) {}
-    pub(super) fn new(format: Format, _tag: &str, _marks_gaps: bool) -> Self {
-        Self { format, ..Self::default() }
+    /// `tag` is empty, or what [`parse_tag`] lets pass; [`Format::Raw`] has no place for it. Without `marks_gaps`, a gap
+    /// becomes nothing.
+    #[must_use]
+    pub fn new(format: Format, tag: &str, marks_gaps: bool) -> Self {
+        debug_assert!(tag.is_empty() || parse_tag(tag).is_ok(), "what is no word would break lines");
+        let between = [format.parts().ending, format.parts().before_time, &[0; TIME_BYTES]].concat();
+        let tag_field = format.tag_field(tag);
+        Self {
+            format,
+            marks_gaps,
+            tag_field,
+            between,
+            between_len: 0,
+            time_ms: None,
+            peer: None,
+            first_line: Vec::new(),
+        }
     }
 
-    pub(super) fn format(&self) -> Format {
+    /// The format.
+    #[must_use]
+    pub fn format(&self) -> Format {
         self.format
     }
 
+    /// What a line becomes at worst, and a mark. [`Format::overhead`], for who has a formatter.
+    #[must_use]
+    pub fn overhead(&self) -> Overhead {
+        self.format.overhead_with(&self.tag_field, self.marks_gaps)
+    }
+
     /// Appends lines to `out`, formatted.
-    pub(super) fn write(&mut self, origin: &Origin<'_>, lines: Lines<'_>, out: &mut Vec<u8>) {
+    pub fn write(&mut self, origin: &Origin<'_>, lines: Lines<'_>, out: &mut Vec<u8>) {
         if self.format == Format::Raw {
             out.extend_from_slice(lines.head);
             out.extend_from_slice(lines.body);
@@ -92,76 +194,298 @@ impl Formatter {
             return;
         }
         self.set_prefix(origin);
-        let Self { format, prefix, first_line, .. } = self;
-        lines.each(|head, body| {
-            out.extend_from_slice(prefix);
-            if *format == Format::Peer {
-                out.extend_from_slice(head);
-                out.extend_from_slice(body);
-                return out.push(b'\n');
-            }
-            if head.is_empty() {
-                escape(body, out);
-            } else {
-                // A character may be cut in two between the parts.
-                first_line.clear();
-                first_line.extend_from_slice(head);
-                first_line.extend_from_slice(body);
-                escape(first_line, out);
-            }
-            out.extend_from_slice(b"\"}\n");
-        });
-        if self.first_line.capacity() > 4096 {
-            self.first_line = Vec::new();
+        let ending = self.format.parts().ending;
+        let body = lines.body.strip_suffix(b"\n").filter(|_| lines.ended).unwrap_or(lines.body);
+        out.extend_from_slice(self.between().get(ending.len()..).unwrap_or_default());
+        if self.format == Format::Peer {
+            out.extend_from_slice(lines.head);
+            self.splice(body, out);
+        } else {
+            self.write_json(lines.head, body, out);
         }
+        out.extend_from_slice(ending);
     }
 
-    fn set_prefix(&mut self, origin: &Origin<'_>) {
-        if self.time_ms != Some(origin.wall_ms) {
-            self.time.clear();
-            write_time(origin.wall_ms, &mut self.time);
-            self.time_ms = Some(origin.wall_ms);
+    /// Lines with `\n` between them, of which `head` is the start.
+    fn write_json(&mut self, head: &[u8], mut body: &[u8], out: &mut Vec<u8>) {
+        if !head.is_empty() {
+            // A character may be cut in two between the parts.
+            let end = memchr(b'\n', body).unwrap_or(body.len());
+            self.first_line.clear();
+            self.first_line.extend_from_slice(head);
+            self.first_line.extend_from_slice(body.get(..end).unwrap_or_default());
+            escape(&self.first_line, out);
+            if self.first_line.capacity() > KEPT_BYTES {
+                self.first_line = Vec::new();
+            }
+            let Some(rest) = body.get(end + 1..) else { return };
+            out.extend_from_slice(self.between());
+            body = rest;
         }
-        let prefix = &mut self.prefix;
-        prefix.clear();
-        // Writing to a `Vec` can't fail.
-        let _ = match self.format {
-            Format::Raw => Ok(()),
-            Format::Peer => {
-                prefix.extend_from_slice(&self.time);
-                write!(prefix, " {} ", origin.peer)
-            }
-            Format::Json => {
-                prefix.extend_from_slice(b"{\"ts\":\"");
-                prefix.extend_from_slice(&self.time);
-                write!(prefix, "\",\"peer\":\"{}\",\"line\":\"", origin.peer)
-            }
-        };
+        let seen = look_at(body);
+        // A `\n` is never inside a character, so the lines are valid if the block is.
+        let is_text = seen & HIGH == 0 || str::from_utf8(body).is_ok();
+        if is_text && seen & SPECIAL == 0 {
+            return self.splice(body, out);
+        }
+        let write = if is_text { escape_text } else { escape };
+        let mut start = 0;
+        for end in memchr_iter(b'\n', body) {
+            write(body.get(start..end).unwrap_or_default(), out);
+            out.extend_from_slice(self.between());
+            start = end + 1;
+        }
+        write(body.get(start..).unwrap_or_default(), out);
     }
-}
 
-pub(crate) fn parse_tag(text: &str) -> Result<&str, &'static str> {
-    Ok(text)
-}
-/// Appends bytes as the inside of a JSON string.
-fn escape(bytes: &[u8], out: &mut Vec<u8>) {
-    for chunk in bytes.utf8_chunks() {
-        let mut rest = chunk.valid().as_bytes();
-        while let Some(at) = rest.iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')) {
-            let (plain, special) = rest.split_at(at);
-            out.extend_from_slice(plain);
-            let Some((first, after)) = special.split_first() else { break };
-            let _ = match first {
-                b'"' | b'\\' => out.write_all(&[b'\\', *first]),
-                b'\t' => out.write_all(b"\\t"),
-                control => write!(out, "\\u{control:04x}"),
-            };
-            rest = after;
+    /// Appends lines with `between` for each `\n`.
+    fn splice(&self, body: &[u8], out: &mut Vec<u8>) {
+        let (mut rest, mut start) = (body, 0);
+        for end in memchr_iter(b'\n', body) {
+            append_start(rest, end - start, out);
+            append_start(&self.between, self.between_len, out);
+            start = end + 1;
+            rest = body.get(start..).unwrap_or_default();
         }
         out.extend_from_slice(rest);
+    }
+
+    fn between(&self) -> &[u8] {
+        self.between.get(..self.between_len).unwrap_or_default()
+    }
+
+    /// Makes `between` that of this peer at this time; what of it is the same stays.
+    fn set_prefix(&mut self, origin: &Origin<'_>) {
+        let parts = self.format.parts();
+        let time_at = parts.ending.len() + parts.before_time.len();
+        if self.time_ms != Some(origin.wall_ms) {
+            self.time_ms = Some(origin.wall_ms);
+            if let Some(place) = self.between.get_mut(time_at..time_at + TIME_BYTES) {
+                place.copy_from_slice(&time(origin.wall_ms));
+            }
+        }
+        if self.peer != Some(*origin.peer) {
+            self.peer = Some(*origin.peer);
+            self.between.truncate(time_at + TIME_BYTES);
+            self.between.extend_from_slice(parts.before_peer);
+            write_peer(origin.peer, &mut self.between);
+            self.between.extend_from_slice(&self.tag_field);
+            self.between.extend_from_slice(parts.before_line);
+            self.between_len = self.between.len();
+            self.between.resize(self.between_len + BLOCK_BYTES, 0);
+        }
+    }
+}
+
+/// Gaps: one line each, if they are marked at all.
+///
+/// ```text
+/// [lumberjack gap] 2026-11-25T20:51:46.123Z peer=192.0.2.7:5000 lines=1 bytes=120000 why=too-long
+/// [lumberjack gap] 2026-11-25T20:51:46.123Z peer=* lines=9 bytes=1200 tag=gateway-7 why=stalled
+/// {"ts":"2026-11-25T20:51:46.123Z","peer":"192.0.2.7:5000","gap":{"lines":1,"bytes":120000,"why":"too-long"}}
+/// ```
+///
+/// In `peer` and `json` no client can send what looks like one: its lines have a prefix. In `raw` it can, since there its
+/// lines are all that there is.
+impl Formatter {
+    /// Appends the mark of a gap in the lines of one peer.
+    pub fn gap(&self, origin: &Origin<'_>, gap: Gap, out: &mut Vec<u8>) {
+        self.mark(origin.wall_ms, Some(origin.peer), gap, out);
+    }
+
+    /// Appends the mark of a gap in the lines of many peers, `*` in place of one.
+    pub fn gap_of_all(&self, wall_ms: u64, gap: Gap, out: &mut Vec<u8>) {
+        self.mark(wall_ms, None, gap, out);
+    }
+
+    fn mark(&self, wall_ms: u64, peer: Option<&Peer>, gap: Gap, out: &mut Vec<u8>) {
+        if !self.marks_gaps {
+            return;
+        }
+        let is_json = self.format == Format::Json;
+        let [before_time, before_peer, before_lines, before_bytes, before_why, ending] = if is_json {
+            ["{\"ts\":\"", "\",\"peer\":\"", "\",\"gap\":{\"lines\":", ",\"bytes\":", ",\"why\":\"", "\"}}\n"]
+        } else {
+            ["[lumberjack gap] ", " peer=", " lines=", " bytes=", " why=", "\n"]
+        };
+        out.extend_from_slice(before_time.as_bytes());
+        write_time(wall_ms, out);
+        out.extend_from_slice(before_peer.as_bytes());
+        match peer {
+            Some(peer) => write_peer(peer, out),
+            None => out.push(b'*'),
+        }
+        if is_json {
+            out.extend_from_slice(&self.tag_field);
+        }
+        out.extend_from_slice(before_lines.as_bytes());
+        write_number(gap.lines, out);
+        out.extend_from_slice(before_bytes.as_bytes());
+        write_number(gap.bytes, out);
+        if let (false, Some(tag)) = (is_json, self.tag_field.get(PEER.before_tag.len()..)) {
+            out.extend_from_slice(b" tag=");
+            out.extend_from_slice(tag);
+        }
+        // Writing to a `Vec` can't fail.
+        let _ = write!(out, "{before_why}{}{ending}", gap.why);
+    }
+}
+
+/// Appends the first `len` of these bytes, block by block, with what is behind them, which is taken off again. A call of
+/// `memcpy` for each line and prefix costs as much with glibc, but 9 ns with musl, where it is made for long copies:
+/// 24 ns a line against 7.
+fn append_start(bytes: &[u8], len: usize, out: &mut Vec<u8>) {
+    let end = out.len() + len;
+    let mut rest = bytes;
+    while out.len() < end {
+        let Some((block, after)) = rest.split_first_chunk::<BLOCK_BYTES>() else {
+            return out.extend_from_slice(rest.get(..end - out.len()).unwrap_or_default());
+        };
+        out.extend_from_slice(block);
+        rest = after;
+    }
+    out.truncate(end);
+}
+
+/// What is in a block of lines: one pass that the compiler makes vector instructions of.
+fn look_at(body: &[u8]) -> u8 {
+    let mut seen = [0; LANES];
+    let (chunks, rest) = body.as_chunks();
+    chunks.iter().for_each(|chunk| look(chunk, &mut seen));
+    look(&padded(rest), &mut seen);
+    seen.iter().fold(0, |all, lane| all | lane)
+}
+
+/// What [`look`] sees: a byte that JSON escapes, and one that is not ASCII.
+const SPECIAL: u8 = 1;
+const HIGH: u8 = 0x80;
+
+/// Looks for bytes that need a second look. A `\n` needs none: it is no part of a line.
+fn look(chunk: &[u8; LANES], seen: &mut [u8; LANES]) {
+    for lane in 0..LANES {
+        let byte = chunk[lane];
+        let is_control = (byte < b' ') & (byte != b'\n');
+        seen[lane] |= byte & HIGH | u8::from(is_control | (byte == b'"') | (byte == b'\\'));
+    }
+}
+
+/// Fewer bytes than there are lanes, with spaces behind them.
+fn padded(rest: &[u8]) -> [u8; LANES] {
+    let mut lanes = [b' '; LANES];
+    if let Some(part) = lanes.get_mut(..rest.len()) {
+        part.copy_from_slice(rest);
+    }
+    lanes
+}
+
+/// Appends a line as the inside of a JSON string; what is no UTF-8 becomes U+FFFD, as [`String::from_utf8_lossy`] has it.
+fn escape(line: &[u8], out: &mut Vec<u8>) {
+    if str::from_utf8(line).is_ok() {
+        return escape_text(line, out);
+    }
+    for chunk in line.utf8_chunks() {
+        if !chunk.valid().is_empty() {
+            escape_text(chunk.valid().as_bytes(), out);
+        }
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
+    }
+}
+
+/// Appends UTF-8 as the inside of a JSON string: what needs nothing, in as long runs as possible.
+fn escape_text(text: &[u8], out: &mut Vec<u8>) {
+    if text.len() < LANES / 2 {
+        return escape_bytes(text, out);
+    }
+    let (chunks, rest) = text.as_chunks();
+    let (mut copied, mut at) = (0, 0);
+    for chunk in chunks {
+        if has_special(chunk) {
+            out.extend_from_slice(text.get(copied..at).unwrap_or_default());
+            escape_bytes(chunk, out);
+            copied = at + LANES;
+        }
+        at += LANES;
+    }
+    if !has_special(&padded(rest)) {
+        return out.extend_from_slice(text.get(copied..).unwrap_or_default());
+    }
+    out.extend_from_slice(text.get(copied..at).unwrap_or_default());
+    escape_bytes(rest, out);
+}
+
+fn has_special(chunk: &[u8; LANES]) -> bool {
+    let mut seen = [0; LANES];
+    look(chunk, &mut seen);
+    seen.iter().fold(0, |all, lane| all | lane) & SPECIAL != 0
+}
+
+/// [`escape_text`], one byte at a time.
+fn escape_bytes(text: &[u8], out: &mut Vec<u8>) {
+    for byte in text {
+        if (*byte >= b' ') & (*byte != b'"') & (*byte != b'\\') {
+            out.push(*byte);
+        } else if *byte >= b' ' {
+            out.extend_from_slice(&[b'\\', *byte]);
+        } else if *byte == b'\t' {
+            out.extend_from_slice(b"\\t");
+        } else {
+            let last = HEX[usize::from(byte & 15)];
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), last]);
+        }
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Appends what `Display` writes, without `core::fmt` for the kinds that are common.
+#[inline(never)] // one copy, for size
+fn write_peer(peer: &Peer, out: &mut Vec<u8>) {
+    match *peer {
+        Peer::V4 { ip, port } => {
+            for (part, after) in ip.iter().zip(b"...:") {
+                write_number(u64::from(*part), out);
+                out.push(*after);
+            }
+            write_number(u64::from(port), out);
+        }
+        Peer::Unix { serial } => {
+            out.extend_from_slice(b"unix#");
+            write_number(u64::from(serial), out);
+        }
+        Peer::V6 { .. } => {
+            let _ = write!(out, "{peer}");
+        }
+    }
+}
+
+#[inline(never)] // one copy, for size
+fn write_number(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20]; // as many as u64::MAX has
+    let mut start = digits.len();
+    for place in digits.iter_mut().rev() {
+        *place = digit(number);
+        number /= 10;
+        start -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(start..).unwrap_or_default());
+}
+
+/// The last digit of a number.
+fn digit(number: u64) -> u8 {
+    b'0' + u8::try_from(number % 10).unwrap_or_default()
+}
+
+/// Fills the places with the last digits of a number.
+#[inline(never)] // one copy, for size
+fn put_digits(places: &mut [u8], mut number: u64) {
+    for place in places.iter_mut().rev() {
+        *place = digit(number);
+        number /= 10;
     }
 }
 
@@ -170,11 +494,23 @@ const LAST_MS: u64 = 253_402_300_799_999;
 
 /// Appends a time as RFC 3339 has it, in UTC with milliseconds: 24 bytes.
 pub(crate) fn write_time(unix_ms: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&time(unix_ms));
+}
+
+#[inline(never)] // one copy, for size
+fn time(unix_ms: u64) -> [u8; TIME_BYTES] {
     let unix_ms = unix_ms.min(LAST_MS);
     let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
     let (year, month, day) = civil(days);
-    let (hour, minute, second, ms) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000);
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z");
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    put_digits(&mut text[0..4], year);
+    put_digits(&mut text[5..7], month);
+    put_digits(&mut text[8..10], day);
+    put_digits(&mut text[11..13], ms / 3_600_000);
+    put_digits(&mut text[14..16], ms / 60_000 % 60);
+    put_digits(&mut text[17..19], ms / 1000 % 60);
+    put_digits(&mut text[20..23], ms % 1000);
+    text
 }
 
 /// Year, month and day of a day since 1970, by the Gregorian calendar: years are counted from March, so that the leap
@@ -193,14 +529,19 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::peer::Peer;
+    use crate::engine::gap::Why;
 
-    fn formatted(format: Format, head: &[u8], body: &[u8], ended: bool) -> Vec<u8> {
-        let peer = Peer::V4 { ip: [192, 0, 2, 7], port: 5000 };
+    const PEER: Peer = Peer::V4 { ip: [192, 0, 2, 7], port: 5000 };
+    const LONGEST_PEER: Peer = Peer::V6 { ip: [0xfe; 16], port: 65535, scope: u32::MAX };
+    const FORMATS: [Format; 3] = [Format::Raw, Format::Peer, Format::Json];
+    /// 2026-09-21T14:13:20.123Z
+    const WALL_MS: u64 = 1_790_000_000_123;
+
+    fn formatted(format: Format, tag: &str, head: &[u8], body: &[u8], ended: bool) -> String {
         let mut out = Vec::new();
         let lines = Lines { head, body, count: 1, ended };
-        Formatter::new(format, "", false).write(&Origin { peer: &peer, wall_ms: 1_790_000_000_123 }, lines, &mut out);
-        out
+        Formatter::new(format, tag, false).write(&Origin { peer: &PEER, wall_ms: WALL_MS }, lines, &mut out);
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -221,30 +562,133 @@ mod tests {
     }
 
     #[test]
+    fn peers_are_written_as_they_are_displayed() {
+        let v4 = |ip, port| Peer::V4 { ip, port };
+        let [zeros, nines] = [v4([0; 4], 0), v4([255, 99, 10, 9], 65535)];
+        for peer in [PEER, LONGEST_PEER, zeros, nines, Peer::Unix { serial: 1 }, Peer::Unix { serial: u32::MAX }] {
+            let mut out = Vec::new();
+            write_peer(&peer, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), peer.to_string());
+        }
+    }
+
+    #[test]
     fn each_format_writes_each_line() {
-        assert_eq!(formatted(Format::Raw, b"a", b"b\nc\n", true), b"ab\nc\n");
-        assert_eq!(formatted(Format::Raw, b"a", b"b", false), b"ab\n");
-        let peer = String::from_utf8(formatted(Format::Peer, b"a", b"b\nc\n", true)).unwrap();
-        assert_eq!(peer, "2026-09-21T14:13:20.123Z 192.0.2.7:5000 ab\n2026-09-21T14:13:20.123Z 192.0.2.7:5000 c\n");
-        let json = String::from_utf8(formatted(Format::Json, b"a\"\xc3", b"\xa9\xff\\\x01", false)).unwrap();
-        let expected = "{\"ts\":\"2026-09-21T14:13:20.123Z\",\"peer\":\"192.0.2.7:5000\",\"line\":\"a\\\"é\u{fffd}\\\\\\u0001\"}\n";
-        assert_eq!(json, expected);
+        assert_eq!(formatted(Format::Raw, "gw", b"a", b"b\nc\n", true), "ab\nc\n");
+        assert_eq!(formatted(Format::Raw, "", b"a", b"b", false), "ab\n");
+        assert_eq!(
+            formatted(Format::Peer, "", b"a", b"b\nc\n", true),
+            "2026-09-21T14:13:20.123Z 192.0.2.7:5000 ab\n2026-09-21T14:13:20.123Z 192.0.2.7:5000 c\n"
+        );
+        assert_eq!(formatted(Format::Peer, "gw", b"", b"a\n", true), "2026-09-21T14:13:20.123Z 192.0.2.7:5000 gw a\n");
+        assert_eq!(
+            formatted(Format::Json, "", b"a\"\xc3", b"\xa9\xff\\\x01\t", false),
+            "{\"ts\":\"2026-09-21T14:13:20.123Z\",\"peer\":\"192.0.2.7:5000\",\"line\":\"a\\\"é\u{fffd}\\\\\\u0001\\t\"}\n"
+        );
+        assert_eq!(
+            formatted(Format::Json, "g\"w", b"", b"a\n", true),
+            "{\"ts\":\"2026-09-21T14:13:20.123Z\",\"peer\":\"192.0.2.7:5000\",\"tag\":\"g\\\"w\",\"line\":\"a\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_line_shows_its_own_peer_and_time_whatever_came_before_it() {
+        let mut formatter = Formatter::new(Format::Peer, "", false);
+        let mut out = Vec::new();
+        let unix = Peer::Unix { serial: 9 };
+        for (peer, wall_ms) in [(PEER, 0), (PEER, 1), (unix, 1), (LONGEST_PEER, 1), (PEER, 2), (unix, 3)] {
+            out.clear();
+            let lines = Lines { head: b"", body: b"a\n", count: 1, ended: true };
+            formatter.write(&Origin { peer: &peer, wall_ms }, lines, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), format!("1970-01-01T00:00:00.00{wall_ms}Z {peer} a\n"));
+        }
+    }
+
+    #[test]
+    fn a_tag_is_one_word_of_1_to_64_bytes() {
+        let longest = "x".repeat(64);
+        for text in ["gateway-7", "a", "\"\\", "größe", &longest] {
+            assert_eq!(parse_tag(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            " ",
+            "two words",
+            "tab\tbed",
+            "new\nline",
+            "nul\0",
+            "\u{85}",
+            "\u{2028}",
+            &"x".repeat(65),
+            &"é".repeat(33),
+        ] {
+            assert_eq!(parse_tag(text), Err("give 1 to 64 bytes without spaces, such as gateway-7"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn p12_a_gap_is_one_line_that_says_how_much_of_whom_and_why() {
+        let gap = Gap { lines: 1, bytes: 120_000, why: Why::TooLong };
+        let marks = |format, tag| {
+            let formatter = Formatter::new(format, tag, true);
+            let mut out = Vec::new();
+            formatter.gap(&Origin { peer: &PEER, wall_ms: WALL_MS }, gap, &mut out);
+            formatter.gap_of_all(WALL_MS, Gap { lines: 0, bytes: u64::MAX, why: Why::DiskFull }, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let plain = "[lumberjack gap] 2026-09-21T14:13:20.123Z peer=192.0.2.7:5000 lines=1 bytes=120000 why=too-long\n\
+            [lumberjack gap] 2026-09-21T14:13:20.123Z peer=* lines=0 bytes=18446744073709551615 why=disk-full\n";
+        assert_eq!(marks(Format::Raw, "gw"), plain);
+        assert_eq!(marks(Format::Peer, ""), plain);
+        assert_eq!(marks(Format::Peer, "gw"), plain.replace(" why", " tag=gw why"));
+        let json = "{\"ts\":\"2026-09-21T14:13:20.123Z\",\"peer\":\"192.0.2.7:5000\",\
+            \"gap\":{\"lines\":1,\"bytes\":120000,\"why\":\"too-long\"}}\n\
+            {\"ts\":\"2026-09-21T14:13:20.123Z\",\"peer\":\"*\",\
+            \"gap\":{\"lines\":0,\"bytes\":18446744073709551615,\"why\":\"disk-full\"}}\n";
+        assert_eq!(marks(Format::Json, ""), json);
+        assert_eq!(marks(Format::Json, "gw"), json.replace(",\"gap", ",\"tag\":\"gw\",\"gap"));
+        let mut out = Vec::new();
+        Formatter::new(Format::Raw, "", false).gap_of_all(0, gap, &mut out);
+        assert_eq!(out, b"", "a mark that nobody asked for");
+    }
+
+    /// Every setup, the tags as long as they can get.
+    fn every_setup(each: impl Fn(Format, &str, bool)) {
+        for format in FORMATS {
+            for tag in ["", "gateway-7", &"\"".repeat(64), &"é".repeat(32)] {
+                [false, true].iter().for_each(|marks_gaps| each(format, tag, *marks_gaps));
+            }
+        }
     }
 
     #[test]
     fn p5_no_line_becomes_more_than_the_overhead_says() {
-        let peer = Peer::V6 { ip: [0xfe; 16], port: 65535, scope: u32::MAX };
-        for format in [Format::Raw, Format::Peer, Format::Json] {
-            for byte in 0..=u8::MAX {
-                if byte == b'\n' {
-                    continue;
+        let origin = Origin { peer: &LONGEST_PEER, wall_ms: u64::MAX };
+        every_setup(|format, tag, marks_gaps| {
+            let overhead = format.overhead(tag, marks_gaps);
+            let mut formatter = Formatter::new(format, tag, marks_gaps);
+            assert_eq!(formatter.overhead(), overhead);
+            for byte in (0..=u8::MAX).filter(|byte| *byte != b'\n') {
+                for len in [0, 1, 100] {
+                    let mut out = Vec::new();
+                    let lines = Lines { head: &[], body: &[byte; 100][..len], count: 1, ended: false };
+                    formatter.write(&origin, lines, &mut out);
+                    assert!(out.len() <= overhead.at_most(len, 1), "{format} {tag} {byte}: {} of {len}", out.len());
                 }
-                let line = [byte; 100];
-                let mut out = Vec::new();
-                let lines = Lines { head: &[], body: &line, count: 1, ended: false };
-                Formatter::new(format, "", false).write(&Origin { peer: &peer, wall_ms: u64::MAX }, lines, &mut out);
-                assert!(out.len() <= format.overhead("", false).at_most(100, 1), "{format} {byte}: {}", out.len());
             }
-        }
+        });
+    }
+
+    #[test]
+    fn p5_no_mark_is_longer_than_what_a_line_adds_at_worst() {
+        every_setup(|format, tag, marks_gaps| {
+            let formatter = Formatter::new(format, tag, marks_gaps);
+            for why in [Why::TooLong, Why::Memory, Why::Stalled, Why::DiskFull] {
+                let mut out = Vec::new();
+                let gap = Gap { lines: u64::MAX, bytes: u64::MAX, why };
+                formatter.gap(&Origin { peer: &LONGEST_PEER, wall_ms: u64::MAX }, gap, &mut out);
+                assert!(out.len() <= formatter.overhead().per_line, "{format} {tag} {why}: {}", out.len());
+            }
+        });
     }
 }

@@ -3,7 +3,7 @@
 
 mod descriptor;
 mod file;
-mod format;
+pub mod format;
 mod hosts;
 mod memory;
 mod outputs;
