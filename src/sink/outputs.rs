@@ -49,6 +49,8 @@ pub struct Outputs {
     taken: u64,
     /// When the last lines came, in milliseconds since 1970.
     wall_ms: u64,
+    /// The output that is gone, and with it the sink.
+    gone: Option<String>,
 }
 
 struct Output {
@@ -66,6 +68,8 @@ struct Output {
     missed: Option<Gap>,
     /// Bytes of marks that only it got.
     own_bytes: u64,
+    /// It will never take lines again.
+    is_gone: bool,
 }
 
 /// Why an output could not be opened. `Display` is one sentence.
@@ -110,6 +114,7 @@ impl Outputs {
             formatted: Vec::new(),
             taken: 0,
             wall_ms: 0,
+            gone: None,
         })
     }
 
@@ -135,6 +140,29 @@ impl Outputs {
         formatted.clear();
         formatted.shrink_to(KEPT_BYTES);
         self.formatted = formatted;
+    }
+
+    fn flush_one(&mut self, at: usize, now: Duration) -> io::Result<()> {
+        let Some(output) = self.outputs.get_mut(at) else { return Ok(()) };
+        output.flush(now)?;
+        let Some(gap) = output.gap().filter(|_| self.marks_gaps) else { return Ok(()) };
+        let mut mark = Vec::new();
+        self.formatter.gap_of_all(self.wall_ms, gap, &mut mark);
+        output.own_bytes += mark.len() as u64;
+        output.target.take(&Peer::Unix { serial: 0 }, [&mark, &[], &[]], &mut output.books);
+        output.flush(now)
+    }
+
+    /// An output is gone for good: the end, unless it may be passed over and others are left.
+    fn lose(&mut self, at: usize, error: io::Error) -> Option<io::Error> {
+        let is_last = self.outputs.iter().filter(|output| !output.is_gone).count() < 2;
+        let output = self.outputs.get_mut(at)?;
+        if output.stall_timeout.is_none() || is_last {
+            self.gone = Some(output.name.clone());
+            return Some(error);
+        }
+        output.lose(&error);
+        None
     }
 
     fn slowest(&self) -> Option<&Output> {
@@ -201,7 +229,19 @@ impl Output {
             is_known_as_stuck: false,
             missed: None,
             own_bytes: 0,
+            is_gone: false,
         }
+    }
+
+    /// It is gone for good, and passed over from now on.
+    fn lose(&mut self, error: &io::Error) {
+        let before = self.missed.take().unwrap_or(Gap { lines: 0, bytes: 0, why: Why::Stalled });
+        self.missed = Some(before);
+        self.count_dropped(0, self.target.waiting() as u64);
+        (self.is_gone, self.stuck_since, self.pace) = (true, None, Pace::Blocked { retry_at: None });
+        self.target = Box::new(Gone);
+        let name = &self.name;
+        self.books.report(format_args!("{name} is gone for good ({error}): the other outputs go on without it"));
     }
 
     fn take(&mut self, peer: &Peer, parts: Parts<'_>, lines: u64) {
@@ -221,6 +261,9 @@ impl Output {
     /// # Errors
     /// It is gone for good.
     fn flush(&mut self, now: Duration) -> io::Result<()> {
+        if self.is_gone {
+            return Ok(());
+        }
         if self.pace.may_try(now) {
             let before = self.target.waiting();
             let written = self.target.write(now, &mut self.books);
@@ -296,6 +339,9 @@ impl Output {
     }
 
     fn due_in(&self, now: Duration) -> Option<Duration> {
+        if !self.books.reports.is_empty() {
+            return Some(Duration::ZERO);
+        }
         let stuck_for = self.stuck_since.filter(|_| self.missed.is_none()).map(|since| now.saturating_sub(since));
         let left_of = |time: Duration| stuck_for.map(|passed| time.saturating_sub(passed));
         let stall = self.stall_timeout.and_then(left_of);
@@ -307,6 +353,29 @@ impl Output {
 
     fn delivered(&self) -> u64 {
         self.target.delivered().saturating_sub(self.own_bytes)
+    }
+}
+
+/// In the place of an output that is gone for good.
+struct Gone;
+
+impl Target for Gone {
+    fn take(&mut self, _: &Peer, _: Parts<'_>, _: &mut Books) {}
+
+    fn write(&mut self, _: Duration, _: &mut Books) -> io::Result<Wrote> {
+        Ok(Wrote::All)
+    }
+
+    fn waiting(&self) -> usize {
+        0
+    }
+
+    fn delivered(&self) -> u64 {
+        0
+    }
+
+    fn drop_lines(&mut self) -> (u64, usize) {
+        (0, 0)
     }
 }
 
@@ -334,20 +403,22 @@ impl Sink for Outputs {
     }
 
     fn flush(&mut self, now: Duration) -> io::Result<Flushed> {
-        for output in &mut self.outputs {
-            output.flush(now)?;
-            let Some(gap) = output.gap().filter(|_| self.marks_gaps) else { continue };
-            let mut mark = Vec::new();
-            self.formatter.gap_of_all(self.wall_ms, gap, &mut mark);
-            output.own_bytes += mark.len() as u64;
-            output.target.take(&Peer::Unix { serial: 0 }, [&mark, &[], &[]], &mut output.books);
-            output.flush(now)?;
+        let mut gone = None;
+        for at in 0..self.outputs.len() {
+            // The others get what is theirs, whatever becomes of this one.
+            if let Err(error) = self.flush_one(at, now) {
+                gone = gone.or(self.lose(at, error));
+            }
         }
         for (stats, output) in self.stats.iter_mut().zip(&self.outputs) {
             stats.counters = output.books.counters;
             stats.counters.waiting_bytes = output.target.waiting() as u64;
         }
-        Ok(if self.waiting() == 0 { Flushed::Done } else { Flushed::Paced })
+        match gone {
+            Some(error) => Err(error),
+            None if self.waiting() == 0 => Ok(Flushed::Done),
+            None => Ok(Flushed::Paced),
+        }
     }
 
     fn waiting(&self) -> usize {
@@ -372,7 +443,8 @@ impl Sink for Outputs {
     fn ready(&mut self, number: usize, is_gone: bool) -> bool {
         let Some(output) = self.outputs.get_mut(number) else { return false };
         output.pace.writable();
-        output.target.ready(is_gone)
+        let is_gone = output.target.ready(is_gone);
+        is_gone && self.lose(number, ErrorKind::BrokenPipe.into()).is_some()
     }
 
     fn due_in(&self, now: Duration) -> Option<Duration> {
@@ -384,7 +456,7 @@ impl Sink for Outputs {
     }
 
     fn try_at_once(&mut self) {
-        self.outputs.iter_mut().for_each(|output| output.pace = Pace::Flowing);
+        self.outputs.iter_mut().filter(|output| !output.is_gone).for_each(|output| output.pace = Pace::Flowing);
     }
 
     fn reopen(&mut self) {
@@ -412,7 +484,8 @@ impl Sink for Outputs {
     }
 
     fn describe(&self) -> String {
-        self.slowest().map(|output| output.name.clone()).unwrap_or_default()
+        let slowest = || self.slowest().map(|output| output.name.clone());
+        self.gone.clone().or_else(slowest).unwrap_or_default()
     }
 }
 

@@ -101,6 +101,32 @@ fn an_output_that_stands_still_is_passed_over_and_told_what_it_missed() {
 }
 
 #[test]
+fn p13_an_output_that_is_gone_ends_the_program_once_the_others_have_their_lines_or_is_passed_over() {
+    for on_stall in ["wait", "drop"] {
+        let folder = Dir::new();
+        let file = path(&folder, "app.log");
+        let args = ["--output", "-", "--output", &file, "--on-stall", on_stall];
+        let (receiver, reader) = Receiver::start_unread(&args);
+        let mut client = receiver.client();
+        client.write_all(b"before\n").unwrap();
+        until("a line", || if fs::read(&file).unwrap() == b"before\n" { Ok(()) } else { Err(String::new()) });
+        drop(reader);
+        if on_stall == "wait" {
+            let ended = receiver.wait();
+            assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+            assert!(ended.stderr.contains("cannot write to stdout any more: its reader is gone"), "{}", ended.stderr);
+            continue;
+        }
+        receiver.until_said("[out] stdout is gone for good");
+        client.write_all(b"after\n").unwrap();
+        drop(client);
+        let ended = receiver.stop();
+        ended.assert_clean();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "before\nafter\n");
+    }
+}
+
+#[test]
 fn p13_outputs_that_make_no_sense_are_refused_in_a_sentence() {
     let folder = Dir::new();
     let file = path(&folder, "app.log");
