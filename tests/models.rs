@@ -4,8 +4,8 @@
 mod model;
 
 use lumberjack::internals::framer::{Framer, LineSink, Rules};
-use lumberjack::{Gap, Limits, Lines, LongLines};
-use model::{budget, config, framer, wheel};
+use lumberjack::{Format, Gap, Limits, Lines, LongLines, Peer};
+use model::{budget, config, format, framer, wheel};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -24,6 +24,11 @@ proptest! {
     #[test]
     fn p1_to_p5_the_framer_does_what_its_model_does(input in vec(any::<u8>(), 0..200)) {
         framer::run(&input);
+    }
+
+    #[test]
+    fn p1_and_p5_every_format_writes_what_its_model_does(input in vec(any::<u8>(), 0..300)) {
+        format::run(&input, &mut |_, _| ());
     }
 
     #[test]
@@ -64,6 +69,31 @@ fn every_small(each: impl Fn(&Limits)) {
 
 fn feed(chunk: &[u8]) -> framer::Op {
     framer::Op::Feed(chunk.to_vec())
+}
+
+#[test]
+fn p1_a_byte_that_json_escapes_is_found_wherever_it_is() {
+    let peers = [Peer::Unix { serial: 1 }; 3];
+    let setup = format::Setup {
+        format: Format::Json,
+        tag: String::new(),
+        marks_gaps: false,
+        peers,
+        max_line: 1000,
+        keep_empty: true,
+    };
+    for special in ["\"", "\\", "\t", "\x1f", "\r.", "\u{e9}"].map(str::as_bytes).into_iter().chain([&b"\xff"[..]]) {
+        for len in [0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 95, 96, 97, 128, 129] {
+            for at in 0..=len {
+                let line = [&b"x".repeat(at)[..], special, &b"y".repeat(len - at), b"\n"].concat();
+                let block = [&line, &b"a plain one\n"[..], &line].concat();
+                for ops in [vec![block.clone()], vec![block[..at].to_vec(), block[at..].to_vec()]] {
+                    let ops: Vec<format::Op> = ops.into_iter().map(|chunk| format::Op::Feed(0, chunk)).collect();
+                    format::compare(&setup, &ops, &mut |_, _| ());
+                }
+            }
+        }
+    }
 }
 
 /// CRLF, empty lines, lone `\r`, NUL, invalid UTF-8, over-long lines, and one without an end.

@@ -246,7 +246,7 @@ pub const OPTIONS: &[Opt] = &[
         "a constant field of each line, with --format peer or json",
         |settings| settings.output.tag.clone(),
         |settings, text| {
-            settings.output.tag = if text.is_empty() { String::new() } else { parse_tag(text)?.to_owned() };
+            settings.output.tag = if text.is_empty() { String::new() } else { parse_tag(text)? };
             Ok(())
         }
     ),

@@ -1,5 +1,5 @@
 //! How a line looks in the output: as it came, with time and peer before it, or as JSON; and how a gap does. Invariant:
-//! what one line or one gap becomes is never more than [`Format::overhead`] says, and holds one `\n`, at its end.
+//! what one line or one gap becomes is never more than [`Formatter::overhead`] says, and holds one `\n`, at its end.
 
 use std::fmt;
 use std::io::Write;
@@ -152,8 +152,8 @@ pub struct Formatter {
 }
 
 impl Formatter {
-    /// `tag` is empty, or what [`parse_tag`] lets pass; [`Format::Raw`] has no place for it. Without `marks_gaps`, a gap
-    /// becomes nothing.
+    /// `tag` is empty, or what [`parse_tag`] lets pass; [`Format::Raw`] has no place for it. Without `marks_gaps`, a
+    /// gap becomes nothing.
     #[must_use]
     pub fn new(format: Format, tag: &str, marks_gaps: bool) -> Self {
         debug_assert!(tag.is_empty() || parse_tag(tag).is_ok(), "what is no word would break lines");
@@ -177,7 +177,7 @@ impl Formatter {
         self.format
     }
 
-    /// What a line becomes at worst, and a mark. [`Format::overhead`], for who has a formatter.
+    /// What it adds to a line at worst; a mark takes no more than a line does.
     #[must_use]
     pub fn overhead(&self) -> Overhead {
         self.format.overhead_with(&self.tag_field, self.marks_gaps)
@@ -196,14 +196,14 @@ impl Formatter {
         self.set_prefix(origin);
         let ending = self.format.parts().ending;
         let body = lines.body.strip_suffix(b"\n").filter(|_| lines.ended).unwrap_or(lines.body);
-        out.extend_from_slice(self.between().get(ending.len()..).unwrap_or_default());
+        put(self.between().get(ending.len()..).unwrap_or_default(), out);
         if self.format == Format::Peer {
-            out.extend_from_slice(lines.head);
+            put(lines.head, out);
             self.splice(body, out);
         } else {
             self.write_json(lines.head, body, out);
         }
-        out.extend_from_slice(ending);
+        put(ending, out);
     }
 
     /// Lines with `\n` between them, of which `head` is the start.
@@ -212,14 +212,14 @@ impl Formatter {
             // A character may be cut in two between the parts.
             let end = memchr(b'\n', body).unwrap_or(body.len());
             self.first_line.clear();
-            self.first_line.extend_from_slice(head);
-            self.first_line.extend_from_slice(body.get(..end).unwrap_or_default());
+            put(head, &mut self.first_line);
+            put(body.get(..end).unwrap_or_default(), &mut self.first_line);
             escape(&self.first_line, out);
             if self.first_line.capacity() > KEPT_BYTES {
                 self.first_line = Vec::new();
             }
             let Some(rest) = body.get(end + 1..) else { return };
-            out.extend_from_slice(self.between());
+            put(self.between(), out);
             body = rest;
         }
         let seen = look_at(body);
@@ -232,7 +232,7 @@ impl Formatter {
         let mut start = 0;
         for end in memchr_iter(b'\n', body) {
             write(body.get(start..end).unwrap_or_default(), out);
-            out.extend_from_slice(self.between());
+            put(self.between(), out);
             start = end + 1;
         }
         write(body.get(start..).unwrap_or_default(), out);
@@ -247,7 +247,7 @@ impl Formatter {
             start = end + 1;
             rest = body.get(start..).unwrap_or_default();
         }
-        out.extend_from_slice(rest);
+        put(rest, out);
     }
 
     fn between(&self) -> &[u8] {
@@ -267,10 +267,10 @@ impl Formatter {
         if self.peer != Some(*origin.peer) {
             self.peer = Some(*origin.peer);
             self.between.truncate(time_at + TIME_BYTES);
-            self.between.extend_from_slice(parts.before_peer);
+            put(parts.before_peer, &mut self.between);
             write_peer(origin.peer, &mut self.between);
-            self.between.extend_from_slice(&self.tag_field);
-            self.between.extend_from_slice(parts.before_line);
+            put(&self.tag_field, &mut self.between);
+            put(parts.before_line, &mut self.between);
             self.between_len = self.between.len();
             self.between.resize(self.between_len + BLOCK_BYTES, 0);
         }
@@ -285,8 +285,8 @@ impl Formatter {
 /// {"ts":"2026-11-25T20:51:46.123Z","peer":"192.0.2.7:5000","gap":{"lines":1,"bytes":120000,"why":"too-long"}}
 /// ```
 ///
-/// In `peer` and `json` no client can send what looks like one: its lines have a prefix. In `raw` it can, since there its
-/// lines are all that there is.
+/// In `peer` and `json` no client can send what looks like one: its lines have a prefix. In `raw` it can, since there
+/// its lines are all that there is.
 impl Formatter {
     /// Appends the mark of a gap in the lines of one peer.
     pub fn gap(&self, origin: &Origin<'_>, gap: Gap, out: &mut Vec<u8>) {
@@ -308,32 +308,32 @@ impl Formatter {
         } else {
             ["[lumberjack gap] ", " peer=", " lines=", " bytes=", " why=", "\n"]
         };
-        out.extend_from_slice(before_time.as_bytes());
+        put(before_time.as_bytes(), out);
         write_time(wall_ms, out);
-        out.extend_from_slice(before_peer.as_bytes());
+        put(before_peer.as_bytes(), out);
         match peer {
             Some(peer) => write_peer(peer, out),
             None => out.push(b'*'),
         }
         if is_json {
-            out.extend_from_slice(&self.tag_field);
+            put(&self.tag_field, out);
         }
-        out.extend_from_slice(before_lines.as_bytes());
+        put(before_lines.as_bytes(), out);
         write_number(gap.lines, out);
-        out.extend_from_slice(before_bytes.as_bytes());
+        put(before_bytes.as_bytes(), out);
         write_number(gap.bytes, out);
         if let (false, Some(tag)) = (is_json, self.tag_field.get(PEER.before_tag.len()..)) {
-            out.extend_from_slice(b" tag=");
-            out.extend_from_slice(tag);
+            put(b" tag=", out);
+            put(tag, out);
         }
         // Writing to a `Vec` can't fail.
         let _ = write!(out, "{before_why}{}{ending}", gap.why);
     }
 }
 
-/// Appends the first `len` of these bytes, block by block, with what is behind them, which is taken off again. A call of
-/// `memcpy` for each line and prefix costs as much with glibc, but 9 ns with musl, where it is made for long copies:
-/// 24 ns a line against 7.
+/// Appends the first `len` of these bytes, block by block, with what is behind them, which is taken off again. A call
+/// of `memcpy` for each line and prefix costs no more with glibc, but musl's is made for long copies: 24 ns a line
+/// against 7.
 fn append_start(bytes: &[u8], len: usize, out: &mut Vec<u8>) {
     let end = out.len() + len;
     let mut rest = bytes;
@@ -345,6 +345,12 @@ fn append_start(bytes: &[u8], len: usize, out: &mut Vec<u8>) {
         rest = after;
     }
     out.truncate(end);
+}
+
+/// `extend_from_slice`, where a call does not matter.
+#[inline(never)] // one copy, for size
+fn put(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(bytes);
 }
 
 /// What is in a block of lines: one pass that the compiler makes vector instructions of.
@@ -378,7 +384,8 @@ fn padded(rest: &[u8]) -> [u8; LANES] {
     lanes
 }
 
-/// Appends a line as the inside of a JSON string; what is no UTF-8 becomes U+FFFD, as [`String::from_utf8_lossy`] has it.
+/// Appends a line as the inside of a JSON string; what is no UTF-8 becomes U+FFFD, as [`String::from_utf8_lossy`] has
+/// it.
 fn escape(line: &[u8], out: &mut Vec<u8>) {
     if str::from_utf8(line).is_ok() {
         return escape_text(line, out);
@@ -402,16 +409,16 @@ fn escape_text(text: &[u8], out: &mut Vec<u8>) {
     let (mut copied, mut at) = (0, 0);
     for chunk in chunks {
         if has_special(chunk) {
-            out.extend_from_slice(text.get(copied..at).unwrap_or_default());
+            put(text.get(copied..at).unwrap_or_default(), out);
             escape_bytes(chunk, out);
             copied = at + LANES;
         }
         at += LANES;
     }
     if !has_special(&padded(rest)) {
-        return out.extend_from_slice(text.get(copied..).unwrap_or_default());
+        return put(text.get(copied..).unwrap_or_default(), out);
     }
-    out.extend_from_slice(text.get(copied..at).unwrap_or_default());
+    put(text.get(copied..at).unwrap_or_default(), out);
     escape_bytes(rest, out);
 }
 
@@ -451,7 +458,7 @@ fn write_peer(peer: &Peer, out: &mut Vec<u8>) {
             write_number(u64::from(port), out);
         }
         Peer::Unix { serial } => {
-            out.extend_from_slice(b"unix#");
+            put(b"unix#", out);
             write_number(u64::from(serial), out);
         }
         Peer::V6 { .. } => {
@@ -472,7 +479,7 @@ fn write_number(mut number: u64, out: &mut Vec<u8>) {
             break;
         }
     }
-    out.extend_from_slice(digits.get(start..).unwrap_or_default());
+    put(digits.get(start..).unwrap_or_default(), out);
 }
 
 /// The last digit of a number.
@@ -494,7 +501,7 @@ const LAST_MS: u64 = 253_402_300_799_999;
 
 /// Appends a time as RFC 3339 has it, in UTC with milliseconds: 24 bytes.
 pub(crate) fn write_time(unix_ms: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(&time(unix_ms));
+    put(&time(unix_ms), out);
 }
 
 #[inline(never)] // one copy, for size

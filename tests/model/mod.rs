@@ -7,6 +7,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod config;
+pub(crate) mod format;
 pub(crate) mod framer;
 pub(crate) mod wheel;
 
