@@ -8,6 +8,8 @@ mod check;
 mod checks;
 #[path = "process/errors.rs"]
 mod errors;
+#[path = "process/forward.rs"]
+mod forward;
 #[path = "process/goodbye.rs"]
 mod goodbye;
 #[path = "process/hostile.rs"]

@@ -1,9 +1,10 @@
 //! The one table of options: the parser, the config file and `--help` are all made from it, so that they can't differ.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::engine::config::{Config, DEFAULT_UNIX_MODE, Limits};
-use crate::engine::listen::DEFAULT_LISTEN;
+use crate::engine::listen::{DEFAULT_LISTEN, ListenAddr};
 use crate::engine::output::{OutputAddr, OutputOptions};
 use crate::engine::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
 use crate::sink::{Format, parse_tag};
@@ -52,7 +53,29 @@ impl Settings {
         if self.format == Format::Raw && !self.output.tag.is_empty() {
             return Err("--tag is a field of --format peer and json, and raw has none: choose one of them".to_owned());
         }
-        Ok(())
+        match self.outputs.iter().find(|output| self.config.listen.iter().any(|at| is_own(output, at))) {
+            Some(own) => Err(format!(
+                "--output {} is where this program listens itself, and would send its lines round for ever: name the next receiver",
+                own.name()
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether what goes to `output` comes in at `listener`, as far as the texts tell.
+fn is_own(output: &OutputAddr, listener: &ListenAddr) -> bool {
+    match (output, listener) {
+        (OutputAddr::Unix(path), ListenAddr::Unix(own)) => path == own,
+        (OutputAddr::Tcp { host, port }, ListenAddr::Tcp(own)) if *port == own.port() => {
+            let is_here = own.ip().is_unspecified() || own.ip().is_loopback();
+            match host.parse::<IpAddr>() {
+                Ok(ip) if ip.is_unspecified() => is_here,
+                Ok(ip) => ip == own.ip() || (ip.is_loopback() && own.ip().is_unspecified()),
+                Err(_) => host == "localhost" && is_here,
+            }
+        }
+        _ => false,
     }
 }
 

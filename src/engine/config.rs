@@ -225,11 +225,13 @@ pub struct Overhead {
     pub per_line: usize,
     /// Bytes that it may hold though it could write them.
     pub kept: usize,
+    /// And how many lines more, each of the longest kind.
+    pub kept_lines: usize,
 }
 
 impl Overhead {
     /// A sink that writes the line and its `\n`.
-    pub const RAW: Self = Self { per_byte: 1, per_line: 1, kept: 0 };
+    pub const RAW: Self = Self { per_byte: 1, per_line: 1, kept: 0, kept_lines: 0 };
 
     /// The most that `lines` lines of `bytes` bytes together can become.
     #[must_use]
@@ -237,10 +239,16 @@ impl Overhead {
         bytes.saturating_mul(self.per_byte).saturating_add(lines.saturating_mul(self.per_line))
     }
 
+    /// The most that it holds though nothing is wrong.
+    pub(crate) fn most_kept(self, max_line: usize) -> usize {
+        self.kept.saturating_add(self.at_most(max_line, 1).saturating_mul(self.kept_lines))
+    }
+
     /// The least that a sink's share of the budget has to be: the longest line, the least read, and what it keeps. A
     /// read can hold as many lines as bytes, with `--keep-empty`.
     pub(crate) fn least_share(self, max_line: usize) -> usize {
-        self.at_most(max_line + 1 + LEAST_READ_BYTES, 1 + LEAST_READ_BYTES).saturating_add(self.kept)
+        let kept = self.most_kept(max_line);
+        self.at_most(max_line + 1 + LEAST_READ_BYTES, 1 + LEAST_READ_BYTES).saturating_add(kept)
     }
 }
 
@@ -472,7 +480,7 @@ mod tests {
 
     #[test]
     fn the_memory_that_the_sentence_names_is_enough() {
-        for overhead in [Overhead::RAW, Overhead { per_byte: 6, per_line: 120, kept: 1000 }] {
+        for overhead in [Overhead::RAW, Overhead { per_byte: 6, per_line: 120, kept: 1000, kept_lines: 1 }] {
             let limits = Limits { memory: 0, ..Limits::default() };
             let Err(ConfigError::Memory { least, .. }) = MemoryPlan::new(&limits, overhead) else { panic!() };
             assert!(MemoryPlan::new(&Limits { memory: least, ..limits.clone() }, overhead).is_ok());

@@ -42,8 +42,9 @@ pub(super) struct Outlet<S> {
 impl<S: Sink> Outlet<S> {
     pub(super) fn new(sink: S, plan: MemoryPlan, max_line: usize, is_watched: bool) -> Self {
         let overhead = sink.overhead();
-        let least = overhead.least_share(max_line) - overhead.kept;
-        let half = overhead.kept + plan.sink_share.saturating_sub(overhead.kept) / 2;
+        let kept = overhead.most_kept(max_line);
+        let least = overhead.least_share(max_line) - kept;
+        let half = kept + plan.sink_share.saturating_sub(kept) / 2;
         let resume_at = half.min(plan.sink_share.saturating_sub(least));
         let share = plan.sink_share;
         Self {

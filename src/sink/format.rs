@@ -60,7 +60,7 @@ impl Format {
             Self::Json => (6, prefix + ending.len()),
         };
         let per_line = if marks_gaps { per_line.max(MARK_BYTES) } else { per_line };
-        Overhead { per_byte, per_line: per_line + tag_field.len(), kept: 0 }
+        Overhead { per_byte, per_line: per_line + tag_field.len(), kept: 0, kept_lines: 0 }
     }
 
     /// The tag as it stands in each line, with what parts it from the peer; nothing if there is none.

@@ -4,10 +4,12 @@
 mod descriptor;
 mod file;
 pub mod format;
+mod forward;
 mod hosts;
 mod memory;
 mod outputs;
 mod pace;
+mod retained;
 mod rotate;
 mod stdout;
 mod sync;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::descriptor::{Descriptor, adopt};
 use super::file::{LogFile, shown};
 use super::format::{Format, Formatter};
+use super::forward::{self, Forward};
 use super::hosts::{HostFiles, MOST_GATHERED, MOST_OPEN};
 use super::pace::Pace;
 use super::target::{Books, GATHERED_BYTES, KEPT_BYTES, Target, Wrote};
@@ -64,6 +65,8 @@ struct Output {
     stuck_since: Option<Duration>,
     /// That was said to be long.
     is_known_as_stuck: bool,
+    /// The other side is away, of which the target tells itself.
+    is_away: bool,
     /// What it does not get while it is passed over.
     missed: Option<Gap>,
     /// Bytes of marks that only it got.
@@ -176,10 +179,18 @@ pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputO
     let kept = |output: &OutputAddr| match output {
         OutputAddr::File(_) if !options.flush_every.is_zero() => GATHERED_BYTES,
         OutputAddr::HostFiles(_) if !options.flush_every.is_zero() => MOST_GATHERED,
+        OutputAddr::Unix(_) | OutputAddr::Tcp { .. } => forward::KEPT,
         _ => 0,
     };
+    let forwards = outputs.iter().any(|output| matches!(output, OutputAddr::Unix(_) | OutputAddr::Tcp { .. }));
     let count = outputs.len().max(1);
-    Overhead { per_byte: one.per_byte * count, per_line: one.per_line * count, kept: outputs.iter().map(kept).sum() }
+    Overhead {
+        per_byte: one.per_byte * count,
+        per_line: one.per_line * count,
+        kept: outputs.iter().map(kept).sum(),
+        // What a line becomes in all outputs together is room for one in each.
+        kept_lines: usize::from(forwards),
+    }
 }
 
 /// Descriptors that an output may hold at once, beyond the one that each has: files at rest, one that is being opened or
@@ -213,7 +224,7 @@ fn open(output: &OutputAddr, options: &OutputOptions, books: &mut Books) -> io::
             }
         },
         OutputAddr::HostFiles(pattern) => (Box::new(HostFiles::open(pattern, options)?), None),
-        OutputAddr::Unix(_) | OutputAddr::Tcp { .. } => return Err(ErrorKind::Unsupported.into()),
+        OutputAddr::Unix(_) | OutputAddr::Tcp { .. } => (Box::new(Forward::new(output)?), None),
     })
 }
 
@@ -227,6 +238,7 @@ impl Output {
             stall_timeout: (options.on_stall == OnStall::Drop).then_some(options.stall_timeout),
             stuck_since: None,
             is_known_as_stuck: false,
+            is_away: false,
             missed: None,
             own_bytes: 0,
             is_gone: false,
@@ -268,9 +280,10 @@ impl Output {
             let before = self.target.waiting();
             let written = self.target.write(now, &mut self.books);
             let left = self.target.waiting();
-            if left < before {
+            if left < before && !matches!(written, Ok(Wrote::Away)) {
                 self.stuck_since = None;
             }
+            self.is_away = matches!(written, Ok(Wrote::Away));
             match written {
                 Ok(Wrote::All | Wrote::Later) => {
                     self.stuck_since = None;
@@ -278,6 +291,9 @@ impl Output {
                     if (self.pace.done() || was_stuck) && self.missed.is_none() {
                         self.books.report(format_args!("{} takes lines again", self.name));
                     }
+                }
+                Ok(Wrote::Away) => {
+                    self.stuck_since.get_or_insert(now);
                 }
                 Ok(Wrote::Blocked) => {
                     self.pace = Pace::Blocked { retry_at: None };
@@ -302,7 +318,7 @@ impl Output {
     /// Who waits for what has to be seen: of several outputs, this one sets the pace.
     fn note_stuck(&mut self, now: Duration) {
         let is_long = self.stuck_since.is_some_and(|since| now.saturating_sub(since) >= STUCK);
-        let is_news = is_long && self.missed.is_none() && !self.pace.is_failing();
+        let is_news = is_long && self.missed.is_none() && !self.pace.is_failing() && !self.is_away;
         if is_news && !mem::replace(&mut self.is_known_as_stuck, true) {
             let seconds = STUCK.as_secs();
             self.books.report(format_args!("{} has taken nothing for {seconds} s: clients wait for it", self.name));
@@ -345,7 +361,8 @@ impl Output {
         let stuck_for = self.stuck_since.filter(|_| self.missed.is_none()).map(|since| now.saturating_sub(since));
         let left_of = |time: Duration| stuck_for.map(|passed| time.saturating_sub(passed));
         let stall = self.stall_timeout.and_then(left_of);
-        let word = if self.is_known_as_stuck || self.pace.is_failing() { None } else { left_of(STUCK) };
+        let is_said = self.is_known_as_stuck || self.pace.is_failing() || self.is_away;
+        let word = if is_said { None } else { left_of(STUCK) };
         // While it refuses, its own times would end the wait for nothing.
         let own = if self.pace == Pace::Flowing { self.target.due_in(now) } else { self.pace.due_in(now) };
         own.into_iter().chain(stall).chain(word).min()

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 /// First pause after a write failed, doubled each time up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How an output stands with its writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

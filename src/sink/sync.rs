@@ -13,6 +13,7 @@ const LAST_LOOK: Duration = Duration::from_millis(250);
 const STACK_BYTES: usize = 256 * 1024;
 
 /// Work that would stop the loop, in a thread.
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Task<T> {
     thread: JoinHandle<T>,
     began: Duration,

@@ -31,6 +31,8 @@ pub(super) enum Wrote {
     Blocked,
     /// The rest waits on purpose, until [`Target::due_in`] or more of it.
     Later,
+    /// It can't be written to, or takes only what it has had already; [`Target::due_in`] tells when it goes on.
+    Away,
 }
 
 /// What became of lines, and what an operator should hear.

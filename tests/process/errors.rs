@@ -15,7 +15,7 @@ use super::receiver::{Collected, Ended, Guard, Receiver, Setup, under_test};
 const O_NONBLOCK: i32 = 0o4000;
 
 /// Exactly one line, with the program's name, that begins so and ends so.
-fn assert_sentence(ended: &Ended, code: i32, begins: &str, ends: &str) {
+pub(crate) fn assert_sentence(ended: &Ended, code: i32, begins: &str, ends: &str) {
     let stderr = &ended.stderr;
     assert_eq!(ended.code, Some(code), "exit code for {begins:?}; stderr: {stderr}");
     assert!(stderr.starts_with(&format!("lumberjack: {begins}")), "{begins:?} instead of {stderr:?}");

@@ -1,0 +1,864 @@
+//! The next receiver (`--output tcp:HOST:PORT`, `unix:/path`): one connection at a time, made anew when it ends, with
+//! pauses that grow. The protocol has no receipts, so what the last connection came to is told by how it ended. Invariant:
+//! no line is written to a connection before it is known what became of the one before.
+//!
+//! | the connection ended | what is known | what the next one gets |
+//! | --- | --- | --- |
+//! | with a goodbye, and our own was taken after all we wrote | all has arrived | what was not written, from the start of a line |
+//! | with a reset, an error, or without a word for too long | nothing | the last [`KEPT`] bytes too, from the start of a line |
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read};
+use std::mem;
+use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, SystemTime};
+use std::vec::IntoIter;
+
+use socket2::{SockAddr, Socket, TcpKeepalive, Type};
+
+use super::Interest;
+use super::pace::{FIRST_PAUSE, LONGEST_PAUSE};
+use super::retained::Retained;
+use super::sync::Task;
+use super::target::{Books, GATHERED_BYTES, Target, Wrote};
+use super::waiting::Parts;
+use crate::engine::output::OutputAddr;
+use crate::engine::peer::Peer;
+use crate::engine::units::DisplayDuration;
+
+/// Asked of the kernel as its buffer for what we write. It doubles that, and takes one packet more, of 64 KiB at most: so
+/// much is unread at the other side of a Unix socket, or unacknowledged over TCP, and would be lost with the connection.
+/// Seen on Linux 6.18: 219,264 and 238,080 bytes; with 128 KiB it would be 292,352 and 291,678.
+const SEND_BUFFER: usize = 96 * 1024;
+const PACKET: usize = 64 * 1024;
+/// So much of what was written is held on to. On its way at once, it makes 25 MB a second at 10 ms of round trip.
+pub(super) const KEPT: usize = 256 * 1024;
+const _: () = assert!(2 * SEND_BUFFER + PACKET <= KEPT, "what may be lost with a connection can be sent again");
+/// The longest that one connect may take: the third try of a lost SYN is then under way.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the other side may take, after goodbyes, for what is on its way: longer than a Lumberjack waits for its own
+/// stuck output before it ends and resets us (`--drain-timeout`, 5 s).
+const VERDICT_TIMEOUT: Duration = Duration::from_secs(6);
+/// Silence after which TCP asks whether the other side is alive, as `--keepalive` does for clients; then every
+/// [`KEEPALIVE_INTERVAL`], three times. Trap: `TCP_USER_TIMEOUT` would find a dead host sooner while bytes are on their way,
+/// but it also ends the connection to one that is alive and takes nothing for that long (seen on Linux 6.18).
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(6);
+const KEEPALIVE_PROBES: u32 = 3;
+/// Reads in one look at what the other side says, of [`HEARD_BYTES`] each: one that talks without end is looked at again
+/// in the next turn.
+const MOST_READS: usize = 16;
+const HEARD_BYTES: usize = 512;
+/// Linux's `MSG_NOSIGNAL`, and what it says when a connect goes on by itself; `std` has no names for them.
+const MSG_NOSIGNAL: i32 = 0x4000;
+const EINPROGRESS: i32 = 115;
+
+/// Where the next receiver is.
+enum Place {
+    At(SockAddr),
+    Named { host: String, port: u16 },
+}
+
+/// How it stands with the connection.
+#[cfg_attr(test, derive(Debug))]
+enum State {
+    /// There is none until then.
+    Away {
+        retry_at: Duration,
+    },
+    /// Its addresses are looked up, which may take as long as it likes.
+    Resolving {
+        task: Task<io::Result<Vec<SocketAddr>>>,
+        since: Duration,
+    },
+    /// To the first address; the others are tried if that fails.
+    Connecting {
+        socket: Socket,
+        deadline: Duration,
+        others: IntoIter<SockAddr>,
+    },
+    Connected(Link),
+    /// Goodbye was said, by us first if `is_ours`; nothing more is written.
+    Leaving {
+        link: Link,
+        until: Duration,
+        is_ours: bool,
+    },
+}
+
+/// A connection.
+#[cfg_attr(test, derive(Debug))]
+struct Link {
+    socket: Socket,
+    since: Duration,
+}
+
+/// How a connection ended.
+enum Ending {
+    Goodbye,
+    Broken(io::Error),
+}
+
+/// What is heard from the other side.
+enum Heard {
+    /// Nothing is left to hear.
+    Silence,
+    /// It talks faster than we listen.
+    More,
+    /// It will say no more.
+    Goodbye,
+}
+
+/// What goodbyes came to.
+enum Verdict {
+    Open,
+    Arrived,
+    Broken(io::Error),
+}
+
+/// A time without a connection.
+struct Absence {
+    since: Duration,
+    /// The operator knows.
+    is_said: bool,
+    /// Bytes that will be written once more.
+    again: usize,
+}
+
+/// One next receiver.
+pub(super) struct Forward {
+    name: String,
+    place: Place,
+    state: State,
+    lines: Retained,
+    /// Bytes taken so far.
+    taken: u64,
+    absence: Option<Absence>,
+    /// The last pause before a connect.
+    pause: Duration,
+    random: u64,
+    /// How the connection ended, found in the middle of a turn: acted on at its end.
+    ending: Option<Ending>,
+    /// The kernel has told something of the socket, or something was left to hear.
+    is_told: bool,
+    is_watched: bool,
+    /// The last write was refused; the next one waits for a flush.
+    is_refused: bool,
+    end: End,
+}
+
+/// Whether it is to come to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    NotYet,
+    Near,
+    /// A connection broke since: what others take is no progress before one has confirmed it all.
+    Doubtful,
+}
+
+impl Forward {
+    /// The next receiver there, to which the first write connects. It may be away.
+    ///
+    /// # Errors
+    /// A path that is too long for a Unix socket.
+    pub(super) fn new(output: &OutputAddr) -> io::Result<Self> {
+        let place = match output {
+            OutputAddr::Unix(path) => Place::At(SockAddr::unix(path)?),
+            OutputAddr::Tcp { host, port } => match host.parse::<IpAddr>() {
+                Ok(address) => Place::At(SocketAddr::new(address, *port).into()),
+                Err(_) => Place::Named { host: host.clone(), port: *port },
+            },
+            _ => return Err(ErrorKind::Unsupported.into()),
+        };
+        // Boxes that lost the same receiver at the same time are not to come back together.
+        let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let random = u64::from(clock.subsec_nanos()) << 32 | u64::from(std::process::id());
+        Ok(Self {
+            name: output.name(),
+            place,
+            state: State::Away { retry_at: Duration::ZERO },
+            lines: Retained::new(KEPT),
+            taken: 0,
+            absence: None,
+            pause: FIRST_PAUSE / 2,
+            random,
+            ending: None,
+            is_told: false,
+            is_watched: true,
+            is_refused: false,
+            end: End::NotYet,
+        })
+    }
+
+    fn is_unix(&self) -> bool {
+        matches!(&self.place, Place::At(address) if address.is_unix())
+    }
+
+    /// Nothing is left to be done at the end of it all.
+    fn is_at_rest(&self) -> bool {
+        self.end != End::NotYet && self.lines.waiting() == 0
+    }
+
+    /// The state after this one, if it is time.
+    fn next(&mut self, state: State, now: Duration, books: &mut Books) -> State {
+        match state {
+            State::Away { retry_at } if now < retry_at || self.is_at_rest() => State::Away { retry_at },
+            State::Away { .. } => self.set_out(now, books),
+            State::Resolving { task, since } => self.resolve(task, since, now, books),
+            State::Connecting { socket, deadline, others } => {
+                let why = match progress(&socket) {
+                    Ok(true) => return self.connected(socket, now, books),
+                    Ok(false) if now < deadline => return State::Connecting { socket, deadline, others },
+                    Ok(false) => ErrorKind::TimedOut.into(),
+                    Err(error) => error,
+                };
+                self.connect(others, why, now, books)
+            }
+            State::Connected(_) => state,
+            State::Leaving { link, until, is_ours } => match verdict(&link.socket, self.is_unix(), &mut self.is_told) {
+                Verdict::Open if now < until => State::Leaving { link, until, is_ours },
+                Verdict::Open => self.end_without_verdict(&link, is_ours, now, books),
+                Verdict::Arrived => self.arrived(&link, now, books),
+                Verdict::Broken(error) => self.broken(&error, &link, now, books),
+            },
+        }
+    }
+
+    fn set_out(&mut self, now: Duration, books: &mut Books) -> State {
+        let (host, port) = match &self.place {
+            Place::At(address) => {
+                let only = vec![address.clone()].into_iter();
+                return self.connect(only, ErrorKind::NotFound.into(), now, books);
+            }
+            Place::Named { host, port } => (host.clone(), *port),
+        };
+        // The system's resolver knows no other way than to wait; this thread ends with it.
+        match Task::begin(now, move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect)) {
+            Ok(task) => State::Resolving { task, since: now },
+            Err(error) => self.absent(&error, now, books),
+        }
+    }
+
+    fn resolve(
+        &mut self,
+        task: Task<io::Result<Vec<SocketAddr>>>,
+        since: Duration,
+        now: Duration,
+        books: &mut Books,
+    ) -> State {
+        if !task.is_done() {
+            if now >= since + CONNECT_TIMEOUT {
+                self.be_away(&"its name is still being looked up", now, books);
+            }
+            return State::Resolving { task, since };
+        }
+        match task.result() {
+            Some(Ok(found)) => {
+                let addresses: Vec<SockAddr> = found.into_iter().map(SockAddr::from).collect();
+                self.connect(addresses.into_iter(), ErrorKind::NotFound.into(), now, books)
+            }
+            Some(Err(error)) => self.absent(&error, now, books),
+            None => self.absent(&ErrorKind::NotFound, now, books),
+        }
+    }
+
+    /// To the first of these that does not refuse at once; `why` is what kept us from the one before.
+    fn connect(
+        &mut self,
+        mut others: IntoIter<SockAddr>,
+        mut why: io::Error,
+        now: Duration,
+        books: &mut Books,
+    ) -> State {
+        while let Some(address) = others.next() {
+            match open(&address) {
+                Ok(socket) => {
+                    self.is_watched = false;
+                    return State::Connecting { socket, deadline: now + CONNECT_TIMEOUT, others };
+                }
+                Err(error) => why = error,
+            }
+        }
+        self.absent(&why, now, books)
+    }
+
+    fn connected(&mut self, socket: Socket, now: Duration, books: &mut Books) -> State {
+        books.counters.connections = books.counters.connections.saturating_add(1);
+        if let Some(Absence { since, is_said: true, again }) = self.absence.take() {
+            let (name, time) = (&self.name, DisplayDuration(now.saturating_sub(since)));
+            books.report(format_args!("{name} is back after {time}; {again} bytes are sent again"));
+        }
+        State::Connected(Link { socket, since: now })
+    }
+
+    /// It can't be connected to.
+    fn absent(&mut self, why: &dyn fmt::Display, now: Duration, books: &mut Books) -> State {
+        self.be_away(why, now, books);
+        self.rest(false, now)
+    }
+
+    /// What became of what was written last is not known.
+    fn broken(&mut self, why: &dyn fmt::Display, link: &Link, now: Duration, books: &mut Books) -> State {
+        if self.end == End::Near {
+            self.end = End::Doubtful;
+        }
+        let again = self.lines.nothing_arrived();
+        self.send_again(again, now, books);
+        self.be_away(why, now, books);
+        self.rest(self.was_long(link, now), now)
+    }
+
+    /// All that was written is where it belongs. It may be back before anybody has to hear of it.
+    fn arrived(&mut self, link: &Link, now: Duration, books: &mut Books) -> State {
+        let was_useful = self.lines.unconfirmed() > 0;
+        let again = self.lines.all_arrived();
+        self.send_again(again, now, books);
+        self.rest(was_useful || self.was_long(link, now), now)
+    }
+
+    /// Goodbyes were said, and too much time has passed.
+    fn end_without_verdict(&mut self, link: &Link, is_ours: bool, now: Duration, books: &mut Books) -> State {
+        if is_ours {
+            let (name, bytes) = (&self.name, self.lines.unconfirmed());
+            books.report(format_args!(
+                "{name} has not confirmed the last {bytes} bytes: they are lost if it ends before it reads them"
+            ));
+        }
+        if is_ours || self.is_unix() {
+            // What is in a Unix socket's queue can be read when we are gone.
+            return self.arrived(link, now, books);
+        }
+        // What has not arrived yet would come behind what is sent again.
+        let _ = link.socket.set_linger(Some(Duration::ZERO));
+        self.broken(&"it said goodbye, and did not take what was on its way", link, now, books)
+    }
+
+    fn send_again(&mut self, bytes: usize, now: Duration, books: &mut Books) {
+        books.counters.resent_bytes = books.counters.resent_bytes.saturating_add(bytes as u64);
+        let absence = self.absence.get_or_insert(Absence { since: now, is_said: false, again: 0 });
+        absence.again += bytes;
+    }
+
+    /// One warning for each absence, however often it is tried.
+    fn be_away(&mut self, why: &dyn fmt::Display, now: Duration, books: &mut Books) {
+        let absence = self.absence.get_or_insert(Absence { since: now, is_said: false, again: 0 });
+        if !mem::replace(&mut absence.is_said, true) {
+            books.report(format_args!("{} is away: {why}; lines for it wait, trying again", self.name));
+        }
+    }
+
+    /// Whether a connection lasted longer than the pause before it: one that is taken and thrown away again, over and over,
+    /// does not.
+    fn was_long(&self, link: &Link, now: Duration) -> bool {
+        now.saturating_sub(link.since) > self.pause
+    }
+
+    /// A pause before the next connect, a longer one each time that the last brought nothing.
+    fn rest(&mut self, was_useful: bool, now: Duration) -> State {
+        self.pause = if was_useful { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
+        // The upper bits of Knuth's generator (MMIX): from three quarters to five quarters of the pause.
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let share = u32::try_from(self.random >> 55).unwrap_or_default();
+        State::Away { retry_at: now + self.pause * 3 / 4 + self.pause * share / 1024 }
+    }
+
+    /// Writes what waits until the kernel takes no more. Before each write it is asked what the other side says: to one
+    /// that has said goodbye nothing is written.
+    fn push(&mut self, books: &mut Books) {
+        let Self { state: State::Connected(Link { socket, .. }), lines, ending, is_refused, is_told, .. } = self else {
+            return;
+        };
+        while ending.is_none() && !*is_refused {
+            match hear(socket) {
+                Ok(Heard::Silence) => {}
+                Ok(Heard::More) => *is_told = true,
+                Ok(Heard::Goodbye) => return *ending = Some(Ending::Goodbye),
+                Err(error) => return *ending = Some(Ending::Broken(error)),
+            }
+            if lines.waiting() == 0 {
+                return;
+            }
+            match socket.send_with_flags(lines.unwritten(), MSG_NOSIGNAL) {
+                Ok(count) if count > 0 => {
+                    lines.wrote(count);
+                    books.wrote(count);
+                    if lines.waiting() == 0 {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() != ErrorKind::WouldBlock => *ending = Some(Ending::Broken(error)),
+                _ => *is_refused = true,
+            }
+        }
+    }
+
+    /// The connection has ended.
+    fn end(&mut self, ending: Ending, now: Duration, books: &mut Books) {
+        let State::Connected(link) = mem::take(&mut self.state) else { return };
+        self.state = match ending {
+            Ending::Goodbye => self.leave(link, now, false),
+            Ending::Broken(error) => self.broken(&error, &link, now, books),
+        };
+    }
+
+    fn leave(&mut self, link: Link, now: Duration, is_ours: bool) -> State {
+        // Trap: after goodbyes from both sides a Unix socket does not tell any more that the other side has closed it. One
+        // that has said goodbye closes by itself.
+        if is_ours || !self.is_unix() {
+            // It fails if the connection is gone already, which the verdict finds too.
+            let _ = link.socket.shutdown(Shutdown::Write);
+        }
+        self.is_told = true;
+        State::Leaving { link, until: now + VERDICT_TIMEOUT, is_ours }
+    }
+}
+
+/// Short, since a derived one of all the states would be 10 KiB of code that nobody runs.
+impl fmt::Debug for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Away { retry_at: Duration::ZERO }
+    }
+}
+
+impl Target for Forward {
+    fn take(&mut self, _: &Peer, parts: Parts<'_>, books: &mut Books) {
+        self.taken += parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        self.lines.append(parts);
+        if self.lines.waiting() >= GATHERED_BYTES {
+            self.push(books);
+        }
+    }
+
+    fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
+        (self.is_told, self.is_refused) = (false, false);
+        let state = mem::take(&mut self.state);
+        self.state = self.next(state, now, books);
+        self.push(books);
+        if let Some(ending) = self.ending.take() {
+            self.end(ending, now, books);
+        }
+        let is_flowing = matches!(self.state, State::Connected(_)) && !self.is_told;
+        if self.end == End::Doubtful {
+            return Ok(Wrote::Away);
+        }
+        Ok(match self.lines.waiting() {
+            0 => Wrote::All,
+            // What it takes of what it has had already is no progress.
+            waiting if is_flowing && waiting <= self.lines.unsent() => Wrote::Blocked,
+            _ => Wrote::Away,
+        })
+    }
+
+    fn waiting(&self) -> usize {
+        self.lines.waiting()
+    }
+
+    fn held(&self) -> usize {
+        self.lines.held()
+    }
+
+    fn delivered(&self) -> u64 {
+        // Written once: what is sent again does not take it back.
+        self.taken - self.lines.unsent() as u64
+    }
+
+    fn drop_lines(&mut self) -> (u64, usize) {
+        self.lines.drop_lines()
+    }
+
+    fn due_in(&self, now: Duration) -> Option<Duration> {
+        if self.is_told || self.ending.is_some() {
+            return Some(Duration::ZERO);
+        }
+        match &self.state {
+            State::Away { .. } if self.is_at_rest() => None,
+            State::Away { retry_at: at }
+            | State::Connecting { deadline: at, .. }
+            | State::Leaving { until: at, .. } => Some(at.saturating_sub(now)),
+            State::Resolving { task, .. } => Some(task.due_in(now)),
+            State::Connected(_) => None,
+        }
+    }
+
+    fn unwatched(&mut self) -> Option<(BorrowedFd<'_>, Interest)> {
+        let (State::Connecting { socket, .. }
+        | State::Connected(Link { socket, .. })
+        | State::Leaving { link: Link { socket, .. }, .. }) = &self.state
+        else {
+            return None;
+        };
+        let is_new = !mem::replace(&mut self.is_watched, true);
+        is_new.then(|| (socket.as_fd(), Interest::ReadWrite))
+    }
+
+    fn ready(&mut self, _: bool) -> bool {
+        self.is_told = true;
+        false
+    }
+
+    fn settle(&mut self, now: Duration, _: &mut Books) -> bool {
+        if self.end == End::NotYet {
+            self.end = End::Near;
+        }
+        if self.lines.waiting() > 0 || self.ending.is_some() {
+            return false;
+        }
+        match mem::take(&mut self.state) {
+            State::Connected(link) if self.lines.unconfirmed() > 0 => self.state = self.leave(link, now, true),
+            state @ State::Leaving { .. } => self.state = state,
+            _ => return true,
+        }
+        false
+    }
+}
+
+/// A socket on its way there.
+fn open(address: &SockAddr) -> io::Result<Socket> {
+    let socket = Socket::new(address.domain(), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    if !address.is_unix() {
+        // Lines of a turn go out together anyway; the last of them is not to wait for an acknowledgement.
+        socket.set_tcp_nodelay(true)?;
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
+        socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_PROBES))?;
+    }
+    match socket.connect(address) {
+        Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+/// Whether a connect has come to its end.
+fn progress(socket: &Socket) -> io::Result<bool> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    let Ok(peer) = socket.peer_addr() else { return Ok(false) };
+    // Trap: a connect to a port of this box that nobody listens at can get that very port as its own, and meets itself.
+    if !peer.is_unix() && socket.local_addr()? == peer {
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    Ok(true)
+}
+
+/// What the other side says; but for goodbyes nobody listens.
+#[inline(never)] // one copy, for size
+fn hear(mut socket: &Socket) -> io::Result<Heard> {
+    let mut heard = [0; HEARD_BYTES];
+    for _ in 0..MOST_READS {
+        match socket.read(&mut heard) {
+            Ok(0) => return Ok(Heard::Goodbye),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Heard::Silence),
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(Heard::More)
+}
+
+/// What became of what was written to a connection on which goodbye was said. Over TCP, it has arrived when the last
+/// acknowledgement has come, that of our own goodbye: the kernel then knows no other side any more. On a Unix socket, when
+/// the other side has closed it and left nothing unread. An error is set before either shows.
+fn verdict(socket: &Socket, is_unix: bool, is_told: &mut bool) -> Verdict {
+    match hear(socket) {
+        Ok(Heard::Goodbye) => {}
+        Ok(Heard::Silence) => return Verdict::Open,
+        Ok(Heard::More) => {
+            *is_told = true;
+            return Verdict::Open;
+        }
+        Err(error) => return Verdict::Broken(error),
+    }
+    let is_over = match is_unix {
+        true => socket.send_with_flags(&[], MSG_NOSIGNAL).is_err(),
+        false => socket.peer_addr().is_err(),
+    };
+    match socket.take_error() {
+        Ok(Some(error)) | Err(error) => Verdict::Broken(error),
+        Ok(None) if is_over => Verdict::Arrived,
+        Ok(None) => Verdict::Open,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::MaybeUninit;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
+    use std::time::Instant;
+
+    const PEER: Peer = Peer::Unix { serial: 1 };
+
+    /// A next receiver that the test plays, one that forwards to it, and a clock that the test moves.
+    struct World {
+        listener: Socket,
+        forward: Forward,
+        now: Duration,
+        books: Books,
+        path: Option<PathBuf>,
+    }
+
+    impl Drop for World {
+        fn drop(&mut self) {
+            let _ = self.path.as_ref().map(std::fs::remove_file);
+        }
+    }
+
+    impl World {
+        fn both(name: &str) -> [Self; 2] {
+            let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = tcp.local_addr().unwrap().port();
+            let path = std::env::temp_dir().join(format!("lumberjack-forward-{}-{name}", std::process::id()));
+            let unix = UnixListener::bind(&path).unwrap();
+            let place = OutputAddr::Tcp { host: "127.0.0.1".to_owned(), port };
+            [Self::new(tcp.into(), &place, None), Self::new(unix.into(), &OutputAddr::Unix(path.clone()), Some(path))]
+        }
+
+        fn new(listener: Socket, place: &OutputAddr, path: Option<PathBuf>) -> Self {
+            let forward = Forward::new(place).unwrap();
+            Self { listener, forward, now: Duration::ZERO, books: Books::default(), path }
+        }
+
+        fn write(&mut self) -> Wrote {
+            self.forward.write(self.now, &mut self.books).unwrap()
+        }
+
+        fn take(&mut self, lines: &[u8]) {
+            self.forward.take(&PEER, [lines, b"", b""], &mut self.books);
+        }
+
+        /// Writes until something is so; the clock that the other side's kernel has is not ours to move.
+        fn until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !is_so(self) {
+                assert!(Instant::now() < deadline, "never came: {what}: {:?}", self.forward.state);
+                self.write();
+                std::thread::yield_now();
+            }
+        }
+
+        /// A connection, from the other side's view.
+        fn accept(&mut self) -> Socket {
+            self.until("a connection", |world| matches!(world.forward.state, State::Connected(_)));
+            let (socket, _) = self.listener.accept().unwrap();
+            socket
+        }
+
+        /// Lines until the kernel takes no more.
+        fn fill(&mut self) {
+            if self.forward.waiting() < 4 * KEPT {
+                let block: Vec<u8> = (0..20_000).flat_map(|number| format!("{number:098}\n").into_bytes()).collect();
+                self.take(&block);
+            }
+            self.until("a refusal", |world| world.forward.is_refused);
+        }
+
+        fn written(&self) -> u64 {
+            self.books.counters.bytes
+        }
+    }
+
+    #[test]
+    fn p12_one_that_is_absent_is_tried_with_growing_pauses_and_one_warning() {
+        let [mut world, _] = World::both("absent");
+        let gone = std::env::temp_dir().join("lumberjack-forward-nobody");
+        world.forward = Forward::new(&OutputAddr::Unix(gone)).unwrap();
+        world.take(b"line\n");
+        let mut pauses = Vec::new();
+        for _ in 0..40 {
+            assert_eq!(world.write(), Wrote::Away);
+            let pause = world.forward.due_in(world.now).unwrap();
+            assert!(!pause.is_zero(), "a spin");
+            world.now += pause;
+            pauses.push(pause);
+        }
+        let [first, .., last] = &pauses[..] else { panic!() };
+        assert!((75..=125).contains(&first.as_millis()), "{first:?}");
+        assert!((3_750..=6_250).contains(&last.as_millis()), "{last:?}");
+        let later = &pauses[20..];
+        assert!(later.iter().max().unwrap().as_millis() > later.iter().min().unwrap().as_millis() + 500, "{later:?}");
+        assert_eq!(world.books.reports.len(), 1, "{:?}", world.books.reports);
+        assert!(world.books.reports[0].contains("-nobody is away: No such file"), "{:?}", world.books.reports);
+    }
+
+    #[test]
+    fn p1_the_kernel_never_holds_more_than_can_be_sent_again() {
+        for mut world in World::both("kept") {
+            let other = world.accept();
+            let mut queue = vec![MaybeUninit::uninit(); 8 * KEPT];
+            for _ in 0..50 {
+                world.fill();
+                // What lies unread in a Unix socket's queue is lost with it; over TCP that is for the other side to say.
+                let queued = if world.forward.is_unix() { 0 } else { other.peek(&mut queue).unwrap() };
+                let at_stake = usize::try_from(world.written()).unwrap() - queued;
+                assert!(at_stake <= KEPT, "{at_stake} bytes");
+                assert!(world.forward.lines.unconfirmed() >= at_stake);
+                // Only to leave the kernel time for another packet.
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+            assert!(world.written() > KEPT as u64 / 2, "{} bytes: a test of nothing", world.written());
+            assert_eq!(world.forward.delivered(), world.written());
+        }
+    }
+
+    #[test]
+    fn p1_one_that_said_goodbye_and_takes_nothing_is_waited_for_and_then_left() {
+        let [mut tcp, mut unix] = World::both("stuck");
+        for world in [&mut tcp, &mut unix] {
+            let mut other = world.accept();
+            world.fill();
+            let written = world.written();
+            other.shutdown(Shutdown::Write).unwrap();
+            world.until("our goodbye", |world| matches!(world.forward.state, State::Leaving { .. }));
+            world.now += VERDICT_TIMEOUT - Duration::from_millis(1);
+            assert_eq!(world.write(), Wrote::Away);
+            assert!(matches!(world.forward.state, State::Leaving { .. }), "too early");
+            assert_eq!(world.written(), written, "written after its goodbye");
+            world.now += Duration::from_millis(1);
+            assert_eq!(world.write(), Wrote::Away);
+            assert!(matches!(world.forward.state, State::Away { .. }), "{:?}", world.forward.state);
+            let again = world.books.counters.resent_bytes;
+            if world.forward.is_unix() {
+                assert!(again < 99, "no more than the line that was cut: {again}");
+            } else {
+                assert!(again > KEPT as u64 / 3, "all that may not have arrived: {again}");
+                // What comes behind the reset would come twice.
+                let mut read = vec![0; KEPT * 2];
+                let error = loop {
+                    match other.read(&mut read) {
+                        Ok(0) => panic!("a goodbye, where bytes are missing"),
+                        Ok(_) => {}
+                        Err(error) => break error,
+                    }
+                };
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            }
+        }
+    }
+
+    #[test]
+    fn p1_one_that_said_goodbye_and_closes_with_lines_unread_has_not_got_them() {
+        for mut world in World::both("throws") {
+            let other = world.accept();
+            world.fill();
+            other.shutdown(Shutdown::Write).unwrap();
+            world.until("our goodbye", |world| matches!(world.forward.state, State::Leaving { .. }));
+            for _ in 0..10 {
+                world.write();
+            }
+            assert!(matches!(world.forward.state, State::Leaving { .. }), "nothing is known yet");
+            drop(other);
+            world.until("the end", |world| matches!(world.forward.state, State::Away { .. }));
+            assert_eq!(world.forward.lines.unconfirmed(), 0);
+            assert!(world.books.counters.resent_bytes > KEPT as u64 / 3, "{:?}", world.books.counters);
+        }
+    }
+
+    #[test]
+    fn p11_at_the_end_one_that_never_closes_is_waited_for_and_that_is_said() {
+        for mut world in World::both("never") {
+            let _other = world.accept();
+            world.take(b"last\n");
+            assert_eq!(world.write(), Wrote::All);
+            assert!(!world.forward.settle(world.now, &mut world.books));
+            world.now += VERDICT_TIMEOUT - Duration::from_millis(1);
+            world.write();
+            assert!(!world.forward.settle(world.now, &mut world.books), "too early");
+            world.now += Duration::from_millis(1);
+            world.write();
+            assert!(world.forward.settle(world.now, &mut world.books));
+            assert_eq!(world.forward.due_in(world.now), None, "it would connect again");
+            let said = world.books.reports.pop().unwrap();
+            assert!(said.contains("has not confirmed the last 5 bytes"), "{said}");
+        }
+    }
+
+    #[test]
+    fn p11_at_the_end_one_that_throws_away_what_it_takes_makes_no_progress() {
+        for mut world in World::both("doubtful") {
+            let other = world.accept();
+            world.take(b"last\n");
+            assert_eq!(world.write(), Wrote::All);
+            assert!(!world.forward.settle(world.now, &mut world.books));
+            drop(other);
+            for _ in 0..3 {
+                world.until("the end", |world| matches!(world.forward.state, State::Away { .. }));
+                assert_eq!(world.write(), Wrote::Away);
+                world.now += LONGEST_PAUSE * 2;
+                let other = world.accept();
+                assert_eq!(world.write(), Wrote::Away, "all is written, and nothing gained");
+                assert!(!world.forward.settle(world.now, &mut world.books));
+                drop(other);
+            }
+            world.until("the end", |world| matches!(world.forward.state, State::Away { .. }));
+            world.now += LONGEST_PAUSE * 2;
+            let mut other = world.accept();
+            world.until("its lines", |world| world.forward.waiting() == 0);
+            assert!(!world.forward.settle(world.now, &mut world.books));
+            assert_eq!(other.read(&mut [0; 100]).unwrap(), 5);
+            drop(other);
+            world.until("the end", |world| matches!(world.forward.state, State::Away { .. }));
+            assert!(world.forward.settle(world.now, &mut world.books));
+        }
+    }
+
+    #[test]
+    fn p11_an_end_with_nothing_to_confirm_waits_for_nothing() {
+        for mut world in World::both("idle") {
+            world.accept();
+            assert!(world.forward.settle(world.now, &mut world.books));
+        }
+    }
+
+    #[test]
+    fn p1_what_the_other_side_says_is_thrown_away_and_keeps_no_line_waiting() {
+        for mut world in World::both("talks") {
+            let other = world.accept();
+            other.set_nonblocking(true).unwrap();
+            let talk = vec![b'!'; 64 * 1024];
+            while other.send_with_flags(&talk, MSG_NOSIGNAL).is_ok() {}
+            world.take(b"line\n");
+            assert_eq!(world.write(), Wrote::All);
+            world.until("the end of its talk", |world| !world.forward.is_told);
+            assert_eq!(world.written(), 5);
+        }
+    }
+
+    #[test]
+    fn p12_one_that_takes_a_connection_and_closes_it_is_not_hammered() {
+        for mut world in World::both("hammered") {
+            world.take(b"line\n");
+            let mut pauses = Vec::new();
+            for _ in 0..8 {
+                drop(world.accept());
+                world.until("the end", |world| matches!(world.forward.state, State::Away { .. }));
+                let pause = world.forward.due_in(world.now).unwrap();
+                pauses.push(pause);
+                world.now += pause;
+            }
+            assert!(pauses.last().unwrap().as_millis() >= 3_750, "{pauses:?}");
+        }
+    }
+
+    #[test]
+    fn a_connect_that_meets_itself_is_refused() {
+        let socket = Socket::new(socket2::Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.connect(&socket.local_addr().unwrap()).unwrap();
+        assert_eq!(progress(&socket).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(progress(&other.into()).unwrap());
+    }
+}
