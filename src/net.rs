@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::engine::listen::ListenAddr;
 use crate::engine::peer::Peer;
@@ -38,6 +38,8 @@ pub(crate) const MOST_WATCHED: usize = 16;
 const BACKLOG: i32 = 4096;
 /// Events taken from one `poll`: more of them wait for the next turn.
 pub(crate) const EVENTS: usize = 1024;
+/// Linux's `MSG_NOSIGNAL`, which `std` has no name for: a client that is gone is an error, not the end of the process.
+const MSG_NOSIGNAL: i32 = 0x4000;
 /// Unanswered keepalive probes after which a client is dead, a tenth of `--keepalive` apart.
 const KEEPALIVE_PROBES: u32 = 3;
 
@@ -82,7 +84,7 @@ pub struct Ready {
     pub source: Source,
     /// The other side will send no more, or has failed: a short read doesn't mean that nothing is left.
     pub ends: bool,
-    /// The other side is gone. For the sink's descriptor: its reader closed it.
+    /// The other side is gone: nobody would hear an answer. For the sink's descriptor: its reader closed it.
     pub failed: bool,
 }
 
@@ -138,6 +140,11 @@ pub trait Net {
     /// # Errors
     /// `WouldBlock` when nothing is, else those of `read`.
     fn read(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Sends what the kernel takes at once.
+    ///
+    /// # Errors
+    /// `WouldBlock` when it takes nothing, else those of `send`.
+    fn write(&mut self, stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<usize>;
     /// Sends our FIN; reading goes on.
     ///
     /// # Errors
@@ -309,6 +316,14 @@ impl Net for Mio {
         }
     }
 
+    fn write(&mut self, stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
+        let socket = match stream {
+            Stream::Tcp(stream) => SockRef::from(&*stream),
+            Stream::Unix(stream) => SockRef::from(&*stream),
+        };
+        socket.send_with_flags(bytes, MSG_NOSIGNAL)
+    }
+
     fn say_goodbye(&mut self, stream: &mut Stream) -> io::Result<()> {
         match stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -343,7 +358,7 @@ impl Net for Mio {
         for event in &self.events {
             let source = unpack(event.token().0);
             is_woken |= source == Source::Wake;
-            let failed = event.is_error() || (matches!(source, Source::Sink(_)) && event.is_write_closed());
+            let failed = event.is_error() || event.is_write_closed();
             ready.push(Ready { source, ends: failed || event.is_read_closed(), failed });
         }
         if is_woken {

@@ -227,6 +227,33 @@ fn p1_nc_delivers_each_line_whole_and_once() {
     });
 }
 
+/// What a client that ends its side when it has sent all is told in return: proof that the lines are on the disk.
+fn ask_for_a_receipt(name: &str, args: &[&str]) {
+    let mut receiver = Receiver::start(&format!("receipt-{name}"), &["--receipt", "--sync", "100ms"]);
+    let sent = lines(MANY);
+    let mut client = match Program::find(name) {
+        Ok(program) => program.command(),
+        Err(missing) => return skip(&missing),
+    };
+    client.args(args).args(["127.0.0.1", &receiver.port().to_string()]);
+    client.stdin(File::open(write_lines(&receiver, &sent)).unwrap());
+    run(&receiver, &mut client);
+    assert_eq!(fs::read_to_string(receiver.path("said")).unwrap(), format!("{MANY} lines\n"));
+    // Nothing is left to be written when the receipt is there.
+    assert_received(&receiver, &sent, &Dress::Bare);
+    receiver.stop();
+}
+
+#[test]
+fn receipt_is_what_nc_prints() {
+    ask_for_a_receipt("nc.openbsd", &["-N"]);
+}
+
+#[test]
+fn receipt_is_what_ncat_prints() {
+    ask_for_a_receipt("ncat", &[]);
+}
+
 #[test]
 fn p1_socat_delivers_each_line_whole_and_once() {
     deliver("socat", &Dress::Bare, |job| {

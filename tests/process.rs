@@ -20,6 +20,8 @@ mod keepalive;
 mod limits;
 #[path = "process/outputs.rs"]
 mod outputs;
+#[path = "process/receipts.rs"]
+mod receipts;
 #[path = "process/receiver.rs"]
 mod receiver;
 #[path = "process/signals.rs"]

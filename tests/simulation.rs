@@ -21,6 +21,7 @@ fn add(total: &mut Report, world: &Report) {
     total.gaps += world.gaps;
     total.refused += world.refused;
     total.errors += world.errors;
+    total.receipts += world.receipts;
 }
 
 /// Lives through the worlds of these seeds; the first that fails ends it.
@@ -75,6 +76,7 @@ fn in_every_world_nothing_is_lost_leaked_or_late() {
             (total.gaps, "a gap"),
             (total.refused, "a refusal"),
             (total.errors, "a sink given up or gone"),
+            (total.receipts, "a receipt"),
         ] {
             assert!(count > 0, "no world met {what}");
         }

@@ -74,6 +74,10 @@ impl Net for Memory {
         Ok(chunk.len())
     }
 
+    fn write(&mut self, _: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
     fn say_goodbye(&mut self, _: &mut Stream) -> io::Result<()> {
         Ok(())
     }

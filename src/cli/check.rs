@@ -81,7 +81,7 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     // clients grow long lines in small steps; `tests/process/check.rs` holds the sum against such a crowd.
     let waste = lines / 3;
     let connections = limits.max_connections as u64;
-    let tables = connections * cost::CONNECTION_BYTES as u64;
+    let tables = connections * cost::connection_bytes(limits.receipt) as u64;
     // The sink's buffer keeps what it has written until that is half of it, and moves when it grows; a line moves when
     // it grows, and JSON may put one together, in a buffer that doubles.
     let copies = 2 * plan.sink_share as u64 + 3 * limits.max_line as u64;
@@ -114,7 +114,7 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
         Size(lines),
         Size(waste),
         Size(tables),
-        cost::CONNECTION_BYTES,
+        cost::connection_bytes(limits.receipt),
         cost::REST_BYTES,
         Size(program),
         Size(kernel),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::engine::config::{Config, DEFAULT_UNIX_MODE, Limits};
 use crate::engine::listen::{DEFAULT_LISTEN, ListenAddr};
-use crate::engine::output::{OutputAddr, OutputOptions};
+use crate::engine::output::{OnStall, OutputAddr, OutputOptions};
 use crate::engine::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
 use crate::sink::{Format, parse_tag};
 
@@ -52,6 +52,10 @@ impl Settings {
         self.output.validate(&self.outputs, overhead, max_line).map_err(|error| error.to_string())?;
         if self.format == Format::Raw && !self.output.tag.is_empty() {
             return Err("--tag is a field of --format peer and json, and raw has none: choose one of them".to_owned());
+        }
+        if self.config.limits.receipt && self.output.on_stall == OnStall::Drop {
+            return Err("--receipt says that lines are written, and --on-stall drop may drop them: choose one of them"
+                .to_owned());
         }
         match self.outputs.iter().find(|output| self.config.listen.iter().any(|at| is_own(output, at))) {
             Some(own) => Err(format!(
@@ -236,6 +240,17 @@ pub const OPTIONS: &[Opt] = &[
         |settings, text| {
             let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
             settings.config.unix_mode = mode.ok_or("give octal digits from 0 to 0777, such as 0660")?;
+            Ok(())
+        }
+    ),
+    limit!(
+        "receipt",
+        "",
+        Input,
+        "a client that half-closes is told \"N lines\" once its lines are written",
+        |settings| on_or_off(settings.config.limits.receipt),
+        |settings, text| {
+            settings.config.limits.receipt = switch(text)?;
             Ok(())
         }
     ),

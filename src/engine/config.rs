@@ -141,6 +141,10 @@ pub struct Limits {
     /// The longest that a line may wait so that others come with it, while many come alone (`--gather`): they then share
     /// the system calls. The first after calm never waits. Default 1 ms; 0 is never; at most 100 ms.
     pub gather: Duration,
+    /// Whether a client that half-closes is told how many of its lines went to the output, once they are written
+    /// (`--receipt`). Default no. It proves nothing with outputs that may be passed over ([`crate::OnStall::Drop`]),
+    /// which the binary refuses.
+    pub receipt: bool,
 }
 
 impl Default for Limits {
@@ -160,6 +164,7 @@ impl Default for Limits {
             keepalive: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(5),
             gather: DEFAULT_GATHER,
+            receipt: false,
         }
     }
 }

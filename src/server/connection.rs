@@ -1,5 +1,6 @@
 //! One client, and the table of all of them. Invariant: a key finds the connection that it was made for or nothing,
-//! and a connection is on the ready queue exactly when its readiness says so.
+//! a connection is on the ready queue exactly when its readiness says so, and on the list of receipts exactly when its
+//! phase says so.
 
 use std::collections::VecDeque;
 
@@ -24,6 +25,8 @@ pub(super) enum Phase {
     /// We have said goodbye, as number `order`, and wait for the client to close. `last_bytes` were read since its place
     /// was needed: a client that floods can't put off its end by them.
     Lingering { order: u64, spoke: bool, last_bytes: u32 },
+    /// It has half-closed, and is owed a receipt once the sink has delivered all up to `position`.
+    Owed { position: u64, spoke: bool },
 }
 
 /// What the last event and the last read leave to do.
@@ -36,6 +39,17 @@ pub(super) enum Readiness {
     /// On the ready queue, and the end is in the kernel: only `0` or an error means that nothing is left, since a FIN
     /// that came with the data makes no second event.
     QueuedToEnd,
+    /// The same, and the client is gone: nobody would read a receipt.
+    QueuedGone,
+}
+
+/// What a connection's receipt is to say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sum {
+    /// Lines that went to the sink.
+    pub(super) lines: u64,
+    /// The sink's doubts when the first of them did: with more of them there is no receipt.
+    pub(super) doubts: u64,
 }
 
 /// One client.
@@ -55,6 +69,10 @@ impl<T> Connection<T> {
         matches!(self.phase, Phase::Lingering { .. })
     }
 
+    pub(super) fn is_owed(&self) -> bool {
+        matches!(self.phase, Phase::Owed { .. })
+    }
+
     /// Whether it is on the ready queue.
     pub(super) fn is_queued(&self) -> bool {
         self.readiness != Readiness::Drained
@@ -62,9 +80,14 @@ impl<T> Connection<T> {
 
     /// Counts bytes that were read before the close; true when that makes more than `most`.
     pub(super) fn is_read_out(&mut self, bytes: u64, most: u32) -> bool {
-        let Phase::Lingering { last_bytes, .. } = &mut self.phase else { return true };
-        *last_bytes = last_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        *last_bytes > most
+        match &mut self.phase {
+            Phase::Lingering { last_bytes, .. } => {
+                *last_bytes = last_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+                *last_bytes > most
+            }
+            Phase::Owed { .. } => false,
+            Phase::Silent | Phase::Speaking => true,
+        }
     }
 }
 
@@ -82,6 +105,10 @@ pub(super) struct Connections<T> {
     generation: u32,
     /// When each one's pending line began; only where `--line-timeout` asks for it.
     line_since: Vec<Tick>,
+    /// What each one's receipt is to say; only where `--receipt` asks for it.
+    sums: Vec<Sum>,
+    /// Who is owed a receipt for what is delivered at which position, which only grows; also who was, and has left.
+    owed: VecDeque<(u64, Key)>,
     /// Places that have been used, and so take memory.
     touched: usize,
 }
@@ -90,8 +117,15 @@ impl<T> Connections<T> {
     /// Room for `expected` connections is set aside, which takes no memory until it is used. A table that grew while
     /// clients' lines lie around it would keep the allocator from giving their memory back to the system.
     pub(super) fn new(expected: usize) -> Self {
-        let ready = VecDeque::with_capacity(expected);
-        Self { slab: Slab::with_capacity(expected), ready, generation: 0, line_since: Vec::new(), touched: 0 }
+        Self {
+            slab: Slab::with_capacity(expected),
+            ready: VecDeque::with_capacity(expected),
+            generation: 0,
+            line_since: Vec::new(),
+            sums: Vec::new(),
+            owed: VecDeque::new(),
+            touched: 0,
+        }
     }
 
     /// The only count of connections there is.
@@ -115,6 +149,9 @@ impl<T> Connections<T> {
             generation: Key::new(0, self.generation).generation,
             readiness: Readiness::Drained,
         });
+        if let Some(sum) = self.sums.get_mut(index) {
+            *sum = Sum::default();
+        }
         self.touched = self.touched.max(index + 1);
         self.generation = self.generation.wrapping_add(1);
     }
@@ -163,7 +200,10 @@ impl<T> Connections<T> {
     pub(super) fn mark_ready(&mut self, key: Key, event: Ready) {
         let Some(conn) = self.get_mut(key) else { return };
         let was_queued = conn.is_queued();
-        if event.ends {
+        // An event that knows less than one before it takes nothing back.
+        if event.failed {
+            conn.readiness = Readiness::QueuedGone;
+        } else if event.ends && conn.readiness != Readiness::QueuedGone {
             conn.readiness = Readiness::QueuedToEnd;
         } else if !was_queued {
             conn.readiness = Readiness::Queued;
@@ -187,12 +227,60 @@ impl<T> Connections<T> {
         }
     }
 
+    /// Lines of a connection went to the sink, which has had so many doubts.
+    pub(super) fn count_lines(&mut self, key: Key, lines: u64, doubts: u64) {
+        let needed = key.index as usize + 1;
+        if self.sums.len() < needed {
+            self.sums.resize(needed, Sum::default());
+        }
+        if let Some(sum) = self.sums.get_mut(key.index as usize) {
+            if sum.lines == 0 {
+                sum.doubts = doubts;
+            }
+            sum.lines = sum.lines.saturating_add(lines);
+        }
+    }
+
+    /// A connection is owed a receipt once the sink has delivered all up to `position`, which is no less than any before.
+    pub(super) fn owe(&mut self, key: Key, position: u64) {
+        let Some(conn) = self.get_mut(key) else { return };
+        conn.phase = Phase::Owed { position, spoke: conn.phase == Phase::Speaking };
+        self.owed.push_back((position, key));
+        // Who comes, asks and leaves again while the sink takes nothing must not make the list grow.
+        if self.owed.len() > most_owed(self.slab.len()) {
+            let slab = &self.slab;
+            self.owed.retain(|entry| is_owed(slab, entry));
+        }
+    }
+
+    /// The position that the first on the list waits for, and what it is told, if it is still there.
+    pub(super) fn first_owed(&self) -> Option<(u64, Sum)> {
+        self.owed.front().map(|(position, key)| (*position, self.sum(*key)))
+    }
+
+    fn sum(&self, key: Key) -> Sum {
+        self.sums.get(key.index as usize).copied().unwrap_or_default()
+    }
+
+    /// The first on the list, off it, and what it is told; `None` if it has left, or if there is nobody.
+    pub(super) fn pop_owed(&mut self) -> Option<(Key, Sum)> {
+        let entry = self.owed.pop_front()?;
+        let key = is_owed(&self.slab, &entry).then_some(entry.1)?;
+        Some((key, self.sum(key)))
+    }
+
     /// Asserts the invariant.
     pub(super) fn check(&self) {
         let is_there =
             |key: &&Key| self.slab.get(key.index as usize).is_some_and(|conn| conn.generation == key.generation);
         let queued = self.slab.iter().filter(|(_, conn)| conn.is_queued()).count();
         assert_eq!(self.ready.iter().filter(is_there).count(), queued, "each is on the queue once, if it says so");
+        let owed = self.slab.iter().filter(|(_, conn)| conn.is_owed()).count();
+        let on_list = self.owed.iter().filter(|entry| is_owed(&self.slab, entry)).count();
+        assert_eq!(on_list, owed, "who is owed a receipt is on the list once, and nobody else");
+        assert!(self.owed.iter().is_sorted_by_key(|(position, _)| *position), "the first receipt is due first");
+        assert!(self.owed.len() <= most_owed(self.touched), "those who have left go from the list too");
+        assert!(self.sums.len() <= self.touched, "no more sums than places");
     }
 
     /// Empties the queue, as all are about to be read whether they are on it or not.
@@ -218,6 +306,19 @@ impl<T> Connections<T> {
     pub(super) fn reset(&mut self, expected: usize) {
         *self = Self { generation: self.generation, ..Self::new(expected) };
     }
+}
+
+/// The most that the list of receipts holds beside so many connections: from then on, who has left is looked for.
+fn most_owed(connections: usize) -> usize {
+    2 * connections + 64
+}
+
+/// Whether who is on the list is still there, and is owed just that. A key alone may be used again after a while.
+fn is_owed<T>(slab: &Slab<Connection<T>>, (position, key): &(u64, Key)) -> bool {
+    slab.get(key.index as usize).is_some_and(|conn| {
+        let is_same = matches!(conn.phase, Phase::Owed { position: found, .. } if found == *position);
+        conn.generation == key.generation && is_same
+    })
 }
 
 #[cfg(test)]
@@ -254,5 +355,58 @@ mod tests {
         table.mark_ready(key, event(key));
         assert_eq!(table.ready_len(), 1);
         assert_eq!(table.get_mut(key).unwrap().readiness, Readiness::QueuedToEnd, "the end is not forgotten");
+        table.mark_ready(key, Ready { ends: true, failed: true, ..event(key) });
+        table.mark_ready(key, Ready { ends: true, ..event(key) });
+        assert_eq!(table.get_mut(key).unwrap().readiness, Readiness::QueuedGone, "nor that the client is gone");
+        assert_eq!(table.ready_len(), 1);
+    }
+
+    #[test]
+    fn a_receipt_goes_to_who_is_owed_it_and_to_nobody_who_came_to_its_place_since() {
+        let mut table = Connections::new(4);
+        let first = table.next_key().unwrap();
+        table.insert((), Peer::Unix { serial: 1 }, Tick(0));
+        table.count_lines(first, 7, 0);
+        table.owe(first, 10);
+        assert!(table.remove(first).is_some());
+        let second = table.next_key().unwrap();
+        table.insert((), Peer::Unix { serial: 2 }, Tick(0));
+        assert_eq!(first.index, second.index);
+        table.count_lines(second, 2, 1);
+        table.count_lines(second, 3, 4);
+        table.owe(second, 20);
+        table.check();
+        assert_eq!((table.first_owed().unwrap().0, table.pop_owed()), (10, None), "it has left");
+        let sum = Sum { lines: 5, doubts: 1 };
+        assert_eq!((table.first_owed(), table.pop_owed()), (Some((20, sum)), Some((second, sum))));
+        assert_eq!((table.first_owed(), table.pop_owed()), (None, None));
+    }
+
+    #[test]
+    fn p11_who_is_owed_a_receipt_is_not_cut_off_as_one_that_floods() {
+        let mut table = Connections::new(4);
+        let key = table.next_key().unwrap();
+        table.insert((), Peer::Unix { serial: 1 }, Tick(0));
+        assert!(table.get_mut(key).unwrap().is_read_out(0, 10), "nobody else has anything to be read at the end");
+        table.owe(key, 0);
+        // An event that tells again of the end that was read.
+        assert!(!table.get_mut(key).unwrap().is_read_out(0, 10));
+    }
+
+    #[test]
+    fn those_who_come_ask_and_leave_do_not_make_the_list_of_receipts_grow() {
+        let mut table = Connections::new(4);
+        let waits = table.next_key().unwrap();
+        table.insert((), Peer::Unix { serial: 0 }, Tick(0));
+        table.owe(waits, 0);
+        for serial in 1..1000 {
+            let key = table.next_key().unwrap();
+            table.insert((), Peer::Unix { serial }, Tick(0));
+            table.owe(key, u64::from(serial));
+            table.check();
+            assert!(table.remove(key).is_some());
+            assert!(table.owed.len() <= most_owed(2), "{} on the list", table.owed.len());
+        }
+        assert_eq!(table.pop_owed(), Some((waits, Sum::default())));
     }
 }

@@ -1,6 +1,6 @@
 //! What a server takes besides the lines that it holds, from the real sizes: the figures behind `--check`.
 
-use super::connection::BYTES_EACH;
+use super::connection::{BYTES_EACH, Sum};
 use super::{READ_BYTES, notices};
 use crate::engine::budget;
 use crate::engine::peer::Host;
@@ -12,8 +12,13 @@ const LINGERING_BYTES: usize = 2 * size_of::<((Option<Host>, u64), Key)>() * 5 /
 /// What one connection takes in all tables at rest: those of the connections, the wheel and the budget, and the queue.
 pub(crate) const REST_BYTES: usize = BYTES_EACH + size_of::<Key>() + budget::RANKED_BYTES;
 
-/// What it takes at worst: when it is the only one of its host, and lingers.
-pub(crate) const CONNECTION_BYTES: usize = REST_BYTES + budget::HOST_BYTES + LINGERING_BYTES;
+/// What it takes at worst: when it is the only one of its host, and lingers. With `--receipt` there are its sum and its
+/// part of the list of receipts too, which may hold twice as many as there are connections, and has room for up to twice
+/// of that.
+pub(crate) const fn connection_bytes(has_receipts: bool) -> usize {
+    let receipt = if has_receipts { size_of::<Sum>() + 2 * 2 * size_of::<(u64, Key)>() } else { 0 };
+    REST_BYTES + budget::HOST_BYTES + LINGERING_BYTES + receipt
+}
 
 /// What there is once: the read buffer, and room for events, ours and the kernel's of up to 16 bytes.
 pub(crate) const BUFFER_BYTES: usize = READ_BYTES + EVENTS * (size_of::<Ready>() + 16);

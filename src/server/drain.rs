@@ -96,9 +96,10 @@ impl<S: Sink, N: Net> Server<S, N> {
                 began
             }
         };
-        let is_closed = self.connections.len() == 0 && self.doors.is_empty();
-        let is_over = is_closed && matches!(self.life, Life::Finishing { .. });
-        if is_over && self.outlet.sink.waiting() == 0 && self.outlet.settle(self.clock.now()) {
+        let is_over = matches!(self.life, Life::Finishing { .. }) && self.is_closed();
+        // Asked first, as what waits on purpose (`--flush-every`) does so no longer then.
+        if is_over && self.outlet.settle(self.clock.now()) && self.outlet.sink.waiting() == 0 {
+            self.settle_receipts();
             self.life = Life::Stopped;
             self.notices.finish();
             return Ok(());
@@ -147,12 +148,17 @@ impl<S: Sink, N: Net> Server<S, N> {
             if self.outlet.is_stalled() || !self.drain_connection(key) {
                 break;
             }
-            let Some(conn) = self.connections.get_mut(key) else { continue };
+            let Some(conn) = self.connections.get_mut(key).filter(|conn| !conn.is_owed()) else { continue };
             if is_late || reading.saturating_sub(conn.last_word.begins_at()) >= LAST_SILENCE {
                 self.close(key, Close::Stopping);
             }
         }
         self.write()
+    }
+
+    /// Whether nobody is left but those who are owed a receipt, which the sink's settling decides on.
+    fn is_closed(&self) -> bool {
+        self.doors.is_empty() && self.connections.iter().all(|(_, conn)| conn.is_owed())
     }
 
     /// How long until the drain has something to decide.
@@ -173,7 +179,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 stuck(began).into_iter().chain(quiet).chain([late]).min()
             }
             Life::Finishing { began, .. } => {
-                let is_closed = self.connections.len() == 0 && self.doors.is_empty();
+                let is_closed = self.is_closed();
                 let is_written = self.outlet.sink.waiting() == 0 && !self.outlet.is_settling();
                 // All closed and written: the next turn sees it, and there is nothing to wait for.
                 let waits = self.outlet.is_stalled() || (is_closed && !is_written);

@@ -29,6 +29,12 @@ const FIRES: usize = 256;
 pub(super) enum Close {
     /// The client closed it.
     Ended,
+    /// The client has its receipt.
+    Answered,
+    /// It gets no receipt, since the sink may have lost some of its lines.
+    InDoubt,
+    /// The client has left without waiting for its receipt.
+    Gone,
     /// It broke.
     Failed(io::Error),
     /// It lingered for `--linger`.
@@ -56,12 +62,13 @@ impl<S: Sink, N: Net> Server<S, N> {
                 self.lingering.remove(conn.peer.host(), order);
                 !spoke
             }
+            Phase::Owed { spoke, .. } => !spoke,
         };
         if was_silent {
             self.counters.probes = self.counters.probes.saturating_add(1);
         }
         self.house.end_pause();
-        self.note(&conn.peer, &last);
+        self.note(key, &conn.peer, &last);
         match why {
             Close::Failed(error) => debug!("[tcp] Socket failed: {}: {error}", conn.peer),
             why => debug!("[tcp] Socket ended: {}: {why:?}", conn.peer),
@@ -150,13 +157,13 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// What is pending goes out as a line of its own (P2).
-    fn flush_line(&mut self, key: Key) {
+    pub(super) fn flush_line(&mut self, key: Key) {
         let Some(conn) = self.connections.get_mut(key) else { return };
         let peer = conn.peer;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
         let fed = conn.framer.flush_pending(&self.rules, &mut Out { sink: &mut self.outlet.sink, origin });
         self.budget.hold(key.index, conn.framer.held());
-        self.note(&peer, &fed);
+        self.note(key, &peer, &fed);
     }
 
     fn evict(&mut self, key: Key) {
@@ -172,10 +179,11 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// Our FIN. The connection is read on until the client closes too, so that a sender that has not noticed loses
-    /// nothing (P6).
+    /// nothing (P6). Who is owed a receipt has closed already, and gets that instead.
     pub(super) fn say_goodbye(&mut self, key: Key) {
         let now = self.clock.tick();
-        let Some(conn) = self.connections.get_mut(key).filter(|conn| !conn.is_lingering()) else { return };
+        let is_heard = |conn: &&mut Connection<_>| !conn.is_lingering() && !conn.is_owed();
+        let Some(conn) = self.connections.get_mut(key).filter(is_heard) else { return };
         let said = self.net.say_goodbye(&mut conn.stream);
         let order = self.lingering.insert(conn.peer.host(), key);
         conn.phase = Phase::Lingering { order, spoke: conn.phase == Phase::Speaking, last_bytes: 0 };
@@ -267,10 +275,14 @@ impl Timeouts {
         }
     }
 
-    /// When silence has lasted too long, for one that we listen to or that lingers. One tick more: the last byte came
-    /// somewhere within its tick, and no deadline is early.
+    /// When silence has lasted too long, for one that we listen to or that lingers: who is owed a receipt waits for us.
+    /// One tick more: the last byte came somewhere within its tick, and no deadline is early.
     fn silence<T>(&self, conn: &Connection<T>) -> Option<Tick> {
-        let longest = if conn.is_lingering() { self.linger } else { self.idle };
+        let longest = match conn.phase {
+            Phase::Silent | Phase::Speaking => self.idle,
+            Phase::Lingering { .. } => self.linger,
+            Phase::Owed { .. } => 0,
+        };
         (longest > 0).then(|| conn.last_word.saturating_add(longest + 1))
     }
 

@@ -16,6 +16,7 @@ mod listener;
 mod notices;
 mod outlet;
 mod reading;
+mod receipts;
 
 use std::time::Duration;
 
@@ -216,6 +217,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.fire_timers()?;
         self.go_on_draining();
         self.write()?;
+        if self.limits.receipt {
+            self.give_receipts();
+        }
         self.finish_draining()?;
         self.notices.summarise(self.clock.now());
         self.forget_crowd();
@@ -256,7 +260,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let now = self.clock.now();
         let can_read = !self.outlet.is_stalled();
         let can_be_read = self.connections.ready_len() > 0 && self.life.reads_in_turn();
-        if can_read && (can_be_read || self.can_accept()) {
+        if (can_read && (can_be_read || self.can_accept())) || (self.limits.receipt && self.is_receipt_due()) {
             return Some(Duration::ZERO);
         }
         // Timers that don't fire now must not end the wait either: that would be a spin.
@@ -356,6 +360,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         for (_, conn) in self.connections.iter() {
             conn.framer.check(&self.rules);
         }
+        self.check_receipts();
     }
 }
 

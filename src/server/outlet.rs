@@ -147,6 +147,12 @@ impl<S: Sink> Outlet<S> {
         own.into_iter().chain(self.sink.due_in(now)).min()
     }
 
+    /// Whether all up to a position is where it belongs. A sink that does not count is at 0 for ever: then nothing may
+    /// wait in it.
+    pub(super) fn has_delivered(&self, position: u64) -> bool {
+        self.sink.delivered() >= position && (position > 0 || self.sink.waiting() == 0)
+    }
+
     /// Since when the sink has taken nothing though something waits.
     pub(super) fn stuck_since(&self) -> Option<Duration> {
         self.stuck_since.filter(|_| self.sink.waiting() > 0).or_else(|| self.sink.stuck_since())

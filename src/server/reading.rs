@@ -67,7 +67,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// One read. When the end is in the kernel already, one more follows a short one, so that a connection that brings
     /// a line and its FIN at once ends in the turn it came in.
     pub(super) fn read(&mut self, key: Key) -> Next {
-        let ends = |conn: &mut Connection<_>| conn.readiness == Readiness::QueuedToEnd;
+        let ends = |conn: &mut Connection<_>| matches!(conn.readiness, Readiness::QueuedToEnd | Readiness::QueuedGone);
         let is_to_end = self.connections.get_mut(key).is_some_and(ends);
         match self.read_once(key, is_to_end) {
             Next::Again if is_to_end => match self.read_once(key, is_to_end) {
@@ -82,6 +82,10 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// `is_to_end`: a short read does not mean that nothing is left.
     pub(super) fn read_once(&mut self, key: Key, is_to_end: bool) -> Next {
         let Some(conn) = self.connections.get_mut(key) else { return Next::Wait };
+        if conn.is_owed() {
+            // Its end was read: all that can come is that it leaves without its receipt.
+            return if conn.readiness == Readiness::QueuedGone { Next::Close(Close::Gone) } else { Next::Wait };
+        }
         let Some(allowance) = self.outlet.allowance(conn.framer.pending()) else {
             if self.outlet.stall() {
                 self.counters.sink_stalls = self.counters.sink_stalls.saturating_add(1);
@@ -92,6 +96,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         let room = buffer.get_mut(..allowance.min(self.most_read)).unwrap_or_default();
         let next = match self.net.read(&mut conn.stream, room) {
+            Ok(0) if self.limits.receipt && self.owe_receipt(key) => Next::Wait,
             Ok(0) => Next::Close(Close::Ended),
             Ok(count) => {
                 // Trap: a FIN that came with the data makes no second event, so a short read alone is not the end.
@@ -140,7 +145,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if is_first {
             self.look_at_first_bytes(&peer, chunk);
         }
-        self.note(&peer, &fed);
+        self.note(key, &peer, &fed);
     }
 
     /// Keeps the start of a line. If the budget has no room, the host that holds most pays (P5).
@@ -181,7 +186,10 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// Counts what the framer did, and warns of what it dropped (P12).
-    pub(super) fn note(&mut self, peer: &Peer, fed: &Fed<'_>) {
+    pub(super) fn note(&mut self, key: Key, peer: &Peer, fed: &Fed<'_>) {
+        if self.limits.receipt {
+            self.connections.count_lines(key, fed.lines, self.outlet.sink.doubts());
+        }
         let counters = &mut self.counters;
         counters.lines = counters.lines.saturating_add(fed.lines);
         counters.unterminated = counters.unterminated.saturating_add(fed.unterminated);

@@ -281,6 +281,7 @@ impl LogFile {
             Synced::Done => books.counters.syncs = books.counters.syncs.saturating_add(1),
             Synced::Failed(error) => {
                 books.counters.failures = books.counters.failures.saturating_add(1);
+                books.doubts += 1;
                 let path = shown(&self.path);
                 books.report(format_args!("cannot sync {path}: {error}; its newest lines may not be on the disk"));
             }

@@ -28,13 +28,40 @@ pub(super) struct HostFiles {
     /// What stands for the host in the names of the files that there are, in order.
     known: Vec<String>,
     /// Those that are open, or have lines that wait: the one used last is the last.
-    open: Vec<(String, LogFile)>,
+    open: Vec<(String, LogFile, Reached)>,
     taken: u64,
     waiting: usize,
-    /// The position at which nothing waited.
-    delivered: u64,
     /// Somebody was told that a host has to share a file.
     has_told: bool,
+}
+
+/// How far a file that is not at rest has come, for what all files together have delivered: no file may be waited for
+/// until it is at rest, as one that is always written to never is.
+#[derive(Debug, Default)]
+struct Reached {
+    /// Bytes that it took since it was opened.
+    taken: u64,
+    /// The position in all that was taken up to which this file's lines are delivered.
+    position: u64,
+    /// When it has delivered so many of its bytes, its lines are delivered up to that position.
+    next: (u64, u64),
+}
+
+impl Reached {
+    /// It takes `len` bytes, which come behind `position`.
+    fn take(&mut self, len: u64, position: u64, was_at_rest: bool) {
+        self.taken += len;
+        if was_at_rest {
+            (self.position, self.next) = (position, (self.taken, position + len));
+        }
+    }
+
+    /// It has delivered so many of its bytes, and `taken` is what all files took.
+    fn look(&mut self, delivered: u64, taken: u64) {
+        if delivered >= self.next.0 {
+            (self.position, self.next) = (self.next.1, (self.taken, taken));
+        }
+    }
 }
 
 impl HostFiles {
@@ -59,13 +86,12 @@ impl HostFiles {
             open: Vec::new(),
             taken: 0,
             waiting: 0,
-            delivered: 0,
             has_told: false,
         })
     }
 
     /// The file of a host, at the end of the list of those that are open.
-    fn file_of(&mut self, host: &Host, books: &mut Books) -> Option<&mut LogFile> {
+    fn file_of(&mut self, host: &Host, books: &mut Books) -> Option<&mut (String, LogFile, Reached)> {
         let mut name = safe_name(host);
         if let Err(at) = self.known.binary_search(&name) {
             if self.known.len() < self.options.host_files {
@@ -79,24 +105,24 @@ impl HostFiles {
                 OTHERS.clone_into(&mut name);
             }
         }
-        if let Some(at) = self.open.iter().position(|(known, _)| *known == name) {
+        if let Some(at) = self.open.iter().position(|(known, ..)| *known == name) {
             let last = self.open.len() - 1;
             // Two hosts that speak in turn cost no more than one.
             if last - at > MOST_OPEN / 4 {
                 self.open.get_mut(at..).unwrap_or_default().rotate_left(1);
-                return self.open.last_mut().map(|(_, file)| file);
+                return self.open.last_mut();
             }
-            return self.open.get_mut(at).map(|(_, file)| file);
+            return self.open.get_mut(at);
         }
         let file = LogFile::new(&path_of(&self.pattern, &name), &self.options, 0);
-        self.open.push((name, file));
-        self.open.last_mut().map(|(_, file)| file)
+        self.open.push((name, file, Reached::default()));
+        self.open.last_mut()
     }
 
     /// The least recently used are closed first.
     fn close_some(&mut self) {
         let mut excess = self.open.len().saturating_sub(MOST_OPEN);
-        self.open.retain(|(_, file)| {
+        self.open.retain(|(_, file, _)| {
             let closes = excess > 0 && file.is_at_rest();
             excess -= usize::from(closes);
             !closes
@@ -106,8 +132,11 @@ impl HostFiles {
 
 impl Target for HostFiles {
     fn take(&mut self, peer: &Peer, parts: Parts<'_>, books: &mut Books) {
-        self.taken += parts.iter().map(|part| part.len() as u64).sum::<u64>();
-        if let Some(file) = self.file_of(&peer.host(), books) {
+        let position = self.taken;
+        let len = parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        self.taken += len;
+        if let Some((_, file, reached)) = self.file_of(&peer.host(), books) {
+            reached.take(len, position, file.is_at_rest());
             let before = file.waiting();
             file.take(peer, parts, books);
             let after = file.waiting();
@@ -118,18 +147,16 @@ impl Target for HostFiles {
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
         let is_much = self.waiting > MOST_GATHERED;
         let mut failed = None;
-        for (_, file) in &mut self.open {
+        for (_, file, reached) in &mut self.open {
             if is_much {
                 file.hurry();
             }
             // The others are written all the same.
             failed = file.write(now, books).err().or(failed);
+            reached.look(file.delivered(), self.taken);
         }
-        self.waiting = self.open.iter().map(|(_, file)| file.waiting()).sum();
+        self.waiting = self.open.iter().map(|(_, file, _)| file.waiting()).sum();
         self.close_some();
-        if self.waiting == 0 {
-            self.delivered = self.taken;
-        }
         match failed {
             Some(error) => Err(error),
             None if self.waiting == 0 => Ok(Wrote::All),
@@ -142,27 +169,27 @@ impl Target for HostFiles {
     }
 
     fn delivered(&self) -> u64 {
-        let is_synced = self.open.iter().all(|(_, file)| file.is_at_rest());
-        if is_synced { self.delivered } else { 0 }
+        let busy = self.open.iter().filter(|(_, file, _)| !file.is_at_rest());
+        busy.map(|(.., reached)| reached.position).min().unwrap_or(self.taken)
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {
-        let dropped = self.open.iter_mut().map(|(_, file)| file.drop_lines());
+        let dropped = self.open.iter_mut().map(|(_, file, _)| file.drop_lines());
         let (lines, bytes) = dropped.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         self.waiting -= bytes;
         (lines, bytes)
     }
 
     fn due_in(&self, now: Duration) -> Option<Duration> {
-        self.open.iter().filter_map(|(_, file)| file.due_in(now)).min()
+        self.open.iter().filter_map(|(_, file, _)| file.due_in(now)).min()
     }
 
     fn reopen(&mut self) {
-        self.open.iter_mut().for_each(|(_, file)| file.reopen());
+        self.open.iter_mut().for_each(|(_, file, _)| file.reopen());
     }
 
     fn settle(&mut self, now: Duration, books: &mut Books) -> bool {
-        self.open.iter_mut().fold(true, |all, (_, file)| file.settle(now, books) && all)
+        self.open.iter_mut().fold(true, |all, (_, file, _)| file.settle(now, books) && all)
     }
 }
 

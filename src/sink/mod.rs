@@ -157,6 +157,11 @@ pub trait Sink {
         self.taken()
     }
 
+    /// How often so far lines may have been lost that were written, and count as delivered: a sync of theirs failed.
+    fn doubts(&self) -> u64 {
+        0
+    }
+
     /// What an operator should hear of since the last question, a sentence each time.
     fn report(&mut self) -> Option<String> {
         None

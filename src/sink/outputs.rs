@@ -492,6 +492,10 @@ impl Sink for Outputs {
         self.outputs.iter().map(Output::delivered).min().unwrap_or(self.taken)
     }
 
+    fn doubts(&self) -> u64 {
+        self.outputs.iter().map(|output| output.books.doubts).sum()
+    }
+
     fn report(&mut self) -> Option<String> {
         self.outputs.iter_mut().find_map(|output| output.books.reports.pop())
     }

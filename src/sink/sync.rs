@@ -39,8 +39,11 @@ impl<T: Send + 'static> Task<T> {
         self.thread.join().ok()
     }
 
-    /// How soon to look again.
+    /// How soon to look again; at once if it is done, or nobody would.
     pub(super) fn due_in(&self, now: Duration) -> Duration {
+        if self.is_done() {
+            return Duration::ZERO;
+        }
         (now.saturating_sub(self.began) / 4).clamp(FIRST_LOOK, LAST_LOOK)
     }
 }
@@ -88,9 +91,12 @@ impl Syncs {
         }
         if self.task.is_none() && written > self.synced && now >= self.next {
             self.next = now + self.every;
-            let mut files = std::mem::take(&mut self.left);
-            files.extend(file.and_then(|file| file.try_clone().ok()));
-            match Task::begin(now, move || sync_all(&files)) {
+            // Without a descriptor for it the file would be left out, and taken for synced.
+            let begun = file.map(File::try_clone).transpose().and_then(|file| {
+                let files: Vec<File> = self.left.drain(..).chain(file).collect();
+                Task::begin(now, move || sync_all(&files))
+            });
+            match begun {
                 Ok(task) => self.task = Some((task, written)),
                 Err(error) => outcome = Synced::Failed(error),
             }

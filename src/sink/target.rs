@@ -42,6 +42,8 @@ pub(super) struct Books {
     pub(super) reports: Vec<String>,
     /// Lines that are missing from now on.
     pub(super) gap: Option<Gap>,
+    /// How often lines that were written may be lost: what a sync failed on, the kernel forgets.
+    pub(super) doubts: u64,
 }
 
 impl Books {

@@ -62,6 +62,8 @@ fn another_value(option: &Opt) -> &'static str {
         ("long-lines", _) => "split",
         ("max-buffer", _) => "7001",
         ("keep-empty", _) => "on",
+        // Beside `--on-stall drop` it is refused; it is turned on alone.
+        ("receipt", _) => "off",
         ("memory", _) => "3000001",
         ("max-connections", _) => "17",
         ("when-full", _) => "reject",
@@ -81,7 +83,7 @@ fn check_prints_a_config_file_that_leads_to_the_same_settings() {
     let flags: Vec<(String, &str)> = OPTIONS[1..].iter().map(|o| (format!("--{}", o.name), another_value(o))).collect();
     let flags: Vec<String> = flags.iter().map(|(flag, value)| format!("{flag}={value}")).collect();
     args.extend(flags.iter().map(String::as_str));
-    for args in [&args[..], &[]] {
+    for args in [&args[..], &["--receipt"], &[]] {
         let ended = check(args);
         ended.assert_clean();
         assert_eq!(ended.stderr, "");

@@ -63,6 +63,11 @@ pub(crate) fn lower_free_descriptors_to(receiver: &Receiver, free: usize) -> u64
     first_beyond
 }
 
+/// All that [`lower_free_descriptors_to`], whose answer is given, left possible.
+pub(crate) fn raise_descriptors_again(receiver: &Receiver, limit: u64) {
+    rlimit::prlimit(pid(receiver), rlimit::Resource::NOFILE, Some((limit + 64, limit + 64)), None).unwrap();
+}
+
 fn pid(receiver: &Receiver) -> i32 {
     i32::try_from(receiver.guard.pid()).unwrap()
 }

@@ -10,6 +10,7 @@ mod hosts;
 mod house;
 mod lines;
 mod memory;
+mod receipts;
 mod seed;
 mod sinks;
 mod spoken;

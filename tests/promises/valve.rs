@@ -30,6 +30,9 @@ struct Inside {
     lines: u64,
     /// Each gap as text, and how many lines came before it.
     gaps: Vec<(u64, String)>,
+    /// Whether it tells how far it has come.
+    counts: bool,
+    doubts: u64,
 }
 
 /// The sink; clones are the same one.
@@ -39,7 +42,7 @@ pub(crate) struct Valve(Arc<Mutex<Inside>>);
 impl Valve {
     pub(crate) fn new() -> Self {
         let (waiting, taken, gaps) = (Vec::new(), Vec::new(), Vec::new());
-        let inside = Inside { flow: Flow::Open, waiting, taken, flushes: 0, lines: 0, gaps };
+        let inside = Inside { flow: Flow::Open, waiting, taken, flushes: 0, lines: 0, gaps, counts: true, doubts: 0 };
         Self(Arc::new(Mutex::new(inside)))
     }
 
@@ -63,6 +66,16 @@ impl Valve {
         // Stable: a gap behind `n` lines follows line number `n`.
         story.sort_by_key(|(number, _)| *number);
         story.into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// From now on it is a sink that does not tell how far it has come.
+    pub(crate) fn forget_to_count(&self) {
+        self.0.lock().unwrap().counts = false;
+    }
+
+    /// What it has taken may be lost.
+    pub(crate) fn doubt(&self) {
+        self.0.lock().unwrap().doubts += 1;
     }
 
     /// How often the server tried to write.
@@ -104,6 +117,20 @@ impl Sink for Valve {
 
     fn waiting(&self) -> usize {
         self.0.lock().unwrap().waiting.len()
+    }
+
+    fn taken(&self) -> u64 {
+        let inside = &*self.0.lock().unwrap();
+        if inside.counts { (inside.taken.len() + inside.waiting.len()) as u64 } else { 0 }
+    }
+
+    fn delivered(&self) -> u64 {
+        let inside = &*self.0.lock().unwrap();
+        if inside.counts { inside.taken.len() as u64 } else { 0 }
+    }
+
+    fn doubts(&self) -> u64 {
+        self.0.lock().unwrap().doubts
     }
 
     fn describe(&self) -> String {

@@ -70,7 +70,8 @@ fn write(kernel: &mut Kernel, number: usize, bytes: Vec<u8>, gone: usize) -> The
     let Some(index) = kernel.clients[number].socket else { return Then::Ends };
     let socket = &mut kernel.sockets[index];
     if socket.goodbye_at.is_some() && kernel.clients[number].looks {
-        return end(kernel, number, false);
+        end(kernel, number, false);
+        return Then::Ends;
     }
     if socket.is_closed {
         // The first write after the server's close succeeds into nothing; the answer to it is an RST.
@@ -94,8 +95,12 @@ fn write(kernel: &mut Kernel, number: usize, bytes: Vec<u8>, gone: usize) -> The
 fn end(kernel: &mut Kernel, number: usize, is_reset: bool) -> Then {
     let Some(index) = kernel.clients[number].socket else { return Then::Ends };
     let socket = &mut kernel.sockets[index];
+    if is_reset && socket.is_closed {
+        return Then::Ends;
+    }
     socket.rst |= is_reset;
     socket.fin |= !is_reset;
     kernel.arrived(index);
-    Then::Ends
+    // After its end a client has nothing left to do but to lose patience.
+    if is_reset { Then::Ends } else { Then::GoesOn }
 }

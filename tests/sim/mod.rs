@@ -43,6 +43,7 @@ pub(crate) struct Report {
     pub(crate) gaps: u64,
     pub(crate) refused: u64,
     pub(crate) errors: u64,
+    pub(crate) receipts: u64,
 }
 
 fn ms(ms: u64) -> Duration {
@@ -75,6 +76,8 @@ pub(crate) fn run(mut dice: Dice, luck: Dice) -> Report {
         doors: dice.pick(&[1, 1, 2]),
         per_host: limits.per_host(),
         rejects: limits.when_full == WhenFull::Reject,
+        receipt: limits.receipt,
+        sync: dice.pick(&[None, None, Some(ms(100)), Some(ms(1500))]),
     };
     let is_watched = dice.chance(70);
     let mut kernel = Kernel::new(luck, terms);
@@ -85,10 +88,12 @@ pub(crate) fn run(mut dice: Dice, luck: Dice) -> Report {
     let longest_poll = dice.pick(&[None, None, Some(ms(500)), Some(ms(7000))]).filter(|_| has_stop);
     let kernel = Rc::new(RefCell::new(kernel));
     let record = Rc::new(RefCell::new(Record::default()));
-    let sink = SimSink { kernel: Rc::clone(&kernel), record: Rc::clone(&record), is_watched, stdin: std::io::stdin() };
+    let (sync, stdin) = (terms.sync.map(|every| (every, Duration::ZERO)), std::io::stdin());
+    let sink = SimSink { kernel: Rc::clone(&kernel), record: Rc::clone(&record), is_watched, sync, stdin };
+    let net = SimNet(Rc::clone(&kernel), Rc::clone(&record));
     let mut config = Config { limits: limits.clone(), ..Config::listen("127.0.0.1:1".parse().unwrap()) };
     config.listen.extend((1..terms.doors).map(|_| "127.0.0.1:2".parse().unwrap()));
-    let server = Server::bind_with(config, sink, SimNet(Rc::clone(&kernel))).unwrap();
+    let server = Server::bind_with(config, sink, net).unwrap();
     let handle = server.handle();
     World { server, handle, kernel, record, limits, checks_every, longest_poll }.live()
 }
@@ -111,6 +116,7 @@ fn draw_limits(dice: &mut Dice) -> Limits {
         keepalive: Duration::ZERO,
         drain_timeout: dice.pick(&[ms(5000), ms(600), Duration::ZERO]),
         gather: dice.pick(&[ms(1), Duration::ZERO, ms(20)]),
+        receipt: dice.chance(50),
     }
 }
 
@@ -227,7 +233,13 @@ fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, doors: usize) ->
     match dice.below(4) {
         0 => {}
         1 => script.push_back((draw_delay(dice), Step::Reset)),
-        _ => script.push_back((draw_delay(dice), Step::HalfClose)),
+        half => {
+            script.push_back((draw_delay(dice), Step::HalfClose));
+            // It waits for its receipt, but not for ever.
+            if half == 3 && limits.receipt {
+                script.push_back((draw_delay(dice), Step::Reset));
+            }
+        }
     }
     let bytes: usize =
         script.iter().map(|(_, step)| if let Step::Write(bytes, _) = step { bytes.len() } else { 0 }).sum();
@@ -478,6 +490,7 @@ impl World {
             gaps: self.record.borrow().gaps.values().map(|gaps| gaps.len() as u64).sum(),
             refused: counters.refused_per_host + counters.rejected,
             errors: u64::from(has_failed),
+            receipts: kernel.sockets.iter().filter(|socket| socket.has_receipt).count() as u64,
         }
     }
 }

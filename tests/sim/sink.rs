@@ -39,12 +39,27 @@ pub(crate) struct Record {
     pub(crate) taken: Vec<u8>,
     /// How much of that was written.
     pub(crate) written: usize,
+    /// How much of that is on the disk, in a world that syncs; else the same.
+    pub(crate) delivered: usize,
+    /// Where in `taken` each peer's last line ends.
+    ends: HashMap<Peer, usize>,
+}
+
+impl Record {
+    /// How many lines of a peer were taken, and whether they are all delivered.
+    pub(crate) fn lines_of(&self, peer: &Peer) -> (usize, bool) {
+        let newlines = |bytes: &Vec<u8>| bytes.iter().filter(|byte| **byte == b'\n').count();
+        let is_delivered = self.ends.get(peer).is_none_or(|end| *end <= self.delivered);
+        (self.by_peer.get(peer).map_or(0, newlines), is_delivered)
+    }
 }
 
 pub(crate) struct SimSink {
     pub(crate) kernel: Rc<RefCell<Kernel>>,
     pub(crate) record: Rc<RefCell<Record>>,
     pub(crate) is_watched: bool,
+    /// How often it syncs at most, and when it may again.
+    pub(crate) sync: Option<(Duration, Duration)>,
     pub(crate) stdin: std::io::Stdin,
 }
 
@@ -59,6 +74,7 @@ impl Sink for SimSink {
                 out.push(b'\n');
             }
         }
+        record.ends.insert(*origin.peer, record.taken.len());
         let block = [lines.head, lines.body].concat();
         let newlines = block.split(|byte| *byte == b'\n').count() as u64 - 1;
         let expected = if lines.ended { lines.count } else { 0 };
@@ -71,13 +87,15 @@ impl Sink for SimSink {
         record.gaps.entry(*origin.peer).or_default().push((at, gap));
     }
 
-    fn flush(&mut self, _: Duration) -> io::Result<Flushed> {
+    fn flush(&mut self, now: Duration) -> io::Result<Flushed> {
         let record = &mut *self.record.borrow_mut();
         let kernel = &mut *self.kernel.borrow_mut();
         kernel.work += 1;
         kernel.hurry(None);
         let waiting = record.taken.len() - record.written;
         let most = match &mut kernel.sink {
+            // It is there to be synced only.
+            _ if waiting == 0 => 0,
             Drain::Open => waiting,
             Drain::Shut => 0,
             Drain::Pipe { room, .. } => {
@@ -91,6 +109,14 @@ impl Sink for SimSink {
         record.written += most;
         if most > 0 {
             kernel.progress_at = kernel.now;
+        }
+        match &mut self.sync {
+            None => record.delivered = record.written,
+            Some((every, next)) if *next <= now => {
+                record.delivered = record.written;
+                *next = now + *every;
+            }
+            Some(_) => {}
         }
         Ok(if most == waiting { Flushed::Done } else { Flushed::Blocked })
     }
@@ -108,6 +134,30 @@ impl Sink for SimSink {
         // Any descriptor will do: the simulated network does not look at it.
         let is_new = std::mem::take(&mut self.is_watched);
         is_new.then(|| Watch { number: 0, descriptor: self.stdin.as_fd(), interest: Interest::Write })
+    }
+
+    fn due_in(&self, now: Duration) -> Option<Duration> {
+        let record = self.record.borrow();
+        // While it refuses, a time would end the wait for nothing.
+        let is_due = record.written == record.taken.len() && record.delivered < record.written;
+        self.sync.filter(|_| is_due).map(|(_, next)| next.saturating_sub(now))
+    }
+
+    fn settle(&mut self, _: Duration) -> bool {
+        let record = &mut *self.record.borrow_mut();
+        let is_written = record.written == record.taken.len();
+        if is_written {
+            record.delivered = record.written;
+        }
+        is_written
+    }
+
+    fn taken(&self) -> u64 {
+        self.record.borrow().taken.len() as u64
+    }
+
+    fn delivered(&self) -> u64 {
+        self.record.borrow().delivered as u64
     }
 
     fn describe(&self) -> String {

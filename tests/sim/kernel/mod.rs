@@ -80,6 +80,9 @@ pub(crate) struct Socket {
     line_len: usize,
     /// Every byte that the server read.
     pub(crate) read: Vec<u8>,
+    /// When the server read its end.
+    pub(crate) end_read_at: Option<Duration>,
+    pub(crate) has_receipt: bool,
     /// Where in `read` the server said goodbye, and so sent its pending line out without an ending.
     pub(crate) flushes: Vec<usize>,
 }
@@ -108,6 +111,9 @@ pub(crate) struct Terms {
     pub(crate) doors: usize,
     pub(crate) per_host: Option<usize>,
     pub(crate) rejects: bool,
+    pub(crate) receipt: bool,
+    /// How often the sink syncs at most.
+    pub(crate) sync: Option<Duration>,
 }
 
 impl Socket {
@@ -307,6 +313,8 @@ impl Kernel {
             line_since: None,
             line_len: 0,
             read: Vec::new(),
+            end_read_at: None,
+            has_receipt: false,
             flushes: Vec::new(),
         });
         Some(index)
@@ -432,6 +440,14 @@ impl Kernel {
             let key = self.stale[self.dice.size(self.stale.len())];
             ready.push(Ready { source: Source::Connection(key), ends: self.dice.chance(50), failed: false });
         }
+        // What is there already may be told of again, with all that is known by then.
+        if self.dice.chance(self.luck.spurious) && !self.sockets.is_empty() {
+            let socket = &self.sockets[self.dice.size(self.sockets.len())];
+            if let (Some(key), false) = (socket.key, socket.is_closed) {
+                let ends = socket.fin || socket.rst;
+                ready.push(Ready { source: Source::Connection(key), ends, failed: socket.rst });
+            }
+        }
         self.work += ready.len() as u64;
     }
 
@@ -524,6 +540,7 @@ impl Kernel {
             self.polls_since_free = Some(0);
         }
         self.check_giving_way(index);
+        self.check_answer(index);
         let socket = &self.sockets[index];
         let by_client = socket.fin || socket.rst;
         assert!(

@@ -11,16 +11,19 @@ use std::time::Duration;
 use lumberjack::internals::{Key, ListenOptions, Net, Now, Ready};
 use lumberjack::{ListenAddr, Peer};
 
+use super::super::sink::Record;
 use super::{ACCEPT_TRIED, Kernel};
 
 /// What `epoll_ctl` says: ENOMEM, ENOSPC.
 const UNWATCHED: [i32; 2] = [12, 28];
 /// What a broken connection says, once: ECONNRESET, ETIMEDOUT, EHOSTUNREACH.
 const BROKEN: [i32; 3] = [104, 110, 113];
+/// What a write to a client that is gone says.
+const EPIPE: i32 = 32;
 
-/// The network that a server is given.
+/// The network that a server is given, and what became of the lines that it brought.
 #[derive(Clone)]
-pub(crate) struct SimNet(pub(crate) Rc<RefCell<Kernel>>);
+pub(crate) struct SimNet(pub(crate) Rc<RefCell<Kernel>>, pub(crate) Rc<RefCell<Record>>);
 
 /// A listener; dropping it resets who waits in its backlog.
 pub(crate) struct SimListener {
@@ -111,8 +114,9 @@ impl Net for SimNet {
         let count = buffer.len().min(socket.queue.len());
         if count == 0 {
             socket.ready_since = None;
+            socket.end_read_at = socket.end_read_at.or(socket.fin.then_some(now));
             return match (socket.rst, socket.fin) {
-                (true, _) if !std::mem::replace(&mut socket.is_reset_told, true) => {
+                (true, false) if !std::mem::replace(&mut socket.is_reset_told, true) => {
                     Err(io::Error::from_raw_os_error(kernel.dice.pick(&BROKEN)))
                 }
                 (true, _) | (false, true) => Ok(0),
@@ -140,12 +144,25 @@ impl Net for SimNet {
         Ok(count)
     }
 
+    fn write(&mut self, stream: &mut SimStream, bytes: &[u8]) -> io::Result<usize> {
+        let kernel = &mut *self.0.borrow_mut();
+        kernel.work += 1;
+        if kernel.dice.chance(kernel.luck.interrupted) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        kernel.check_receipt(stream.index, bytes, &self.1.borrow());
+        let socket = &mut kernel.sockets[stream.index];
+        socket.has_receipt = true;
+        if socket.rst { Err(io::Error::from_raw_os_error(EPIPE)) } else { Ok(bytes.len()) }
+    }
+
     fn say_goodbye(&mut self, stream: &mut SimStream) -> io::Result<()> {
         let kernel = &mut *self.0.borrow_mut();
         kernel.hurry(None);
         let (now, is_stopping, idle) = (kernel.now, kernel.stop_at.is_some(), kernel.terms.idle_timeout);
         let socket = &mut kernel.sockets[stream.index];
         assert!(socket.goodbye_at.is_none(), "two goodbyes to {}", socket.peer);
+        assert!(socket.end_read_at.is_none(), "a goodbye to {}, which has ended", socket.peer);
         socket.goodbye_at = Some(now);
         if !is_stopping {
             let silence = now - socket.last_activity;

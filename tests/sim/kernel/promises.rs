@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lumberjack::Host;
 
-use super::super::sink::Drain;
+use super::super::sink::{Drain, Record};
 use super::{ACCEPT_TRIED, Kernel, Socket};
 
 /// What the drain takes besides `--drain-timeout`, at most: its last looks.
@@ -56,6 +56,30 @@ impl Kernel {
         let is_full = self.taken + 1 > self.terms.max_connections || self.was_short_at == Some(self.now);
         let was_needed = (is_full && is_first) || (self.is_over(socket.peer.host(), 1) && is_first_of_host);
         has_lingered || was_needed || self.is_drain_over()
+    }
+
+    /// A receipt is given where it was asked for, once, to who has sent its end and was not told goodbye; it is right, and
+    /// comes as soon as all its lines are where they belong, and not before.
+    pub(super) fn check_receipt(&self, index: usize, text: &[u8], record: &Record) {
+        let socket = &self.sockets[index];
+        let peer = socket.peer;
+        assert!(self.terms.receipt && !socket.has_receipt, "a receipt too many for {peer}");
+        assert!(socket.queue.is_empty() && socket.goodbye_at.is_none(), "a receipt for {peer} at the wrong time");
+        let ended_at = socket.end_read_at.expect("only who has ended gets a receipt");
+        let (lines, is_delivered) = record.lines_of(&peer);
+        assert!(is_delivered, "a receipt for lines of {peer} that are not where they belong");
+        let text = text.escape_ascii().to_string();
+        assert_eq!(text, format!("{lines} lines\\n"), "what the receipt of {peer} says");
+        let longest = self.terms.sync.map_or(Duration::ZERO, |sync| sync + self.terms.gather);
+        let waited = self.now - ended_at;
+        assert!(!self.is_calm || waited <= longest, "{peer} waited for {waited:?} for its receipt");
+    }
+
+    /// Who has sent its end and was not told goodbye is closed with a receipt, unless it has left.
+    pub(super) fn check_answer(&self, index: usize) {
+        let socket = &self.sockets[index];
+        let waits = self.terms.receipt && socket.end_read_at.is_some() && socket.goodbye_at.is_none() && !socket.rst;
+        assert!(!waits || socket.has_receipt, "{} is closed without its receipt", socket.peer);
     }
 
     /// Who has something to say waits while the server lets bytes gather, right after a turn that read some, and never
@@ -168,6 +192,7 @@ impl Kernel {
         let may = |socket: &&Socket| {
             socket.closed_at == Some(self.now)
                 || socket.goodbye_at == Some(self.now)
+                || (self.terms.receipt && socket.end_read_at == Some(self.now))
                 || (!socket.is_closed && socket.line_since.is_some_and(has_waited))
         };
         let most = self.sockets.iter().filter(may).count() as u64;
