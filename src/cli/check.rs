@@ -89,14 +89,7 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     let total = lines.saturating_add(waste + tables + program);
     let listen = &settings.config.listen;
     let (buffer, kernel) = kernel_buffers(listen, connections);
-    let log = match settings.log_level {
-        LevelFilter::Off | LevelFilter::Error => 0,
-        _ => {
-            cost::LOG_LINES_A_DAY
-                * (LOG_LINE_BYTES
-                    + settings.outputs.iter().map(|output| output.name().len() as u64).max().unwrap_or_default())
-        }
-    };
+    let log = log_a_day(settings);
     let is_chatty = settings.log_level >= LevelFilter::Debug;
     let _ = writeln!(
         text,
@@ -140,6 +133,18 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
             writeln!(text, "{MISFIT}this can take {total} of memory, and the box has {have}: lower --memory to {room}")
         }
     };
+}
+
+/// What our own log can come to in a day, but for debug lines.
+fn log_a_day(settings: &Settings) -> u64 {
+    match settings.log_level {
+        LevelFilter::Off | LevelFilter::Error => 0,
+        _ => {
+            cost::LOG_LINES_A_DAY
+                * (LOG_LINE_BYTES
+                    + settings.outputs.iter().map(|output| output.name().len() as u64).max().unwrap_or_default())
+        }
+    }
 }
 
 /// What files can come to.

@@ -78,6 +78,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
         };
         given.push((option, text));
     }
+    let (settings, origins) = put_together(config_path, given)?;
+    let settings = Box::new(settings);
+    Ok(if is_check { Invocation::Check(settings, origins) } else { Invocation::Run(settings) })
+}
+
+/// Settings of a config file and of flags, which win; what nobody gave is its default.
+fn put_together(
+    config_path: Option<String>,
+    given: Vec<(&'static Opt, String)>,
+) -> Result<(Settings, Origins), UsageError> {
     let (mut settings, mut origins) = (Settings::default(), Origins::new());
     if let Some(path) = config_path {
         let text = fs::read_to_string(&path).map_err(|error| {
@@ -109,8 +119,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
         settings.outputs.push(OutputAddr::Stdout);
     }
     settings.validate().map_err(UsageError)?;
-    let settings = Box::new(settings);
-    Ok(if is_check { Invocation::Check(settings, origins) } else { Invocation::Run(settings) })
+    Ok((settings, origins))
 }
 
 /// Reads a config file's text into `settings`: `name = value` a line, `#` begins a comment.

@@ -195,6 +195,7 @@ pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputO
 
 /// Descriptors that an output may hold at once, beyond the one that each has: files at rest, one that is being opened or
 /// synced, and its directory.
+#[cfg(feature = "cli")]
 pub(crate) fn descriptors(output: &OutputAddr) -> usize {
     match output {
         OutputAddr::Stdout => 0,
@@ -481,7 +482,12 @@ impl Sink for Outputs {
     }
 
     fn settle(&mut self, now: Duration) -> bool {
-        self.outputs.iter_mut().fold(true, |all, output| output.target.settle(now, &mut output.books) && all)
+        let mut are_settled = true;
+        for output in &mut self.outputs {
+            // Each is asked, so that all of them begin.
+            are_settled &= output.target.settle(now, &mut output.books);
+        }
+        are_settled
     }
 
     fn taken(&self) -> u64 {
