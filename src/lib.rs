@@ -44,7 +44,7 @@ pub use engine::peer::{Host, Peer};
 pub use engine::stats::{Counters, Diagnostics, Gauges, OutputCounters, OutputStats, Snapshot, Status};
 pub use engine::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};
 pub use server::{BindError, Handle, RunError, Server, Turn};
-pub use sink::{Flushed, Format, Interest, MemorySink, OpenError, Origin, Outputs, Sink, Watch};
+pub use sink::{Flushed, Format, Interest, Loss, MemorySink, OpenError, Origin, Outputs, Sink, Watch};
 
 /// What the project's own tests and fuzzers reach beyond the public names. Not part of the library's promise.
 #[doc(hidden)]

@@ -140,9 +140,8 @@ fn log_a_day(settings: &Settings) -> u64 {
     match settings.log_level {
         LevelFilter::Off | LevelFilter::Error => 0,
         _ => {
-            cost::LOG_LINES_A_DAY
-                * (LOG_LINE_BYTES
-                    + settings.outputs.iter().map(|output| output.name().len() as u64).max().unwrap_or_default())
+            let longest = settings.outputs.iter().map(|output| output.name().len() as u64).max();
+            cost::log_lines_a_day(settings.outputs.len()) * (LOG_LINE_BYTES + longest.unwrap_or_default())
         }
     }
 }

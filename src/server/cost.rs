@@ -23,6 +23,9 @@ pub(crate) const fn connection_bytes(has_receipts: bool) -> usize {
 /// What there is once: the read buffer, and room for events, ours and the kernel's of up to 16 bytes.
 pub(crate) const BUFFER_BYTES: usize = READ_BYTES + EVENTS * (size_of::<Ready>() + 16);
 
-/// Lines that warnings can bring to our own log in a day: of each kind, in each window, a burst and the sum of the rest.
-pub(crate) const LOG_LINES_A_DAY: u64 =
-    notices::KINDS as u64 * (notices::BURST as u64 + 1) * (24 * 3600 / notices::WINDOW.as_secs());
+/// Lines that warnings can bring to our own log in a day: of each kind and each output, in each window, a burst and the
+/// sum of the rest.
+pub(crate) fn log_lines_a_day(outputs: usize) -> u64 {
+    let kinds = (notices::KINDS + outputs) as u64;
+    kinds * (u64::from(notices::BURST) + 1) * (24 * 3600 / notices::WINDOW.as_secs())
+}

@@ -101,8 +101,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         if is_over && self.outlet.settle(self.clock.now()) && self.outlet.sink.waiting() == 0 {
             self.settle_receipts();
             self.life = Life::Stopped;
+            self.tell_reports();
             self.notices.finish();
-            return Ok(());
+            return self.outlet.sink.loss().map_or(Ok(()), |loss| Err(RunError::from(loss)));
         }
         let stuck_for = self.outlet.stuck_since().map(|since| self.clock.now().saturating_sub(since.max(began)));
         if stuck_for.is_some_and(|time| time >= self.limits.drain_timeout) {
@@ -110,9 +111,12 @@ impl<S: Sink, N: Net> Server<S, N> {
             let waiting = self.outlet.sink.waiting();
             self.outlet.try_at_once();
             self.write()?;
-            if self.outlet.sink.waiting() < waiting {
+            let since = self.clock.now().saturating_sub(self.limits.drain_timeout);
+            // Of several outputs, only who stands still is lost.
+            if self.outlet.sink.give_up(since) || self.outlet.sink.waiting() < waiting {
                 return Ok(());
             }
+            self.tell_reports();
             self.notices.finish();
             return Err(RunError::SinkGivenUp {
                 sink: self.outlet.sink.describe(),

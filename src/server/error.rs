@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 
 use crate::engine::config::ConfigError;
 use crate::engine::listen::ListenAddr;
+use crate::sink::Loss;
 
 /// Why [`Server::bind`](crate::Server::bind) failed.
 #[derive(Debug)]
@@ -154,6 +155,16 @@ pub enum RunError {
     },
     /// The poll loop failed.
     Poll(io::Error),
+}
+
+impl From<Loss> for RunError {
+    fn from(loss: Loss) -> Self {
+        let Loss { output: sink, bytes: lost_bytes, error } = loss;
+        match error {
+            Some(error) => Self::SinkGone { sink, source: Some(error), lost_bytes },
+            None => Self::SinkGivenUp { sink, lost_bytes, connections: 0 },
+        }
+    }
 }
 
 impl fmt::Display for RunError {

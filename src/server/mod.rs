@@ -215,6 +215,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         // Before the timers, or a pending line that is due might find no room behind what was just read.
         self.write()?;
         self.fire_timers()?;
+        if self.life == Life::Serving && self.outlet.sink.wants_end() {
+            self.begin_drain();
+        }
         self.go_on_draining();
         self.write()?;
         if self.limits.receipt {
@@ -286,9 +289,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             let is_read = watch.interest == Interest::ReadWrite;
             self.net.watch_sink(watch.number, watch.descriptor, is_read).map_err(RunError::Poll)?;
         }
-        while let Some(sentence) = self.outlet.sink.report() {
-            self.notices.warn(now, Notice::Sink, format_args!("[out] {sentence}"));
-        }
+        self.tell_reports();
         match flushed {
             Ok(Outcome::Idle | Outcome::Fine) => Ok(()),
             Ok(Outcome::Failed(error)) => {
@@ -303,6 +304,13 @@ impl<S: Sink, N: Net> Server<S, N> {
                 Ok(())
             }
             Err(error) => Err(self.sink_gone(Some(error))),
+        }
+    }
+
+    /// What the sink has to say of its outputs.
+    fn tell_reports(&mut self) {
+        while let Some((number, sentence)) = self.outlet.sink.report() {
+            self.notices.warn_of_output(self.clock.now(), number, sentence);
         }
     }
 

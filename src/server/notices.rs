@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use log::warn;
 
+use crate::engine::output::MOST_OUTPUTS;
+
 /// Warnings of one kind that go out in one window. Five show a pattern; a thousand a second would fill the disk.
 pub(super) const BURST: u32 = 5;
 /// How long a window lasts.
@@ -31,17 +33,20 @@ pub(super) enum Notice {
 /// How many kinds there are.
 pub(super) const KINDS: usize = 12;
 
-#[derive(Default, Clone, Copy)]
+#[derive(Default)]
 struct Window {
     begin: Duration,
     sent: u32,
     suppressed: u64,
+    /// The last that was suppressed, where the last is what counts: how an output stands.
+    last: Option<String>,
 }
 
 /// What went out lately, by kind.
 #[derive(Default)]
 pub(super) struct Notices {
-    windows: [Window; KINDS],
+    /// One for each kind, and one for each output behind them: none may hide what is said of another.
+    windows: [Window; KINDS + MOST_OUTPUTS],
 }
 
 const NAMES: [&str; KINDS] = [
@@ -63,21 +68,25 @@ impl Notices {
     /// Sends a warning, or counts it.
     pub(super) fn warn(&mut self, now: Duration, notice: Notice, message: fmt::Arguments<'_>) {
         self.summarise(now);
-        let Some(window) = self.windows.get_mut(notice as usize) else { return };
-        if window.sent == 0 {
-            window.begin = now;
-        }
-        if window.sent < BURST {
-            window.sent += 1;
+        if self.windows.get_mut(notice as usize).is_some_and(|window| window.admits(now)) {
             warn!("{message}");
+        }
+    }
+
+    /// The same of an output, by its number.
+    pub(super) fn warn_of_output(&mut self, now: Duration, number: usize, sentence: String) {
+        self.summarise(now);
+        let Some(window) = self.windows.get_mut(KINDS + number.min(MOST_OUTPUTS - 1)) else { return };
+        if window.admits(now) {
+            warn!("[out] {sentence}");
         } else {
-            window.suppressed = window.suppressed.saturating_add(1);
+            window.last = Some(sentence);
         }
     }
 
     /// Reports what was suppressed in windows that have ended.
     pub(super) fn summarise(&mut self, now: Duration) {
-        for (window, name) in self.windows.iter_mut().zip(NAMES) {
+        for (window, name) in self.windows.iter_mut().zip(names()) {
             if window.sent > 0 && now.saturating_sub(window.begin) >= WINDOW {
                 report(window, name);
             }
@@ -86,7 +95,7 @@ impl Notices {
 
     /// The server ends: reports all that was suppressed.
     pub(super) fn finish(&mut self) {
-        self.windows.iter_mut().zip(NAMES).for_each(|(window, name)| report(window, name));
+        self.windows.iter_mut().zip(names()).for_each(|(window, name)| report(window, name));
     }
 
     /// How long until a report is due.
@@ -96,9 +105,32 @@ impl Notices {
     }
 }
 
+/// Those of the kinds; what is said of outputs names them itself.
+fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.into_iter().chain(std::iter::repeat("output"))
+}
+
+impl Window {
+    /// Whether one more may go out; if not, it is counted.
+    fn admits(&mut self, now: Duration) -> bool {
+        if self.sent == 0 {
+            self.begin = now;
+        }
+        let is_one_of_few = self.sent < BURST;
+        if is_one_of_few {
+            self.sent += 1;
+        } else {
+            self.suppressed = self.suppressed.saturating_add(1);
+        }
+        is_one_of_few
+    }
+}
+
 fn report(window: &mut Window, name: &str) {
-    if window.suppressed > 0 {
-        warn!("[tcp] {} similar suppressed ({name})", window.suppressed);
+    match (window.suppressed, &window.last) {
+        (0, _) => {}
+        (count, Some(last)) => warn!("[out] {last} ({} similar suppressed)", count - 1),
+        (count, None) => warn!("[tcp] {count} similar suppressed ({name})"),
     }
     *window = Window::default();
 }
@@ -113,7 +145,7 @@ mod tests {
         for _ in 0..100 {
             notices.warn(Duration::from_secs(1), Notice::LineTooLong, format_args!("long"));
         }
-        let window = notices.windows[Notice::LineTooLong as usize];
+        let window = &notices.windows[Notice::LineTooLong as usize];
         assert_eq!((window.sent, window.suppressed), (BURST, 95));
         assert_eq!(notices.due_in(Duration::from_secs(31)), Some(Duration::from_secs(30)));
         notices.summarise(Duration::from_secs(61));

@@ -63,6 +63,17 @@ pub enum Flushed {
     Paced,
 }
 
+/// An output that did not get all that it should.
+#[derive(Debug)]
+pub struct Loss {
+    /// Which.
+    pub output: String,
+    /// Bytes that it had been given and that could not be written.
+    pub bytes: usize,
+    /// What the system said when it was gone; `None` if it took nothing for too long.
+    pub error: Option<io::Error>,
+}
+
 /// What of a descriptor is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
@@ -162,8 +173,25 @@ pub trait Sink {
         0
     }
 
-    /// What an operator should hear of since the last question, a sentence each time.
-    fn report(&mut self) -> Option<String> {
+    /// What an operator should hear of since the last question: a sentence, and the number of the output, below
+    /// [`MOST_OUTPUTS`](crate::MOST_OUTPUTS), that it is about.
+    fn report(&mut self) -> Option<(usize, String)> {
+        None
+    }
+
+    /// One of its outputs is gone for good, and the others are to have what is theirs before the end.
+    fn wants_end(&self) -> bool {
+        false
+    }
+
+    /// The server ends: gives up each output that has taken nothing since before `since`, if others go on.
+    fn give_up(&mut self, since: Duration) -> bool {
+        let _ = since;
+        false
+    }
+
+    /// The first output that was lost, told at the end.
+    fn loss(&mut self) -> Option<Loss> {
         None
     }
 

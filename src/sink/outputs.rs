@@ -16,7 +16,7 @@ use super::hosts::{HostFiles, MOST_GATHERED, MOST_OPEN};
 use super::pace::Pace;
 use super::target::{Books, GATHERED_BYTES, KEPT_BYTES, Target, Wrote};
 use super::waiting::Parts;
-use super::{Flushed, Origin, Sink, Watch, stdout};
+use super::{Flushed, Loss, Origin, Sink, Watch, stdout};
 use crate::engine::config::Overhead;
 use crate::engine::framer::Lines;
 use crate::engine::gap::{Gap, Why};
@@ -52,6 +52,9 @@ pub struct Outputs {
     wall_ms: u64,
     /// The output that is gone, and with it the sink.
     gone: Option<String>,
+    /// The first that was lost while others went on.
+    loss: Option<Loss>,
+    wants_end: bool,
 }
 
 struct Output {
@@ -118,6 +121,8 @@ impl Outputs {
             taken: 0,
             wall_ms: 0,
             gone: None,
+            loss: None,
+            wants_end: false,
         })
     }
 
@@ -156,16 +161,28 @@ impl Outputs {
         output.flush(now)
     }
 
-    /// An output is gone for good: the end, unless it may be passed over and others are left.
+    /// An output is gone for good: the end, at once if it was the last, else when the others have what is theirs; and no
+    /// end if it may be passed over.
     fn lose(&mut self, at: usize, error: io::Error) -> Option<io::Error> {
-        let is_last = self.outputs.iter().filter(|output| !output.is_gone).count() < 2;
-        let output = self.outputs.get_mut(at)?;
-        if output.stall_timeout.is_none() || is_last {
-            self.gone = Some(output.name.clone());
+        if self.left() < 2 {
+            self.gone = self.outputs.get(at).map(|output| output.name.clone());
             return Some(error);
         }
-        output.lose(&error);
+        let output = self.outputs.get_mut(at)?;
+        let is_passed_over = output.stall_timeout.is_some();
+        let goes_on = if is_passed_over { "go on without it" } else { "get what is theirs, then this ends" };
+        let bytes = output.lose(format_args!("is gone for good ({error}): the other outputs {goes_on}"));
+        if !is_passed_over {
+            let output = output.name.clone();
+            self.loss.get_or_insert(Loss { output, bytes, error: Some(error) });
+            self.wants_end = true;
+        }
         None
+    }
+
+    /// How many outputs may still take lines.
+    fn left(&self) -> usize {
+        self.outputs.iter().filter(|output| !output.is_gone).count()
     }
 
     fn slowest(&self) -> Option<&Output> {
@@ -188,8 +205,9 @@ pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputO
         per_byte: one.per_byte * count,
         per_line: one.per_line * count,
         kept: outputs.iter().map(kept).sum(),
-        // What a line becomes in all outputs together is room for one in each.
-        kept_lines: usize::from(forwards),
+        // What a line becomes in all outputs together is room for one in each: a forward may have to send one again,
+        // and one that is passed over holds on to one.
+        kept_lines: usize::from(forwards || options.on_stall == OnStall::Drop),
     }
 }
 
@@ -246,15 +264,27 @@ impl Output {
         }
     }
 
-    /// It is gone for good, and passed over from now on.
-    fn lose(&mut self, error: &io::Error) {
-        let before = self.missed.take().unwrap_or(Gap { lines: 0, bytes: 0, why: Why::Stalled });
-        self.missed = Some(before);
-        self.count_dropped(0, self.target.waiting() as u64);
+    /// It gets nothing any more, for the reason that `why` says. Answers how many bytes it had been given in vain.
+    fn lose(&mut self, why: fmt::Arguments<'_>) -> usize {
+        let waiting = self.target.waiting();
+        let (lines, _) = self.target.drop_lines();
+        // The first line is not among them, as it may have been written in part.
+        let lines = lines + u64::from(self.target.waiting() > 0);
+        self.count_dropped(lines, waiting as u64);
+        let missed = self.missed.get_or_insert(Gap { lines: 0, bytes: 0, why: Why::Stalled });
+        missed.lines += lines;
         (self.is_gone, self.stuck_since, self.pace) = (true, None, Pace::Blocked { retry_at: None });
         self.target = Box::new(Gone);
-        let name = &self.name;
-        self.books.report(format_args!("{name} is gone for good ({error}): the other outputs go on without it"));
+        self.books.report(format_args!("{} {why}", self.name));
+        waiting
+    }
+
+    /// The end has come: how much it missed is said, though it never took lines again.
+    fn tell_missed(&mut self) {
+        if let Some(missed) = self.missed.take_if(|missed| missed.lines > 0) {
+            self.missed = Some(Gap { lines: 0, ..missed });
+            self.books.report(format_args!("{} did not get {} lines", self.name, missed.lines));
+        }
     }
 
     fn take(&mut self, peer: &Peer, parts: Parts<'_>, lines: u64) {
@@ -487,6 +517,14 @@ impl Sink for Outputs {
             // Each is asked, so that all of them begin.
             are_settled &= output.target.settle(now, &mut output.books);
         }
+        let has_others = self.left() > 1;
+        for output in &mut self.outputs {
+            // Who is passed over anyway keeps no end waiting.
+            if output.missed.is_some() && !output.is_gone && has_others {
+                output.lose(format_args!("still takes nothing, and is not waited for"));
+            }
+            output.tell_missed();
+        }
         are_settled
     }
 
@@ -502,8 +540,33 @@ impl Sink for Outputs {
         self.outputs.iter().map(|output| output.books.doubts).sum()
     }
 
-    fn report(&mut self) -> Option<String> {
-        self.outputs.iter_mut().find_map(|output| output.books.reports.pop())
+    fn wants_end(&self) -> bool {
+        self.wants_end
+    }
+
+    fn give_up(&mut self, since: Duration) -> bool {
+        let is_stuck = |output: &Output| !output.is_gone && output.stuck_since.is_some_and(|stuck| stuck <= since);
+        let stuck = self.outputs.iter().filter(|output| is_stuck(output)).count();
+        if stuck == 0 || stuck >= self.left() {
+            return false;
+        }
+        for output in self.outputs.iter_mut().filter(|output| is_stuck(output)) {
+            let bytes = output.lose(format_args!("took nothing for --drain-timeout and is given up; the others go on"));
+            self.loss.get_or_insert(Loss { output: output.name.clone(), bytes, error: None });
+        }
+        true
+    }
+
+    fn loss(&mut self) -> Option<Loss> {
+        self.loss.take()
+    }
+
+    fn report(&mut self) -> Option<(usize, String)> {
+        let mut all = (0..).zip(&mut self.outputs);
+        all.find_map(|(number, output)| {
+            let reports = &mut output.books.reports;
+            (!reports.is_empty()).then(|| (number, reports.remove(0)))
+        })
     }
 
     fn outputs(&self) -> &[OutputStats] {

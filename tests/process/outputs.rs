@@ -112,9 +112,12 @@ fn p13_an_output_that_is_gone_ends_the_program_once_the_others_have_their_lines_
         until("a line", || if fs::read(&file).unwrap() == b"before\n" { Ok(()) } else { Err(String::new()) });
         drop(reader);
         if on_stall == "wait" {
+            // The others get what comes until the end, too.
+            drop(client);
             let ended = receiver.wait();
             assert_eq!(ended.code, Some(1), "{}", ended.stderr);
             assert!(ended.stderr.contains("cannot write to stdout any more: its reader is gone"), "{}", ended.stderr);
+            assert_eq!(fs::read_to_string(&file).unwrap(), "before\n");
             continue;
         }
         receiver.until_said("[out] stdout is gone for good");
@@ -124,6 +127,59 @@ fn p13_an_output_that_is_gone_ends_the_program_once_the_others_have_their_lines_
         ended.assert_clean();
         assert_eq!(fs::read_to_string(&file).unwrap(), "before\nafter\n");
     }
+}
+
+#[test]
+fn p11_an_output_that_stands_still_at_the_end_costs_no_other_its_lines() {
+    let folder = Dir::new();
+    let fifo = path(&folder, "slow");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let args = ["--output", "-", "--output", &fifo, "--drain-timeout", "1s"];
+    let (receiver, _reader) = Receiver::start_unread(&args);
+    let sent = numbered(0..6_000); // more than the two pipes take at once, and less than waits for outputs at most
+    let mut client = receiver.client();
+    client.write_all(&sent[..sent.len() / 2]).unwrap();
+    let mut slow = fs::File::open(&fifo).unwrap();
+    // A reader that is never done, but never stops for long either.
+    let reading = std::thread::spawn(move || {
+        let (mut read, mut chunk) = (Vec::new(), [0; 8 * 1024]);
+        loop {
+            match slow.read(&mut chunk).unwrap() {
+                0 => return read,
+                count => read.extend_from_slice(&chunk[..count]),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(40));
+        }
+    });
+    drop(client);
+    receiver.signal("TERM");
+    let ended = receiver.wait();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("gave up on stdout, which took nothing for --drain-timeout"), "{}", ended.stderr);
+    let read = reading.join().unwrap();
+    assert!(read == sent[..sent.len() / 2], "{} of {} bytes", read.len(), sent.len() / 2);
+}
+
+#[test]
+fn p8_a_line_that_fills_the_room_of_an_output_that_is_passed_over_stops_nobody() {
+    let folder = Dir::new();
+    let file = path(&folder, "app.log");
+    let limits = ["--max-line", "1MiB", "--max-buffer", "2MiB"];
+    let args = [&limits[..], &["--output", &file, "--output", "-", "--on-stall", "drop", "--stall-timeout", "300ms"]];
+    let (receiver, _reader) = Receiver::start_unread(&args.concat());
+    let mut client = receiver.client();
+    let line = [&vec![b'x'; 1_000_000][..], b"\n"].concat();
+    for _ in 0..20 {
+        client.write_all(&line).unwrap();
+    }
+    until("the file has it all", || {
+        let len = fs::metadata(&file).unwrap().len();
+        if len == 20 * line.len() as u64 { Ok(()) } else { Err(len.to_string()) }
+    });
+    drop(client);
+    let ended = receiver.stop();
+    ended.assert_clean();
+    assert!(ended.stderr.contains("[out] stdout did not get "), "{}", ended.stderr);
 }
 
 #[test]
