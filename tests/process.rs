@@ -6,25 +6,46 @@
 mod check;
 #[path = "process/checks.rs"]
 mod checks;
+#[path = "process/disk.rs"]
+mod disk;
 #[path = "process/errors.rs"]
 mod errors;
+#[path = "process/follow.rs"]
+mod follow;
 #[path = "process/forward.rs"]
 mod forward;
 #[path = "process/goodbye.rs"]
 mod goodbye;
 #[path = "process/hostile.rs"]
 mod hostile;
+#[path = "process/hosts.rs"]
+mod hosts;
 #[path = "process/keepalive.rs"]
 mod keepalive;
+#[path = "process/kills.rs"]
+mod kills;
 #[path = "process/limits.rs"]
 mod limits;
+#[path = "process/misused.rs"]
+mod misused;
 #[path = "process/outputs.rs"]
 mod outputs;
 #[path = "process/receipts.rs"]
 mod receipts;
 #[path = "process/receiver.rs"]
 mod receiver;
+#[path = "process/reopen.rs"]
+mod reopen;
+#[path = "process/rotation.rs"]
+mod rotation;
 #[path = "process/signals.rs"]
 mod signals;
+#[path = "process/sparing.rs"]
+mod sparing;
 #[path = "process/stdout.rs"]
 mod stdout;
+#[allow(dead_code)] // clients need more
+#[path = "clients/tools.rs"]
+mod tools;
+#[path = "process/traced.rs"]
+mod traced;

@@ -170,7 +170,7 @@ fn serve(mut server: Server<Outputs>) -> Exit {
 
 /// Descriptors that are not connections.
 fn other_descriptors(settings: &Settings) -> u64 {
-    let outputs: usize = settings.outputs.iter().map(descriptors).sum();
+    let outputs: usize = settings.outputs.iter().map(|output| descriptors(output, &settings.output)).sum();
     OTHER_DESCRIPTORS + (settings.config.listen.len() + outputs) as u64
 }
 

@@ -116,6 +116,14 @@ impl OutputAddr {
         }
     }
 
+    /// Whether it is `app.log.3`, and the other `app.log`.
+    fn is_rotated_file_of(&self, other: &Self) -> bool {
+        let (Self::File(path), Self::File(other)) = (self, other) else { return false };
+        let name = path.as_os_str().as_encoded_bytes();
+        let Some(rest) = name.strip_prefix(other.as_os_str().as_encoded_bytes()) else { return false };
+        rest.len() > 1 && rest.starts_with(b".") && rest.iter().skip(1).all(u8::is_ascii_digit)
+    }
+
     fn is_file(&self) -> bool {
         matches!(self, Self::File(_) | Self::HostFiles(_))
     }
@@ -260,6 +268,9 @@ impl OutputOptions {
         for (number, one) in outputs.iter().enumerate() {
             if outputs.iter().take(number).any(|other| other == one) {
                 return wrong(format!("--output {} is given twice: give it once", one.name()));
+            }
+            if self.rotates() && outputs.iter().any(|other| other.is_rotated_file_of(one)) {
+                return wrong(format!("another --output has the name of a rotated file of {}: rename it", one.name()));
             }
         }
         let has_file = outputs.iter().any(OutputAddr::is_file);

@@ -158,10 +158,11 @@ impl<S: Sink> Outlet<S> {
         self.stuck_since.filter(|_| self.sink.waiting() > 0).or_else(|| self.sink.stuck_since())
     }
 
-    /// The server ends: whether all that was written is where it belongs for good.
+    /// The server ends: whether all is written, and where it belongs for good. From now on nothing waits on purpose.
     pub(super) fn settle(&mut self, now: Duration) -> bool {
-        self.is_settling = !self.sink.settle(now);
-        !self.is_settling
+        let is_settled = self.sink.settle(now);
+        self.is_settling = !is_settled && self.sink.waiting() == 0;
+        is_settled
     }
 
     /// Whether the sink has work of its own left, of which its descriptors or its clock will tell.

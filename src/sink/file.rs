@@ -1,46 +1,57 @@
 //! A log file: opened for append, made if it does not exist, and begun anew when it is full or old. Invariant: every
 //! line is whole in one file, and where files have a size, none gets longer.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, Write};
+use std::mem;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memchr::{memchr, memrchr};
 
-use super::rotate::Rotated;
-use super::sync::{Synced, Syncs};
-use super::target::{Books, DIRECT_BYTES, GATHERED_BYTES, Target, Wrote};
+use super::rotate::{Removed, Rotated, remove, resolved};
+use super::sync::Syncs;
+use super::target::{Books, DIRECT_BYTES, GATHERED_BYTES, Wrote};
 use super::waiting::{Parts, Waiting};
 use crate::engine::gap::{Gap, Why};
 use crate::engine::output::{DiskFull, OutputOptions, SyncEvery};
-use crate::engine::peer::Peer;
 
 /// When a file is begun anew.
-pub(super) struct Rotation {
+struct Rotation {
     files: Rotated,
+    keep: usize,
     size: u64,
     age: Duration,
-    removes_when_full: bool,
 }
 
 /// One file.
 pub(super) struct LogFile {
     path: PathBuf,
-    file: Option<File>,
+    file: Option<Arc<File>>,
     waiting: Waiting,
     rotation: Option<Rotation>,
+    removes_when_full: bool,
     flush_every: Duration,
-    syncs: Option<Syncs>,
+    is_synced: bool,
+    /// Something was written that no sync has been told of yet.
+    is_dirty: bool,
+    /// Files that are written no more, of which the same is true.
+    left: Vec<Arc<File>>,
+    has_new_name: bool,
     /// Bytes taken so far.
     taken: u64,
     /// When what waits is written at the latest (`--flush-every`).
     flush_at: Option<Duration>,
-    /// When the file is old.
-    rotate_at: Option<Duration>,
+    /// When the file is old (`--rotate-age`).
+    old_at: Option<Duration>,
+    /// How old the file was when it was opened, which the next flush, which knows the time, makes that of.
+    age: Option<Duration>,
     /// The time of the last flush.
     now: Duration,
+    /// The file ends in the middle of a line that an earlier run began.
+    is_unended: bool,
     /// The last byte written is in the middle of a line: its rest goes to the same file.
     is_torn: bool,
     /// The last write was refused; the next one waits for a flush.
@@ -54,25 +65,27 @@ impl LogFile {
     pub(super) fn new(path: &Path, options: &OutputOptions, kept: usize) -> Self {
         let rotation = options.rotates().then(|| Rotation {
             files: Rotated::new(path, options.rotate_keep),
+            keep: options.rotate_keep,
             size: if options.rotate_size == 0 { u64::MAX } else { options.rotate_size as u64 },
             age: options.rotate_age,
-            removes_when_full: options.disk_full == DiskFull::DropOldest,
         });
-        let syncs = match options.sync {
-            SyncEvery::Never => None,
-            SyncEvery::Time(every) => Some(Syncs::new(every)),
-        };
         Self {
             path: path.to_owned(),
             file: None,
             waiting: Waiting::new(kept),
             rotation,
+            removes_when_full: options.disk_full == DiskFull::DropOldest,
             flush_every: options.flush_every,
-            syncs,
+            is_synced: options.sync != SyncEvery::Never,
+            is_dirty: false,
+            left: Vec::new(),
+            has_new_name: false,
             taken: 0,
             flush_at: None,
-            rotate_at: None,
+            old_at: None,
+            age: None,
             now: Duration::ZERO,
+            is_unended: false,
             is_torn: false,
             is_refused: false,
             reopens: false,
@@ -84,20 +97,46 @@ impl LogFile {
     /// be kept are removed.
     ///
     /// # Errors
-    /// Those of opening and reading it.
+    /// Those of opening and reading it, and of a directory in which it could not be rotated.
     pub(super) fn open(&mut self, books: &mut Books) -> io::Result<()> {
         if let Some(rotation) = &self.rotation {
-            for removed in rotation.files.trim()? {
-                books.report(format_args!("removed {}, more than --rotate-keep keeps", shown(&removed)));
-            }
+            let path = resolved(&self.path);
+            check_folder_of(&path)?;
+            let files = Rotated::new(&path, rotation.keep);
+            files.trim(|removed| books.report(format_args!("removed {}, beyond --rotate-keep", shown(removed))))?;
         }
-        self.ensure_open()
+        self.ensure_open()?;
+        // On a full disk the newline waits, as lines do.
+        let _ = self.end_torn_line(books);
+        Ok(())
     }
 
     /// Device and number of the file: what tells whether two names are one file.
     pub(super) fn identity(&self) -> Option<(u64, u64)> {
-        let found = self.file.as_ref()?.metadata().ok()?;
-        Some((found.dev(), found.ino()))
+        self.file.as_ref()?.metadata().ok().map(|found| identity_of(&found))
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Whether it is open, and not in the middle of a line.
+    pub(super) fn is_closable(&self) -> bool {
+        self.file.is_some() && !self.is_torn
+    }
+
+    /// Closes it until it is written to again.
+    pub(super) fn close(&mut self) {
+        self.leave_file();
+    }
+
+    /// When the file is old, as far as that is known: for one that is closed and opened again.
+    pub(super) fn old_at(&self) -> Option<Duration> {
+        self.old_at
+    }
+
+    pub(super) fn set_old_at(&mut self, at: Option<Duration>) {
+        self.old_at = at;
     }
 
     /// What waits is written at the next flush, however early that is.
@@ -107,195 +146,48 @@ impl LogFile {
         }
     }
 
-    /// Nothing waits, and nothing is left to be synced: it can be closed and opened again later.
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.waiting.len() == 0 && self.syncs.as_ref().is_none_or(|syncs| syncs.synced() == self.taken)
+    /// Bytes taken so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
-    fn ensure_open(&mut self) -> io::Result<()> {
-        if self.file.is_some() {
-            return Ok(());
-        }
-        let file = open_for_append(&self.path)?;
-        let found = file.metadata()?;
-        if let Some(rotation) = self.rotation.as_ref().filter(|rotation| !rotation.age.is_zero()) {
-            let age = found.created().ok().and_then(|born| born.elapsed().ok()).unwrap_or_default();
-            self.rotate_at = Some(self.now + rotation.age.saturating_sub(age));
-        }
-        let is_full = self.rotation.as_ref().is_some_and(|rotation| found.len() >= rotation.size);
-        if found.is_file() && !is_full {
-            end_torn_line(&file, &self.path, found.len())?;
-        }
-        self.file = Some(file);
-        Ok(())
+    /// How many of them are written.
+    pub(super) fn written(&self) -> u64 {
+        self.taken - self.waiting.len() as u64
     }
 
-    /// How many bytes of what waits go into the file as it is now, which is at least one line; begins it anew if it has
-    /// no room for that.
-    fn room_for_waiting(&mut self, books: &mut Books) -> io::Result<usize> {
-        let waiting = self.waiting.bytes();
-        if self.is_torn && self.file.is_some() {
-            return Ok(memchr(b'\n', waiting).map_or(waiting.len(), |end| end + 1));
-        }
-        let room = self.room(books)?;
-        let waiting = self.waiting.bytes();
-        if waiting.len() as u64 <= room {
-            return Ok(waiting.len());
-        }
-        let fits = waiting.get(..usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(waiting);
-        if let Some(end) = memrchr(b'\n', fits) {
-            return Ok(end + 1);
-        }
-        // `--rotate-size` is at least the longest line, so an empty file has room for it.
-        self.rotate(books)?;
-        Ok(memchr(b'\n', self.waiting.bytes()).map_or(self.waiting.len(), |end| end + 1))
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
-    /// Bytes that the file may still get. It is asked each time, since others may remove it, cut it or write to it.
-    fn room(&mut self, books: &mut Books) -> io::Result<u64> {
-        self.ensure_open()?;
-        let Some(found) = self.file.as_ref().map(File::metadata).transpose()? else { return Ok(0) };
-        if found.nlink() == 0 {
-            // Somebody removed it: what is written to it would be gone with it.
-            self.file = None;
-            books.report(format_args!("{} was removed; it is begun anew", shown(&self.path)));
-            self.ensure_open()?;
-            return Ok(self.rotation.as_ref().map_or(u64::MAX, |rotation| rotation.size));
-        }
-        let Some(rotation) = &self.rotation else { return Ok(u64::MAX) };
-        let room = rotation.size.saturating_sub(found.len());
-        let is_old = self.rotate_at.is_some_and(|at| at <= self.now);
-        if is_old && found.len() == 0 {
-            self.rotate_at = Some(self.now + rotation.age);
-        } else if is_old {
-            let size = rotation.size;
-            self.rotate(books)?;
-            return Ok(size);
-        }
-        Ok(room)
+    pub(super) fn drop_lines(&mut self) -> (u64, usize) {
+        self.waiting.drop_lines()
     }
 
-    fn rotate(&mut self, books: &mut Books) -> io::Result<()> {
-        let Some(rotation) = &self.rotation else { return Ok(()) };
-        rotation.files.shift()?;
-        self.leave_file();
-        books.counters.rotations = books.counters.rotations.saturating_add(1);
-        self.ensure_open()
+    pub(super) fn reopen(&mut self) {
+        self.reopens = true;
     }
 
-    /// The file has another name now, or will have another place.
-    fn leave_file(&mut self) {
-        let file = self.file.take();
-        let Some(syncs) = &mut self.syncs else { return };
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = File::open(folder.unwrap_or(Path::new(".")));
-        file.into_iter().chain(folder).for_each(|file| syncs.leave(file));
+    /// From now on nothing waits on purpose.
+    pub(super) fn end(&mut self) {
+        self.is_ending = true;
     }
 
-    /// SIGHUP: the file at our path, whichever it is now. If there can be none, the old one is as good as before.
-    fn reopen_now(&mut self, books: &mut Books) {
-        self.reopens = false;
-        match open_for_append(&self.path) {
-            Ok(_) => {
-                self.leave_file();
-                if let Err(error) = self.ensure_open() {
-                    books.report(format_args!("cannot open {} anew: {error}; trying again", shown(&self.path)));
-                }
-            }
-            Err(error) => {
-                books.report(format_args!(
-                    "cannot open {} anew: {error}; lines go on to the file that had that name",
-                    shown(&self.path)
-                ));
-            }
+    /// Tells of what is to be synced: files that are written no more, and new names. The file itself, if it was written
+    /// to since the last call of [`Self::dirty`], stays with us.
+    pub(super) fn hand_over(&mut self, syncs: &mut Syncs) {
+        self.left.drain(..).for_each(|file| syncs.leave(file));
+        if mem::take(&mut self.has_new_name) {
+            syncs.note_new_name();
         }
     }
 
-    fn write_waiting(&mut self, books: &mut Books) -> io::Result<()> {
-        while self.waiting.len() > 0 {
-            let end = self.room_for_waiting(books)?;
-            let Some(file) = self.file.as_mut() else { return Err(ErrorKind::NotFound.into()) };
-            let waiting = self.waiting.bytes().get(..end).unwrap_or_default();
-            match file.write_vectored(&[IoSlice::new(waiting)]) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    self.is_torn = count.checked_sub(1).and_then(|last| waiting.get(last)) != Some(&b'\n');
-                    self.waiting.advance(count);
-                    books.wrote(count);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_disk_full(&error) && self.remove_oldest(books)? => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    /// The file, if something was written to it since the last call: the caller syncs it.
+    pub(super) fn dirty(&mut self) -> Option<Arc<File>> {
+        self.file.clone().filter(|_| mem::take(&mut self.is_dirty))
     }
 
-    /// `--disk-full drop-oldest`: whether that made room.
-    fn remove_oldest(&mut self, books: &mut Books) -> io::Result<bool> {
-        let Some(rotation) = self.rotation.as_ref().filter(|rotation| rotation.removes_when_full) else {
-            return Ok(false);
-        };
-        let Some(removed) = rotation.files.remove_oldest()? else { return Ok(false) };
-        let lines = removed.lines.unwrap_or_default();
-        books.report(format_args!(
-            "the disk is full: removed {} with {lines} lines, {} bytes",
-            shown(&removed.path),
-            removed.bytes
-        ));
-        let counters = &mut books.counters;
-        counters.dropped_lines = counters.dropped_lines.saturating_add(lines);
-        counters.dropped_bytes = counters.dropped_bytes.saturating_add(removed.bytes);
-        let before = books.gap.unwrap_or(Gap { lines: 0, bytes: 0, why: Why::DiskFull });
-        books.gap = Some(Gap { lines: before.lines + lines, bytes: before.bytes + removed.bytes, why: Why::DiskFull });
-        Ok(true)
-    }
-
-    /// Writes the block behind what waits without copying it, if the file has room for all of that.
-    fn take_directly(&mut self, parts: Parts<'_>, len: usize, books: &mut Books) -> bool {
-        let all = (self.waiting.len() + len) as u64;
-        let has_room = !self.is_torn && self.room(books).is_ok_and(|room| room >= all);
-        let Some(file) = self.file.as_mut().filter(|_| has_room) else { return false };
-        let (is_torn, is_refused) = (&mut self.is_torn, &mut self.is_refused);
-        self.waiting.write_through(parts, |parts| match file.write_vectored(parts) {
-            Ok(count) => {
-                *is_torn = byte_before(parts, count) != Some(b'\n');
-                books.wrote(count);
-                count
-            }
-            Err(error) => {
-                *is_refused |= error.kind() != ErrorKind::Interrupted;
-                0
-            }
-        });
-        true
-    }
-
-    fn sync(&mut self, now: Duration, books: &mut Books) {
-        let written = self.taken - self.waiting.len() as u64;
-        let Some(syncs) = &mut self.syncs else { return };
-        let is_last = self.is_ending && self.waiting.len() == 0 && syncs.synced() < written;
-        let file = self.file.as_ref();
-        match if is_last { syncs.last(written, file) } else { syncs.go_on(now, written, file) } {
-            Synced::Nothing => {}
-            Synced::Done => books.counters.syncs = books.counters.syncs.saturating_add(1),
-            Synced::Failed(error) => {
-                books.counters.failures = books.counters.failures.saturating_add(1);
-                books.doubts += 1;
-                let path = shown(&self.path);
-                books.report(format_args!("cannot sync {path}: {error}; its newest lines may not be on the disk"));
-            }
-        }
-    }
-
-    fn is_gathering(&self) -> bool {
-        let is_early = self.flush_at.is_some_and(|at| self.now < at);
-        is_early && self.waiting.len() < GATHERED_BYTES && !self.reopens && !self.is_ending
-    }
-}
-
-impl Target for LogFile {
-    fn take(&mut self, _: &Peer, parts: Parts<'_>, books: &mut Books) {
+    pub(super) fn take(&mut self, parts: Parts<'_>, books: &mut Books) {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         self.taken += len as u64;
         let is_direct = len >= DIRECT_BYTES && !self.is_refused && self.take_directly(parts, len, books);
@@ -307,64 +199,336 @@ impl Target for LogFile {
             // An error stays for the flush at the end of the turn, which meets it again.
             self.is_refused = self.write_waiting(books).is_err();
         }
+        if self.waiting.len() == 0 {
+            self.flush_at = None;
+        }
     }
 
-    fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
+    /// Whether a write has something to do.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        self.waiting.len() > 0 || self.reopens || self.age.is_some() || self.is_old(now)
+    }
+
+    /// Writes what waits, unless it gathers; rotates and opens anew where that is due.
+    ///
+    /// # Errors
+    /// Of the system: what was not written waits.
+    pub(super) fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
         self.now = now;
         self.is_refused = false;
+        self.note_age();
         if self.waiting.len() > 0 && !self.flush_every.is_zero() {
             self.flush_at.get_or_insert(now + self.flush_every);
         }
         if self.is_gathering() {
-            self.sync(now, books);
             return Ok(Wrote::Later);
+        }
+        // First, so that a program which was told that the old file is complete finds it complete.
+        if self.reopens && !self.is_torn {
+            self.reopen_now(books);
         }
         let written = self.write_waiting(books);
         self.is_refused = written.is_err();
         written?;
         self.flush_at = None;
-        if self.rotate_at.is_some_and(|at| at <= now) {
-            self.room(books)?;
-        }
-        if self.reopens && !self.is_torn {
+        if self.reopens {
             self.reopen_now(books);
         }
-        self.sync(now, books);
+        self.note_age();
+        if self.is_old(now) {
+            self.room(books)?;
+            self.note_age();
+        }
         Ok(Wrote::All)
     }
 
-    fn waiting(&self) -> usize {
-        self.waiting.len()
+    fn note_age(&mut self) {
+        if let (Some(age), Some(rotation)) = (self.age.take(), &self.rotation) {
+            self.old_at = Some(self.now + rotation.age.saturating_sub(age));
+        }
     }
 
-    fn delivered(&self) -> u64 {
-        self.syncs.as_ref().map_or(self.taken - self.waiting.len() as u64, Syncs::synced)
-    }
-
-    fn drop_lines(&mut self) -> (u64, usize) {
-        self.waiting.drop_lines()
-    }
-
-    fn due_in(&self, now: Duration) -> Option<Duration> {
-        if self.reopens || (self.is_ending && self.waiting.len() > 0) {
+    /// How long until a write is due.
+    pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
+        if self.reopens || self.age.is_some() || (self.is_ending && self.waiting.len() > 0) {
             return Some(Duration::ZERO);
         }
-        let written = self.taken - self.waiting.len() as u64;
-        let sync = self.syncs.as_ref().and_then(|syncs| syncs.due_in(now, written));
-        let times = [self.flush_at, self.rotate_at].into_iter().flatten().map(|at| at.saturating_sub(now));
-        times.chain(sync).min()
+        let times = [self.flush_at, self.old_at].into_iter().flatten();
+        times.min().map(|at| at.saturating_sub(now))
     }
 
-    fn reopen(&mut self) {
-        self.reopens = true;
+    fn is_old(&self, now: Duration) -> bool {
+        self.old_at.is_some_and(|at| at <= now)
     }
 
-    fn settle(&mut self, now: Duration, books: &mut Books) -> bool {
-        self.is_ending = true;
-        if self.waiting.len() == 0 {
-            self.sync(now, books);
+    fn is_gathering(&self) -> bool {
+        let is_early = self.flush_at.is_some_and(|at| self.now < at);
+        let is_asked = self.reopens || self.is_ending || self.is_old(self.now);
+        is_early && !is_asked && self.waiting.len() < GATHERED_BYTES
+    }
+}
+
+/// Opening, and what may have become of the file meanwhile.
+impl LogFile {
+    fn ensure_open(&mut self) -> io::Result<()> {
+        if self.file.is_some() { Ok(()) } else { self.adopt(open_for_append(&self.path)?) }
+    }
+
+    /// From now on this is the file.
+    fn adopt(&mut self, file: File) -> io::Result<()> {
+        let found = file.metadata()?;
+        self.has_new_name |= self.is_synced;
+        let mut is_full = false;
+        if let Some(rotation) = &mut self.rotation {
+            rotation.files = Rotated::new(&resolved(&self.path), rotation.keep);
+            is_full = found.len() >= rotation.size;
+            if !rotation.age.is_zero() && (self.old_at.is_none() || found.len() == 0) {
+                self.age = Some(rotation.age_of(&found));
+            }
         }
-        self.waiting.len() == 0
+        // A full file gets nothing more, not even a newline.
+        self.is_unended = found.is_file() && !is_full && is_unended(&self.path, found.len());
+        self.file = Some(Arc::new(file));
+        Ok(())
+    }
+
+    /// The length of the file, which is open then and ends at the end of a line, unless that line is ours. It is asked for
+    /// each time, since others may remove the file, cut it or write to it.
+    fn look(&mut self, books: &mut Books) -> io::Result<u64> {
+        self.ensure_open()?;
+        let Some(found) = self.file.as_ref().map(|file| file.metadata()).transpose()? else { return Ok(0) };
+        // Not every file system counts names, so a file that has none is looked for.
+        if found.nlink() == 0 && !self.is_at_path(&found) {
+            self.forget_removed(books);
+            self.ensure_open()?;
+            let len = self.file.as_ref().map(|file| file.metadata()).transpose()?.map_or(0, |found| found.len());
+            return self.end_torn_line(books).map(|added| len + added);
+        }
+        self.end_torn_line(books).map(|added| found.len() + added)
+    }
+
+    fn is_at_path(&self, ours: &Metadata) -> bool {
+        fs::metadata(&self.path).is_ok_and(|found| identity_of(&found) == identity_of(ours))
+    }
+
+    /// Somebody removed the file: what is written to it would be gone with it, and its place on the disk is free only
+    /// when we close it. The rest of a line that is half in it goes the same way.
+    fn forget_removed(&mut self, books: &mut Books) {
+        (self.file, self.old_at) = (None, None);
+        (self.is_dirty, self.is_unended) = (false, false);
+        books.report(format_args!("{} was removed; it is begun anew", shown(&self.path)));
+        if mem::take(&mut self.is_torn) {
+            let waiting = self.waiting.bytes();
+            let rest = memchr(b'\n', waiting).map_or(waiting.len(), |end| end + 1);
+            self.waiting.advance(rest);
+            books.dropped(1, rest as u64);
+        }
+    }
+
+    /// A power cut may have left a line without its end: the next one is to be whole. Gives how many bytes that took.
+    fn end_torn_line(&mut self, books: &mut Books) -> io::Result<u64> {
+        let Some(mut file) = self.file.as_deref().filter(|_| self.is_unended) else { return Ok(0) };
+        if file.write_vectored(&[IoSlice::new(b"\n")])? == 0 {
+            return Err(ErrorKind::WriteZero.into());
+        }
+        self.is_unended = false;
+        self.is_dirty = true;
+        books.wrote(1);
+        Ok(1)
+    }
+
+    /// Bytes that the file may still get; an old one is begun anew first.
+    fn room(&mut self, books: &mut Books) -> io::Result<u64> {
+        let mut len = self.look(books)?;
+        let Some(rotation) = &self.rotation else { return Ok(u64::MAX) };
+        let (size, age) = (rotation.size, rotation.age);
+        if self.is_old(self.now) && len > 0 {
+            self.rotate(books)?;
+            len = self.look(books)?;
+        } else if self.is_old(self.now) {
+            self.old_at = Some(self.now + age);
+        }
+        Ok(size.saturating_sub(len))
+    }
+
+    /// How many bytes of what waits go into the file as it is now, which is at least one line or the rest of one; begins
+    /// it anew if it has no room for that.
+    fn room_for_waiting(&mut self, books: &mut Books) -> io::Result<usize> {
+        // Twice if the file that is gone on with is full too; more often only if others write to it as well.
+        for _ in 0..4 {
+            if self.is_torn {
+                self.look(books)?;
+                if self.is_torn {
+                    return Ok(self.first_line());
+                }
+            }
+            let room = self.room(books)?;
+            let waiting = self.waiting.bytes();
+            if waiting.len() as u64 <= room {
+                return Ok(waiting.len());
+            }
+            let fits = waiting.get(..usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(waiting);
+            if let Some(end) = memrchr(b'\n', fits) {
+                return Ok(end + 1);
+            }
+            if self.rotation.as_ref().is_none_or(|rotation| rotation.size == room) {
+                // `--rotate-size` is at least the longest line, so an empty file has room for it.
+                return Ok(self.first_line());
+            }
+            self.rotate(books)?;
+        }
+        Err(io::Error::other("others write to the file too"))
+    }
+
+    /// The length of what waits of one line.
+    fn first_line(&self) -> usize {
+        memchr(b'\n', self.waiting.bytes()).map_or(self.waiting.len(), |end| end + 1)
+    }
+
+    fn rotate(&mut self, books: &mut Books) -> io::Result<()> {
+        let Some(rotation) = &self.rotation else { return Ok(()) };
+        let ours = self.file.as_ref().map(|file| file.metadata()).transpose()?;
+        // Somebody may have moved our file away: what has its name now is not ours to move, but to be gone on with.
+        if ours.is_some_and(|ours| self.is_at_path(&ours)) {
+            rotation.files.shift()?;
+            books.counters.rotations = books.counters.rotations.saturating_add(1);
+        }
+        self.leave_file();
+        self.old_at = None;
+        self.ensure_open()
+    }
+
+    /// The file has another name now, or will have another place.
+    fn leave_file(&mut self) {
+        let is_left = mem::take(&mut self.is_dirty) && self.is_synced;
+        // Of what was removed meanwhile nothing has to reach the disk, and its descriptor is worth more.
+        self.left.retain(|file| file.metadata().is_ok_and(|found| found.nlink() > 0));
+        self.left.extend(self.file.take().filter(|_| is_left));
+        self.is_unended = false;
+    }
+
+    /// SIGHUP: the file at our path, whichever it is now. If there can be none, the old one is as good as before.
+    fn reopen_now(&mut self, books: &mut Books) {
+        self.reopens = false;
+        let Some(ours) = self.identity() else { return };
+        let opened = open_for_append(&self.path).and_then(|file| {
+            if identity_of(&file.metadata()?) != ours {
+                self.leave_file();
+                self.old_at = None;
+                self.adopt(file)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = opened {
+            let path = shown(&self.path);
+            books.report(format_args!("cannot open {path} anew: {error}; lines go on to the file that had that name"));
+        }
+    }
+}
+
+/// Writing.
+impl LogFile {
+    fn write_waiting(&mut self, books: &mut Books) -> io::Result<()> {
+        let mut has_removed = false;
+        while self.waiting.len() > 0 {
+            match self.write_some(books) {
+                Ok(()) => has_removed = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // One file at a time: its place may not be free at once, such as while somebody still reads it.
+                Err(error) if is_disk_full(&error) && !has_removed => {
+                    if !self.remove_oldest(books)? {
+                        return Err(error);
+                    }
+                    has_removed = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_some(&mut self, books: &mut Books) -> io::Result<()> {
+        let end = self.room_for_waiting(books)?;
+        let Some(mut file) = self.file.as_deref() else { return Err(ErrorKind::NotFound.into()) };
+        let waiting = self.waiting.bytes().get(..end).unwrap_or_default();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let count = file.write_vectored(&[IoSlice::new(waiting)])?;
+        let Some(last) = count.checked_sub(1) else { return Err(ErrorKind::WriteZero.into()) };
+        self.is_torn = waiting.get(last) != Some(&b'\n');
+        self.is_dirty = true;
+        self.waiting.advance(count);
+        books.wrote(count);
+        Ok(())
+    }
+
+    /// `--disk-full drop-oldest`: whether that may have made room.
+    fn remove_oldest(&mut self, books: &mut Books) -> io::Result<bool> {
+        let Some(rotation) = self.rotation.as_ref().filter(|_| self.removes_when_full) else { return Ok(false) };
+        let removed = rotation.files.remove_oldest()?;
+        Ok(removed.is_some_and(|removed| note_removed(&removed, books)))
+    }
+
+    /// Writes the block behind what waits without copying it, if the file has room for all of that.
+    fn take_directly(&mut self, parts: Parts<'_>, len: usize, books: &mut Books) -> bool {
+        let all = (self.waiting.len() + len) as u64;
+        let has_room = !self.is_torn && self.room(books).is_ok_and(|room| room >= all);
+        let Some(mut file) = self.file.as_deref().filter(|_| has_room) else { return false };
+        let (is_torn, is_refused, is_dirty) = (&mut self.is_torn, &mut self.is_refused, &mut self.is_dirty);
+        self.waiting.write_through(parts, |parts| match file.write_vectored(parts) {
+            Ok(count) => {
+                *is_torn = byte_before(parts, count).is_some_and(|last| last != b'\n');
+                *is_dirty = true;
+                books.wrote(count);
+                count
+            }
+            Err(error) => {
+                *is_refused |= error.kind() != ErrorKind::Interrupted;
+                0
+            }
+        });
+        true
+    }
+}
+
+impl Rotation {
+    /// How old a file is: it was begun when those before it were moved. One of which nothing tells, as there is none before
+    /// it though some are kept, is older than anything: else, on a box that is switched on each morning, it might never be
+    /// begun anew. A clock that was wrong when it was begun makes it older or younger, once.
+    fn age_of(&self, found: &Metadata) -> Duration {
+        if found.len() == 0 {
+            return Duration::ZERO;
+        }
+        let Some(shifted_at) = self.files.shifted_at() else {
+            return if self.keep == 0 { Duration::ZERO } else { Duration::MAX };
+        };
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(shifted_at)
+    }
+}
+
+/// Counts the lines of a removed file as dropped, and says so.
+pub(super) fn note_removed(removed: &Removed, books: &mut Books) -> bool {
+    let (path, lines, bytes) = (shown(&removed.path), removed.lines.unwrap_or_default(), removed.bytes);
+    books.report(format_args!("the disk is full: removed {path} with {lines} lines, {bytes} bytes"));
+    books.dropped(lines, bytes);
+    let before = books.gap.unwrap_or(Gap { lines: 0, bytes: 0, why: Why::DiskFull });
+    books.gap = Some(Gap { lines: before.lines + lines, bytes: before.bytes + bytes, why: Why::DiskFull });
+    true
+}
+
+/// Whether files can be made in the directory of this one: else the first rotation would stop all clients, hours later.
+///
+/// # Errors
+/// They can't.
+pub(super) fn check_folder_of(path: &Path) -> io::Result<()> {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".new");
+    let path = PathBuf::from(name);
+    match OpenOptions::new().write(true).create_new(true).open(&path) {
+        // A full disk is for later, and one that a kill has left is as good.
+        Err(error) if !is_disk_full(&error) && error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => remove(&path).map(drop),
     }
 }
 
@@ -372,16 +536,15 @@ fn open_for_append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
-/// A power cut may have left a line without its end: the next one is to be whole.
-fn end_torn_line(mut file: &File, path: &Path, len: u64) -> io::Result<()> {
-    let Some(last) = len.checked_sub(1) else { return Ok(()) };
-    let mut byte = [0];
-    // Who may write but not read can't know, and goes on.
-    let Ok(reader) = File::open(path) else { return Ok(()) };
-    if reader.read_at(&mut byte, last)? == 1 && byte != *b"\n" {
-        file.write_vectored(&[IoSlice::new(b"\n")])?;
-    }
-    Ok(())
+fn identity_of(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+/// Whether the last line of a file has no end. Who may write but not read can't know, and goes on.
+fn is_unended(path: &Path, len: u64) -> bool {
+    let mut byte = *b"\n";
+    let Some(last) = len.checked_sub(1) else { return false };
+    File::open(path).is_ok_and(|reader| reader.read_at(&mut byte, last).is_ok()) && byte != *b"\n"
 }
 
 /// The last byte of the first `count` bytes in these parts.
@@ -396,11 +559,138 @@ fn byte_before(parts: &[IoSlice<'_>], count: usize) -> Option<u8> {
     None
 }
 
-fn is_disk_full(error: &io::Error) -> bool {
+pub(super) fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// A path as a part of one line, whatever is in it.
 pub(super) fn shown(path: &Path) -> String {
     path.to_string_lossy().escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file in a directory of this test's own, which is gone with it.
+    struct Fixture {
+        file: LogFile,
+        folder: PathBuf,
+        books: Books,
+    }
+
+    impl Fixture {
+        fn new(name: &str, inside: &str, options: &OutputOptions) -> Self {
+            let folder = std::env::temp_dir().join(format!("lumberjack-file-{}-{name}", std::process::id()));
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("app.log"), inside).unwrap();
+            let file = LogFile::new(&folder.join("app.log"), options, 0);
+            Self { file, folder, books: Books::default() }
+        }
+
+        fn take(&mut self, line: &str) {
+            self.file.take([line.as_bytes(), b"", b""], &mut self.books);
+        }
+
+        fn write(&mut self, seconds: u64) -> io::Result<Wrote> {
+            self.file.write(Duration::from_secs(seconds), &mut self.books)
+        }
+
+        fn text(&self, name: &str) -> Option<String> {
+            fs::read_to_string(self.folder.join(name)).ok()
+        }
+
+        fn assert(&self, newest: &str, first: Option<&str>) {
+            assert_eq!((self.text("app.log").as_deref(), self.text("app.log.1").as_deref()), (Some(newest), first));
+        }
+    }
+
+    impl Drop for Fixture {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    fn aged(seconds: u64, keep: usize) -> OutputOptions {
+        OutputOptions { rotate_age: Duration::from_secs(seconds), rotate_keep: keep, ..OutputOptions::default() }
+    }
+
+    #[test]
+    fn a_file_of_unknown_age_is_begun_anew_unless_it_would_be_lost() {
+        for (name, keep, expected) in [("kept", 1, ("", Some("old\n"))), ("lost", 0, ("old\n", None))] {
+            let mut fixture = Fixture::new(name, "old\n", &aged(3600, keep));
+            fixture.file.open(&mut fixture.books).unwrap();
+            assert_eq!(fixture.file.due_in(Duration::ZERO), Some(Duration::ZERO), "its age is to be looked at");
+            fixture.write(0).unwrap();
+            fixture.assert(expected.0, expected.1);
+            assert_eq!(fixture.file.due_in(Duration::ZERO), Some(Duration::from_secs(3600)));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_opened_late_is_young() {
+        let mut fixture = Fixture::new("late", "", &aged(10, 3));
+        // A large block is written, and the file opened for it, before anybody says what time it is.
+        fixture.take(&("x".repeat(DIRECT_BYTES) + "\n"));
+        assert!(fixture.file.is_open());
+        fixture.write(1000).unwrap();
+        assert_eq!(fixture.file.due_in(Duration::from_secs(1000)), Some(Duration::from_secs(10)));
+        assert_eq!(fixture.text("app.log.1"), None);
+        fixture.write(1010).unwrap();
+        assert_eq!(fixture.text("app.log").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_file_that_is_old_is_begun_anew_though_lines_gather() {
+        let options = OutputOptions { flush_every: Duration::from_secs(100), ..aged(10, 3) };
+        let mut fixture = Fixture::new("gathers", "", &options);
+        let block = "x".repeat(DIRECT_BYTES) + "\n";
+        fixture.take(&block);
+        fixture.write(0).unwrap();
+        fixture.take("line\n");
+        assert_eq!(fixture.write(5).unwrap(), Wrote::Later);
+        assert_eq!(fixture.file.due_in(Duration::from_secs(5)), Some(Duration::from_secs(5)));
+        assert_eq!(fixture.write(10).unwrap(), Wrote::All);
+        assert!(fixture.text("app.log.1") == Some(block));
+        assert_eq!(fixture.text("app.log").as_deref(), Some("line\n"), "what gathered is the first of the new one");
+        assert_eq!(fixture.file.due_in(Duration::from_secs(10)), Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn what_a_large_block_took_with_it_gathers_no_more() {
+        let options = OutputOptions { flush_every: Duration::from_secs(100), ..OutputOptions::default() };
+        let mut fixture = Fixture::new("took", "", &options);
+        fixture.take("one\n");
+        fixture.write(0).unwrap();
+        fixture.take(&("x".repeat(DIRECT_BYTES) + "\n"));
+        assert_eq!(fixture.file.waiting(), 0);
+        fixture.take("two\n");
+        assert_eq!(fixture.write(50).unwrap(), Wrote::Later);
+        assert_eq!(fixture.file.due_in(Duration::from_secs(50)), Some(Duration::from_secs(100)), "a time of its own");
+    }
+
+    #[test]
+    fn a_torn_line_is_ended_once_and_never_beyond_the_size() {
+        for (name, inside, expected) in [
+            ("torn", "torn", ("torn\nline\n", None)),
+            ("whole", "whole\n", ("whole\nline\n", None)),
+            ("empty", "", ("line\n", None)),
+            // Ten bytes and the newline are eleven: no room for a line any more.
+            ("ten", "1234567890", ("line\n", Some("1234567890\n"))),
+            ("eleven", "12345678901", ("line\n", Some("12345678901"))),
+        ] {
+            let options = OutputOptions { rotate_size: 11, ..OutputOptions::default() };
+            let mut fixture = Fixture::new(name, inside, &options);
+            fixture.take("line\n");
+            fixture.write(0).unwrap();
+            fixture.assert(expected.0, expected.1);
+        }
+    }
+
+    #[test]
+    fn a_write_that_took_nothing_is_not_in_the_middle_of_a_line() {
+        let parts = [&b"ab"[..], b"", b"c\n"].map(IoSlice::new);
+        let found: Vec<Option<u8>> = (0..=5).map(|count| byte_before(&parts, count)).collect();
+        assert_eq!(found, [None, Some(b'a'), Some(b'b'), Some(b'c'), Some(b'\n'), None]);
+    }
 }

@@ -11,6 +11,7 @@ mod outputs;
 mod pace;
 mod retained;
 mod rotate;
+mod single;
 mod stdout;
 mod sync;
 mod target;

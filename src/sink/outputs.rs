@@ -2,6 +2,7 @@
 //! sets the pace, unless it may be passed over (`--on-stall drop`). Invariant: an output that fails or stands still
 //! keeps no other from being written.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::mem;
@@ -9,11 +10,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::descriptor::{Descriptor, adopt};
-use super::file::{LogFile, shown};
+use super::file::shown;
 use super::format::{Format, Formatter};
 use super::forward::{self, Forward};
-use super::hosts::{HostFiles, MOST_GATHERED, MOST_OPEN};
+use super::hosts::{HostFiles, MOST_GATHERED};
 use super::pace::Pace;
+use super::single::SingleFile;
 use super::target::{Books, GATHERED_BYTES, KEPT_BYTES, Target, Wrote};
 use super::waiting::Parts;
 use super::{Flushed, Loss, Origin, Sink, Watch, stdout};
@@ -211,24 +213,35 @@ pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputO
     }
 }
 
-/// Descriptors that an output may hold at once, beyond the one that each has: files at rest, one that is being opened or
-/// synced, and its directory.
+/// Descriptors that an output may hold at once, beyond the one that each has: files at rest, one that is being opened,
+/// those that are to be synced, and its directory.
 #[cfg(feature = "cli")]
-pub(crate) fn descriptors(output: &OutputAddr) -> usize {
+pub(crate) fn descriptors(output: &OutputAddr, options: &OutputOptions) -> usize {
+    let syncs = super::sync::most_descriptors(options.sync);
     match output {
         OutputAddr::Stdout => 0,
-        OutputAddr::HostFiles(_) => MOST_OPEN + 2,
-        OutputAddr::File(_) | OutputAddr::Unix(_) | OutputAddr::Tcp { .. } => 2,
+        // Those that are being synced may have been closed by us meanwhile.
+        OutputAddr::HostFiles(_) if syncs > 0 => 2 * super::hosts::most_open(options) + 2 + syncs,
+        OutputAddr::HostFiles(_) => super::hosts::most_open(options) + 2,
+        OutputAddr::File(_) => 2 + syncs,
+        OutputAddr::Unix(_) | OutputAddr::Tcp { .. } => 2,
     }
 }
 
-type Opened = (Box<dyn Target>, Option<(u64, u64)>);
+/// What tells whether two outputs are one: device and number of a file; of files for hosts, those of their directory, and
+/// their name.
+type Identity = (u64, u64, OsString);
+type Opened = (Box<dyn Target>, Option<Identity>);
+
+fn of_file((device, number): (u64, u64)) -> Identity {
+    (device, number, OsString::new())
+}
 
 fn open(output: &OutputAddr, options: &OutputOptions, books: &mut Books) -> io::Result<Opened> {
     Ok(match output {
         OutputAddr::Stdout => {
             let (file, identity) = stdout::own()?;
-            (Box::new(Descriptor::new(adopt(file)?)), identity)
+            (Box::new(Descriptor::new(adopt(file)?)), identity.map(of_file))
         }
         OutputAddr::File(path) => match Descriptor::open_special(path)? {
             Some(_) if options.rotates() => {
@@ -236,13 +249,16 @@ fn open(output: &OutputAddr, options: &OutputOptions, books: &mut Books) -> io::
             }
             Some(descriptor) => (Box::new(descriptor), None),
             None => {
-                let mut file = LogFile::new(path, options, KEPT_BYTES);
-                file.open(books)?;
+                let file = SingleFile::open(path, options, books)?;
                 let identity = file.identity();
-                (Box::new(file), identity)
+                (Box::new(file), identity.map(of_file))
             }
         },
-        OutputAddr::HostFiles(pattern) => (Box::new(HostFiles::open(pattern, options)?), None),
+        OutputAddr::HostFiles(pattern) => {
+            let files = HostFiles::open(pattern, options, books)?;
+            let identity = files.identity();
+            (Box::new(files), identity)
+        }
         OutputAddr::Unix(_) | OutputAddr::Tcp { .. } => (Box::new(Forward::new(output)?), None),
     })
 }
@@ -270,7 +286,7 @@ impl Output {
         let (lines, _) = self.target.drop_lines();
         // The first line is not among them, as it may have been written in part.
         let lines = lines + u64::from(self.target.waiting() > 0);
-        self.count_dropped(lines, waiting as u64);
+        self.books.dropped(lines, waiting as u64);
         let missed = self.missed.get_or_insert(Gap { lines: 0, bytes: 0, why: Why::Stalled });
         missed.lines += lines;
         (self.is_gone, self.stuck_since, self.pace) = (true, None, Pace::Blocked { retry_at: None });
@@ -292,13 +308,7 @@ impl Output {
         let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
         missed.lines += lines;
         missed.bytes += bytes;
-        self.count_dropped(lines, bytes);
-    }
-
-    fn count_dropped(&mut self, lines: u64, bytes: u64) {
-        let counters = &mut self.books.counters;
-        counters.dropped_lines = counters.dropped_lines.saturating_add(lines);
-        counters.dropped_bytes = counters.dropped_bytes.saturating_add(bytes);
+        self.books.dropped(lines, bytes);
     }
 
     /// # Errors
@@ -366,7 +376,7 @@ impl Output {
         if is_over {
             let (lines, bytes) = self.target.drop_lines();
             self.missed = Some(Gap { lines, bytes: bytes as u64, why: Why::Stalled });
-            self.count_dropped(lines, bytes as u64);
+            self.books.dropped(lines, bytes as u64);
             let name = &self.name;
             self.books.report(format_args!(
                 "{name} has taken nothing for --stall-timeout: it is passed over, its lines are dropped"
@@ -563,10 +573,7 @@ impl Sink for Outputs {
 
     fn report(&mut self) -> Option<(usize, String)> {
         let mut all = (0..).zip(&mut self.outputs);
-        all.find_map(|(number, output)| {
-            let reports = &mut output.books.reports;
-            (!reports.is_empty()).then(|| (number, reports.remove(0)))
-        })
+        all.find_map(|(number, output)| Some((number, output.books.next_report()?)))
     }
 
     fn outputs(&self) -> &[OutputStats] {

@@ -9,9 +9,13 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use memchr::memchr_iter;
+use memchr::{memchr_iter, memrchr};
+
+use super::file::shown;
 
 /// Most rotated files of one output. A larger number behind the name is none of ours: `app.log.20260731` is a date.
 pub(super) const MOST_KEPT: usize = 9999;
@@ -66,27 +70,35 @@ impl Rotated {
         Ok(())
     }
 
-    /// At start: removes the rotated files numbered above `keep`, since `--rotate-keep` may have been larger before.
-    /// Answers what it removed, in no order.
+    /// At start: removes the rotated files numbered above `keep`, since `--rotate-keep` may have been larger before, and
+    /// tells of each.
     ///
     /// # Errors
     /// Of the system: the last one, after every file was tried. A name that is too long is found here too, and not
     /// only by the first shift.
-    pub(super) fn trim(&self) -> io::Result<Vec<PathBuf>> {
+    pub(super) fn trim(&self, mut removed: impl FnMut(&Path)) -> io::Result<()> {
         self.exists(self.keep)?;
-        let mut removed = Vec::new();
-        let mut failed = None;
+        let mut result = Ok(());
         for number in self.numbers()? {
             if number > self.keep {
                 let path = self.numbered(number);
-                match there(fs::remove_file(&path)) {
-                    Ok(true) => removed.push(path),
+                match remove(&path) {
+                    Ok(true) => removed(&path),
                     Ok(false) => {} // somebody else was faster
-                    Err(error) => failed = Some(error),
+                    Err(error) => result = Err(error),
                 }
             }
         }
-        failed.map_or(Ok(removed), Err)
+        result
+    }
+
+    /// When the last shift was, as time since 1970: a rename changes the time of its file's last change. `None` if
+    /// there is no rotated file. The time of birth, which would tell of the first file too, is not asked for: flash file
+    /// systems such as UBIFS and JFFS2 keep none, and `std` can't ask with every libc.
+    pub(super) fn shifted_at(&self) -> Option<Duration> {
+        let found = fs::symlink_metadata(self.numbered(1)).ok()?;
+        let nanoseconds = u32::try_from(found.ctime_nsec()).ok()?;
+        Some(Duration::new(u64::try_from(found.ctime()).ok()?, nanoseconds))
     }
 
     /// Removes the oldest rotated file, even one numbered above `keep`. `None` if there is none.
@@ -95,13 +107,7 @@ impl Rotated {
     /// Of the system, when the directory can't be read or the file not be removed.
     pub(super) fn remove_oldest(&self) -> io::Result<Option<Removed>> {
         let Some(oldest) = self.numbers()?.into_iter().max() else { return Ok(None) };
-        let path = self.numbered(oldest);
-        let found = fs::symlink_metadata(&path)?;
-        let bytes = found.len();
-        // Opening a fifo would wait for a writer. A file that can't be read is removed all the same: space is needed.
-        let is_counted = found.is_file() && bytes <= MOST_COUNTED_BYTES;
-        let lines = if is_counted { count_lines(&path).ok() } else { None };
-        Ok(there(fs::remove_file(&path))?.then_some(Removed { path, bytes, lines }))
+        remove_counted(self.numbered(oldest))
     }
 
     /// What a shift does now, in this order.
@@ -122,12 +128,14 @@ impl Rotated {
     }
 
     fn take(&self, step: Step) -> io::Result<()> {
-        let done = match step {
-            Step::Remove(number) => fs::remove_file(self.numbered(number)),
-            Step::MoveUp(number) => fs::rename(self.numbered(number), self.numbered(number + 1)),
-        };
         // What somebody moved away meanwhile leaves a gap and no more.
-        there(done).map(drop)
+        match step {
+            Step::Remove(number) => remove(&self.numbered(number)).map(drop),
+            Step::MoveUp(number) => {
+                let path = self.numbered(number);
+                named("cannot rename", &path, there(fs::rename(&path, self.numbered(number + 1)))).map(drop)
+            }
+        }
     }
 
     /// Whether anything has this name, a link that leads nowhere too: a rename would replace it.
@@ -148,13 +156,10 @@ impl Rotated {
     fn numbers(&self) -> io::Result<Vec<usize>> {
         let mut numbers = Vec::new();
         let Some(name) = self.path.file_name() else { return Ok(numbers) };
-        let folder = match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        for entry in fs::read_dir(folder)? {
+        for entry in fs::read_dir(folder_of(&self.path))? {
             let entry = entry?;
-            if let Some(number) = number_of(entry.file_name().as_bytes(), name.as_bytes())
+            if let Some((found, number)) = numbered_name(entry.file_name().as_bytes())
+                && found == name.as_bytes()
                 && entry.file_type().is_ok_and(|found| !found.is_dir())
             {
                 numbers.push(number);
@@ -162,6 +167,49 @@ impl Rotated {
         }
         Ok(numbers)
     }
+}
+
+/// The directory that a file is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Where the symbolic links at the end of a path lead, whether there is a file or not: the link itself stays where it is
+/// when the file is rotated.
+pub(super) fn resolved(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = folder_of(&path).join(target);
+    }
+    path
+}
+
+/// Removes a file; false if it was gone already.
+///
+/// # Errors
+/// Of the system, with the file's name.
+pub(super) fn remove(path: &Path) -> io::Result<bool> {
+    named("cannot remove", path, there(fs::remove_file(path)))
+}
+
+/// Removes a rotated file, after its lines were counted. `None` if it was gone already.
+///
+/// # Errors
+/// Of the system, when it can't be removed.
+pub(super) fn remove_counted(path: PathBuf) -> io::Result<Option<Removed>> {
+    let Ok(found) = fs::symlink_metadata(&path) else { return Ok(None) };
+    let bytes = found.len();
+    // Opening a fifo would wait for a writer. A file that can't be read is removed all the same: space is needed.
+    let is_counted = found.is_file() && bytes <= MOST_COUNTED_BYTES;
+    let lines = if is_counted { count_lines(&path).ok() } else { None };
+    Ok(remove(&path)?.then_some(Removed { path, bytes, lines }))
+}
+
+/// An error that says what was tried with which file.
+fn named<T>(what: &str, path: &Path, result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| io::Error::new(error.kind(), format!("{what} {}: {error}", shown(path))))
 }
 
 /// Whether what was asked for was there; any other error stays one.
@@ -173,10 +221,11 @@ fn there(done: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// The number in `found`, if it is `name`, a dot, and a number that a rotated file can have. Not by `parse`, which
-/// takes `+1` and `007` too.
-fn number_of(found: &[u8], name: &[u8]) -> Option<usize> {
-    let digits = found.strip_prefix(name)?.strip_prefix(b".")?;
+/// The name of an output file, and the number that a rotated file can have, from `app.log.1`. The number is not found by
+/// `parse`, which takes `+1` and `007` too.
+pub(super) fn numbered_name(found: &[u8]) -> Option<(&[u8], usize)> {
+    let dot = memrchr(b'.', found)?;
+    let (name, digits) = (found.get(..dot)?, found.get(dot + 1..)?);
     if *digits.first()? == b'0' {
         return None;
     }
@@ -190,7 +239,7 @@ fn number_of(found: &[u8], name: &[u8]) -> Option<usize> {
             return None;
         }
     }
-    Some(number)
+    Some((name, number))
 }
 
 fn count_lines(path: &Path) -> io::Result<u64> {
@@ -264,6 +313,14 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    /// The names of the files that a trim removes, sorted.
+    fn trimmed(rotated: &Rotated) -> String {
+        let mut names = Vec::new();
+        rotated.trim(|path| names.push(name_of(path))).unwrap();
+        names.sort();
+        names.join(" ")
     }
 
     fn name_of(path: &Path) -> String {
@@ -342,7 +399,7 @@ mod tests {
         }
         let whole = std::iter::repeat_n(usize::MAX, keep + 2);
         for steps in std::iter::once(killed_after).chain(whole) {
-            assert_eq!(rotated.trim().unwrap(), Vec::<PathBuf>::new(), "{case}: none is too many at a start");
+            assert_eq!(trimmed(&rotated), "", "{case}: none is too many at a start");
             if !rotated.exists(0).unwrap() {
                 newest += 1;
                 fs::write(&rotated.path, newest.to_string()).unwrap();
@@ -392,6 +449,8 @@ mod tests {
         fs::create_dir(folder.0.join("app.log.2")).unwrap();
         let error = folder.rotated(2).shift().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::IsADirectory, "{error}");
+        let expected = format!("cannot remove {}: ", folder.0.join("app.log.2").display());
+        assert!(error.to_string().starts_with(&expected), "{error} names the file");
         assert_eq!(folder.names(), ["app.log", "app.log.1", "app.log.2"]);
     }
 
@@ -430,7 +489,8 @@ mod tests {
             ("app.log-3", None),
             ("old-app.log.3", None),
         ] {
-            assert_eq!(number_of(found.as_bytes(), b"app.log"), expected, "{found:?}");
+            let number = numbered_name(found.as_bytes()).filter(|(name, _)| *name == b"app.log");
+            assert_eq!(number.map(|(_, number)| number), expected, "{found:?}");
         }
     }
 
@@ -442,19 +502,17 @@ mod tests {
             fs::write(folder.0.join(format!("app.log.{number}")), number).unwrap();
         }
         fs::create_dir(folder.0.join("app.log.6")).unwrap();
-        let mut removed: Vec<_> = folder.rotated(3).trim().unwrap().iter().map(|path| name_of(path)).collect();
-        removed.sort();
-        assert_eq!(removed, ["app.log.4", "app.log.5", "app.log.7", "app.log.70", "app.log.9999"]);
+        assert_eq!(trimmed(&folder.rotated(3)), "app.log.4 app.log.5 app.log.7 app.log.70 app.log.9999");
         let mut left: Vec<_> = others.iter().chain(&["app.log.1", "app.log.3", "app.log.6"]).collect();
         left.sort();
         assert_eq!(folder.names().iter().collect::<Vec<_>>(), left);
-        assert_eq!(folder.rotated(0).trim().unwrap().len(), 2, "with keep 0, .1 and .3 are too many");
+        assert_eq!(trimmed(&folder.rotated(0)), "app.log.1 app.log.3", "with keep 0 all are too many");
     }
 
     #[test]
     fn a_path_without_a_directory_is_in_the_current_one() {
         // The tests of a package run in its directory, in which nothing is to be written.
-        assert_eq!(Rotated::new(Path::new("Cargo.toml"), 1).trim().unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(trimmed(&Rotated::new(Path::new("Cargo.toml"), 1)), "");
     }
 
     #[test]
@@ -462,8 +520,8 @@ mod tests {
         let folder = Folder::new();
         let path = folder.0.join("x".repeat(253));
         fs::write(&path, "").unwrap();
-        assert_eq!(Rotated::new(&path, 9).trim().unwrap(), Vec::<PathBuf>::new(), "255 bytes are possible");
-        assert_eq!(Rotated::new(&path, 10).trim().unwrap_err().kind(), ErrorKind::InvalidFilename);
+        assert_eq!(trimmed(&Rotated::new(&path, 9)), "", "255 bytes are possible");
+        assert_eq!(Rotated::new(&path, 10).trim(|_| ()).unwrap_err().kind(), ErrorKind::InvalidFilename);
     }
 
     #[test]

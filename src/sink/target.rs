@@ -53,6 +53,17 @@ impl Books {
         self.counters.writes = self.counters.writes.saturating_add(1);
     }
 
+    /// So much is lost, and is said elsewhere.
+    pub(super) fn dropped(&mut self, lines: u64, bytes: u64) {
+        self.counters.dropped_lines = self.counters.dropped_lines.saturating_add(lines);
+        self.counters.dropped_bytes = self.counters.dropped_bytes.saturating_add(bytes);
+    }
+
+    /// The one that came first.
+    pub(super) fn next_report(&mut self) -> Option<String> {
+        (!self.reports.is_empty()).then(|| self.reports.remove(0))
+    }
+
     /// What an operator should hear: a sentence.
     pub(super) fn report(&mut self, sentence: fmt::Arguments<'_>) {
         self.reports.push(sentence.to_string());

@@ -234,7 +234,7 @@ fn receipt_is_not_given_for_lines_whose_sync_failed() {
     assert_eq!(fs::read(dir.file("out")).unwrap(), b"one\ntwo\nthree\n");
 }
 
-/// A sync needs a descriptor of its own: without one nothing is synced, and nobody may be told that it is.
+/// The sync of a new file's name needs a descriptor of its own: without one nothing is synced, and nobody may be told that it is.
 #[test]
 fn receipt_is_not_given_for_lines_that_could_not_be_synced_for_want_of_a_descriptor() {
     let dir = Dir::new();

@@ -100,6 +100,7 @@ pub(crate) struct Setup {
     args: Vec<String>,
     before: String,
     redirect: String,
+    under: Vec<String>,
     stdout: Option<Stdio>,
 }
 
@@ -107,7 +108,7 @@ impl Setup {
     /// With these flags.
     pub(crate) fn new(args: &[&str]) -> Self {
         let args = args.iter().map(ToString::to_string).collect();
-        Self { args, before: String::new(), redirect: String::new(), stdout: None }
+        Self { args, before: String::new(), redirect: String::new(), under: Vec::new(), stdout: None }
     }
 
     /// A shell runs this first, such as `ulimit -n 64;`.
@@ -122,6 +123,12 @@ impl Setup {
         self
     }
 
+    /// This command, such as a tracer, starts it.
+    pub(crate) fn under(mut self, command: Vec<String>) -> Self {
+        self.under = command;
+        self
+    }
+
     /// In place of a pipe whose bytes are collected.
     pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
         self.stdout = Some(stdout.into());
@@ -130,7 +137,11 @@ impl Setup {
 
     pub(crate) fn spawn(&mut self, stderr: Stdio) -> Guard {
         let binary = under_test();
-        let mut command = if self.before.is_empty() && self.redirect.is_empty() {
+        let mut command = if let Some((program, args)) = self.under.split_first() {
+            let mut command = Command::new(program);
+            command.args(args).arg(&binary);
+            command
+        } else if self.before.is_empty() && self.redirect.is_empty() {
             Command::new(&binary)
         } else {
             let mut shell = Command::new("sh");
@@ -222,8 +233,13 @@ impl Receiver {
 
     /// A client whose own address is `127.0.0.host`.
     pub(crate) fn client_from(&self, host: u8) -> TcpStream {
+        self.client_at([127, 0, 0, host])
+    }
+
+    /// A client whose own address is this one of the loopback's.
+    pub(crate) fn client_at(&self, ip: [u8; 4]) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, host], 0)).into()).unwrap();
+        socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
         socket.connect(&self.addr.into()).unwrap();
         socket.into()
     }
