@@ -97,13 +97,15 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
         };
         let is_over = matches!(self.life, Life::Finishing { .. }) && self.is_closed();
-        // Asked first, as what waits on purpose (`--flush-every`) does so no longer then.
-        if is_over && self.outlet.settle(self.clock.now()) && self.outlet.sink.waiting() == 0 {
+        if is_over && self.outlet.settle(self.clock.now()) {
             self.settle_receipts();
-            self.life = Life::Stopped;
-            self.tell_reports();
-            self.notices.finish();
-            return self.outlet.sink.loss().map_or(Ok(()), |loss| Err(RunError::from(loss)));
+            if self.doors.is_empty() {
+                self.life = Life::Stopped;
+                self.tell_reports();
+                self.notices.finish();
+                return self.outlet.sink.loss().map_or(Ok(()), |loss| Err(RunError::from(loss)));
+            }
+            return Ok(());
         }
         let stuck_for = self.outlet.stuck_since().map(|since| self.clock.now().saturating_sub(since.max(began)));
         if stuck_for.is_some_and(|time| time >= self.limits.drain_timeout) {
@@ -135,7 +137,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         self.close_empty_doors();
         let is_endless = self.counters.accepted - accepted_before > MOST_WAITING;
-        if is_endless || self.house.is_paused() {
+        // Who is owed a receipt may hold the descriptor that is missing, and gives it back when the sink has settled.
+        let is_hopeless = self.house.is_paused() && !self.connections.iter().any(|(_, conn)| conn.is_owed());
+        if is_endless || is_hopeless {
             self.doors.clear();
         }
     }
@@ -160,9 +164,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.write()
     }
 
-    /// Whether nobody is left but those who are owed a receipt, which the sink's settling decides on.
+    /// Whether nobody is left, or can come in, but those who are owed a receipt, which the sink's settling decides on.
     fn is_closed(&self) -> bool {
-        self.doors.is_empty() && self.connections.iter().all(|(_, conn)| conn.is_owed())
+        let is_shut = self.doors.is_empty() || self.house.is_paused();
+        is_shut && self.connections.iter().all(|(_, conn)| conn.is_owed())
     }
 
     /// How long until the drain has something to decide.
@@ -187,7 +192,8 @@ impl<S: Sink, N: Net> Server<S, N> {
                 let is_written = self.outlet.sink.waiting() == 0 && !self.outlet.is_settling();
                 // All closed and written: the next turn sees it, and there is nothing to wait for.
                 let waits = self.outlet.is_stalled() || (is_closed && !is_written);
-                let is_now = is_closed || !self.doors.is_empty() || self.connections.ready_len() > 0;
+                let may_come_in = !self.doors.is_empty() && !self.house.is_paused();
+                let is_now = is_closed || may_come_in || self.connections.ready_len() > 0;
                 let next_look = if is_now { Duration::ZERO } else { LAST_SILENCE };
                 if waits { stuck(began) } else { Some(next_look) }
             }

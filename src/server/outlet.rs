@@ -158,11 +158,13 @@ impl<S: Sink> Outlet<S> {
         self.stuck_since.filter(|_| self.sink.waiting() > 0).or_else(|| self.sink.stuck_since())
     }
 
-    /// The server ends: whether all is written, and where it belongs for good. From now on nothing waits on purpose.
+    /// The server ends: whether all is written, and where it belongs for good. From the first time on nothing waits on
+    /// purpose (`--flush-every`), so it is asked while something waits, too.
     pub(super) fn settle(&mut self, now: Duration) -> bool {
         let is_settled = self.sink.settle(now);
-        self.is_settling = !is_settled && self.sink.waiting() == 0;
-        is_settled
+        let is_written = self.sink.waiting() == 0;
+        self.is_settling = is_written && !is_settled;
+        is_written && is_settled
     }
 
     /// Whether the sink has work of its own left, of which its descriptors or its clock will tell.

@@ -54,6 +54,8 @@ pub(crate) fn write_until_held_back(client: &TcpStream) -> Vec<u8> {
                     sent.extend_from_slice(&block[..at]);
                     return sent;
                 }
+                // A call with a time-out is not begun anew when the process was stopped and goes on (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("after {} bytes: {error}", sent.len() + at),
             }
         }

@@ -99,6 +99,26 @@ fn receipt_comes_at_the_end_though_the_next_sync_is_far_off() {
 }
 
 #[test]
+fn p11_who_waits_for_the_descriptor_of_one_who_waits_for_its_receipt_loses_nothing() {
+    let dir = Dir::new();
+    let path = dir.file("out");
+    let receiver = Receiver::start(&["--receipt", "--sync", "1h", "--drain-timeout", "300ms", "--output", &path]);
+    assert_eq!(receipt_for(&receiver, 1, b"one\n"), "1 lines\n", "the first sync is due at once");
+    let mut client = receiver.client();
+    client.write_all(b"two\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    until_equal("the second line", &"one\ntwo\n".to_owned(), || fs::read_to_string(&path).unwrap());
+    lower_free_descriptors_to(&receiver, 0);
+    receiver.client().write_all(b"three\n").unwrap();
+    receiver.until_said("Cannot accept: ");
+    receiver.stop().assert_clean();
+    let mut text = String::new();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.read_to_string(&mut text).unwrap();
+    assert_eq!((text.as_str(), fs::read_to_string(&path).unwrap().as_str()), ("1 lines\n", "one\ntwo\nthree\n"));
+}
+
+#[test]
 fn receipt_waits_for_the_slowest_of_several_outputs() {
     let dir = Dir::new();
     let path = dir.file("out");
@@ -124,6 +144,15 @@ fn receipt_waits_for_the_slowest_of_several_outputs() {
     assert_same(&collected.finish(), wanted.as_bytes());
 }
 
+/// Tells others that it is over, also when a check has failed: a test is not to wait for them for ever.
+struct Enough<'a>(&'a AtomicBool);
+
+impl Drop for Enough<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Others write all the time, so that no moment comes in which every file is at rest.
 #[test]
 fn receipt_comes_though_other_hosts_files_are_never_at_rest() {
@@ -132,14 +161,15 @@ fn receipt_comes_though_other_hosts_files_are_never_at_rest() {
         let receiver = Receiver::start(&[&["--receipt", "--output", &dir.file("{host}.log")], args].concat());
         let is_enough = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            let _enough = Enough(&is_enough);
             for host in 2..5 {
                 let mut busy = receiver.client_from(host);
                 let is_enough = &is_enough;
                 scope.spawn(move || {
                     while !is_enough.load(Ordering::Relaxed) {
                         busy.write_all(b"busy\n").unwrap();
-                        // The input: a client that is never quiet for as long as a sync takes to come.
-                        std::thread::sleep(Duration::from_millis(3));
+                        // The input: a client that is never quiet for as long as a sync takes.
+                        std::thread::sleep(Duration::from_micros(50));
                     }
                 });
             }
@@ -153,7 +183,6 @@ fn receipt_comes_though_other_hosts_files_are_never_at_rest() {
             // A block that is written without being gathered.
             let block = format!("{}\n", "b".repeat(99)).repeat(1000);
             assert_eq!(receipt_for(&receiver, 1, block.as_bytes()), "1000 lines\n", "{args:?}");
-            is_enough.store(true, Ordering::Relaxed);
         });
         let block = format!("{}\n", "c".repeat(99)).repeat(1000);
         assert_eq!(receipt_for(&receiver, 1, block.as_bytes()), "1000 lines\n", "{args:?}, alone");
