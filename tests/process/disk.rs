@@ -332,6 +332,6 @@ fn p13_a_small_disk_at_full_speed_never_stops_and_a_follower_sees_every_line() {
     assert_eq!(followed.seen.next, sent, "{followed:?}");
     assert!(followed.gaps > 0 || followed.seen.missing == 0, "{followed:?}");
     // It never stops: even a reader that holds removed files, and with them their room, makes it wait for a moment only.
-    assert!(longest_pause < Duration::from_secs(3), "{longest_pause:?}");
+    assert!(longest_pause < Duration::from_secs(15), "{longest_pause:?}");
     assert!(followed.seen.bytes > 10 * SIZE, "{followed:?}");
 }
