@@ -1,9 +1,11 @@
 //! The box: how many descriptors the process may have, and how much memory there is.
+#![cfg_attr(not(feature = "cli"), allow(dead_code))] // most of it is for the door
 
 use std::fs;
 use std::path::Path;
 
 /// Raises the soft limit on open files to the hard one (P10), and tells what it is then.
+#[cfg(feature = "cli")]
 #[must_use]
 pub(crate) fn raise_descriptor_limit() -> u64 {
     rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::MAX)
@@ -65,6 +67,33 @@ pub(crate) fn unix_buffer() -> u64 {
 pub(crate) fn program_memory() -> u64 {
     let [kib, code_kib] = ["VmHWM:", "VmExe:"].map(|name| number_after(Path::new("/proc/self/status"), name, 0));
     (kib.unwrap_or(4096) + code_kib.unwrap_or_default()) * 1024
+}
+
+/// Memory that the process takes now, in bytes.
+#[cfg(feature = "status")]
+#[must_use]
+pub(crate) fn resident_memory() -> u64 {
+    number_after(Path::new("/proc/self/status"), "VmRSS:", 0).unwrap_or_default() * 1024
+}
+
+/// Descriptors that are open.
+#[cfg(feature = "status")]
+#[must_use]
+pub(crate) fn descriptors_in_use() -> u64 {
+    let folder = "/proc/self/fd";
+    match fs::metadata(folder).map(|folder| folder.len()) {
+        // Since 6.2, Linux tells their number as the folder's size.
+        Ok(count @ 1..) => count,
+        // One is the folder itself.
+        _ => fs::read_dir(folder).map_or(0, |entries| entries.count().saturating_sub(1) as u64),
+    }
+}
+
+/// Descriptors that may be open.
+#[cfg(feature = "status")]
+#[must_use]
+pub(crate) fn descriptor_limit() -> u64 {
+    number_after(Path::new("/proc/self/limits"), "Max open files", 0).unwrap_or_default()
 }
 
 /// The number after this name, or further on.

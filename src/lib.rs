@@ -27,11 +27,13 @@
 #[doc(hidden)]
 pub mod cli;
 mod engine;
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "status"))]
 mod host;
 mod net;
 mod server;
 mod sink;
+#[cfg(feature = "status")]
+mod status;
 
 pub use engine::config::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, LongLines, Overhead, WhenFull, WordError};
 pub use engine::framer::Lines;
@@ -54,4 +56,6 @@ pub mod internals {
     };
     pub use crate::net::{Key, ListenOptions, Net, Now, Ready, Source};
     pub use crate::sink::format;
+    #[cfg(feature = "status")]
+    pub use crate::status::{board, request, respond, tail, visitor};
 }

@@ -25,11 +25,16 @@ const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
 const GENERATION_MASK: u32 = if usize::BITS >= 52 { u32::MAX } else { (1 << (usize::BITS - INDEX_BITS)) - 1 };
 /// Indexes from here on are no connections: listeners first, the sink's descriptors and the wake-up last.
 const FIRST_LISTENER: usize = crate::engine::config::MOST_CONNECTIONS;
+const FIRST_VISITOR: usize = FIRST_SINK - MOST_VISITORS;
 const FIRST_SINK: usize = WAKE - MOST_WATCHED;
 const WAKE: usize = INDEX_MASK;
 
-const _: () =
-    assert!(FIRST_LISTENER + crate::engine::listen::MOST_LISTENERS <= FIRST_SINK, "listeners end before the sink");
+const _: () = assert!(FIRST_LISTENER + STATUS_LISTENER < FIRST_VISITOR, "listeners end before what comes next");
+
+/// The number of the status endpoint's listener, behind all others.
+pub(crate) const STATUS_LISTENER: usize = crate::engine::listen::MOST_LISTENERS;
+/// The most connections of the status endpoint: they are numbered from 0.
+pub(crate) const MOST_VISITORS: usize = 16;
 
 /// The most descriptors of a sink that are watched: they are numbered from 0.
 pub(crate) const MOST_WATCHED: usize = 16;
@@ -73,6 +78,8 @@ pub enum Source {
     Wake,
     /// One of the sink's descriptors, by its number.
     Sink(usize),
+    /// A connection of the status endpoint, by its number.
+    Visitor(usize),
     /// A connection can be read.
     Connection(Key),
 }
@@ -140,6 +147,11 @@ pub trait Net {
     /// # Errors
     /// `WouldBlock` when nothing is, else those of `read`.
     fn read(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Has `poll` tell when a connection of the status endpoint can be read or written.
+    ///
+    /// # Errors
+    /// When the kernel has no memory for it.
+    fn register_visitor(&mut self, stream: &mut Self::Stream, number: usize) -> io::Result<()>;
     /// Sends what the kernel takes at once.
     ///
     /// # Errors
@@ -316,6 +328,14 @@ impl Net for Mio {
         }
     }
 
+    fn register_visitor(&mut self, stream: &mut Stream, number: usize) -> io::Result<()> {
+        let (token, interest) = (Token(FIRST_VISITOR + number), Interest::READABLE | Interest::WRITABLE);
+        match stream {
+            Stream::Tcp(stream) => self.poll.registry().register(stream, token, interest),
+            Stream::Unix(stream) => self.poll.registry().register(stream, token, interest),
+        }
+    }
+
     fn write(&mut self, stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
         let socket = match stream {
             Stream::Tcp(stream) => SockRef::from(&*stream),
@@ -382,7 +402,8 @@ fn unpack(token: usize) -> Source {
     match token {
         WAKE => Source::Wake,
         FIRST_SINK..WAKE => Source::Sink(token - FIRST_SINK),
-        FIRST_LISTENER..FIRST_SINK => Source::Listener(token - FIRST_LISTENER),
+        FIRST_VISITOR..FIRST_SINK => Source::Visitor(token - FIRST_VISITOR),
+        FIRST_LISTENER..FIRST_VISITOR => Source::Listener(token - FIRST_LISTENER),
         _ => {
             let index = u32::try_from(token & INDEX_MASK).unwrap_or_default();
             Source::Connection(Key::new(index, u32::try_from(token >> INDEX_BITS).unwrap_or_default()))

@@ -5,6 +5,8 @@ mod model;
 
 use lumberjack::internals::framer::{Framer, LineSink, Rules};
 use lumberjack::{Format, Gap, Limits, Lines, LongLines, Peer};
+#[cfg(feature = "status")]
+use model::http;
 use model::{budget, config, format, framer, wheel};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -34,6 +36,32 @@ proptest! {
     #[test]
     fn p13_any_text_is_read_without_a_panic_and_prints_back(input in vec(any::<u8>(), 0..40)) {
         config::run(&input);
+    }
+}
+
+#[cfg(feature = "status")]
+proptest! {
+    #![proptest_config(cases(12_000))]
+
+    #[test]
+    fn p8_a_visitor_gets_well_formed_answers_and_rests(input in vec(any::<u8>(), 0..150)) {
+        http::run(&input);
+    }
+
+    /// Requests that are all right are all answered, in order, however they are cut.
+    #[test]
+    fn every_request_is_answered_however_it_is_cut(count in 1..8_usize, cuts in vec(1..120_usize, 1..10)) {
+        let requests = "GET /status HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n".repeat(count);
+        let mut ops = vec![http::Op::Take(1 << 20)];
+        let (mut rest, mut cuts) = (requests.as_bytes(), cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+            ops.push(http::Op::Send(piece.to_vec()));
+            rest = after;
+        }
+        ops.push(http::Op::End);
+        let sent = String::from_utf8(http::live(&ops)).unwrap();
+        assert_eq!(sent.matches("HTTP/1.1 200 OK\r\n").count(), count, "{sent}");
     }
 }
 

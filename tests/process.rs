@@ -20,6 +20,9 @@ mod goodbye;
 mod hostile;
 #[path = "process/hosts.rs"]
 mod hosts;
+#[cfg(feature = "status")]
+#[path = "process/http.rs"]
+mod http;
 #[path = "process/keepalive.rs"]
 mod keepalive;
 #[path = "process/kills.rs"]
@@ -42,6 +45,9 @@ mod rotation;
 mod signals;
 #[path = "process/sparing.rs"]
 mod sparing;
+#[cfg(feature = "status")]
+#[path = "process/status.rs"]
+mod status;
 #[path = "process/stdout.rs"]
 mod stdout;
 #[allow(dead_code)] // clients need more

@@ -74,7 +74,11 @@ impl Net for Memory {
         Ok(chunk.len())
     }
 
-    fn write(&mut self, _: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
+    fn register_visitor(&mut self, _: &mut Self::Stream, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&mut self, _: &mut Self::Stream, bytes: &[u8]) -> io::Result<usize> {
         Ok(bytes.len())
     }
 

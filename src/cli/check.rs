@@ -31,6 +31,9 @@ const SPARE_BYTES: u64 = 256 * 1024;
 pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>) -> Result<String, ConfigError> {
     // What `parse` has checked still holds, but for the memory of a small box, and what the format adds to lines.
     let plan = MemoryPlan::new(&settings.config.limits, added(settings))?;
+    if settings.has_status() {
+        plan.status_share(&settings.config.limits)?;
+    }
     let mut text = String::new();
     for option in OPTIONS {
         let mut origins = origins.iter().filter(|(name, _)| *name == option.name);
@@ -81,7 +84,8 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     // clients grow long lines in small steps; `tests/process/check.rs` holds the sum against such a crowd.
     let waste = lines / 3;
     let connections = limits.max_connections as u64;
-    let tables = connections * cost::connection_bytes(limits.receipt) as u64;
+    let each = cost::connection_bytes(limits.receipt) + if settings.has_status() { cost::STATUS_BYTES } else { 0 };
+    let tables = connections * each as u64;
     // The sink's buffer keeps what it has written until that is half of it, and moves when it grows; a line moves when
     // it grows, and JSON may put one together, in a buffer that doubles.
     let copies = 2 * plan.sink_share as u64 + 3 * limits.max_line as u64;
@@ -89,7 +93,6 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     let total = lines.saturating_add(waste + tables + program);
     let listen = &settings.config.listen;
     let (buffer, kernel) = kernel_buffers(listen, connections);
-    let log = log_a_day(settings);
     let is_chatty = settings.log_level >= LevelFilter::Debug;
     let _ = writeln!(
         text,
@@ -107,7 +110,7 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
         Size(lines),
         Size(waste),
         Size(tables),
-        cost::connection_bytes(limits.receipt),
+        each,
         cost::REST_BYTES,
         Size(program),
         Size(kernel),
@@ -115,7 +118,7 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
         connections + other_descriptors(settings),
         host::raise_descriptor_limit(),
         disk(settings),
-        Size(log),
+        Size(log_bytes(settings)),
         if is_chatty { " in warnings; debug lines have no bound" } else { "" },
     );
     let Some(have) = host::memory().filter(|have| *have < total) else { return };
@@ -135,14 +138,12 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     };
 }
 
-/// What our own log can come to in a day, but for debug lines.
-fn log_a_day(settings: &Settings) -> u64 {
+/// What warnings can come to in a day.
+fn log_bytes(settings: &Settings) -> u64 {
+    let longest = settings.outputs.iter().map(|output| output.name().len() as u64).max().unwrap_or_default();
     match settings.log_level {
         LevelFilter::Off | LevelFilter::Error => 0,
-        _ => {
-            let longest = settings.outputs.iter().map(|output| output.name().len() as u64).max();
-            cost::log_lines_a_day(settings.outputs.len()) * (LOG_LINE_BYTES + longest.unwrap_or_default())
-        }
+        _ => cost::log_lines_a_day(settings.outputs.len()) * (LOG_LINE_BYTES + longest),
     }
 }
 

@@ -7,6 +7,14 @@ use super::options::{COMMAND_LINE_ONLY, Group, OPTIONS, Settings};
 /// Width of the column that names the options.
 const COLUMN: usize = 38;
 
+/// What `lumberjack status` does.
+#[cfg(feature = "status")]
+const STATUS: &str = "       lumberjack status [ADDR:PORT|unix:/path] [--json] [--watch]
+
+status asks a running lumberjack, at its --status place [127.0.0.1:4446], how it is: on one screen, as JSON, or again
+each second. Exit code: 0 lines flow or could, 1 they do not, 2 it can't be asked.
+";
+
 /// The whole text.
 #[must_use]
 pub fn help() -> String {
@@ -14,6 +22,8 @@ pub fn help() -> String {
         "lumberjack receives log lines over TCP and Unix sockets and writes each to one output.\n\n\
          Usage: lumberjack [--listen ADDR:PORT]... [--output -|FILE] [OPTIONS]\n",
     );
+    #[cfg(feature = "status")]
+    text.push_str(STATUS);
     let defaults = Settings::default();
     for (group, heading) in Group::ALL {
         let _ = writeln!(text, "\n{heading}:");

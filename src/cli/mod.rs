@@ -4,6 +4,8 @@
 mod check;
 mod help;
 mod logging;
+#[cfg(feature = "status")]
+mod look;
 pub mod options;
 mod parse;
 
@@ -17,6 +19,8 @@ use log::{info, warn};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 pub use self::help::help;
+#[cfg(feature = "status")]
+pub use self::look::{DEFAULT_STATUS, Look};
 pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file};
 
 use self::options::Settings;
@@ -25,6 +29,7 @@ use crate::engine::listen::ListenAddr;
 use crate::engine::output::OutputAddr;
 use crate::engine::units::DisplaySize;
 use crate::host;
+use crate::net::MOST_VISITORS;
 use crate::server::{BindError, Handle, Server};
 use crate::sink::{Outputs, descriptors, own_stdout};
 
@@ -48,6 +53,12 @@ pub fn main() -> ExitCode {
         Ok(Invocation::Version) => show(concat!("lumberjack ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Invocation::Run(settings)) => run(*settings),
         Ok(Invocation::Check(settings, origins)) => check(*settings, &origins),
+        #[cfg(feature = "status")]
+        Ok(Invocation::Look(look)) => match look::look(&look) {
+            look::Seen::Healthy => Exit::Clean,
+            look::Seen::Unhealthy => Exit::Failure,
+            look::Seen::Unreachable => Exit::Usage,
+        },
         Err(error) => {
             logging::complain(&error);
             Exit::Usage
@@ -126,10 +137,16 @@ fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
     let is_person = std::io::stderr().is_terminal();
     let mut _borrowed = if is_person { None } else { start_log(settings.log_level)? };
     let lowered = fit_to_the_box(settings);
-    let server = start(settings)?;
+    let (server, status) = start(settings)?;
     if is_person {
-        greet(server.local_addrs(), &settings.outputs);
+        greet(server.local_addrs(), &settings.outputs, status.as_ref());
         _borrowed = start_log(settings.log_level)?;
+    }
+    if let Some(ListenAddr::Tcp(at)) = status.filter(|at| matches!(at, ListenAddr::Tcp(at) if !at.ip().is_loopback())) {
+        warn!(
+            "[status] {at} can be reached from other machines and shows who logs what; --status-tail off hides the lines, --status 127.0.0.1:{} all of it",
+            at.port()
+        );
     }
     if let Some(warning) = lowered {
         warn!("[tcp] {warning}");
@@ -139,16 +156,35 @@ fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
     Ok(serve(server))
 }
 
-fn start(settings: &Settings) -> Result<Server<Outputs>, Refusal> {
+/// Opens everything, and tells where the status endpoint is.
+fn start(settings: &Settings) -> Result<(Server<Outputs>, Option<ListenAddr>), Refusal> {
     settings.validate().map_err(usage)?;
     let sink = Outputs::open(&settings.outputs, settings.format, &settings.output).map_err(failure)?;
-    let server = Server::bind(settings.config.clone(), sink).map_err(|error| match error {
+    let refused = |error| match error {
         BindError::Config(error) => usage(error),
         error => failure(error),
-    })?;
+    };
+    #[cfg_attr(not(feature = "status"), expect(unused_mut))]
+    let (mut server, mut status) = (Server::bind(settings.config.clone(), sink).map_err(refused)?, None);
+    #[cfg(feature = "status")]
+    if let Some(at) = &settings.status {
+        status = Some(server.serve_status(at, settings.status_tail).map_err(refused)?);
+        server.show_settings(shown(settings));
+    }
     take_signals(&server.handle())
         .map_err(|error| failure(format_args!("cannot take signals: {error}; raise the limit on open files")))?;
-    Ok(server)
+    Ok((server, status))
+}
+
+/// Every option and its value, as a config file has it; those that may be given more than once with all of theirs.
+#[cfg(feature = "status")]
+fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
+    let value = |option: &options::Opt| match option.name {
+        "listen" => settings.config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        "output" => settings.outputs.iter().map(OutputAddr::name).collect::<Vec<_>>().join(", "),
+        _ => (option.default)(settings),
+    };
+    options::OPTIONS.iter().map(|option| (option.name, value(option))).collect()
 }
 
 fn serve(mut server: Server<Outputs>) -> Exit {
@@ -171,7 +207,8 @@ fn serve(mut server: Server<Outputs>) -> Exit {
 /// Descriptors that are not connections.
 fn other_descriptors(settings: &Settings) -> u64 {
     let outputs: usize = settings.outputs.iter().map(|output| descriptors(output, &settings.output)).sum();
-    OTHER_DESCRIPTORS + (settings.config.listen.len() + outputs) as u64
+    let status = if settings.has_status() { MOST_VISITORS + 1 } else { 0 };
+    OTHER_DESCRIPTORS + (settings.config.listen.len() + outputs + status) as u64
 }
 
 /// Lowers what this box can't give. The answer says what was asked for and can't be had.
@@ -215,8 +252,8 @@ fn take_signals(handle: &Handle) -> std::io::Result<()> {
     Ok(())
 }
 
-/// To a person: where it listens, where lines go, and how to send the first one.
-fn greet(local_addrs: &[ListenAddr], outputs: &[OutputAddr]) {
+/// To a person: where it listens, where lines go, how to send the first one, and where to look.
+fn greet(local_addrs: &[ListenAddr], outputs: &[OutputAddr], status: Option<&ListenAddr>) {
     let places: Vec<String> = local_addrs.iter().map(ToString::to_string).collect();
     let output = outputs.iter().map(OutputAddr::name).collect::<Vec<_>>().join(", ");
     let client = match local_addrs.first() {
@@ -226,8 +263,12 @@ fn greet(local_addrs: &[ListenAddr], outputs: &[OutputAddr]) {
         None => return,
     };
     let places = places.join(", ");
+    let status = match status {
+        Some(ListenAddr::Tcp(addr)) => format!("; look at http://{addr}/"),
+        _ => String::new(),
+    };
     let _ = writeln!(
         std::io::stderr(),
-        "Listening on {places}, lines go to {output}; send one: printf 'hello\\n' | {client}"
+        "Listening on {places}, lines go to {output}; send one: printf 'hello\\n' | {client}{status}"
     );
 }

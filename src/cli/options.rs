@@ -20,6 +20,12 @@ pub struct Settings {
     pub format: Format,
     /// How files and the next receivers are treated.
     pub output: OutputOptions,
+    /// Where the status endpoint is.
+    #[cfg(feature = "status")]
+    pub status: Option<ListenAddr>,
+    /// Whether it shows lines.
+    #[cfg(feature = "status")]
+    pub status_tail: bool,
     /// How much of our own log is shown.
     pub log_level: log::LevelFilter,
     /// Whether `--memory` was given; else the box decides.
@@ -34,6 +40,10 @@ impl Default for Settings {
             outputs: Vec::new(),
             format: Format::Raw,
             output: OutputOptions::default(),
+            #[cfg(feature = "status")]
+            status: None,
+            #[cfg(feature = "status")]
+            status_tail: true,
             log_level: log::LevelFilter::Info,
             is_memory_given: false,
         }
@@ -41,12 +51,31 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether there is a status endpoint.
+    #[must_use]
+    pub fn has_status(&self) -> bool {
+        #[cfg(feature = "status")]
+        return self.status.is_some();
+        #[cfg(not(feature = "status"))]
+        false
+    }
+
     /// Checks all that can be checked without the box.
     ///
     /// # Errors
     /// The first thing that makes no sense, as a sentence.
     pub fn validate(&self) -> Result<(), String> {
         self.config.validate().map_err(|error| error.to_string())?;
+        #[cfg(feature = "status")]
+        if let Some(status) = &self.status {
+            let listen = &self.config.listen;
+            let is_taken = |other: &&ListenAddr| other.covers(status, listen) || status.covers(other, listen);
+            if let Some(other) = listen.iter().find(is_taken) {
+                return Err(format!(
+                    "--status {status} is taken by --listen {other}: clients would not know what to speak; choose another port"
+                ));
+            }
+        }
         let max_line = self.config.limits.max_line;
         let overhead = self.format.overhead(&self.output.tag, self.output.mark_gaps);
         self.output.validate(&self.outputs, overhead, max_line).map_err(|error| error.to_string())?;
@@ -477,6 +506,30 @@ pub const OPTIONS: &[Opt] = &[
         "gather",
         gather,
         "longest that a line waits for others, while many come alone; 0 is never, at most 100ms"
+    ),
+    #[cfg(feature = "status")]
+    limit!(
+        "status",
+        "ADDR:PORT|unix:/path|off",
+        Program,
+        "where to show over HTTP how it is: a page, metrics, diagnostics, lines as they come",
+        |settings| settings.status.as_ref().map_or("off".to_owned(), ToString::to_string),
+        |settings, text| {
+            settings.status = if text == "off" { None } else { Some(word(text)?) };
+            Ok(())
+        }
+    ),
+    #[cfg(feature = "status")]
+    limit!(
+        "status-tail",
+        "on|off",
+        Program,
+        "whether lines are shown there",
+        |settings| on_or_off(settings.status_tail),
+        |settings, text| {
+            settings.status_tail = switch(text)?;
+            Ok(())
+        }
     ),
     limit!(
         "log-level",

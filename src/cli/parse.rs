@@ -6,8 +6,12 @@ use std::fs;
 
 use lexopt::Arg;
 
+#[cfg(feature = "status")]
+use super::look::{DEFAULT_STATUS, Look};
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
 use crate::engine::listen::DEFAULT_LISTEN;
+#[cfg(feature = "status")]
+use crate::engine::listen::ListenAddrError;
 use crate::engine::output::OutputAddr;
 
 /// What the arguments ask for.
@@ -17,6 +21,9 @@ pub enum Invocation {
     Run(Box<Settings>),
     /// `--check`: say what these are, where they came from, and what they can cost.
     Check(Box<Settings>, Origins),
+    /// `status`: ask a running one how it is.
+    #[cfg(feature = "status")]
+    Look(Look),
     /// `--help`.
     Help,
     /// `--version`.
@@ -63,6 +70,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
                 .iter()
                 .find(|option| option.letter == Some(letter))
                 .ok_or_else(|| UsageError(format!("-{} is no option; see --help", letter.escape_debug())))?,
+            #[cfg(feature = "status")]
+            Arg::Value(text) if text == "status" && given.is_empty() && config_path.is_none() => {
+                return look(parser);
+            }
             Arg::Value(text) => {
                 let text = text.to_string_lossy();
                 return Err(UsageError(format!(
@@ -120,6 +131,33 @@ fn put_together(
     }
     settings.validate().map_err(UsageError)?;
     Ok((settings, origins))
+}
+
+/// `lumberjack status [ADDR] [--json] [--watch]`.
+#[cfg(feature = "status")]
+fn look(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
+    let (mut at, mut is_json, mut watches) = (None, false, false);
+    while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::Help),
+            Arg::Long("json") => is_json = true,
+            Arg::Long("watch") => watches = true,
+            Arg::Value(text) if at.is_none() => {
+                let text = utf8(text, "status")?;
+                let wrong = |error: ListenAddrError| wrong_value("status", &text, &error.to_string());
+                at = Some(text.parse().map_err(wrong)?);
+            }
+            _ => {
+                let sentence = "status takes an address, --json and --watch, and nothing else; see --help";
+                return Err(UsageError(sentence.to_owned()));
+            }
+        }
+    }
+    let at = match at {
+        Some(at) => at,
+        None => DEFAULT_STATUS.parse().map_err(|error: ListenAddrError| UsageError(error.to_string()))?,
+    };
+    Ok(Invocation::Look(Look { at, is_json, watches }))
 }
 
 /// Reads a config file's text into `settings`: `name = value` a line, `#` begins a comment.
@@ -190,6 +228,55 @@ mod tests {
     use super::super::help;
     use super::*;
     use std::time::Duration;
+
+    #[cfg(feature = "status")]
+    #[test]
+    fn status_asks_the_usual_place_or_another() {
+        let look = |args: &[&str]| match parse(args.iter().map(OsString::from)) {
+            Ok(Invocation::Look(Look { at, is_json, watches })) => Ok((at.to_string(), is_json, watches)),
+            Ok(Invocation::Help) => Ok(("help".to_owned(), false, false)),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        };
+        for (args, wanted) in [
+            (&["status"][..], (DEFAULT_STATUS, false, false)),
+            (&["status", "[::1]:1", "--json"], ("[::1]:1", true, false)),
+            (&["status", "--watch", "unix:/run/s"], ("unix:/run/s", false, true)),
+            (&["status", "--help"], ("help", false, false)),
+        ] {
+            let (at, is_json, watches) = wanted;
+            assert_eq!(look(args), Ok((at.to_owned(), is_json, watches)), "{args:?}");
+        }
+        for (args, sentence) in [
+            (&["status", "localhost:1"][..], "status localhost:1: names are not looked up"),
+            (&["status", "127.0.0.1:1", "127.0.0.1:2"], "status takes an address, --json and --watch"),
+            (&["status", "--config", "x"], "status takes an address, --json and --watch"),
+            (&["--keep-empty", "status"], "status stands alone: options begin with --; see --help"),
+        ] {
+            let error = look(args).unwrap_err();
+            assert!(error.starts_with(sentence), "{args:?}: {error}");
+        }
+    }
+
+    #[cfg(feature = "status")]
+    #[test]
+    fn p13_a_status_endpoint_gets_a_place_of_its_own() {
+        for (args, other) in [
+            (&["--listen", "127.0.0.1:1", "--status", "127.0.0.1:1"][..], Some("127.0.0.1:1")),
+            (&["--listen", "0.0.0.0:1", "--status", "127.0.0.1:1"], Some("0.0.0.0:1")),
+            (&["--listen", "127.0.0.1:1", "--status", "[::]:1"], Some("127.0.0.1:1")),
+            (&["--listen", "unix:/run/s", "--status", "unix:/run/s"], Some("unix:/run/s")),
+            (&["--listen", "127.0.0.1:0", "--status", "127.0.0.1:0"], None),
+            (&["--listen", "127.0.0.1:1", "--status", "127.0.0.1:2"], None),
+            (&["--listen", "127.0.0.1:1", "--status", "off"], None),
+        ] {
+            let at = args[3];
+            let wanted = other.map(|other| {
+                format!("--status {at} is taken by --listen {other}: clients would not know what to speak; choose another port")
+            });
+            assert_eq!(run(args).err(), wanted, "{args:?}");
+        }
+    }
 
     fn run(args: &[&str]) -> Result<Settings, String> {
         match parse(args.iter().map(OsString::from)) {

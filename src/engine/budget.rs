@@ -84,6 +84,11 @@ impl Budget {
         }
     }
 
+    /// All together may hold `bytes` less from now on.
+    pub fn lower(&mut self, bytes: usize) {
+        self.limit = self.limit.saturating_sub(bytes);
+    }
+
     /// Nobody is here again: what a crowd took is given back.
     pub fn reset(&mut self, expected: usize) {
         *self = Self::new(self.limit, self.max_per_host, expected);
@@ -189,6 +194,19 @@ impl Budget {
     #[must_use]
     pub fn hosts(&self) -> usize {
         self.hosts.len()
+    }
+
+    /// The place of the host of connection `id`, below [`Self::host_places`].
+    #[must_use]
+    pub fn host_place(&self, id: u32) -> Option<usize> {
+        let slot = self.slots.get(id as usize)?;
+        ((slot.host & !LINGERS) as usize).checked_sub(1)
+    }
+
+    /// Places of hosts that are, or were, in use.
+    #[must_use]
+    pub fn host_places(&self) -> usize {
+        self.host_ranks.len()
     }
 
     /// Whether a host has more connections than its limit, those that linger too.

@@ -291,7 +291,28 @@ impl MemoryPlan {
         let sink_share = half.min(least_share.saturating_add(GATHER_BYTES.max(usual_read)));
         Ok(Self { sink_share, pending_share: limits.memory - sink_share })
     }
+
+    /// What the status endpoint gets of the pending lines' share: a sixteenth of the budget, within bounds. What is left
+    /// still holds a line of the longest kind.
+    ///
+    /// # Errors
+    /// [`ConfigError::StatusMemory`] when there is too little.
+    pub fn status_share(&self, limits: &Limits) -> Result<usize, ConfigError> {
+        let longest = limits.max_line + 1;
+        let room = self.pending_share.saturating_sub(longest);
+        if room < LEAST_STATUS_BYTES {
+            // The pending lines' share is at least a half.
+            let least = (LEAST_STATUS_BYTES + longest).saturating_mul(2).div_ceil(1024).saturating_mul(1024);
+            return Err(ConfigError::StatusMemory { memory: limits.memory, least });
+        }
+        Ok((limits.memory / 16).clamp(LEAST_STATUS_BYTES, MOST_STATUS_BYTES).min(room))
+    }
 }
+
+/// The least that the status endpoint needs: room for its page, a request of each visitor, and a few lines on their way.
+const LEAST_STATUS_BYTES: usize = 256 * 1024;
+/// The most that it gets: more than a thousand connections in an answer.
+const MOST_STATUS_BYTES: usize = 2 * 1024 * 1024;
 
 /// Limits that make no sense, alone or together. `Display` is a whole sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -335,6 +356,13 @@ pub enum ConfigError {
         /// The least that works with it.
         least: usize,
     },
+    /// `memory` has no room for the status endpoint.
+    StatusMemory {
+        /// What was given.
+        memory: usize,
+        /// The least that works with it.
+        least: usize,
+    },
     /// One place to listen at takes the clients of another.
     Covered {
         /// The one that takes them.
@@ -371,6 +399,10 @@ impl fmt::Display for ConfigError {
                     f,
                     "--memory {memory} is too little for --max-line {max_line} in this format: give at least {least}, or lower --max-line"
                 )
+            }
+            Self::StatusMemory { memory, least } => {
+                let (memory, least) = (DisplaySize(*memory), DisplaySize(*least));
+                write!(f, "--memory {memory} is too little for --status: give at least {least}, or leave --status out")
             }
             Self::Covered { by, listener } if by == listener => {
                 write!(f, "--listen {listener} is given twice: give it once")

@@ -19,6 +19,7 @@ impl Json {
     }
 
     /// Adds a number.
+    #[inline(never)] // one copy, for size
     pub fn number(&mut self, name: &str, number: u64) -> &mut Self {
         self.name(name);
         // Writing to a `String` can't fail.
@@ -26,7 +27,16 @@ impl Json {
         self
     }
 
+    /// Adds each of some numbers.
+    #[inline(never)] // one copy, for size
+    pub fn numbers(&mut self, names: &[&str], numbers: &[u64]) {
+        for (name, number) in names.iter().zip(numbers) {
+            self.number(name, *number);
+        }
+    }
+
     /// Adds a boolean.
+    #[inline(never)] // one copy, for size
     pub fn boolean(&mut self, name: &str, value: bool) -> &mut Self {
         self.name(name);
         self.text.push_str(if value { "true" } else { "false" });
@@ -34,6 +44,7 @@ impl Json {
     }
 
     /// Adds a text.
+    #[inline(never)] // one copy, for size
     pub fn text(&mut self, name: &str, text: &str) -> &mut Self {
         self.name(name);
         self.quoted(text);
@@ -41,26 +52,52 @@ impl Json {
     }
 
     /// Adds an array of texts.
-    pub fn texts(&mut self, name: &str, texts: &[String]) -> &mut Self {
-        self.name(name);
-        self.text.push('[');
-        for (at, text) in texts.iter().enumerate() {
-            if at > 0 {
-                self.text.push(',');
-            }
-            self.quoted(text);
+    pub fn texts<T: AsRef<str>>(&mut self, name: &str, texts: &[T]) -> &mut Self {
+        self.open(name, '[');
+        for text in texts {
+            self.comma();
+            self.quoted(text.as_ref());
         }
-        self.text.push(']');
-        self
+        self.close(']')
     }
 
     /// Adds an object, which `fill` fills.
     pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut Self)) -> &mut Self {
-        self.name(name);
-        self.text.push('{');
+        self.open(name, '{');
         fill(self);
-        self.text.push('}');
+        self.close('}')
+    }
+
+    /// Adds an array of objects, each filled by `fill`.
+    pub fn objects<T>(&mut self, name: &str, items: &[T], fill: impl Fn(&mut Self, &T)) -> &mut Self {
+        self.open(name, '[');
+        for item in items {
+            self.comma();
+            self.text.push('{');
+            fill(self, item);
+            self.close('}');
+        }
+        self.close(']')
+    }
+
+    #[inline(never)] // one copy, for size
+    fn open(&mut self, name: &str, bracket: char) {
+        self.name(name);
+        self.text.push(bracket);
+    }
+
+    #[inline(never)] // one copy, for size
+    fn close(&mut self, bracket: char) -> &mut Self {
+        self.text.push(bracket);
         self
+    }
+
+    /// Parts what follows from what was there before.
+    #[inline(never)] // one copy, for size
+    fn comma(&mut self) {
+        if !self.text.ends_with(['{', '[']) {
+            self.text.push(',');
+        }
     }
 
     /// The whole object.
@@ -70,27 +107,32 @@ impl Json {
         self.text
     }
 
+    #[inline(never)] // one copy, for size
     fn name(&mut self, name: &str) {
-        if !self.text.ends_with('{') {
-            self.text.push(',');
-        }
+        self.comma();
         self.quoted(name);
         self.text.push(':');
     }
 
     fn quoted(&mut self, text: &str) {
-        self.text.push('"');
-        for letter in text.chars() {
-            match letter {
-                '"' | '\\' => self.text.extend(['\\', letter]),
-                '\0'..' ' => {
-                    let _ = write!(self.text, "\\u{:04x}", u32::from(letter));
-                }
-                _ => self.text.push(letter),
-            }
-        }
-        self.text.push('"');
+        quote(text, &mut self.text);
     }
+}
+
+/// Appends a text in quotes.
+#[inline(never)] // one copy, for size
+pub fn quote(text: &str, out: &mut String) {
+    out.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\0'..' ' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(letter));
+            }
+            _ => out.push(letter),
+        }
+    }
+    out.push('"');
 }
 
 impl Default for Json {
@@ -107,7 +149,7 @@ mod tests {
     fn every_kind_is_written_and_escaped() {
         let mut json = Json::new();
         json.number("n", 1).boolean("b", false).text("t", "a\"\\\n\u{e9}");
-        json.texts("none", &[]).texts("two", &["x".into(), "y".into()]);
+        json.texts::<String>("none", &[]).texts("two", &["x", "y"]);
         json.object("o", |json| {
             json.number("i", u64::MAX);
         });

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Where the binary listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:4445";
 /// The most listeners a server can have: the numbers a token keeps for what is no connection, but two.
-pub const MOST_LISTENERS: usize = 46;
+pub const MOST_LISTENERS: usize = 28;
 
 /// A place to listen at: `ADDR:PORT`, `[ADDR]:PORT` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,9 +12,17 @@ macro_rules! numbers {
         pub struct $name { $($(#[$field_doc])* pub $field: u64),+ }
 
         impl $name {
+            /// The names of all numbers in JSON, in order.
+            pub(crate) const NAMES: &'static [&'static str] = &[$($json),+];
+
+            /// Every number, in the order of their names.
+            pub(crate) fn values(&self) -> [u64; Self::NAMES.len()] {
+                [$(self.$field),+]
+            }
+
             /// Every number with its name in JSON, in order.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$(($json, self.$field)),+].into_iter()
+                Self::NAMES.iter().copied().zip(self.values())
             }
         }
     };
@@ -178,8 +186,8 @@ impl Status {
         json.boolean("ok", self.ok).text("message", &self.message).boolean("running", self.running);
         port(&mut json, self.port);
         json.number("activeConnections", self.active_connections);
-        json.object("gauges", |json| numbers(json, self.gauges.named()));
-        json.object("counters", |json| numbers(json, self.counters.named()));
+        json.object("gauges", |json| json.numbers(Gauges::NAMES, &self.gauges.values()));
+        json.object("counters", |json| json.numbers(Counters::NAMES, &self.counters.values()));
         json.finish()
     }
 }
@@ -190,7 +198,7 @@ impl Status {
 pub struct Diagnostics {
     /// The part for TCP.
     pub tcp: TcpDiagnostics,
-    /// The part for HTTP: empty until there is a status endpoint.
+    /// The part for HTTP: empty but in what the status endpoint answers.
     pub http: HttpDiagnostics,
     /// Where it listens.
     pub listen: Vec<String>,
@@ -205,7 +213,7 @@ pub struct Diagnostics {
 }
 
 /// The seed's `tcp` object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpDiagnostics {
     /// Whether it takes clients.
@@ -220,18 +228,23 @@ pub struct TcpDiagnostics {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct HttpDiagnostics {
-    /// Pollers: none.
+    /// Those to whom lines go as they come.
     pub active_pollers: u64,
-    /// One text for each: none.
+    /// One text for each: who it is, and what it asked for.
     pub poller_details: Vec<String>,
+}
+
+impl From<&Snapshot> for TcpDiagnostics {
+    fn from(snapshot: &Snapshot) -> Self {
+        let port = snapshot.port.filter(|_| snapshot.running);
+        Self { running: snapshot.running, port, active_connections: snapshot.gauges.active_connections }
+    }
 }
 
 impl From<&Snapshot> for Diagnostics {
     fn from(snapshot: &Snapshot) -> Self {
-        let port = snapshot.port.filter(|_| snapshot.running);
-        let active_connections = snapshot.gauges.active_connections;
         Self {
-            tcp: TcpDiagnostics { running: snapshot.running, port, active_connections },
+            tcp: TcpDiagnostics::from(snapshot),
             http: HttpDiagnostics::default(),
             listen: snapshot.listen.clone(),
             limits: snapshot.limits.clone(),
@@ -246,25 +259,59 @@ impl Diagnostics {
     /// One JSON object in one line. Sizes are in bytes, durations in milliseconds.
     #[must_use]
     pub fn to_json(&self) -> String {
+        let Self { tcp, http, listen, limits, counters, gauges, outputs } = self;
+        let pollers = &http.poller_details;
         let mut json = Json::new();
+        Parts { tcp: *tcp, pollers, listen, limits, counters, gauges, outputs }.write(&mut json);
+        json.finish()
+    }
+}
+
+/// What the diagnostics are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    tcp: TcpDiagnostics,
+    /// To whom lines go as they come.
+    pub pollers: &'a [String],
+    /// Where it listens.
+    pub listen: &'a [String],
+    /// The limits in force.
+    pub limits: &'a Limits,
+    /// What has happened.
+    pub counters: &'a Counters,
+    /// How things stand.
+    pub gauges: &'a Gauges,
+    /// Where lines go.
+    pub outputs: &'a [OutputStats],
+}
+
+impl<'a> Parts<'a> {
+    /// Those of a server that is seen by these pollers.
+    #[must_use]
+    pub fn new(snapshot: &'a Snapshot, pollers: &'a [String]) -> Self {
+        let Snapshot { counters, gauges, limits, listen, outputs, .. } = snapshot;
+        Self { tcp: TcpDiagnostics::from(snapshot), pollers, listen, limits, counters, gauges, outputs }
+    }
+
+    /// Adds all of it to an object.
+    pub fn write(&self, json: &mut Json) {
         json.object("tcp", |json| {
             json.boolean("running", self.tcp.running);
             port(json, self.tcp.port);
             json.number("activeConnections", self.tcp.active_connections);
         });
         json.object("http", |json| {
-            json.number("activePollers", self.http.active_pollers).texts("pollerDetails", &self.http.poller_details);
+            json.number("activePollers", self.pollers.len() as u64).texts("pollerDetails", self.pollers);
         });
-        json.texts("listen", &self.listen);
-        json.object("limits", |json| limits(json, &self.limits));
-        json.object("gauges", |json| numbers(json, self.gauges.named()));
-        json.object("counters", |json| numbers(json, self.counters.named()));
+        json.texts("listen", self.listen);
+        json.object("limits", |json| limits(json, self.limits));
+        json.object("gauges", |json| json.numbers(Gauges::NAMES, &self.gauges.values()));
+        json.object("counters", |json| json.numbers(Counters::NAMES, &self.counters.values()));
         json.object("outputs", |json| {
-            for output in &self.outputs {
-                json.object(&output.name, |json| numbers(json, output.counters.named()));
+            for output in self.outputs {
+                json.object(&output.name, |json| json.numbers(OutputCounters::NAMES, &output.counters.values()));
             }
         });
-        json.finish()
     }
 }
 
@@ -274,22 +321,39 @@ fn port(json: &mut Json, port: Option<u16>) {
     }
 }
 
-fn numbers(json: &mut Json, named: impl Iterator<Item = (&'static str, u64)>) {
-    for (name, number) in named {
-        json.number(name, number);
-    }
-}
-
+#[inline(never)] // for size
 fn limits(json: &mut Json, limits: &Limits) {
     let ms = |duration: core::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    json.number("maxLine", limits.max_line as u64).text("longLines", &limits.long_lines.to_string());
-    json.boolean("keepEmpty", limits.keep_empty).number("maxBuffer", limits.max_buffer as u64);
-    json.number("memory", limits.memory as u64).number("maxConnections", limits.max_connections as u64);
-    json.text("whenFull", &limits.when_full.to_string());
-    json.number("maxPerHost", limits.per_host().unwrap_or(0) as u64);
-    json.number("idleTimeout", ms(limits.idle_timeout)).number("lineTimeout", ms(limits.line_timeout));
-    json.number("linger", ms(limits.linger)).number("keepalive", ms(limits.keepalive));
-    json.number("drainTimeout", ms(limits.drain_timeout));
+    json.numbers(
+        &[
+            "maxLine",
+            "maxBuffer",
+            "memory",
+            "maxConnections",
+            "maxPerHost",
+            "idleTimeout",
+            "lineTimeout",
+            "linger",
+            "keepalive",
+            "drainTimeout",
+            "gather",
+        ],
+        &[
+            limits.max_line as u64,
+            limits.max_buffer as u64,
+            limits.memory as u64,
+            limits.max_connections as u64,
+            limits.per_host().unwrap_or(0) as u64,
+            ms(limits.idle_timeout),
+            ms(limits.line_timeout),
+            ms(limits.linger),
+            ms(limits.keepalive),
+            ms(limits.drain_timeout),
+            ms(limits.gather),
+        ],
+    );
+    json.text("longLines", &limits.long_lines.to_string()).text("whenFull", &limits.when_full.to_string());
+    json.boolean("keepEmpty", limits.keep_empty);
 }
 
 #[cfg(test)]

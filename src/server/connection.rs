@@ -52,6 +52,15 @@ pub(super) struct Sum {
     pub(super) doubts: u64,
 }
 
+/// What a connection brought so far.
+#[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(not(feature = "status"), expect(dead_code))] // who asks for it is left out
+pub(super) struct Account {
+    pub(super) since: Tick,
+    pub(super) bytes: u64,
+    pub(super) lines: u64,
+}
+
 /// One client.
 pub(super) struct Connection<T> {
     pub(super) stream: T,
@@ -109,6 +118,8 @@ pub(super) struct Connections<T> {
     sums: Vec<Sum>,
     /// Who is owed a receipt for what is delivered at which position, which only grows; also who was, and has left.
     owed: VecDeque<(u64, Key)>,
+    /// What each one brought, by its place; only where the status endpoint asks for it.
+    accounts: Option<Vec<Account>>,
     /// Places that have been used, and so take memory.
     touched: usize,
 }
@@ -124,6 +135,7 @@ impl<T> Connections<T> {
             line_since: Vec::new(),
             sums: Vec::new(),
             owed: VecDeque::new(),
+            accounts: None,
             touched: 0,
         }
     }
@@ -152,8 +164,35 @@ impl<T> Connections<T> {
         if let Some(sum) = self.sums.get_mut(index) {
             *sum = Sum::default();
         }
+        if let Some(accounts) = &mut self.accounts {
+            if accounts.len() <= index {
+                accounts.resize(index + 1, Account::default());
+            }
+            if let Some(account) = accounts.get_mut(index) {
+                *account = Account { since: now, ..Account::default() };
+            }
+        }
         self.touched = self.touched.max(index + 1);
         self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// From now on it is known what each connection brought. Who is there already counts as having come now.
+    #[cfg(feature = "status")]
+    pub(super) fn keep_accounts(&mut self, now: Tick) {
+        self.accounts = Some(vec![Account { since: now, ..Account::default() }; self.touched]);
+    }
+
+    /// A connection brought this.
+    pub(super) fn count(&mut self, key: Key, bytes: u64, lines: u64) {
+        let Some(account) = self.accounts.as_mut().and_then(|all| all.get_mut(key.index as usize)) else { return };
+        account.bytes = account.bytes.saturating_add(bytes);
+        account.lines = account.lines.saturating_add(lines);
+    }
+
+    /// What the connection at a place brought.
+    #[cfg(feature = "status")]
+    pub(super) fn account(&self, index: usize) -> Account {
+        self.accounts.as_ref().and_then(|all| all.get(index)).copied().unwrap_or_default()
     }
 
     /// The pending line of a connection begins now.
@@ -194,6 +233,11 @@ impl<T> Connections<T> {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Connection<T>)> {
         self.slab.iter()
+    }
+
+    #[cfg(feature = "status")]
+    pub(super) fn at_place(&self, index: usize) -> Option<&Connection<T>> {
+        self.slab.get(index)
     }
 
     /// An event said that a connection can be read. A stale key finds nothing.
@@ -304,7 +348,8 @@ impl<T> Connections<T> {
 
     /// An empty table again, whose keys are still told from the earlier ones.
     pub(super) fn reset(&mut self, expected: usize) {
-        *self = Self { generation: self.generation, ..Self::new(expected) };
+        let accounts = self.accounts.as_ref().map(|_| Vec::new());
+        *self = Self { generation: self.generation, accounts, ..Self::new(expected) };
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a server takes besides the lines that it holds, from the real sizes: the figures behind `--check`.
 
-use super::connection::{BYTES_EACH, Sum};
+use super::connection::{Account, BYTES_EACH, Sum};
 use super::{READ_BYTES, notices};
 use crate::engine::budget;
 use crate::engine::peer::Host;
@@ -19,6 +19,9 @@ pub(crate) const fn connection_bytes(has_receipts: bool) -> usize {
     let receipt = if has_receipts { size_of::<Sum>() + 2 * 2 * size_of::<(u64, Key)>() } else { 0 };
     REST_BYTES + budget::HOST_BYTES + LINGERING_BYTES + receipt
 }
+
+/// What the status endpoint takes for it besides: what it brought, and, for a moment, what its host did.
+pub(crate) const STATUS_BYTES: usize = size_of::<Account>() + size_of::<([u64; 5], usize)>();
 
 /// What there is once: the read buffer, and room for events, ours and the kernel's of up to 16 bytes.
 pub(crate) const BUFFER_BYTES: usize = READ_BYTES + EVENTS * (size_of::<Ready>() + 16);

@@ -52,7 +52,9 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn close(&mut self, key: Key, why: Close) {
         let Some(mut conn) = self.connections.remove(key) else { return };
         let origin = Origin { peer: &conn.peer, wall_ms: self.clock.wall_ms() };
-        let last = conn.framer.finish(&self.rules, &mut Out { sink: &mut self.outlet.sink, origin });
+        let last = conn
+            .framer
+            .finish(&self.rules, &mut Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
         self.wheel.cancel(key.index);
         self.budget.disconnect(key.index);
         let was_silent = match conn.phase {
@@ -161,8 +163,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         let Some(conn) = self.connections.get_mut(key) else { return };
         let peer = conn.peer;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
-        let fed = conn.framer.flush_pending(&self.rules, &mut Out { sink: &mut self.outlet.sink, origin });
+        let fed = conn
+            .framer
+            .flush_pending(&self.rules, &mut Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
         self.budget.hold(key.index, conn.framer.held());
+        self.connections.count(key, 0, fed.lines);
         self.note(key, &peer, &fed);
     }
 

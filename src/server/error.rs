@@ -45,6 +45,8 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// The same of the status endpoint.
+    Status(Box<Self>),
     /// The poll loop can't be made.
     Poll(io::Error),
     /// The sink's descriptor can't be polled.
@@ -69,6 +71,7 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
+            Self::Status(error) => f.write_str(&error.to_string().replace("--listen", "--status")),
             Self::InUse { at: at @ ListenAddr::Unix(_) } => {
                 write!(
                     f,

@@ -94,7 +94,8 @@ impl Handle {
         update(&mut self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn snapshot<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
+    /// Looks at the snapshot; who publishes waits meanwhile.
+    pub(super) fn snapshot<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
         read(&self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

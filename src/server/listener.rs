@@ -27,6 +27,14 @@ const SHORTAGES: [i32; 4] = [ENFILE, EMFILE, 105, 12];
 /// as "no such client after all".
 const NETWORK_ERRORS: [i32; 8] = [100, 71, 92, 112, 64, 113, 95, 101];
 
+/// Whether `accept` speaks of one client, not of the listener: it gave up while it waited, or the network said that it is
+/// gone, which Linux hands on (accept(2)). Or a signal came.
+pub(super) fn is_gone_client(error: &io::Error) -> bool {
+    let is_network = |code: i32| NETWORK_ERRORS.contains(&code);
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted)
+        || error.raw_os_error().is_some_and(is_network)
+}
+
 /// One listener.
 pub(super) struct Door<L> {
     pub(super) number: usize,
@@ -90,7 +98,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             && (!self.is_full() || self.limits.when_full == WhenFull::Reject)
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         match self.life {
             // With one that lingers, one more may come in, and takes its place.
             Life::Serving => {
@@ -148,14 +156,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 door.may_have_clients = false;
                 Accepted::NoMore
             }
-            // A client that gave up while it waited, or a signal.
-            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {
-                Accepted::Nobody(error)
-            }
-            // Linux hands on what the network said about the client that was to be taken (accept(2)): it is gone.
-            Err(error) if error.raw_os_error().is_some_and(|code| NETWORK_ERRORS.contains(&code)) => {
-                Accepted::Nobody(error)
-            }
+            Err(error) if is_gone_client(&error) => Accepted::Nobody(error),
             Err(error) => {
                 let is_shortage = error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code));
                 // If one descriptor more did not help, all of those who linger would be driven out for nobody: the whole

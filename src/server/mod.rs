@@ -17,6 +17,8 @@ mod notices;
 mod outlet;
 mod reading;
 mod receipts;
+#[cfg(feature = "status")]
+mod status;
 
 use std::time::Duration;
 
@@ -32,14 +34,16 @@ use self::gather::{Brought, Gather};
 use self::lingering::Lingering;
 use self::listener::{Door, House};
 use self::notices::{Notice, Notices};
-use self::outlet::{Outcome, Outlet};
+use self::outlet::{Onlookers, Outcome, Outlet};
+#[cfg(feature = "status")]
+use self::status::Desk;
 use crate::engine::budget::Budget;
 use crate::engine::config::{Config, Limits, MemoryPlan};
 use crate::engine::framer::Rules;
 use crate::engine::listen::ListenAddr;
 use crate::engine::stats::{Counters, Gauges, OutputStats, Snapshot};
 use crate::engine::wheel::TimerWheel;
-use crate::net::{EVENTS, ListenOptions, Mio, Net, Ready, Source};
+use crate::net::{EVENTS, ListenOptions, Mio, Net, Ready, STATUS_LISTENER, Source};
 use crate::sink::{Interest, Sink};
 
 /// Bytes asked of one `read`. CPU for 128-byte lines beside that of a loop that only copies, with reads of 64 KiB, from
@@ -54,6 +58,12 @@ const CROWD: usize = 16;
 
 /// Connections that the tables have room for from the start: 2 MiB of addresses, none of memory.
 const EXPECTED: usize = 16 * 1024;
+
+/// The status endpoint, if there is one.
+#[cfg(feature = "status")]
+type Desks<N> = Option<Box<Desk<<N as Net>::Listener, <N as Net>::Stream>>>;
+#[cfg(not(feature = "status"))]
+type Desks<N> = std::marker::PhantomData<(<N as Net>::Listener, <N as Net>::Stream)>;
 
 /// Whether a server goes on after a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +98,7 @@ pub struct Server<S: Sink, N: Net = Mio> {
     wheel: TimerWheel,
     budget: Budget,
     outlet: Outlet<S>,
+    desk: Desks<N>,
     clock: Clock,
     gather: Gather,
     /// When bytes last came, on the clock that stands still while nothing is read.
@@ -154,6 +165,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             wheel: TimerWheel::new(clock.tick(), expected),
             budget: Budget::new(plan.pending_share, limits.per_host(), expected),
             outlet: Outlet::new(sink, plan, limits.max_line, is_watched),
+            desk: Desks::<N>::default(),
             last_bytes: clock.reading(),
             clock,
             gather: Gather::new(limits.gather),
@@ -199,7 +211,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if self.life == Life::Stopped {
             return Ok(Turn::Stopped);
         }
-        self.take_events(timeout)?;
+        let events = self.take_events(timeout)?;
         if self.handle.takes_reopen() {
             self.outlet.sink.reopen();
             self.write()?;
@@ -211,7 +223,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.accept_clients();
         self.read_ready();
         let (bytes, lines) = (self.counters.bytes - bytes, self.counters.lines - lines);
-        self.gather.note(self.clock.now(), Brought { events: self.events.len(), bytes, lines });
+        self.gather.note(self.clock.now(), Brought { events, bytes, lines });
         // Before the timers, or a pending line that is due might find no room behind what was just read.
         self.write()?;
         self.fire_timers()?;
@@ -227,10 +239,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.notices.summarise(self.clock.now());
         self.forget_crowd();
         self.publish();
+        #[cfg(feature = "status")]
+        self.serve_visitors();
         Ok(if self.life == Life::Stopped { Turn::Stopped } else { Turn::Running })
     }
 
-    fn take_events(&mut self, timeout: Option<Duration>) -> Result<(), RunError> {
+    /// Tells how many events were of those who log.
+    fn take_events(&mut self, timeout: Option<Duration>) -> Result<usize, RunError> {
         let was_stalled = self.outlet.is_stalled();
         let timeout = self.longest_wait().into_iter().chain(timeout).min();
         let pause = self.gather.pause(timeout).filter(|_| self.life == Life::Serving);
@@ -241,9 +256,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.events.clear();
         self.net.poll(rest, &mut self.events).map_err(RunError::Poll)?;
         self.clock.advance(self.net.now(), timeout, was_stalled);
-        let mut is_sink_gone = false;
+        let (mut is_sink_gone, mut count) = (false, self.events.len());
         for event in &self.events {
             match event.source {
+                Source::Listener(STATUS_LISTENER) | Source::Visitor(_) => {
+                    self.desk.wake(event.source);
+                    count -= 1;
+                }
                 Source::Listener(number) => {
                     self.doors.iter_mut().filter(|door| door.number == number).for_each(Door::has_clients);
                 }
@@ -255,7 +274,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 Source::Connection(key) => self.connections.mark_ready(key, *event),
             }
         }
-        if is_sink_gone { Err(self.sink_gone(None)) } else { Ok(()) }
+        if is_sink_gone { Err(self.sink_gone(None)) } else { Ok(count) }
     }
 
     /// How long a poll may last; `None` is for ever.
@@ -275,6 +294,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.outlet.due_in(now),
             self.notices.due_in(now),
             self.drain_due_in(),
+            self.desk.due_in(now),
         ];
         waits.into_iter().flatten().min()
     }
@@ -369,6 +389,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             conn.framer.check(&self.rules);
         }
         self.check_receipts();
+        #[cfg(feature = "status")]
+        self.check_desk();
     }
 }
 

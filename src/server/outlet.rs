@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::engine::config::{LEAST_READ_BYTES, MemoryPlan, Overhead};
 use crate::engine::framer::{LineSink, Lines};
 use crate::engine::gap::Gap;
+use crate::engine::peer::Peer;
+use crate::net::Source;
 use crate::sink::{Flushed, Origin, Pace, Sink};
 
 /// Pause before a blocked sink without a descriptor to poll is asked again.
@@ -177,15 +179,39 @@ impl<S: Sink> Outlet<S> {
     }
 }
 
-/// Hands one connection's lines to the sink.
-pub(super) struct Out<'a, S> {
+/// Who looks on, through the status endpoint.
+pub(super) trait Onlookers {
+    /// Some lines of a peer went to the sink.
+    fn lines(&mut self, peer: &Peer, wall_ms: u64, lines: Lines<'_>);
+    /// An event told of one of them, or of one more.
+    fn wake(&mut self, source: Source);
+    /// How long until they are to be served.
+    fn due_in(&self, now: Duration) -> Option<Duration>;
+}
+
+/// Without the status endpoint, nobody looks on.
+#[cfg(not(feature = "status"))]
+impl<L, T> Onlookers for std::marker::PhantomData<(L, T)> {
+    fn lines(&mut self, _: &Peer, _: u64, _: Lines<'_>) {}
+
+    fn wake(&mut self, _: Source) {}
+
+    fn due_in(&self, _: Duration) -> Option<Duration> {
+        None
+    }
+}
+
+/// Hands one connection's lines to the sink, and shows them to who looks on.
+pub(super) struct Out<'a, S, O> {
     pub(super) sink: &'a mut S,
+    pub(super) onlookers: &'a mut O,
     pub(super) origin: Origin<'a>,
 }
 
-impl<S: Sink> LineSink for Out<'_, S> {
+impl<S: Sink, O: Onlookers> LineSink for Out<'_, S, O> {
     fn lines(&mut self, lines: Lines<'_>) {
         self.sink.append(&self.origin, lines);
+        self.onlookers.lines(self.origin.peer, self.origin.wall_ms, lines);
     }
 
     fn gap(&mut self, gap: Gap) {

@@ -133,7 +133,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let peer = conn.peer;
         let had_pending = conn.framer.pending() > 0;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
-        let mut out = Out { sink: &mut self.outlet.sink, origin };
+        let mut out = Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
         let fed = conn.framer.feed(chunk, &self.rules, &mut out);
         if !fed.tail.is_empty() {
             self.keep(key, fed.tail);
@@ -145,6 +145,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if is_first {
             self.look_at_first_bytes(&peer, chunk);
         }
+        self.connections.count(key, chunk.len() as u64, fed.lines);
         self.note(key, &peer, &fed);
     }
 

@@ -386,7 +386,7 @@ fn padded(rest: &[u8]) -> [u8; LANES] {
 
 /// Appends a line as the inside of a JSON string; what is no UTF-8 becomes U+FFFD, as [`String::from_utf8_lossy`] has
 /// it.
-fn escape(line: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn escape(line: &[u8], out: &mut Vec<u8>) {
     if str::from_utf8(line).is_ok() {
         return escape_text(line, out);
     }
@@ -448,7 +448,7 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends what `Display` writes, without `core::fmt` for the kinds that are common.
 #[inline(never)] // one copy, for size
-fn write_peer(peer: &Peer, out: &mut Vec<u8>) {
+pub(crate) fn write_peer(peer: &Peer, out: &mut Vec<u8>) {
     match *peer {
         Peer::V4 { ip, port } => {
             for (part, after) in ip.iter().zip(b"...:") {
@@ -468,7 +468,7 @@ fn write_peer(peer: &Peer, out: &mut Vec<u8>) {
 }
 
 #[inline(never)] // one copy, for size
-fn write_number(mut number: u64, out: &mut Vec<u8>) {
+pub(crate) fn write_number(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20]; // as many as u64::MAX has
     let mut start = digits.len();
     for place in digits.iter_mut().rev() {

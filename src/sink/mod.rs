@@ -30,7 +30,11 @@ pub(crate) use self::pace::Pace;
 #[cfg(feature = "cli")]
 pub(crate) use self::descriptor::{Adopted, Borrowed, Way, adopt, send_without_waiting};
 #[cfg(feature = "cli")]
-pub(crate) use self::format::{parse_tag, write_time};
+pub(crate) use self::format::parse_tag;
+#[cfg(any(feature = "cli", feature = "status"))]
+pub(crate) use self::format::write_time;
+#[cfg(feature = "status")]
+pub(crate) use self::format::{escape, write_number, write_peer};
 #[cfg(feature = "cli")]
 pub(crate) use self::outputs::{descriptors, overhead};
 #[cfg(feature = "cli")]

@@ -9,6 +9,8 @@ pub(crate) mod budget;
 pub(crate) mod config;
 pub(crate) mod format;
 pub(crate) mod framer;
+#[cfg(feature = "status")]
+pub(crate) mod http;
 pub(crate) mod wheel;
 
 use std::fmt;

@@ -70,6 +70,8 @@ fn another_value(option: &Opt) -> &'static str {
         ("max-per-host", _) => "5",
         ("log-level", _) => "error",
         ("gather", _) => "15ms",
+        ("status", _) => "127.0.0.1:4446",
+        ("status-tail", _) => "off",
         (_, "DURATION") => "1500ms",
         (name, _) => panic!("a value for --{name} is missing here"),
     }

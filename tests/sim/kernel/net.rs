@@ -144,6 +144,10 @@ impl Net for SimNet {
         Ok(count)
     }
 
+    fn register_visitor(&mut self, _: &mut Self::Stream, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
     fn write(&mut self, stream: &mut SimStream, bytes: &[u8]) -> io::Result<usize> {
         let kernel = &mut *self.0.borrow_mut();
         kernel.work += 1;

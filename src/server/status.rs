@@ -1,0 +1,598 @@
+//! The status endpoint: who looks on is served at the end of a turn, in passes that are short, 20 ms apart, and take at
+//! most a thirtieth of the time, so that the clients that log come first (P9). Invariant: what all visitors hold stays
+//! within [`Desk::share`], which the memory budget has given up (P5).
+
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use log::info;
+
+use super::Server;
+use super::connection::{Account, Connection};
+use super::drain::Life;
+use super::error::BindError;
+use super::listener::is_gone_client;
+use super::outlet::Onlookers;
+use crate::Lines;
+use crate::engine::config::{MemoryPlan, WhenFull};
+use crate::engine::listen::ListenAddr;
+use crate::engine::peer::Peer;
+use crate::engine::stats::Parts;
+use crate::engine::wheel::Tick;
+use crate::host;
+use crate::net::{ListenOptions, MOST_VISITORS, Net, STATUS_LISTENER, Source};
+use crate::sink::{Sink, write_peer, write_time};
+use crate::status::board::{Board, MOST_ROW_BYTES, Row};
+use crate::status::request::{Form, Refusal, Request, Route};
+use crate::status::respond::{Content, Kind, MOST_HEAD_BYTES, PAGE};
+use crate::status::tail::{self, MOST_EVENT_BYTES, MOST_WAITING, Viewer};
+use crate::status::visitor::{Need, Visitor};
+
+/// Time between two passes: 50 a second, of at most one answer for each visitor.
+const PASS: Duration = Duration::from_millis(20);
+/// After so long a pass ends, and who was not served comes first in the next.
+const LONGEST_PASS: Duration = Duration::from_millis(2);
+/// The time after a pass is at least so many times what it took.
+const REST: u32 = 30;
+/// Pause before accepting is tried again, when no descriptor is free.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// How long an output may take nothing before that is unhealthy.
+const STALLED: Duration = Duration::from_secs(10);
+/// Open descriptors are counted so often at most: it takes some microseconds, and on an old kernel more.
+const RECOUNT: Duration = Duration::from_secs(1);
+/// Viewers of the tail at most: the other places stay free for those who ask and go.
+const MOST_VIEWERS: usize = MOST_VISITORS * 3 / 4;
+/// Bytes of lines that are looked at for all viewers in one pass: more than anybody reads, and little to search.
+const LOOKED_AT: usize = 256 * 1024;
+/// Of the share, a half is for the tail. Of the other half so much is kept for refusals, which need no more room than
+/// this, and for an event in the making; the rest is for requests and answers.
+const KEPT: usize = MOST_VISITORS * MOST_HEAD_BYTES + MOST_EVENT_BYTES;
+
+/// One place for a visitor.
+struct Place<T> {
+    stream: T,
+    peer: Peer,
+    visitor: Visitor,
+    can_read: bool,
+    can_write: bool,
+}
+
+impl<T> Place<T> {
+    /// Whether something would happen if it was served now.
+    fn is_ready(&self) -> bool {
+        (self.can_read && self.visitor.wants() > 0) || (self.can_write && !self.visitor.output().is_empty())
+    }
+}
+
+/// The endpoint.
+pub(super) struct Desk<L, T> {
+    listener: L,
+    may_have_visitors: bool,
+    /// Accepting failed, and is tried again then.
+    retry_at: Duration,
+    /// As many as [`MOST_VISITORS`], always; no array, or each loop over them would be unrolled.
+    places: Vec<Option<Place<T>>>,
+    /// Who is served first in the next pass.
+    first: usize,
+    share: usize,
+    serves_tail: bool,
+    /// Only who asks for localhost or an address gets an answer.
+    is_local: bool,
+    next_pass: Duration,
+    /// When there is something to do; never before [`Self::next_pass`].
+    due_at: Option<Duration>,
+    viewers: usize,
+    /// What viewers may still have looked at, and in which 20 ms that is so.
+    left: usize,
+    slot: u64,
+    peer: Vec<u8>,
+    time: Vec<u8>,
+    event: Vec<u8>,
+    /// Open descriptors that are no client's and no visitor's, when they were counted, and how many may be open.
+    descriptors: Option<(u64, Duration, u64)>,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl<L, T> Onlookers for Option<Box<Desk<L, T>>> {
+    fn lines(&mut self, peer: &Peer, wall_ms: u64, lines: Lines<'_>) {
+        if let Some(desk) = self.as_mut().filter(|desk| desk.viewers > 0) {
+            desk.show(peer, wall_ms, lines);
+        }
+    }
+
+    fn wake(&mut self, source: Source) {
+        let Some(desk) = self else { return };
+        match source {
+            Source::Visitor(number) => {
+                if let Some(place) = desk.places.get_mut(number).and_then(Option::as_mut) {
+                    (place.can_read, place.can_write) = (true, true);
+                }
+            }
+            _ => desk.may_have_visitors = true,
+        }
+        desk.due_at = Some(desk.next_pass);
+    }
+
+    fn due_in(&self, now: Duration) -> Option<Duration> {
+        self.as_ref()?.due_at.map(|at| at.saturating_sub(now))
+    }
+}
+
+impl<L, T> Desk<L, T> {
+    /// Some lines go by.
+    #[inline(never)] // off the path of those who log while nobody looks on
+    fn show(&mut self, peer: &Peer, wall_ms: u64, lines: Lines<'_>) {
+        let slot = wall_ms / 20;
+        if self.slot != slot {
+            (self.slot, self.left) = (slot, LOOKED_AT / self.viewers);
+        }
+        self.peer.clear();
+        write_peer(peer, &mut self.peer);
+        self.time.clear();
+        write_time(wall_ms, &mut self.time);
+        let Self { places, peer, time, event, .. } = self;
+        let mut is_seen = false;
+        each_viewer(places, peer, &mut |viewer, out, _| is_seen |= viewer.has_room(out));
+        let left = if is_seen { self.left } else { 0 };
+        // Once, so that it never takes more.
+        event.clear();
+        event.reserve_exact(MOST_EVENT_BYTES);
+        let looked_at = tail::look_at(lines, left, |line| {
+            tail::write_event(time, peer, line, event);
+            each_viewer(places, peer, &mut |viewer, out, _| viewer.line(line, event, out));
+        });
+        let lost = lines.count.saturating_sub(looked_at);
+        let mut has_news = false;
+        each_viewer(places, peer, &mut |viewer, out, can_write| {
+            viewer.lose(lost);
+            has_news |= can_write && (viewer.has_lost() || !out.is_empty());
+        });
+        if looked_at > 0 {
+            self.left = self.left.saturating_sub(lines.head.len() + lines.body.len());
+        }
+        if has_news {
+            self.due_at = Some(self.next_pass);
+        }
+    }
+}
+
+/// What is done with a viewer, with its output, and with whether its socket takes any.
+type Each<'a> = &'a mut dyn FnMut(&mut Viewer, &mut Vec<u8>, bool);
+
+/// Calls `each` with every viewer who wants to see lines of this peer.
+fn each_viewer<T>(places: &mut [Option<Place<T>>], peer: &[u8], each: Each<'_>) {
+    for place in places.iter_mut().flatten() {
+        if let Some((viewer, out)) = place.visitor.viewer().filter(|(viewer, _)| viewer.wants(peer)) {
+            each(viewer, out, place.can_write);
+        }
+    }
+}
+
+impl<L, T> Desk<L, T> {
+    fn visitors(&self) -> impl Iterator<Item = &Place<T>> {
+        self.places.iter().flatten()
+    }
+
+    /// All that its visitors hold.
+    fn held(&self) -> usize {
+        let of_viewer = |place: &Place<T>| if place.visitor.is_watching() { place.visitor.waiting() } else { 0 };
+        self.event.capacity() + self.visitors().map(|place| place.visitor.held() + of_viewer(place)).sum::<usize>()
+    }
+
+    fn count_viewers(&self) -> usize {
+        self.visitors().filter(|place| place.visitor.is_watching()).count()
+    }
+
+    /// What is left for requests and answers. The tail has the other half of the share.
+    fn room(&self) -> usize {
+        let held: usize = self.visitors().map(|place| place.visitor.held()).sum();
+        (self.share / 2).saturating_sub(KEPT + held)
+    }
+
+    /// Whose place somebody else may have now, and from when on there will be one.
+    fn next_place(&self) -> Option<(Duration, usize)> {
+        let free = |place: &Option<Place<T>>| match place {
+            None => Some(Duration::ZERO),
+            Some(place) => place.visitor.gives_way_at(),
+        };
+        self.places.iter().enumerate().filter_map(|(number, place)| Some((free(place)?, number))).min()
+    }
+
+    /// A pass is over, at `now`, and took so long.
+    fn end_pass(&mut self, now: Duration, took: Duration) {
+        self.viewers = self.count_viewers();
+        if self.viewers == 0 {
+            self.event = Vec::new();
+        }
+        self.next_pass = now + PASS.max(took * REST);
+        let due = |place: &Place<T>| if place.is_ready() { Duration::ZERO } else { place.visitor.due_at() };
+        let next_visitor = self.next_place().filter(|_| self.may_have_visitors).map(|(at, _)| at.max(self.retry_at));
+        let due = self.visitors().map(due).chain(next_visitor).min();
+        self.due_at = due.map(|at| at.max(self.next_pass));
+    }
+}
+
+impl<S: Sink, N: Net> Server<S, N> {
+    /// Serves the status endpoint at `at` too, from the same loop; with `serves_tail`, also the lines as they come. It
+    /// shows who logs what to whoever reaches it: loopback or a Unix socket, which only its owner can open, is the
+    /// place for it. Answers where that is, when a port was picked.
+    ///
+    /// ```
+    /// use lumberjack::{Config, MemorySink, Server};
+    ///
+    /// let mut server = Server::bind(Config::listen("127.0.0.1:0".parse()?), MemorySink::new())?;
+    /// let at = server.serve_status(&"127.0.0.1:0".parse()?, true)?; // http://{at}/
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`BindError::Status`]; or [`BindError::Config`] when the memory budget has no room for it.
+    pub fn serve_status(&mut self, at: &ListenAddr, serves_tail: bool) -> Result<ListenAddr, BindError> {
+        let plan = MemoryPlan { sink_share: self.outlet.share(), pending_share: self.budget.limit() };
+        let share = match &self.desk {
+            Some(desk) => desk.share,
+            None => plan.status_share(&self.limits)?,
+        };
+        let options = ListenOptions { unix_mode: 0o600, keepalive: self.limits.keepalive, only_v6: false };
+        let (listener, local) = self
+            .net
+            .listen(at, &options, STATUS_LISTENER)
+            .map_err(|error| BindError::Status(Box::new(BindError::new(at, error))))?;
+        info!("[status] Listening on {local}");
+        if self.desk.is_none() {
+            self.budget.lower(share);
+            self.connections.keep_accounts(self.clock.tick());
+        }
+        self.desk = Some(Box::new(Desk {
+            listener,
+            may_have_visitors: true,
+            retry_at: Duration::ZERO,
+            places: (0..MOST_VISITORS).map(|_| None).collect(),
+            first: 0,
+            share,
+            serves_tail,
+            is_local: matches!(&local, ListenAddr::Tcp(addr) if addr.ip().is_loopback()),
+            next_pass: Duration::ZERO,
+            due_at: Some(Duration::ZERO),
+            viewers: 0,
+            left: 0,
+            slot: 0,
+            peer: Vec::new(),
+            time: Vec::new(),
+            event: Vec::new(),
+            descriptors: None,
+            settings: Vec::new(),
+        }));
+        Ok(local)
+    }
+
+    /// What the diagnostics show besides the limits: every option of the program, and its value.
+    #[doc(hidden)]
+    pub fn show_settings(&mut self, settings: Vec<(&'static str, String)>) {
+        if let Some(desk) = &mut self.desk {
+            desk.settings = settings;
+        }
+    }
+
+    /// One pass over all visitors, if it is time for one.
+    #[inline(never)] // for size
+    pub(super) fn serve_visitors(&mut self) {
+        if self.life == Life::Stopped {
+            self.desk = None;
+        }
+        let now = self.clock.now();
+        let Some(mut desk) = self.desk.take_if(|desk| desk.due_at.is_some_and(|at| at <= now)) else { return };
+        let began = self.net.now().since_start;
+        let is_over = |net: &N| net.now().since_start.saturating_sub(began) > LONGEST_PASS;
+        for offset in 0..MOST_VISITORS {
+            let number = (desk.first + offset) % MOST_VISITORS;
+            self.serve(&mut desk, number);
+            if is_over(&self.net) {
+                desk.first = number + 1;
+                break;
+            }
+        }
+        while !is_over(&self.net) && desk.may_have_visitors && desk.retry_at <= now {
+            let Some((at, number)) = desk.next_place() else { break };
+            if at > now {
+                break;
+            }
+            self.admit_visitor(&mut desk, number);
+        }
+        let ended = self.net.now().since_start;
+        desk.end_pass(ended.max(now), ended.saturating_sub(began));
+        self.desk = Some(desk);
+    }
+
+    /// Takes in one who waits. Who only keeps a connection for later gives way.
+    fn admit_visitor(&mut self, desk: &mut Desk<N::Listener, N::Stream>, number: usize) {
+        match self.net.accept(&mut desk.listener) {
+            Ok((mut stream, peer)) => {
+                if self.net.register_visitor(&mut stream, number).is_err() {
+                    return;
+                }
+                let visitor = Visitor::new(self.clock.now());
+                if let Some(place) = desk.places.get_mut(number) {
+                    *place = Some(Place { stream, peer, visitor, can_read: true, can_write: true });
+                }
+                self.serve(desk, number);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => desk.may_have_visitors = false,
+            Err(error) if is_gone_client(&error) => {}
+            // No event tells of who waits already, nor of a descriptor that is free again.
+            Err(_) => desk.retry_at = self.clock.now() + ACCEPT_PAUSE,
+        }
+    }
+
+    /// Reads, answers and writes one visitor, each at most once.
+    #[inline(never)] // for size
+    fn serve(&mut self, desk: &mut Desk<N::Listener, N::Stream>, number: usize) {
+        let Some(mut place) = desk.places.get_mut(number).and_then(Option::take) else { return };
+        if !self.stays(desk, &mut place) {
+            // Somebody who logs may wait for its descriptor.
+            return self.house.end_pause();
+        }
+        if let Some(free) = desk.places.get_mut(number) {
+            *free = Some(place);
+        }
+    }
+
+    /// [`Self::serve`] for one who is not in its place meanwhile; false if it has left, or is to be closed.
+    fn stays(&mut self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>) -> bool {
+        let now = self.clock.now();
+        let room = desk.room().saturating_sub(place.visitor.held());
+        if place.can_read && self.read_visitor(place, room).is_err() {
+            return false;
+        }
+        match place.visitor.next(now) {
+            Need::Close => return false,
+            Need::Answer(request) => self.answer(desk, place, &request),
+            Need::Nothing | Need::Goodbye => {}
+        }
+        match self.write_visitor(place) {
+            Need::Close => false,
+            Need::Goodbye => self.net.say_goodbye(&mut place.stream).is_ok() && place.visitor.next(now) != Need::Close,
+            Need::Nothing | Need::Answer(_) => true,
+        }
+    }
+
+    fn read_visitor(&mut self, place: &mut Place<N::Stream>, room: usize) -> io::Result<()> {
+        let most = place.visitor.wants().min(self.read_buffer.len());
+        let buffer = self.read_buffer.get_mut(..most).unwrap_or_default();
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        match self.net.read(&mut place.stream, buffer) {
+            Ok(0) => place.visitor.ended(),
+            Ok(count) => {
+                place.visitor.received(buffer.get(..count).unwrap_or_default(), room, self.clock.now());
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => place.can_read = false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn write_visitor(&mut self, place: &mut Place<N::Stream>) -> Need {
+        if !place.can_write || place.visitor.output().is_empty() {
+            return Need::Nothing;
+        }
+        let count = match self.net.write(&mut place.stream, place.visitor.output()) {
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                place.can_write = false;
+                0
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+            Err(_) => return Need::Close,
+        };
+        place.visitor.sent(count, self.clock.now())
+    }
+
+    #[inline(never)] // for size
+    fn answer(&self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>, request: &Request) {
+        let now = self.clock.now();
+        let room = desk.room().saturating_sub(place.visitor.held());
+        let is_full = desk.count_viewers() >= MOST_VIEWERS;
+        let refusal = match &request.route {
+            _ if desk.is_local && !request.is_local => Refusal::Misdirected,
+            Err(refusal) => *refusal,
+            Ok(Route::Tail { .. }) if !desk.serves_tail => Refusal::Unknown,
+            Ok(Route::Tail { .. }) if is_full => Refusal::Busy,
+            Ok(Route::Tail { substring, peer }) => {
+                let most = MOST_WAITING.min(desk.share / 2 / MOST_VIEWERS);
+                let viewer = Viewer::new(substring.clone(), peer.clone(), most);
+                return place.visitor.watch(viewer, request.is_head, now);
+            }
+            Ok(route) => {
+                let content = self.content(desk, route, room);
+                if content.body.len() + 2 * MOST_HEAD_BYTES <= room {
+                    return place.visitor.answer(request, &content, now);
+                }
+                Refusal::Busy
+            }
+        };
+        place.visitor.refuse(refusal, Some(request), now);
+    }
+
+    #[inline(never)] // for size
+    fn content(&self, desk: &mut Desk<N::Listener, N::Stream>, route: &Route, room: usize) -> Content {
+        let mut status = "200 OK";
+        let (kind, text) = match route {
+            Route::Page | Route::Tail { .. } => {
+                return Content { status, kind: Kind::Page, body: PAGE.as_bytes().into() };
+            }
+            Route::Status => (Kind::Json, self.handle.status().to_json() + "\n"),
+            Route::Metrics => (Kind::Metrics, self.board(desk, 0, &|board| board.to_metrics())),
+            Route::Health => {
+                let mut reasons = self.reasons();
+                if reasons.is_empty() {
+                    reasons.push("ok");
+                } else {
+                    status = "503 Service Unavailable";
+                }
+                (Kind::Text, reasons.join("\n") + "\n")
+            }
+            Route::Diagnostics { connections, form } => {
+                let (kind, write): (_, Write) = match form {
+                    Form::Json => (Kind::Json, &|board| board.to_json() + "\n"),
+                    Form::Csv => (Kind::Csv, &|board| board.to_csv()),
+                    Form::Text => (Kind::Text, &|board| board.to_text()),
+                };
+                (kind, self.board(desk, *connections.min(&(room / MOST_ROW_BYTES)), write))
+            }
+        };
+        Content { status, kind, body: text.into_bytes().into() }
+    }
+
+    /// Why lines do not flow, if so.
+    fn reasons(&self) -> Vec<&'static str> {
+        let now = self.clock.now();
+        let is_stalled = self.outlet.stuck_since().is_some_and(|since| now.saturating_sub(since) > STALLED);
+        let is_serving = self.life == Life::Serving;
+        let is_full = is_serving && self.is_full() && self.limits.when_full == WhenFull::Wait;
+        let mut reasons = Vec::new();
+        for (is_so, reason) in [
+            (is_stalled, "an output has taken nothing for more than 10 s"),
+            (is_serving && self.house.is_paused(), "accepting is paused: no descriptor is free"),
+            (is_full, "accepting is paused: all connections are taken (--max-connections)"),
+            (!is_serving, "the server is stopping"),
+        ] {
+            if is_so {
+                reasons.push(reason);
+            }
+        }
+        reasons
+    }
+
+    /// What there is to be seen, with so many connections and hosts.
+    #[inline(never)] // for size
+    fn board(&self, desk: &mut Desk<N::Listener, N::Stream>, most: usize, write: Write<'_>) -> String {
+        let mut pollers = Vec::new();
+        for place in desk.visitors().filter(|place| place.visitor.is_watching()) {
+            pollers.push(place.peer.to_string() + " GET /tail");
+        }
+        // This visitor is not in its place.
+        let clients = (self.connections.len() + desk.visitors().count() + 1) as u64;
+        let now = self.clock.now();
+        if desk.descriptors.is_none_or(|known| now.saturating_sub(known.1) >= RECOUNT) {
+            let others = host::descriptors_in_use().saturating_sub(clients);
+            desk.descriptors = Some((others, now, host::descriptor_limit()));
+        }
+        let (others, _, allowed) = desk.descriptors.unwrap_or_default();
+        let (connections, hosts) = if most == 0 { Default::default() } else { self.rows(most) };
+        self.handle.snapshot(|snapshot| {
+            write(&Board {
+                parts: Parts::new(snapshot, &pollers),
+                settings: &desk.settings,
+                uptime_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+                wall_ms: self.clock.wall_ms(),
+                reasons: self.reasons(),
+                status_bytes: desk.held() as u64,
+                rss: host::resident_memory(),
+                descriptors: (others + clients, allowed),
+                connections,
+                hosts,
+            })
+        })
+    }
+
+    /// Who costs most: by pending bytes, then by bytes a second; and which hosts.
+    #[inline(never)] // for size
+    fn rows(&self, most: usize) -> (Vec<Row>, Vec<Row>) {
+        let now = self.clock.tick();
+        let mut ranked = Top::new(most);
+        // Of each host, besides what is shown, its rate, and one of its connections.
+        let mut hosts = vec![([0; 5], 0); self.budget.host_places()];
+        for (index, conn) in self.connections.iter() {
+            let account = self.connections.account(index);
+            let pending = conn.framer.pending() as u64;
+            let rate = account.bytes / (age_ms(now, account.since) / 1000 + 1);
+            ranked.offer((pending, rate), index);
+            let place = u32::try_from(index).ok().and_then(|id| self.budget.host_place(id));
+            let Some((sums, one)) = place.and_then(|place| hosts.get_mut(place)) else { continue };
+            *one = index;
+            for (sum, number) in sums.iter_mut().zip([1, pending, account.bytes, account.lines, rate]) {
+                *sum = u64::saturating_add(*sum, number);
+            }
+        }
+        let mut ranked_hosts = Top::new(most);
+        for (place, ([connections, pending, .., rate], _)) in hosts.iter().enumerate() {
+            if *connections > 0 {
+                ranked_hosts.offer((*pending, *rate), place);
+            }
+        }
+        let (mut rows, mut host_rows) = (Vec::with_capacity(ranked.list.len()), Vec::new());
+        for (_, index) in ranked.list {
+            if let Some(conn) = self.connections.at_place(index) {
+                rows.push(self.row(conn, self.connections.account(index), now));
+            }
+        }
+        for (_, place) in ranked_hosts.list {
+            let Some((numbers, one)) = hosts.get(place) else { continue };
+            if let Some(conn) = self.connections.at_place(*one) {
+                host_rows.push(Row { who: conn.peer.host().to_string(), state: "", numbers: *numbers });
+            }
+        }
+        (rows, host_rows)
+    }
+
+    #[inline(never)] // for size
+    fn row(&self, conn: &Connection<N::Stream>, account: Account, now: Tick) -> Row {
+        let pending = conn.framer.pending() as u64;
+        let state = if conn.is_lingering() {
+            "lingering"
+        } else if self.outlet.is_stalled() && conn.is_queued() {
+            "waiting for the output"
+        } else if conn.framer.is_skipping() {
+            "skipping"
+        } else if pending > 0 {
+            "partial line"
+        } else {
+            "reading"
+        };
+        let (since, idle) = (age_ms(now, account.since), age_ms(now, conn.last_word));
+        Row { who: conn.peer.to_string(), state, numbers: [since, idle, account.bytes, account.lines, pending] }
+    }
+
+    /// Asserts the invariant.
+    pub(super) fn check_desk(&self) {
+        let Some(desk) = &self.desk else { return };
+        assert!(desk.held() <= desk.share, "6. visitors stay within their share: {} of {}", desk.held(), desk.share);
+        let shares = desk.share + self.budget.limit() + self.outlet.share();
+        assert!(shares <= self.limits.memory, "7. and all shares within the budget (P5)");
+        assert_eq!(desk.viewers, desk.count_viewers(), "8. lines go by those who look on");
+    }
+}
+
+/// Makes a body.
+type Write<'w> = &'w dyn Fn(&Board<'_>) -> String;
+
+type Ranked = ((u64, u64), usize);
+
+/// The few that rank highest, the highest first. What sorts everything would be 12 KB of code.
+struct Top {
+    list: Vec<Ranked>,
+    most: usize,
+}
+
+impl Top {
+    fn new(most: usize) -> Self {
+        Self { list: Vec::new(), most }
+    }
+
+    fn offer(&mut self, rank: (u64, u64), place: usize) {
+        if self.list.len() >= self.most && self.list.last().is_none_or(|(lowest, _)| *lowest >= rank) {
+            return;
+        }
+        let at = self.list.partition_point(|(higher, _)| *higher >= rank);
+        self.list.insert(at, (rank, place));
+        self.list.truncate(self.most);
+    }
+}
+
+fn age_ms(now: Tick, then: Tick) -> u64 {
+    let age = now.begins_at().saturating_sub(then.begins_at());
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+}

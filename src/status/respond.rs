@@ -1,0 +1,223 @@
+//! Answers: head and body into a buffer. Invariant: each has a length, but for the tail, which ends with its connection.
+
+use std::borrow::Cow;
+
+use super::request::Refusal;
+
+/// The page, as it is sent.
+pub const PAGE: &str = include_str!("page.html");
+
+/// What the page may do: its own style and script, by their hash, and ask the server that it came from. A test computes
+/// the hashes.
+const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-CY3erCE0bu/do903nTEpIEBSZ1P3HylNwgy/T9d+8cg='; script-src 'sha256-ZO1+LTwF8lKwbmSlcKi7hB15XoQvLg9NnAH4h0nPUkE='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+
+/// What an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The page.
+    Page,
+    /// JSON.
+    Json,
+    /// Prometheus' text format 0.0.4.
+    Metrics,
+    /// Text.
+    Text,
+    /// For a spreadsheet.
+    Csv,
+    /// Server-sent events.
+    Events,
+}
+
+/// What a request is answered with.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// `200 OK`.
+    pub status: &'static str,
+    /// What the body is.
+    pub kind: Kind,
+    /// The body.
+    pub body: Cow<'static, [u8]>,
+}
+
+/// The answer to a request: its status line, its kind, and what it needs to know of the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// `200 OK`.
+    pub status: &'static str,
+    /// What the body is.
+    pub kind: Kind,
+    /// Only the head is wanted.
+    pub is_head: bool,
+    /// Another request may follow.
+    pub keeps_alive: bool,
+}
+
+/// What a head takes at most besides a page's policy, and a refusal as a whole.
+pub const MOST_HEAD_BYTES: usize = 512;
+
+impl Answer {
+    /// The answer with this body, in no more memory than it takes. Of events the body begins here, and goes on until the
+    /// connection ends. There is no Date: nothing that is never stored needs one.
+    #[must_use]
+    pub fn with(&self, body: &[u8]) -> Vec<u8> {
+        let (kind, policy) = match self.kind {
+            Kind::Page => ("text/html; charset=utf-8", PAGE_POLICY),
+            Kind::Json => ("application/json", "default-src 'none'"),
+            Kind::Metrics => ("text/plain; version=0.0.4; charset=utf-8", "default-src 'none'"),
+            Kind::Text => ("text/plain; charset=utf-8", "default-src 'none'"),
+            Kind::Csv => ("text/csv; charset=utf-8", "default-src 'none'"),
+            Kind::Events => ("text/event-stream", "default-src 'none'"),
+        };
+        let length = body.len().to_string();
+        let allow = if self.status.starts_with("405") { "\r\nAllow: GET, HEAD" } else { "" };
+        let parts = [
+            "HTTP/1.1 ",
+            self.status,
+            "\r\nContent-Type: ",
+            kind,
+            "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nCross-Origin-Resource-Policy: same-origin\r\nContent-Security-Policy: ",
+            policy,
+            allow,
+            // Said in 1.1 too, for clients of 1.0.
+            if self.keeps_alive { "\r\nConnection: keep-alive" } else { "\r\nConnection: close" },
+            if self.kind == Kind::Events { "" } else { "\r\nContent-Length: " },
+            if self.kind == Kind::Events { "" } else { &length },
+            "\r\n\r\n",
+        ];
+        let head = parts.concat();
+        [head.as_bytes(), if self.is_head { &[] } else { body }].concat()
+    }
+}
+
+impl Refusal {
+    /// The answer that says so.
+    #[must_use]
+    pub fn answer(self, is_head: bool, keeps_alive: bool) -> Vec<u8> {
+        let (status, sentence) = match self {
+            Self::Malformed => ("400 Bad Request", "this is no request that is understood here\n"),
+            Self::Unknown => ("404 Not Found", "there is /, /status, /diagnostics, /metrics, /healthz and /tail\n"),
+            Self::Method => ("405 Method Not Allowed", "only GET and HEAD are served\n"),
+            Self::TooSlow => ("408 Request Timeout", "the request took more than 10 s\n"),
+            Self::Misdirected => ("421 Misdirected Request", "ask for localhost or for an address, not for a name\n"),
+            Self::TooLarge => {
+                ("431 Request Header Fields Too Large", "a request may have 8 KiB, 64 fields, 256 bytes a value\n")
+            }
+            Self::Busy => ("503 Service Unavailable", "too much is asked at once, try again\n"),
+        };
+        Answer { status, kind: Kind::Text, is_head, keeps_alive }.with(sentence.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_has_a_length_but_for_events_and_says_whether_it_goes_on() {
+        let answer = |kind, is_head, keeps_alive| {
+            let answer = Answer { status: "200 OK", kind, is_head, keeps_alive };
+            String::from_utf8(answer.with(b"body")).unwrap()
+        };
+        let json = answer(Kind::Json, false, true);
+        assert!(json.starts_with("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"), "{json}");
+        assert!(json.ends_with("\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\nbody"), "{json}");
+        let head = answer(Kind::Json, true, false);
+        assert!(head.ends_with("\r\nConnection: close\r\nContent-Length: 4\r\n\r\n"), "{head}");
+        let events = answer(Kind::Events, false, false);
+        assert!(events.ends_with("\r\nConnection: close\r\n\r\nbody"), "{events}");
+    }
+
+    #[test]
+    fn p5_a_refusal_fits_what_is_kept_for_it() {
+        for refusal in [
+            Refusal::Malformed,
+            Refusal::Unknown,
+            Refusal::Method,
+            Refusal::TooSlow,
+            Refusal::Misdirected,
+            Refusal::TooLarge,
+            Refusal::Busy,
+        ] {
+            let answer = refusal.answer(false, true);
+            assert!(answer.len() <= MOST_HEAD_BYTES && answer.capacity() == answer.len(), "{}", answer.len());
+            assert!(answer.ends_with(b"\n"));
+        }
+        let page = Answer { status: "200 OK", kind: Kind::Page, is_head: true, keeps_alive: true }.with(b"");
+        assert!(page.len() <= 2 * MOST_HEAD_BYTES, "{}", page.len());
+    }
+
+    /// SHA-256, as in FIPS 180-4, for the one thing that is hashed.
+    fn sha256(text: &[u8]) -> [u8; 32] {
+        let primes: Vec<u32> = (2..312).filter(|n| (2..*n).all(|m| n % m != 0)).collect();
+        // The first 32 bits of the fractional parts of a root, by integers alone.
+        let root = |prime: u32, power: u32| {
+            let wanted = u128::from(prime) << (32 * power);
+            let (mut low, mut high) = (0_u128, 1 << 37);
+            while high - low > 1 {
+                let middle = (low + high) / 2;
+                if middle.pow(power) <= wanted { low = middle } else { high = middle }
+            }
+            u32::try_from(low & 0xffff_ffff).unwrap()
+        };
+        let rounds: Vec<u32> = primes.iter().map(|prime| root(*prime, 3)).collect();
+        assert_eq!(rounds.len(), 64);
+        let mut state: Vec<u32> = primes[..8].iter().map(|prime| root(*prime, 2)).collect();
+        let mut padded = text.to_vec();
+        padded.push(0x80);
+        while padded.len() % 64 != 56 {
+            padded.push(0);
+        }
+        padded.extend((text.len() as u64 * 8).to_be_bytes());
+        for block in padded.chunks(64) {
+            let mut words: Vec<u32> =
+                block.chunks(4).map(|word| u32::from_be_bytes(word.try_into().unwrap())).collect();
+            for at in 16..64 {
+                let (two, fifteen) = (words[at - 2], words[at - 15]);
+                let small0 = fifteen.rotate_right(7) ^ fifteen.rotate_right(18) ^ (fifteen >> 3);
+                let small1 = two.rotate_right(17) ^ two.rotate_right(19) ^ (two >> 10);
+                words.push(words[at - 16].wrapping_add(small0).wrapping_add(words[at - 7]).wrapping_add(small1));
+            }
+            let mut s = state.clone();
+            for (round, word) in rounds.iter().zip(&words) {
+                let big1 = s[4].rotate_right(6) ^ s[4].rotate_right(11) ^ s[4].rotate_right(25);
+                let choice = (s[4] & s[5]) ^ (!s[4] & s[6]);
+                let one = [big1, choice, *round, *word].iter().fold(s[7], |sum, part| sum.wrapping_add(*part));
+                let big0 = s[0].rotate_right(2) ^ s[0].rotate_right(13) ^ s[0].rotate_right(22);
+                let two = big0.wrapping_add((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
+                s.rotate_right(1);
+                s[4] = s[4].wrapping_add(one);
+                s[0] = one.wrapping_add(two);
+            }
+            state.iter_mut().zip(s).for_each(|(sum, part)| *sum = sum.wrapping_add(part));
+        }
+        let bytes: Vec<u8> = state.iter().flat_map(|word| word.to_be_bytes()).collect();
+        bytes.try_into().unwrap()
+    }
+
+    fn base64(bytes: &[u8]) -> String {
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::new();
+        for chunk in bytes.chunks(3) {
+            let bits = (0..3).fold(0, |bits, at| bits << 8 | usize::from(*chunk.get(at).unwrap_or(&0)));
+            for at in 0..4 {
+                text.push(if at <= chunk.len() { char::from(letters[bits >> (18 - 6 * at) & 63]) } else { '=' });
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn the_policy_names_the_style_and_the_script_of_the_page_by_their_hash() {
+        assert_eq!(base64(&sha256(b"")), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+        assert_eq!(base64(&sha256(b"abc")), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+        for tag in ["style", "script"] {
+            let parts: Vec<&str> = PAGE.split(&format!("<{tag}>")).collect();
+            assert_eq!(parts.len(), 2, "there is one <{tag}>");
+            let inside = parts[1].split(&format!("</{tag}>")).next().unwrap();
+            let wanted = format!("{tag}-src 'sha256-{}';", base64(&sha256(inside.as_bytes())));
+            assert!(PAGE_POLICY.contains(&wanted), "PAGE_POLICY needs {wanted}");
+        }
+        assert!(PAGE.len() < 24 * 1024, "{} bytes", PAGE.len());
+        assert!(!PAGE.contains(" style=") && !PAGE.contains(" onclick="), "nothing that the policy forbids");
+    }
+}

@@ -1,0 +1,402 @@
+//! One HTTP connection: bytes in, answers out, and how long it may take. Invariant: a visitor for whom nothing comes, and
+//! whose answer can't be sent, has nothing to do before [`Visitor::due_at`].
+
+use std::time::Duration;
+
+use super::request::{MOST_REQUEST_BYTES, Refusal, Request, parse};
+use super::respond::{Answer, Content, Kind};
+use super::tail::Viewer;
+
+/// Time for a request to come, and for its answer to go.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for the other side to close after our goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// So often a viewer of the tail gets a sign of life, by which both sides find out that the other is gone.
+const PING: Duration = Duration::from_secs(15);
+/// After so long without a word a new visitor gives its place to another: browsers connect long before they ask.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Where a visitor stands.
+#[derive(Debug)]
+enum Stage {
+    /// A request is to come.
+    Asking,
+    /// Its answer is on its way; whether the connection goes on then.
+    Answering { keeps_alive: bool },
+    /// Lines go to it as they come.
+    Watching { viewer: Box<Viewer>, next_ping: Duration },
+    /// We have said goodbye.
+    Leaving,
+}
+
+/// What a visitor needs next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Need {
+    /// To be read and written when it can, and looked at again at [`Visitor::due_at`].
+    Nothing,
+    /// An answer: [`Visitor::answer`], [`Visitor::refuse`] or [`Visitor::watch`].
+    Answer(Request),
+    /// Our FIN.
+    Goodbye,
+    /// To be closed.
+    Close,
+}
+
+/// One HTTP connection.
+#[derive(Debug)]
+pub struct Visitor {
+    stage: Stage,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    /// When it has taken too long. Of a viewer: when it has taken nothing for too long, and far away while nothing waits.
+    deadline: Duration,
+    /// It has been answered before.
+    was_served: bool,
+    /// The other side has closed, or its half.
+    has_ended: bool,
+    /// There is input that was not parsed yet.
+    is_unparsed: bool,
+}
+
+impl Visitor {
+    /// One that came at `now`.
+    #[must_use]
+    pub fn new(now: Duration) -> Self {
+        Self {
+            stage: Stage::Asking,
+            input: Vec::new(),
+            output: Vec::new(),
+            deadline: now + PATIENCE,
+            was_served: false,
+            has_ended: false,
+            is_unparsed: false,
+        }
+    }
+
+    /// Bytes that may be read now, of which none are kept but those of a request.
+    #[must_use]
+    pub fn wants(&self) -> usize {
+        match self.stage {
+            _ if self.has_ended => 0,
+            Stage::Asking => MOST_REQUEST_BYTES - self.input.len(),
+            // A request behind another waits in the kernel until that is answered.
+            Stage::Answering { .. } => 0,
+            Stage::Watching { .. } | Stage::Leaving => usize::MAX,
+        }
+    }
+
+    /// Bytes came: not more than [`Self::wants`]. There is memory for `room` more.
+    pub fn received(&mut self, bytes: &[u8], room: usize, now: Duration) {
+        if !matches!(self.stage, Stage::Asking) {
+            return;
+        }
+        if bytes.len() > room {
+            return self.refuse(Refusal::Busy, None, now);
+        }
+        if self.input.is_empty() && self.was_served {
+            self.deadline = now + PATIENCE;
+        }
+        self.input.reserve_exact(bytes.len());
+        self.input.extend_from_slice(bytes);
+        self.is_unparsed = true;
+    }
+
+    /// The other side has closed, or its half: whom we still answer gets the whole answer.
+    pub fn ended(&mut self) {
+        self.has_ended = true;
+    }
+
+    /// Bytes of memory that it holds, but for what is on its way to a viewer.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let output = match &self.stage {
+            Stage::Watching { viewer, .. } => viewer.held(),
+            _ => self.output.capacity(),
+        };
+        self.input.capacity() + output
+    }
+
+    /// Bytes of memory for what is on its way to it.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.output.capacity()
+    }
+
+    /// Whether lines go to it as they come.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        matches!(self.stage, Stage::Watching { .. })
+    }
+
+    /// What is still to be sent.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// Since when its place may be given to somebody else: it is between two requests, or asks for nothing.
+    #[must_use]
+    pub fn gives_way_at(&self) -> Option<Duration> {
+        if !matches!(self.stage, Stage::Asking) || !self.input.is_empty() {
+            return None;
+        }
+        let since = self.deadline.saturating_sub(PATIENCE);
+        Some(if self.was_served { since } else { since + SILENCE })
+    }
+
+    /// The viewer of the tail, and where its events go.
+    pub fn viewer(&mut self) -> Option<(&mut Viewer, &mut Vec<u8>)> {
+        match &mut self.stage {
+            Stage::Watching { viewer, .. } => Some((viewer, &mut self.output)),
+            _ => None,
+        }
+    }
+
+    /// What it needs, now that it was read.
+    pub fn next(&mut self, now: Duration) -> Need {
+        if matches!(self.stage, Stage::Asking) {
+            return self.next_request(now);
+        }
+        let is_late = now >= self.deadline;
+        if let Stage::Watching { viewer, next_ping } = &mut self.stage {
+            // It looks as one that has closed; and its place is worth more than a client that sends no more, but reads.
+            if self.has_ended {
+                return Need::Close;
+            }
+            viewer.say_lost(&mut self.output);
+            if now >= *next_ping {
+                *next_ping = now + PING;
+                if self.output.is_empty() {
+                    self.output.extend_from_slice(b": ping\n\n");
+                }
+            }
+        }
+        let has_left = matches!(self.stage, Stage::Leaving) && self.has_ended;
+        if is_late || has_left { Need::Close } else { Need::Nothing }
+    }
+
+    fn next_request(&mut self, now: Duration) -> Need {
+        if std::mem::take(&mut self.is_unparsed) {
+            match parse(&self.input) {
+                Ok(Some(request)) => {
+                    self.input.drain(..request.len);
+                    self.is_unparsed = !self.input.is_empty();
+                    return Need::Answer(request);
+                }
+                Ok(None) => {}
+                Err(refusal) => {
+                    self.refuse(refusal, None, now);
+                    return Need::Nothing;
+                }
+            }
+        }
+        match (self.input.is_empty(), self.has_ended, now >= self.deadline) {
+            (_, false, false) => {}
+            (true, ..) => return Need::Close,
+            (false, true, _) => self.refuse(Refusal::Malformed, None, now),
+            (false, false, true) => self.refuse(Refusal::TooSlow, None, now),
+        }
+        Need::Nothing
+    }
+
+    /// Says that there is no such thing; without a request that it answers, the connection ends with it.
+    pub fn refuse(&mut self, refusal: Refusal, request: Option<&Request>, now: Duration) {
+        let (is_head, keeps_alive) = request.map_or((false, false), |request| (request.is_head, request.keeps_alive));
+        self.output = refusal.answer(is_head, keeps_alive);
+        self.begin_answer(keeps_alive, now);
+    }
+
+    /// Answers a request.
+    pub fn answer(&mut self, request: &Request, content: &Content, now: Duration) {
+        let (is_head, keeps_alive) = (request.is_head, request.keeps_alive);
+        let answer = Answer { status: content.status, kind: content.kind, is_head, keeps_alive };
+        self.output = answer.with(&content.body);
+        self.begin_answer(keeps_alive, now);
+    }
+
+    /// From now on lines go to it.
+    pub fn watch(&mut self, viewer: Viewer, is_head: bool, now: Duration) {
+        let events = Answer { status: "200 OK", kind: Kind::Events, is_head, keeps_alive: false };
+        // The first event says at once that all is well.
+        self.output = events.with(b": ping\n\n");
+        self.begin_answer(false, now);
+        if !is_head {
+            self.stage = Stage::Watching { viewer: Box::new(viewer), next_ping: now + PING };
+        }
+    }
+
+    fn begin_answer(&mut self, keeps_alive: bool, now: Duration) {
+        if !keeps_alive || self.input.is_empty() {
+            self.input = Vec::new();
+        }
+        self.stage = Stage::Answering { keeps_alive };
+        self.was_served = true;
+        self.deadline = now + PATIENCE;
+    }
+
+    /// A write took `count` bytes of the output.
+    pub fn sent(&mut self, count: usize, now: Duration) -> Need {
+        self.output.drain(..count.min(self.output.len()));
+        let is_done = self.output.is_empty();
+        if is_done {
+            self.output = Vec::new();
+        }
+        match self.stage {
+            Stage::Watching { .. } if is_done => self.deadline = Duration::MAX,
+            Stage::Watching { .. } if count > 0 || self.deadline == Duration::MAX => self.deadline = now + PATIENCE,
+            Stage::Answering { keeps_alive } if is_done => {
+                self.deadline = now + PATIENCE;
+                self.is_unparsed = !self.input.is_empty();
+                self.stage = Stage::Asking;
+                if !keeps_alive || (self.has_ended && !self.is_unparsed) {
+                    self.stage = Stage::Leaving;
+                    self.deadline = now + GOODBYE;
+                    return Need::Goodbye;
+                }
+            }
+            _ => {}
+        }
+        Need::Nothing
+    }
+
+    /// When it is to be looked at again though nothing comes and nothing goes.
+    #[must_use]
+    pub fn due_at(&self) -> Duration {
+        match &self.stage {
+            Stage::Asking if self.is_unparsed => Duration::ZERO,
+            Stage::Watching { next_ping, .. } => self.deadline.min(*next_ping),
+            _ => self.deadline,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::tail::MOST_WAITING;
+
+    const ASK: &[u8] = b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// One that came at 0 and has sent this at the given time.
+    fn sent(bytes: &[u8], ms: u64) -> Visitor {
+        let mut visitor = Visitor::new(at(0));
+        visitor.received(bytes, MOST_REQUEST_BYTES, at(ms));
+        visitor
+    }
+
+    fn answered(visitor: &mut Visitor, now: Duration) {
+        let Need::Answer(request) = visitor.next(now) else { panic!("{visitor:?}") };
+        visitor.answer(&request, &Content { status: "200 OK", kind: Kind::Text, body: b"ok\n"[..].into() }, now);
+    }
+
+    fn all_sent(visitor: &mut Visitor, now: Duration) -> Need {
+        visitor.sent(visitor.output().len(), now)
+    }
+
+    #[test]
+    fn a_request_that_takes_too_long_gets_a_408_and_silence_a_close() {
+        let mut slow = sent(&ASK[..9], 9_000);
+        assert_eq!((slow.next(at(9_999)), slow.due_at()), (Need::Nothing, at(10_000)));
+        assert_eq!(slow.next(at(10_000)), Need::Nothing);
+        assert!(slow.output().starts_with(b"HTTP/1.1 408 "), "{slow:?}");
+        assert_eq!(all_sent(&mut slow, at(10_000)), Need::Goodbye);
+        let mut silent = Visitor::new(at(0));
+        assert_eq!((silent.next(at(9_999)), silent.next(at(10_000))), (Need::Nothing, Need::Close));
+        // What came while nobody looked is answered, however late.
+        answered(&mut sent(ASK, 60_000), at(60_000));
+    }
+
+    #[test]
+    fn the_next_request_has_ten_seconds_from_its_first_byte() {
+        let mut visitor = sent(ASK, 0);
+        answered(&mut visitor, at(0));
+        assert_eq!(all_sent(&mut visitor, at(1_000)), Need::Nothing);
+        visitor.received(&ASK[..9], MOST_REQUEST_BYTES, at(10_000));
+        assert_eq!((visitor.next(at(19_999)), visitor.due_at()), (Need::Nothing, at(20_000)));
+    }
+
+    #[test]
+    fn who_does_not_take_its_answer_or_does_not_close_is_closed() {
+        let mut visitor = sent(ASK, 0);
+        answered(&mut visitor, at(0));
+        visitor.sent(5, at(5_000));
+        assert_eq!((visitor.next(at(9_999)), visitor.due_at()), (Need::Nothing, at(10_000)));
+        assert_eq!(visitor.next(at(10_000)), Need::Close);
+        let mut leaves = sent(b"nonsense\r\n\r\n", 0);
+        leaves.next(at(0));
+        assert_eq!((all_sent(&mut leaves, at(0)), leaves.due_at()), (Need::Goodbye, at(1_000)));
+        assert_eq!((leaves.next(at(999)), leaves.next(at(1_000))), (Need::Nothing, Need::Close));
+    }
+
+    fn watching(now: Duration) -> Visitor {
+        let mut visitor = sent(b"GET /tail HTTP/1.1\r\nHost: a\r\n\r\n", 0);
+        assert!(matches!(visitor.next(now), Need::Answer(_)));
+        visitor.watch(Viewer::new(Vec::new(), Vec::new(), MOST_WAITING), false, now);
+        assert_eq!(all_sent(&mut visitor, now), Need::Nothing);
+        visitor
+    }
+
+    fn show(visitor: &mut Visitor, line: &[u8]) {
+        let (viewer, out) = visitor.viewer().unwrap();
+        viewer.line(line, line, out);
+    }
+
+    #[test]
+    fn a_viewer_stays_through_any_silence_and_hears_of_it() {
+        let mut visitor = watching(at(0));
+        for round in 1..100 {
+            assert_eq!(visitor.due_at(), at(15_000 * round));
+            assert_eq!(visitor.next(at(15_000 * round)), Need::Nothing);
+            assert_eq!(visitor.output(), b": ping\n\n");
+            all_sent(&mut visitor, at(15_000 * round));
+        }
+        // A line after long silence has its ten seconds too.
+        show(&mut visitor, b"line");
+        assert_eq!((visitor.next(at(1_486_000)), visitor.sent(0, at(1_486_000))), (Need::Nothing, Need::Nothing));
+        assert_eq!(visitor.due_at(), at(1_496_000));
+        assert_eq!((visitor.next(at(1_495_999)), visitor.next(at(1_496_000))), (Need::Nothing, Need::Close));
+    }
+
+    #[test]
+    fn a_viewer_that_takes_a_little_stays() {
+        let mut visitor = watching(at(0));
+        show(&mut visitor, &[b'x'; 1000]);
+        for round in 0..50 {
+            assert_eq!(visitor.sent(1, at(9_000 * round)), Need::Nothing);
+            assert_eq!(visitor.next(at(9_000 * round + 8_999)), Need::Nothing, "{round}");
+        }
+        visitor.ended();
+        assert_eq!(visitor.next(at(450_000)), Need::Close, "it seems to be gone");
+    }
+
+    #[test]
+    fn who_is_between_two_requests_gives_way_and_who_has_just_come_does_not() {
+        let mut visitor = Visitor::new(at(0));
+        assert_eq!(visitor.gives_way_at(), Some(at(1_000)));
+        visitor.received(&ASK[..9], MOST_REQUEST_BYTES, at(0));
+        assert_eq!(visitor.gives_way_at(), None);
+        visitor.received(&ASK[9..], MOST_REQUEST_BYTES, at(0));
+        answered(&mut visitor, at(0));
+        assert_eq!(visitor.gives_way_at(), None);
+        all_sent(&mut visitor, at(500));
+        assert_eq!(visitor.gives_way_at(), Some(at(500)));
+    }
+
+    #[test]
+    fn p5_nothing_is_held_between_requests_nor_taken_without_room() {
+        let mut visitor = sent(&[ASK, &ASK[..9]].concat(), 0);
+        answered(&mut visitor, at(0));
+        all_sent(&mut visitor, at(0));
+        assert!(visitor.held() <= 2 * ASK.len(), "{}", visitor.held());
+        visitor.received(&ASK[9..], MOST_REQUEST_BYTES, at(0));
+        answered(&mut visitor, at(0));
+        all_sent(&mut visitor, at(0));
+        assert_eq!(visitor.held(), 0);
+        visitor.received(ASK, ASK.len() - 1, at(0));
+        assert!(visitor.output().starts_with(b"HTTP/1.1 503 "), "{visitor:?}");
+    }
+}
