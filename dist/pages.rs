@@ -123,6 +123,24 @@ const MAN_END: &str = "\
 .BR SIGTERM \" and \" SIGINT
 The orderly end: who waits is still taken, every client gets a goodbye, every line is written.
 A second one ends at once.
+.TP
+.B SIGHUP
+Output files are opened anew, since they were renamed.
+.TP
+.B SIGUSR1
+One line of diagnostics, as JSON, in the log (at info).
+.SH ENVIRONMENT
+.TP
+.BR NOTIFY_SOCKET \" and \" WATCHDOG_USEC
+The supervisor, such as systemd, that is told of the start, of reloads and of the end, how it goes, and that it is alive.
+.TP
+.BR LISTEN_FDS \" and \" LISTEN_PID
+Sockets that a supervisor hands over: they are listened on, beside
+.BR \\-\\-listen ,
+whose default is left out then, and are left open at the end.
+.TP
+.B JOURNAL_STREAM
+If it names stderr, log lines begin with their priority.
 .SH EXIT STATUS
 .TP
 .B 0

@@ -29,6 +29,7 @@ pub mod cli;
 mod engine;
 #[cfg(any(feature = "cli", feature = "status"))]
 mod host;
+mod inherited;
 mod net;
 mod server;
 mod sink;
@@ -45,6 +46,7 @@ pub use engine::output::{
 pub use engine::peer::{Host, Peer};
 pub use engine::stats::{Counters, Diagnostics, Gauges, OutputCounters, OutputStats, Snapshot, Status};
 pub use engine::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};
+pub use inherited::{InheritError, Inherited};
 pub use server::{BindError, Handle, RunError, Server, Turn};
 pub use sink::{Flushed, Format, Interest, Loss, MemorySink, OpenError, Origin, Outputs, Sink, Watch};
 

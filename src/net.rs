@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::engine::listen::ListenAddr;
 use crate::engine::peer::Peer;
+use crate::inherited::Inherited;
 
 /// Bits of a token that number a connection; the rest holds its generation.
 const INDEX_BITS: u32 = 20;
@@ -132,6 +133,12 @@ pub trait Net {
         options: &ListenOptions,
         number: usize,
     ) -> io::Result<(Self::Listener, ListenAddr)>;
+    /// Whether somebody else keeps this listener open, so that who waits at it waits for our successor. If so, `poll`
+    /// tells no more of it.
+    fn leave(&mut self, listener: &mut Self::Listener) -> bool {
+        let _ = listener;
+        false
+    }
     /// Takes one client.
     ///
     /// # Errors
@@ -198,14 +205,24 @@ pub struct Mio {
     wake_writer: StdUnixStream,
     start: Instant,
     unix_serial: u32,
+    /// Listening sockets that somebody else opened, until they are asked for.
+    inherited: Vec<Inherited>,
 }
 
 /// A listening socket.
 pub enum Listener {
     /// TCP.
-    Tcp(mio::net::TcpListener),
-    /// Unix, with the file that goes when it closes.
-    Unix(mio::net::UnixListener, SocketFile),
+    Tcp(mio::net::TcpListener, Keeper),
+    /// Unix.
+    Unix(mio::net::UnixListener, Keeper),
+}
+
+/// Whose a listening socket is.
+pub enum Keeper {
+    /// Ours: it is closed when we end, and its file, if it has one, is removed.
+    We(Option<SocketFile>),
+    /// Somebody else's, who opened it and keeps it open.
+    Another,
 }
 
 /// The file of a Unix socket, removed when the listener closes.
@@ -241,12 +258,23 @@ impl Mio {
         let events = Events::with_capacity(EVENTS);
         let probe = Poll::new()?;
         probe.registry().register(&mut SourceFd(&wake_reader.as_raw_fd()), Token(WAKE), Interest::READABLE)?;
-        Ok(Self { poll, probe, events, wake_reader, wake_writer, start: Instant::now(), unix_serial: 0 })
+        let (start, inherited) = (Instant::now(), Vec::new());
+        Ok(Self { poll, probe, events, wake_reader, wake_writer, start, unix_serial: 0, inherited })
+    }
+
+    /// These sockets take the place of listeners of their own wherever it is asked to listen where they do.
+    pub fn inherit(&mut self, inherited: Vec<Inherited>) {
+        self.inherited = inherited;
+    }
+
+    fn take_inherited(&mut self, at: &ListenAddr) -> Option<Inherited> {
+        let found = self.inherited.iter().position(|one| one.at() == at)?;
+        Some(self.inherited.swap_remove(found))
     }
 
     fn accept_one(&mut self, listener: &mut Listener) -> io::Result<(Stream, Peer)> {
         match listener {
-            Listener::Tcp(listener) => listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), addr.into())),
+            Listener::Tcp(listener, _) => listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), addr.into())),
             Listener::Unix(listener, _) => {
                 let (stream, _) = listener.accept()?;
                 self.unix_serial = self.unix_serial.wrapping_add(1);
@@ -257,10 +285,7 @@ impl Mio {
 
     /// Whether a client waits, told by a second epoll, to which the listener is added for the question.
     fn has_client(&mut self, listener: &Listener) -> io::Result<bool> {
-        let descriptor = match listener {
-            Listener::Tcp(listener) => listener.as_raw_fd(),
-            Listener::Unix(listener, _) => listener.as_raw_fd(),
-        };
+        let descriptor = listener.as_raw_fd();
         let mut events = Events::with_capacity(2);
         self.probe.registry().register(&mut SourceFd(&descriptor), Token(FIRST_LISTENER), Interest::READABLE)?;
         let polled = self.probe.poll(&mut events, Some(Duration::ZERO));
@@ -287,19 +312,37 @@ impl Net for Mio {
         number: usize,
     ) -> io::Result<(Listener, ListenAddr)> {
         let token = Token(FIRST_LISTENER + number);
+        let (socket, keeper) = match (self.take_inherited(at), at) {
+            (Some(inherited), _) => (adopt(inherited, options)?, Keeper::Another),
+            (None, ListenAddr::Tcp(addr)) => (listen_tcp(*addr, options)?, Keeper::We(None)),
+            (None, ListenAddr::Unix(path)) => {
+                let (socket, file) = listen_unix(path, options.unix_mode)?;
+                (socket, Keeper::We(Some(file)))
+            }
+        };
         match at {
-            ListenAddr::Tcp(addr) => {
-                let mut listener = listen_tcp(*addr, options)?;
+            ListenAddr::Tcp(_) => {
+                let mut listener = mio::net::TcpListener::from_std(socket.into());
                 let local = ListenAddr::Tcp(listener.local_addr()?);
                 self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
-                Ok((Listener::Tcp(listener), local))
+                Ok((Listener::Tcp(listener, keeper), local))
             }
-            ListenAddr::Unix(path) => {
-                let (mut listener, file) = listen_unix(path, options.unix_mode)?;
+            ListenAddr::Unix(_) => {
+                let mut listener = mio::net::UnixListener::from_std(socket.into());
                 self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
-                Ok((Listener::Unix(listener, file), at.clone()))
+                Ok((Listener::Unix(listener, keeper), at.clone()))
             }
         }
+    }
+
+    fn leave(&mut self, listener: &mut Listener) -> bool {
+        let (Listener::Tcp(_, keeper) | Listener::Unix(_, keeper)) = listener;
+        let is_kept = matches!(keeper, Keeper::Another);
+        if is_kept {
+            // Trap: a close takes nothing out of an epoll while somebody else has the socket open.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&listener.as_raw_fd()));
+        }
+        is_kept
     }
 
     fn accept(&mut self, listener: &mut Listener) -> io::Result<(Stream, Peer)> {
@@ -411,27 +454,53 @@ fn unpack(token: usize) -> Source {
     }
 }
 
-/// Keepalive is set here, since Linux hands it on to every accepted connection: no system call per client.
-fn listen_tcp(addr: SocketAddr, options: &ListenOptions) -> io::Result<mio::net::TcpListener> {
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(listener, _) => listener.as_raw_fd(),
+            Self::Unix(listener, _) => listener.as_raw_fd(),
+        }
+    }
+}
+
+/// Takes an inherited socket as it is, but for what the loop relies on. It stays non-blocking for whoever shares it: our
+/// successor may be using it already when we end.
+fn adopt(inherited: Inherited, options: &ListenOptions) -> io::Result<Socket> {
+    let is_tcp = matches!(inherited.at(), ListenAddr::Tcp(_));
+    let socket = inherited.into_socket();
+    socket.set_nonblocking(true)?;
+    socket.set_cloexec(true)?;
+    if is_tcp {
+        keep_alive(&socket, options.keepalive)?;
+    }
+    Ok(socket)
+}
+
+fn listen_tcp(addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(options.only_v6)?;
     }
     // The port can be bound again at once after a restart (P11).
     socket.set_reuse_address(true)?;
-    if !options.keepalive.is_zero() {
-        let between = (options.keepalive / 10).max(Duration::from_secs(1));
-        let keepalive =
-            TcpKeepalive::new().with_time(options.keepalive).with_interval(between).with_retries(KEEPALIVE_PROBES);
-        socket.set_tcp_keepalive(&keepalive)?;
-    }
+    keep_alive(&socket, options.keepalive)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
-    Ok(mio::net::TcpListener::from_std(socket.into()))
+    Ok(socket)
 }
 
-fn listen_unix(path: &Path, mode: u32) -> io::Result<(mio::net::UnixListener, SocketFile)> {
+/// Keepalive is set on the listener, since Linux hands it on to every accepted connection: no system call per client.
+fn keep_alive(listener: &Socket, silence: Duration) -> io::Result<()> {
+    if silence.is_zero() {
+        return Ok(());
+    }
+    let between = (silence / 10).max(Duration::from_secs(1));
+    let keepalive = TcpKeepalive::new().with_time(silence).with_interval(between).with_retries(KEEPALIVE_PROBES);
+    listener.set_tcp_keepalive(&keepalive)
+}
+
+fn listen_unix(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -439,7 +508,7 @@ fn listen_unix(path: &Path, mode: u32) -> io::Result<(mio::net::UnixListener, So
     let file = SocketFile(path.to_owned());
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
-    Ok((mio::net::UnixListener::from_std(socket.into()), file))
+    Ok((socket, file))
 }
 
 /// Removes a socket file that nobody listens at: what a killed server leaves behind.

@@ -1,4 +1,5 @@
-//! The built binary as a whole: signals, exit codes, sentences, what stdout may be, crowds, hostile clients, goodbyes.
+//! The built binary as a whole: signals, exit codes, sentences, what stdout may be, crowds, hostile clients, goodbyes,
+//! supervisors.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 // The paths are given since a test's root looks for its modules beside itself, where each would be a test of its own.
@@ -23,6 +24,8 @@ mod hosts;
 #[cfg(feature = "status")]
 #[path = "process/http.rs"]
 mod http;
+#[path = "process/inherit.rs"]
+mod inherit;
 #[path = "process/keepalive.rs"]
 mod keepalive;
 #[path = "process/kills.rs"]
@@ -50,6 +53,8 @@ mod sparing;
 mod status;
 #[path = "process/stdout.rs"]
 mod stdout;
+#[path = "process/supervisors.rs"]
+mod supervisors;
 #[allow(dead_code)] // clients need more
 #[path = "clients/tools.rs"]
 mod tools;

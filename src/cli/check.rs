@@ -19,6 +19,7 @@ use crate::sink::overhead;
 
 /// What a line of what does not fit begins with.
 const MISFIT: &str = "# Does not fit: ";
+const DAY_MS: u64 = 24 * 3600 * 1000;
 /// What the longest line of our own log takes, beside the path of an output that fails.
 const LOG_LINE_BYTES: u64 = 512;
 /// What the program itself may take more or less the next time.
@@ -138,13 +139,17 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     };
 }
 
-/// What warnings can come to in a day.
+/// What our own log can come to in a day, but for debug lines.
 fn log_bytes(settings: &Settings) -> u64 {
     let longest = settings.outputs.iter().map(|output| output.name().len() as u64).max().unwrap_or_default();
-    match settings.log_level {
-        LevelFilter::Off | LevelFilter::Error => 0,
+    let warnings = match settings.log_level {
+        LevelFilter::Off | LevelFilter::Error => return 0,
         _ => cost::log_lines_a_day(settings.outputs.len()) * (LOG_LINE_BYTES + longest),
-    }
+    };
+    let interval_ms = u64::try_from(settings.report_interval.as_millis()).unwrap_or(u64::MAX);
+    let is_shown = settings.log_level >= LevelFilter::Info;
+    let reports = DAY_MS.checked_div(interval_ms).filter(|_| is_shown).unwrap_or_default();
+    warnings + reports * LOG_LINE_BYTES
 }
 
 /// What files can come to.

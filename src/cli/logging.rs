@@ -5,23 +5,36 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use log::LevelFilter;
 use simplelog::{ConfigBuilder, WriteLogger};
 
+use super::options::LogFormat;
 use crate::sink::{Adopted, Borrowed, Way, adopt, send_without_waiting, write_time};
 
 /// Lines of our own log that stderr did not take.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// Whether lines begin as the journal wants them.
+static IS_FOR_JOURNAL: AtomicBool = AtomicBool::new(false);
 
 /// Room for a usual line, taken once.
 const USUAL: usize = 512;
 /// The longest line of our own log that is kept together; ours are far shorter.
 const LONGEST: usize = 16 * 1024;
 
-/// Gathers a line, puts the time before it, and writes it in one piece.
+/// How the journal wants a line to begin: its priority, as syslog numbers them, here 7, "debug".
+const DEBUG_PRIORITY: &[u8] = b"<7>";
+/// The same with 3, "error".
+const ERROR_PRIORITY: &str = "<3>";
+/// Where the number is.
+const PRIORITY_AT: usize = 1;
+/// Where the level's first letter is: behind the priority and a bracket, `<6>[INFO] …`.
+const LEVEL_AT: usize = DEBUG_PRIORITY.len() + 1;
+
+/// Gathers a line, puts the time or the priority before it, and writes it in one piece.
 struct Stderr {
     file: File,
     way: Way,
@@ -30,13 +43,19 @@ struct Stderr {
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.line.is_empty() {
+        let is_for_journal = IS_FOR_JOURNAL.load(Ordering::Relaxed);
+        if self.line.is_empty() && is_for_journal {
+            self.line.extend_from_slice(DEBUG_PRIORITY);
+        } else if self.line.is_empty() {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             write_time(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), &mut self.line);
             self.line.push(b' ');
         }
         self.line.extend_from_slice(bytes);
         if bytes.ends_with(b"\n") || self.line.len() > LONGEST {
+            if is_for_journal {
+                self.set_priority();
+            }
             self.write_line();
         }
         Ok(bytes.len())
@@ -48,6 +67,17 @@ impl Write for Stderr {
 }
 
 impl Stderr {
+    /// The level is known once it is there.
+    fn set_priority(&mut self) {
+        let digit = match self.line.get(LEVEL_AT) {
+            Some(b'E') => b'3',
+            Some(b'W') => b'4',
+            Some(b'I') => b'6',
+            _ => return,
+        };
+        self.line.get_mut(PRIORITY_AT).into_iter().for_each(|place| *place = digit);
+    }
+
     fn write_line(&mut self) {
         let dropped = DROPPED.load(Ordering::Relaxed);
         let written = loop {
@@ -71,7 +101,11 @@ impl Stderr {
 ///
 /// # Errors
 /// When no descriptor is free.
-pub(super) fn start(level: LevelFilter) -> io::Result<Option<Borrowed>> {
+pub(super) fn start(level: LevelFilter, format: LogFormat) -> io::Result<Option<Borrowed>> {
+    match format {
+        LogFormat::Auto => {}
+        format => IS_FOR_JOURNAL.store(format == LogFormat::Journal, Ordering::Relaxed),
+    }
     let Adopted { file, way, borrowed } = adopt_stderr()?;
     let config = ConfigBuilder::new()
         .set_time_level(LevelFilter::Off)
@@ -83,6 +117,15 @@ pub(super) fn start(level: LevelFilter) -> io::Result<Option<Borrowed>> {
     Ok(borrowed)
 }
 
+/// Finds out whether stderr is the journal, which tells by naming its device and inode in `JOURNAL_STREAM`: a child of a
+/// service may have the variable, and a stderr of its own.
+pub(super) fn find_journal() {
+    let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return };
+    let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned().map(File::from) else { return };
+    let is_journal = stderr.metadata().is_ok_and(|found| *named == *format!("{}:{}", found.dev(), found.ino()));
+    IS_FOR_JOURNAL.store(is_journal, Ordering::Relaxed);
+}
+
 /// How many lines of our own log stderr did not take.
 pub(super) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
@@ -90,7 +133,8 @@ pub(super) fn dropped() -> u64 {
 
 /// One line for a person, without waiting: if stderr does not take it, nobody can be told.
 pub(super) fn complain(error: &dyn fmt::Display) {
-    let line = format!("lumberjack: {error}\n").into_bytes();
+    let prefix = if IS_FOR_JOURNAL.load(Ordering::Relaxed) { ERROR_PRIORITY } else { "" };
+    let line = format!("{prefix}lumberjack: {error}\n").into_bytes();
     match adopt_stderr() {
         Ok(Adopted { file, way, borrowed: _borrowed }) => Stderr { file, way, line }.write_line(),
         // No descriptor is free, which may be just what is to be said.

@@ -3,11 +3,15 @@
 
 mod check;
 mod help;
+mod inherit;
 mod logging;
 #[cfg(feature = "status")]
 mod look;
+mod notify;
 pub mod options;
 mod parse;
+mod report;
+mod watch;
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -24,13 +28,15 @@ pub use self::look::{DEFAULT_STATUS, Look};
 pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file};
 
 use self::options::Settings;
+use self::watch::Watch;
 use crate::engine::config::DEFAULT_MEMORY;
 use crate::engine::listen::ListenAddr;
 use crate::engine::output::OutputAddr;
 use crate::engine::units::DisplaySize;
 use crate::host;
+use crate::inherited::Inherited;
 use crate::net::MOST_VISITORS;
-use crate::server::{BindError, Handle, Server};
+use crate::server::{BindError, Handle, RunError, Server};
 use crate::sink::{Outputs, descriptors, own_stdout};
 
 /// Descriptors that are not connections: the standard three, the poll loop, the wake-up, the output, the log, and some
@@ -48,6 +54,7 @@ enum Exit {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    logging::find_journal();
     let exit = match parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Help) => show(&help()),
         Ok(Invocation::Version) => show(concat!("lumberjack ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -128,19 +135,25 @@ fn run(mut settings: Settings) -> Exit {
 }
 
 fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
-    let start_log = |level| {
-        logging::start(level).map_err(|error| {
+    let inherited = inherit::take().map_err(usage)?;
+    let (level, format) = (settings.log_level, settings.log_format);
+    let start_log = || {
+        logging::start(level, format).map_err(|error| {
             failure(format_args!("cannot open the log on stderr: {error}; raise the limit on open files"))
         })
     };
     // A person is greeted before the log begins, and the greeting says what its first lines would.
     let is_person = std::io::stderr().is_terminal();
-    let mut _borrowed = if is_person { None } else { start_log(settings.log_level)? };
+    let mut _borrowed = if is_person { None } else { start_log()? };
+    let inherited_places = inherit::listen_on(&inherited, settings);
     let lowered = fit_to_the_box(settings);
-    let (server, status) = start(settings)?;
+    let (mut server, mut watch, status) = start(settings, inherited)?;
     if is_person {
         greet(server.local_addrs(), &settings.outputs, status.as_ref());
-        _borrowed = start_log(settings.log_level)?;
+        _borrowed = start_log()?;
+    }
+    if !inherited_places.is_empty() {
+        info!("[tcp] Handed over by LISTEN_FDS, and open when this ends:{inherited_places}");
     }
     if let Some(ListenAddr::Tcp(at)) = status.filter(|at| matches!(at, ListenAddr::Tcp(at) if !at.ip().is_loopback())) {
         warn!(
@@ -153,27 +166,35 @@ fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
     }
     let limits = &settings.config.limits;
     info!("Memory budget {}, at most {} connections", DisplaySize(limits.memory), limits.max_connections);
-    Ok(serve(server))
+    Ok(finish(watch.run(&mut server)))
 }
 
 /// Opens everything, and tells where the status endpoint is.
-fn start(settings: &Settings) -> Result<(Server<Outputs>, Option<ListenAddr>), Refusal> {
-    settings.validate().map_err(usage)?;
+fn start(
+    settings: &Settings,
+    inherited: Vec<Inherited>,
+) -> Result<(Server<Outputs>, Watch, Option<ListenAddr>), Refusal> {
+    settings.validate().map_err(|error| match inherited.is_empty() {
+        true => usage(error),
+        false => usage(format_args!("{error}; mind the sockets that LISTEN_FDS hands over")),
+    })?;
     let sink = Outputs::open(&settings.outputs, settings.format, &settings.output).map_err(failure)?;
     let refused = |error| match error {
         BindError::Config(error) => usage(error),
         error => failure(error),
     };
+    let bound = Server::bind_inherited(settings.config.clone(), sink, inherited);
     #[cfg_attr(not(feature = "status"), expect(unused_mut))]
-    let (mut server, mut status) = (Server::bind(settings.config.clone(), sink).map_err(refused)?, None);
+    let (mut server, mut status) = (bound.map_err(refused)?, None);
     #[cfg(feature = "status")]
     if let Some(at) = &settings.status {
         status = Some(server.serve_status(at, settings.status_tail).map_err(refused)?);
         server.show_settings(shown(settings));
     }
-    take_signals(&server.handle())
+    let watch = take_signals(&server.handle())
+        .and_then(|()| Watch::new(&server, settings))
         .map_err(|error| failure(format_args!("cannot take signals: {error}; raise the limit on open files")))?;
-    Ok((server, status))
+    Ok((server, watch, status))
 }
 
 /// Every option and its value, as a config file has it; those that may be given more than once with all of theirs.
@@ -187,8 +208,7 @@ fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
     options::OPTIONS.iter().map(|option| (option.name, value(option))).collect()
 }
 
-fn serve(mut server: Server<Outputs>) -> Exit {
-    let ended = server.run();
+fn finish(ended: Result<(), RunError>) -> Exit {
     if logging::dropped() > 0 {
         warn!("[log] {} lines of this log were dropped, since stderr did not take them", logging::dropped());
     }

@@ -1,13 +1,28 @@
 //! The one table of options: the parser, the config file and `--help` are all made from it, so that they can't differ.
 
+use core::fmt;
+use core::str::FromStr;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::engine::config::{Config, DEFAULT_UNIX_MODE, Limits};
+use crate::engine::config::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
 use crate::engine::listen::{DEFAULT_LISTEN, ListenAddr};
 use crate::engine::output::{OnStall, OutputAddr, OutputOptions};
 use crate::engine::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
 use crate::sink::{Format, parse_tag};
+
+word_enum! {
+    /// How a line of our own log begins (`--log-format`).
+    LogFormat {
+        /// As the journal wants it if stderr is the journal, else with the time.
+        #[default]
+        Auto = "auto",
+        /// With the time.
+        Plain = "plain",
+        /// With its priority, and without a time, which the journal knows.
+        Journal = "journal",
+    }
+}
 
 /// What the command line and the config file come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +43,12 @@ pub struct Settings {
     pub status_tail: bool,
     /// How much of our own log is shown.
     pub log_level: log::LevelFilter,
+    /// How its lines begin.
+    pub log_format: LogFormat,
+    /// How often it gets a summary; 0 is never.
+    pub report_interval: Duration,
+    /// Whether `--listen` was given; else sockets that are handed over take the default's place.
+    pub is_listen_given: bool,
     /// Whether `--memory` was given; else the box decides.
     pub is_memory_given: bool,
 }
@@ -45,6 +66,9 @@ impl Default for Settings {
             #[cfg(feature = "status")]
             status_tail: true,
             log_level: log::LevelFilter::Info,
+            log_format: LogFormat::Auto,
+            report_interval: Duration::ZERO,
+            is_listen_given: false,
             is_memory_given: false,
         }
     }
@@ -540,6 +564,28 @@ pub const OPTIONS: &[Opt] = &[
         |settings, text| {
             let error = "use one of off, error, warn, info, debug, trace";
             settings.log_level = text.parse().map_err(|_| error.to_owned())?;
+            Ok(())
+        }
+    ),
+    limit!(
+        "log-format",
+        "auto|plain|journal",
+        Program,
+        "plain: with the time; journal: with <N>, its priority; auto: what stderr is",
+        |settings| settings.log_format.to_string(),
+        |settings, text| {
+            settings.log_format = word(text)?;
+            Ok(())
+        }
+    ),
+    limit!(
+        "report-interval",
+        "DURATION",
+        Program,
+        "how often the log gets a line of rates, connections and memory; 0 is never",
+        |settings| DisplayDuration(settings.report_interval).to_string(),
+        |settings, text| {
+            settings.report_interval = duration(text)?;
             Ok(())
         }
     ),

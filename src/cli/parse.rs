@@ -123,7 +123,8 @@ fn put_together(
             .map_err(|error| wrong_value(&format!("--{}", option.name), &text, &error))?;
         origins.push((option.name, "flag".to_owned()));
     }
-    if settings.config.listen.is_empty() {
+    settings.is_listen_given = !settings.config.listen.is_empty();
+    if !settings.is_listen_given {
         settings.config.listen.extend(DEFAULT_LISTEN.parse());
     }
     if settings.outputs.is_empty() {

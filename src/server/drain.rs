@@ -46,6 +46,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn begin_drain(&mut self) {
         self.life = Life::Draining { since: self.clock.reading(), began: self.clock.now() };
         self.house.end_pause();
+        self.leave_inherited_doors();
         info!("[tcp] Stopping server, closing {} active socket(s)", self.connections.len());
         let keys: Vec<Key> = self.connections.keys().collect();
         for key in keys {

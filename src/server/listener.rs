@@ -280,6 +280,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
+    /// At the end: who waits at a listener that somebody else keeps open waits for our successor, and loses nothing.
+    pub(super) fn leave_inherited_doors(&mut self) {
+        let net = &mut self.net;
+        self.doors.retain_mut(|door| !net.leave(&mut door.listener));
+    }
+
     /// At the end: a listener closes as soon as nobody waits at it. It is asked right before, since who came meanwhile
     /// would be reset.
     pub(super) fn close_empty_doors(&mut self) {

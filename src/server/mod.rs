@@ -15,6 +15,8 @@ mod lingering;
 mod listener;
 mod notices;
 mod outlet;
+#[cfg(feature = "cli")]
+mod pulse;
 mod reading;
 mod receipts;
 #[cfg(feature = "status")]
@@ -26,6 +28,8 @@ use log::info;
 
 pub use self::error::{BindError, RunError};
 pub use self::handle::Handle;
+#[cfg(feature = "cli")]
+pub(crate) use self::pulse::Pulse;
 
 use self::clock::Clock;
 use self::connection::Connections;
@@ -43,6 +47,7 @@ use crate::engine::framer::Rules;
 use crate::engine::listen::ListenAddr;
 use crate::engine::stats::{Counters, Gauges, OutputStats, Snapshot};
 use crate::engine::wheel::TimerWheel;
+use crate::inherited::Inherited;
 use crate::net::{EVENTS, ListenOptions, Mio, Net, Ready, STATUS_LISTENER, Source};
 use crate::sink::{Interest, Sink};
 
@@ -120,8 +125,20 @@ impl<S: Sink> Server<S> {
     /// # Errors
     /// See [`BindError`]; nothing stays open.
     pub fn bind(config: Config, sink: S) -> Result<Self, BindError> {
-        let net = Mio::new().map_err(BindError::Poll)?;
-        Self::bind_with(config, sink, net)
+        Self::bind_inherited(config, sink, Vec::new())
+    }
+
+    /// [`Server::bind`] where some of the listeners are open already: each place of `config` that equals that of an
+    /// inherited socket is listened on by it. Others of them are closed.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn bind_inherited(config: Config, sink: S, inherited: Vec<Inherited>) -> Result<Self, BindError> {
+        let mut net = Mio::new().map_err(BindError::Poll)?;
+        net.inherit(inherited);
+        let mut server = Self::bind_with(config, sink, net)?;
+        server.net.inherit(Vec::new());
+        Ok(server)
     }
 }
 

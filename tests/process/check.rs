@@ -39,7 +39,7 @@ fn origin_of(ended: &Ended, name: &str) -> String {
 fn settings(args: &[&str]) -> Settings {
     match parse(args.iter().map(OsString::from)) {
         // Whether it was given is all that is to differ.
-        Ok(Invocation::Run(settings)) => Settings { is_memory_given: true, ..*settings },
+        Ok(Invocation::Run(settings)) => Settings { is_memory_given: true, is_listen_given: true, ..*settings },
         other => panic!("{other:?}"),
     }
 }
@@ -69,6 +69,7 @@ fn another_value(option: &Opt) -> &'static str {
         ("when-full", _) => "reject",
         ("max-per-host", _) => "5",
         ("log-level", _) => "error",
+        ("log-format", _) => "journal",
         ("gather", _) => "15ms",
         ("status", _) => "127.0.0.1:4446",
         ("status-tail", _) => "off",

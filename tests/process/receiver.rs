@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{ErrorKind, PipeReader, Read};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -102,18 +103,20 @@ pub(crate) struct Setup {
     redirect: String,
     under: Vec<String>,
     stdout: Option<Stdio>,
+    /// A listening socket that it gets as its descriptor 3.
+    inherited: Option<OwnedFd>,
 }
 
 impl Setup {
     /// With these flags.
     pub(crate) fn new(args: &[&str]) -> Self {
         let args = args.iter().map(ToString::to_string).collect();
-        Self { args, before: String::new(), redirect: String::new(), under: Vec::new(), stdout: None }
+        Self { args, before: String::new(), redirect: String::new(), under: Vec::new(), stdout: None, inherited: None }
     }
 
     /// A shell runs this first, such as `ulimit -n 64;`.
     pub(crate) fn before(mut self, commands: &str) -> Self {
-        commands.clone_into(&mut self.before);
+        self.before.push_str(commands);
         self
     }
 
@@ -126,6 +129,14 @@ impl Setup {
     /// This command, such as a tracer, starts it.
     pub(crate) fn under(mut self, command: Vec<String>) -> Self {
         self.under = command;
+        self
+    }
+
+    /// As systemd hands a socket over; it then listens there, unless `--listen` is given too.
+    pub(crate) fn inherit(mut self, socket: impl Into<OwnedFd>) -> Self {
+        self.inherited = Some(socket.into());
+        self.before.push_str("export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=lines;");
+        self.redirect.push_str(" 3<&0 </dev/null");
         self
     }
 
@@ -148,7 +159,7 @@ impl Setup {
             shell.arg("-c").arg(format!("{} exec \"$0\" \"$@\" {}", self.before, self.redirect)).arg(&binary);
             shell
         };
-        command.args(&self.args).stdin(Stdio::null()).stderr(stderr);
+        command.args(&self.args).stdin(self.inherited.take().map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
         command.stdout(self.stdout.take().unwrap_or_else(Stdio::piped));
         Guard(command.spawn().unwrap())
     }
@@ -165,7 +176,7 @@ impl Setup {
 
     /// Starts it on a port that it picks, and waits until it says which. Its log has to be at `info` at least.
     pub(crate) fn start(mut self) -> Receiver {
-        if !self.args.iter().any(|arg| arg == "--listen") {
+        if self.inherited.is_none() && !self.args.iter().any(|arg| arg == "--listen") {
             self.args.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
         }
         let mut guard = self.spawn(Stdio::piped());

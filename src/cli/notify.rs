@@ -1,0 +1,285 @@
+//! What a supervisor such as systemd is told (sd_notify): that we listen, open files anew, end, are alive, and how it
+//! goes. By hand, since each is one datagram. Invariant: nothing here waits, and nothing that fails here stops us.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use log::{debug, warn};
+use nix::time::{ClockId, clock_gettime};
+
+use super::report::Span;
+use crate::server::Pulse;
+
+/// How often the status is told at most: what a person who looks on can follow.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// How often more time is asked for at the end, if something has moved since.
+const EXTEND_INTERVAL: Duration = Duration::from_secs(2);
+/// What it is asked for beyond `--drain-timeout`, after which an output that takes nothing is given up: what moves right
+/// after one look is seen by the next, and the last write and the exit take their time too.
+const EXTEND_SPARE: Duration = Duration::from_secs(4);
+const _: () = assert!(EXTEND_SPARE.as_millis() >= 2 * EXTEND_INTERVAL.as_millis(), "one more look fits in");
+
+/// The supervisor, and what it is to be told next.
+pub(super) struct Supervisor {
+    socket: UnixDatagram,
+    at: SocketAddr,
+    beat: Option<Beat>,
+    /// The status that was told last.
+    status: String,
+    /// Rates since when, or how it has been since nothing happens.
+    span: Span,
+    /// While something happens: when it is told.
+    status_due: Option<Instant>,
+    /// Since the end began: when more time is asked for, and how it was when it was asked for last.
+    ending: Option<(Instant, Pulse)>,
+    /// SIGHUP came.
+    asked_to_reload: Arc<AtomicBool>,
+    is_reloading: bool,
+    settings: Known,
+}
+
+/// What it knows of the settings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub(super) memory: usize,
+    pub(super) drain_timeout: Duration,
+}
+
+/// The watchdog wants to hear of us.
+struct Beat {
+    interval: Duration,
+    due: Instant,
+}
+
+impl Supervisor {
+    /// The one that `NOTIFY_SOCKET` names.
+    pub(super) fn from_env(
+        asked_to_reload: Arc<AtomicBool>,
+        settings: Known,
+        now: Instant,
+        seen: Pulse,
+    ) -> Option<Self> {
+        let name = env::var_os("NOTIFY_SOCKET")?;
+        let (socket, at) = match open(&name) {
+            Ok(opened) => opened,
+            Err(error) => {
+                let name = name.to_string_lossy();
+                warn!("[notify] Cannot tell {} anything: {error}; give a Unix socket's path", name.escape_debug());
+                return None;
+            }
+        };
+        let beat = watchdog().map(|interval| Beat { interval, due: now });
+        Some(Self {
+            socket,
+            at,
+            beat,
+            status: String::new(),
+            span: Span { begun: now, seen },
+            status_due: None,
+            ending: None,
+            asked_to_reload,
+            is_reloading: false,
+            settings,
+        })
+    }
+
+    /// We listen.
+    pub(super) fn ready(&self) {
+        self.send("READY=1");
+    }
+
+    /// When there is something to tell though nothing happens.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let beat = self.beat.as_ref().map(|beat| beat.due);
+        let extension = self.ending.as_ref().map(|(due, _)| *due);
+        [beat, extension, self.status_due].into_iter().flatten().min()
+    }
+
+    /// A turn is over. `is_reopening`: files are still to be opened anew.
+    pub(super) fn look(&mut self, now: Instant, pulse: &Pulse, is_reopening: bool) {
+        if pulse.is_ending {
+            self.end(now, pulse);
+        } else {
+            self.reload(is_reopening);
+        }
+        if let Some(beat) = self.beat.as_mut().filter(|beat| beat.due <= now) {
+            beat.due = now + beat.interval;
+            self.send("WATCHDOG=1");
+        }
+        self.tell_status(now, pulse);
+    }
+
+    /// The end has begun, or goes on. More time is asked for only while something moves, and never more than until an
+    /// output that takes nothing is given up.
+    pub(super) fn end(&mut self, now: Instant, pulse: &Pulse) {
+        if self.ending.as_ref().is_some_and(|(due, _)| now < *due) {
+            return;
+        }
+        let more = self.settings.drain_timeout.saturating_add(EXTEND_SPARE);
+        match &self.ending {
+            None => self.send_time("STOPPING=1\nEXTEND_TIMEOUT_USEC=", more),
+            Some((_, seen)) if seen != pulse => self.send_time("EXTEND_TIMEOUT_USEC=", more),
+            Some(_) => {}
+        }
+        self.ending = Some((now + EXTEND_INTERVAL, *pulse));
+    }
+
+    fn reload(&mut self, is_reopening: bool) {
+        if self.asked_to_reload.load(Ordering::Relaxed) && self.asked_to_reload.swap(false, Ordering::SeqCst) {
+            // By this clock systemd knows the answer to its signal from that to an earlier one.
+            let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+            self.send_time("RELOADING=1\nMONOTONIC_USEC=", now);
+            self.is_reloading = true;
+        }
+        if self.is_reloading && !is_reopening {
+            self.is_reloading = false;
+            self.ready();
+        }
+    }
+
+    /// Tells it at most once in an interval, and only what is new. At rest there is nothing to wake up for: rates are told
+    /// once more when they have come to nothing.
+    fn tell_status(&mut self, now: Instant, pulse: &Pulse) {
+        let rests = *pulse == self.span.seen;
+        match self.status_due {
+            None if rests => return,
+            None => self.span.begun = now,
+            Some(due) if now < due => return,
+            Some(_) => {
+                let status = format!("STATUS={}", self.span.describe(now, pulse, self.settings.memory));
+                if status != self.status {
+                    self.send(&status);
+                    self.status = status;
+                }
+                self.span = Span { begun: now, seen: *pulse };
+            }
+        }
+        self.status_due = (!rests).then(|| now + STATUS_INTERVAL);
+    }
+
+    fn send_time(&self, text: &str, time: Duration) {
+        self.send(&format!("{text}{}", u64::try_from(time.as_micros()).unwrap_or(u64::MAX)));
+    }
+
+    fn send(&self, text: &str) {
+        if let Err(error) = self.socket.send_to_addr(text.as_bytes(), &self.at) {
+            debug!("[notify] {} was not taken: {error}", text.escape_debug());
+        }
+    }
+}
+
+/// A path, or behind an `@` the name of an abstract socket.
+fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
+    let at = match name.as_bytes() {
+        [b'/', ..] => SocketAddr::from_pathname(name)?,
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => return Err(ErrorKind::Unsupported.into()),
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    Ok((socket, at))
+}
+
+/// How often the watchdog is told: twice in the time after which it takes us for dead. `None`: it does not watch us.
+fn watchdog() -> Option<Duration> {
+    let number = |name| env::var(name).ok()?.parse::<u64>().ok();
+    let usec = number("WATCHDOG_USEC").filter(|usec| *usec > 0)?;
+    let is_ours = env::var_os("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(std::process::id().into());
+    is_ours.then(|| Duration::from_micros(usec.div_ceil(2)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALM: Pulse =
+        Pulse { lines: 0, bytes: 0, connections: 0, held_bytes: 0, is_stalled: false, is_ending: false };
+    const SETTINGS: Known = Known { memory: 64 << 20, drain_timeout: Duration::from_secs(3) };
+
+    /// One that tells our own socket, from a moment on that its looks count from.
+    struct World {
+        supervisor: Supervisor,
+        socket: UnixDatagram,
+        begun: Instant,
+    }
+
+    impl World {
+        fn new(name: &str) -> Self {
+            let name = format!("lumberjack-notify-{name}-{}", std::process::id());
+            let at = SocketAddr::from_abstract_name(&name).unwrap();
+            let socket = UnixDatagram::bind_addr(&at).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let (sender, at) = open(OsStr::new(&format!("@{name}"))).unwrap();
+            let begun = Instant::now();
+            let supervisor = Supervisor {
+                socket: sender,
+                at,
+                beat: None,
+                status: String::new(),
+                span: Span { begun, seen: CALM },
+                status_due: None,
+                ending: None,
+                asked_to_reload: Arc::default(),
+                is_reloading: false,
+                settings: SETTINGS,
+            };
+            Self { supervisor, socket, begun }
+        }
+
+        /// A look after so many milliseconds: what is told, and when the next one is due.
+        fn look(&mut self, ms: u64, pulse: Pulse) -> (Vec<String>, Option<u64>) {
+            self.supervisor.look(self.begun + Duration::from_millis(ms), &pulse, false);
+            let mut told = Vec::new();
+            let mut bytes = [0; 1024];
+            while let Ok(count) = self.socket.recv(&mut bytes) {
+                told.push(String::from_utf8(bytes[..count].to_vec()).unwrap());
+            }
+            let due = self.supervisor.due().map(|due| due.duration_since(self.begun).as_millis().try_into().unwrap());
+            (told, due)
+        }
+    }
+
+    fn nothing(due: Option<u64>) -> (Vec<String>, Option<u64>) {
+        (Vec::new(), due)
+    }
+
+    #[test]
+    fn the_status_is_told_when_it_is_new_and_nobody_is_woken_up_at_rest() {
+        let mut world = World::new("status");
+        assert_eq!(world.look(100, CALM), nothing(None));
+        let one = Pulse { connections: 1, lines: 10, bytes: 1000, ..CALM };
+        assert_eq!(world.look(60_000, one), nothing(Some(65_000)), "rates count from when it began");
+        assert_eq!(world.look(64_999, one), nothing(Some(65_000)));
+        let told = "STATUS=1 connection, 2 lines/s, 200 B/s, 0 of 64 MiB".to_owned();
+        assert_eq!(world.look(65_000, one), (vec![told], Some(70_000)));
+        let calm = "STATUS=1 connection, 0 lines/s, 0 B/s, 0 of 64 MiB".to_owned();
+        assert_eq!(world.look(70_001, one), (vec![calm], None), "and once more when it has come to nothing");
+        // Somebody came and went: it is as it was.
+        assert_eq!(world.look(80_000, Pulse { connections: 2, ..one }), nothing(Some(85_000)));
+        assert_eq!(world.look(85_000, one), nothing(None));
+    }
+
+    #[test]
+    fn p11_more_time_is_asked_for_only_while_something_moves() {
+        let mut world = World::new("ending");
+        let ending = |bytes| Pulse { bytes, is_ending: true, ..CALM };
+        let extensions = |(told, due): (Vec<String>, Option<u64>)| {
+            let told: Vec<String> = told.into_iter().filter(|text| !text.starts_with("STATUS")).collect();
+            (told, due)
+        };
+        let stopping = "STOPPING=1\nEXTEND_TIMEOUT_USEC=7000000".to_owned();
+        assert_eq!(extensions(world.look(1000, ending(0))), (vec![stopping], Some(3000)));
+        assert_eq!(extensions(world.look(2999, ending(10))), nothing(Some(3000)));
+        let more = "EXTEND_TIMEOUT_USEC=7000000".to_owned();
+        assert_eq!(extensions(world.look(3000, ending(10))), (vec![more], Some(5000)));
+        assert_eq!(extensions(world.look(5000, ending(10))), nothing(Some(6000)), "then the status is due");
+        assert_eq!(extensions(world.look(7000, ending(10))), nothing(Some(9000)));
+    }
+}

@@ -1,0 +1,103 @@
+//! What looks on between two turns: the supervisor, `--report-interval` and SIGUSR1. Without any of them, a turn costs one
+//! look at a flag, and nobody is woken up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use log::info;
+use signal_hook::consts::{SIGHUP, SIGUSR1};
+
+use super::notify::{Known, Supervisor};
+use super::options::Settings;
+use super::report::Report;
+use crate::server::{Handle, RunError, Server, Turn};
+use crate::sink::Outputs;
+
+/// Who looks on.
+pub(super) struct Watch {
+    handle: Handle,
+    /// SIGUSR1 came.
+    is_asked: Arc<AtomicBool>,
+    /// Files are to be opened anew.
+    reopens: Arc<AtomicBool>,
+    report: Option<Report>,
+    supervisor: Option<Supervisor>,
+    memory: usize,
+}
+
+impl Watch {
+    /// SIGHUP has to be registered to the handle before: who sees our flag then knows that the other is set, or was.
+    ///
+    /// # Errors
+    /// When no descriptor is free.
+    pub(super) fn new(server: &Server<Outputs>, settings: &Settings) -> std::io::Result<Self> {
+        let handle = server.handle();
+        let (is_asked, asked_to_reload): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
+        signal_hook::flag::register(SIGUSR1, is_asked.clone())?;
+        signal_hook::low_level::pipe::register(SIGUSR1, handle.signal_writer()?)?;
+        signal_hook::flag::register(SIGHUP, asked_to_reload.clone())?;
+        let (now, pulse) = (Instant::now(), server.pulse());
+        let limits = &settings.config.limits;
+        let known = Known { memory: limits.memory, drain_timeout: limits.drain_timeout };
+        Ok(Self {
+            is_asked,
+            reopens: handle.reopen_flag(),
+            handle,
+            report: Report::new(settings.report_interval, now, pulse),
+            supervisor: Supervisor::from_env(asked_to_reload, known, now, pulse),
+            memory: limits.memory,
+        })
+    }
+
+    /// Runs the server to its end.
+    ///
+    /// # Errors
+    /// Those of a turn.
+    pub(super) fn run(&mut self, server: &mut Server<Outputs>) -> Result<(), RunError> {
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.ready();
+        }
+        let ended = loop {
+            match server.turn(self.due_in()) {
+                // A read first: a swap in every turn would cost more.
+                Ok(Turn::Running) if self.is_alone() && !self.is_asked.load(Ordering::Relaxed) => {}
+                Ok(Turn::Running) => self.look(server),
+                Ok(Turn::Stopped) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.end(Instant::now(), &server.pulse());
+        }
+        ended
+    }
+
+    /// Whether nobody looks on.
+    fn is_alone(&self) -> bool {
+        self.report.is_none() && self.supervisor.is_none()
+    }
+
+    fn due_in(&self) -> Option<Duration> {
+        if self.is_alone() {
+            return None;
+        }
+        let report = self.report.as_ref().map(Report::due);
+        let due = self.supervisor.as_ref().and_then(Supervisor::due).into_iter().chain(report).min()?;
+        Some(due.saturating_duration_since(Instant::now()))
+    }
+
+    #[inline(never)] // for speed: it stays out of the loop's way
+    fn look(&mut self, server: &Server<Outputs>) {
+        if self.is_asked.load(Ordering::Relaxed) && self.is_asked.swap(false, Ordering::SeqCst) {
+            info!("[status] {}", self.handle.diagnostics().to_json());
+        }
+        let (now, pulse) = (Instant::now(), server.pulse());
+        if let Some(report) = &mut self.report {
+            report.look(now, &pulse, self.memory);
+        }
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.look(now, &pulse, self.reopens.load(Ordering::SeqCst));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A listening socket that somebody else opened and keeps: a supervisor, so that a place stays open while the server is
+//! replaced. Invariant: what is in here can be listened on.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{IntoRawFd, OwnedFd};
+
+use socket2::{Socket, Type};
+
+use crate::engine::listen::ListenAddr;
+
+/// What the kernel says of a descriptor that is not open.
+const EBADF: i32 = 9;
+
+/// A listening TCP or Unix stream socket that was handed over, to be used where it listens. Whoever handed it over keeps
+/// it open: at its end, a server leaves who waits there to the next one.
+///
+/// ```
+/// use lumberjack::{Config, Inherited, ListenAddr, MemorySink, Server};
+///
+/// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let inherited = Inherited::new(socket.try_clone()?.into())?;
+/// let config = Config::listen(inherited.at().clone());
+/// let server = Server::bind_inherited(config, MemorySink::new(), vec![inherited])?;
+/// assert_eq!(server.local_addrs(), [ListenAddr::Tcp(socket.local_addr()?)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Inherited {
+    socket: Socket,
+    at: ListenAddr,
+}
+
+impl Inherited {
+    /// Takes a descriptor, and finds out where it listens.
+    ///
+    /// # Errors
+    /// When it is no listening stream socket of TCP, or of a Unix path.
+    pub fn new(descriptor: OwnedFd) -> Result<Self, InheritError> {
+        let socket = Socket::from(descriptor);
+        match socket.r#type() {
+            Ok(Type::STREAM) => {}
+            Ok(_) => return Err(InheritError::NoStream),
+            Err(error) => {
+                if error.raw_os_error() == Some(EBADF) {
+                    // Nothing is open there, so nothing is to be closed: somebody else may get the number meanwhile.
+                    let _ = socket.into_raw_fd();
+                }
+                return Err(InheritError::NoSocket(error));
+            }
+        }
+        if !socket.is_listener().map_err(InheritError::NoSocket)? {
+            return Err(InheritError::NotListening);
+        }
+        let local = socket.local_addr().map_err(InheritError::NoSocket)?;
+        let tcp = local.as_socket().map(ListenAddr::Tcp);
+        let at = tcp.or_else(|| local.as_pathname().map(|path| ListenAddr::Unix(path.to_owned())));
+        Ok(Self { socket, at: at.ok_or(InheritError::NoPlace)? })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn at(&self) -> &ListenAddr {
+        &self.at
+    }
+
+    pub(crate) fn into_socket(self) -> Socket {
+        self.socket
+    }
+}
+
+/// Why a descriptor can't be listened on. `Display` is the end of a sentence that begins with what it is.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum InheritError {
+    /// It is no socket, or not open.
+    NoSocket(io::Error),
+    /// A socket for datagrams or packets.
+    NoStream,
+    /// A connection.
+    NotListening,
+    /// An abstract Unix socket, or one of another family.
+    NoPlace,
+}
+
+impl fmt::Display for InheritError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSocket(error) => write!(f, "it is no open socket ({error}); hand over a listening one"),
+            Self::NoStream => f.write_str("it is a socket for datagrams or packets; use ListenStream="),
+            Self::NotListening => f.write_str("it is a connection; use Accept=no"),
+            Self::NoPlace => f.write_str("it is neither TCP nor a Unix socket with a path; use one of these"),
+        }
+    }
+}
+
+impl std::error::Error for InheritError {}

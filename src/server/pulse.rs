@@ -1,0 +1,36 @@
+//! How a server is between two turns, for whoever runs its loop: no lock, no allocation.
+
+use super::Server;
+use super::drain::Life;
+use crate::net::Net;
+use crate::sink::Sink;
+
+/// How things stand after a turn. As long as nothing happens, it stays the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pulse {
+    /// Lines that went to the sink since the start.
+    pub(crate) lines: u64,
+    /// Bytes read since the start.
+    pub(crate) bytes: u64,
+    /// Connections now.
+    pub(crate) connections: usize,
+    /// Bytes of the memory budget that are used.
+    pub(crate) held_bytes: usize,
+    /// Nothing is read, since the output is full.
+    pub(crate) is_stalled: bool,
+    /// The orderly end has begun.
+    pub(crate) is_ending: bool,
+}
+
+impl<S: Sink, N: Net> Server<S, N> {
+    pub(crate) fn pulse(&self) -> Pulse {
+        Pulse {
+            lines: self.counters.lines,
+            bytes: self.counters.bytes,
+            connections: self.connections.len(),
+            held_bytes: self.budget.used() + self.outlet.sink.held(),
+            is_stalled: self.outlet.is_stalled(),
+            is_ending: self.life != Life::Serving,
+        }
+    }
+}
