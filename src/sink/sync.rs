@@ -273,8 +273,10 @@ mod tests {
         let mut syncs = syncs();
         syncs.go_on(Duration::ZERO, 100, &mut || vec![sound()]);
         finished(&mut syncs, 100);
+        syncs.note_new_name();
         syncs.go_on(EVERY, 200, &mut || vec![broken(), sound()]);
         assert!(matches!(finished(&mut syncs, 200), Synced::Failed(_)));
+        assert!(syncs.has_new_name, "names are tried again, as the kernel keeps them");
         assert_eq!(syncs.due_in(EVERY * 2, 200), None, "the kernel would say that all is well: it is not asked again");
         syncs.go_on(EVERY * 2, 300, &mut || vec![sound()]);
         assert!(matches!(finished(&mut syncs, 300), Synced::Done), "what comes after it is synced");
