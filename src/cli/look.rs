@@ -69,7 +69,7 @@ fn show(look: &Look, shown: &str, reasons: Option<&str>) -> (Seen, bool) {
     let Some(reasons) = reasons else { return (Seen::Healthy, is_shown) };
     // The screen says them itself.
     if look.is_json {
-        reasons.lines().for_each(|reason| complain(&reason));
+        reasons.trim_end().split('\n').for_each(|reason| complain(&reason));
     }
     (Seen::Unhealthy, is_shown)
 }
@@ -92,9 +92,12 @@ fn ask(at: &ListenAddr, target: &str) -> io::Result<(String, String)> {
     };
     let mut socket = Socket::new(domain, Type::STREAM, None)?;
     let deadline = Instant::now() + PATIENCE;
-    socket.connect_timeout(&address, PATIENCE)?;
+    // On Linux connecting obeys it too.
+    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.connect(&address)?;
     let parts = ["GET ", target, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"];
-    socket.write_all(parts.concat().as_bytes())?;
+    // So little always goes at once.
+    socket.send(parts.concat().as_bytes())?;
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
     loop {
@@ -114,5 +117,6 @@ fn ask(at: &ListenAddr, target: &str) -> io::Result<(String, String)> {
     let answer = String::from_utf8_lossy(&answer);
     let parts = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.split_once("\r\n\r\n"));
     let (head, body) = parts.ok_or_else(|| io::Error::other("the answer is no HTTP"))?;
-    Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
+    let (status, _) = head.split_once("\r\n").unwrap_or((head, ""));
+    Ok((status.to_owned(), body.to_owned()))
 }

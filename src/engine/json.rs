@@ -123,15 +123,23 @@ impl Json {
 #[inline(never)] // one copy, for size
 pub fn quote(text: &str, out: &mut String) {
     out.push('"');
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' => out.extend(['\\', letter]),
-            '\0'..' ' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(letter));
-            }
-            _ => out.push(letter),
+    let mut rest = text;
+    // All that is escaped is ASCII, and so no part of another character.
+    while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        let (special, after) = special.split_at(1);
+        if special < " " {
+            let byte = special.bytes().next().unwrap_or_default();
+            out.push_str(if byte < 16 { "\\u000" } else { "\\u001" });
+            out.push(char::from_digit(u32::from(byte % 16), 16).unwrap_or_default());
+        } else {
+            out.push('\\');
+            out.push_str(special);
         }
+        rest = after;
     }
+    out.push_str(rest);
     out.push('"');
 }
 

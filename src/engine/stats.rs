@@ -321,9 +321,15 @@ fn port(json: &mut Json, port: Option<u16>) {
     }
 }
 
+/// A duration in milliseconds. 64 bits last for 500 million years; 128, as `as_millis` has them, take more code.
+#[must_use]
+#[inline(never)] // one copy, for size
+pub fn ms(duration: core::time::Duration) -> u64 {
+    duration.as_secs().saturating_mul(1000).saturating_add(u64::from(duration.subsec_millis()))
+}
+
 #[inline(never)] // for size
 fn limits(json: &mut Json, limits: &Limits) {
-    let ms = |duration: core::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     json.numbers(
         &[
             "maxLine",

@@ -17,29 +17,29 @@ use crate::Lines;
 use crate::engine::config::{MemoryPlan, WhenFull};
 use crate::engine::listen::ListenAddr;
 use crate::engine::peer::Peer;
-use crate::engine::stats::Parts;
+use crate::engine::stats::{Parts, ms};
 use crate::engine::wheel::Tick;
 use crate::host;
 use crate::net::{ListenOptions, MOST_VISITORS, Net, STATUS_LISTENER, Source};
 use crate::sink::{Sink, write_peer, write_time};
 use crate::status::board::{Board, MOST_ROW_BYTES, Row};
 use crate::status::request::{Form, Refusal, Request, Route};
-use crate::status::respond::{Content, Kind, MOST_HEAD_BYTES, PAGE};
+use crate::status::respond::{Content, Kind, MOST_HEAD_BYTES, page};
 use crate::status::tail::{self, MOST_EVENT_BYTES, MOST_WAITING, Viewer};
-use crate::status::visitor::{Need, Visitor};
+use crate::status::visitor::{Ms, Need, Visitor};
 
 /// Time between two passes: 50 a second, of at most one answer for each visitor.
-const PASS: Duration = Duration::from_millis(20);
+const PASS: Ms = 20;
 /// After so long a pass ends, and who was not served comes first in the next.
 const LONGEST_PASS: Duration = Duration::from_millis(2);
 /// The time after a pass is at least so many times what it took.
-const REST: u32 = 30;
+const REST: u128 = 30;
 /// Pause before accepting is tried again, when no descriptor is free.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+const ACCEPT_PAUSE: Ms = 1_000;
 /// How long an output may take nothing before that is unhealthy.
 const STALLED: Duration = Duration::from_secs(10);
 /// Open descriptors are counted so often at most: it takes some microseconds, and on an old kernel more.
-const RECOUNT: Duration = Duration::from_secs(1);
+const RECOUNT: Ms = 1_000;
 /// Viewers of the tail at most: the other places stay free for those who ask and go.
 const MOST_VIEWERS: usize = MOST_VISITORS * 3 / 4;
 /// Bytes of lines that are looked at for all viewers in one pass: more than anybody reads, and little to search.
@@ -69,18 +69,18 @@ pub(super) struct Desk<L, T> {
     listener: L,
     may_have_visitors: bool,
     /// Accepting failed, and is tried again then.
-    retry_at: Duration,
+    retry_at: Ms,
     /// As many as [`MOST_VISITORS`], always; no array, or each loop over them would be unrolled.
-    places: Vec<Option<Place<T>>>,
+    places: Vec<Option<Box<Place<T>>>>,
     /// Who is served first in the next pass.
     first: usize,
     share: usize,
     serves_tail: bool,
     /// Only who asks for localhost or an address gets an answer.
     is_local: bool,
-    next_pass: Duration,
+    next_pass: Ms,
     /// When there is something to do; never before [`Self::next_pass`].
-    due_at: Option<Duration>,
+    due_at: Option<Ms>,
     viewers: usize,
     /// What viewers may still have looked at, and in which 20 ms that is so.
     left: usize,
@@ -89,7 +89,7 @@ pub(super) struct Desk<L, T> {
     time: Vec<u8>,
     event: Vec<u8>,
     /// Open descriptors that are no client's and no visitor's, when they were counted, and how many may be open.
-    descriptors: Option<(u64, Duration, u64)>,
+    descriptors: Option<(u64, Ms, u64)>,
     settings: Vec<(&'static str, String)>,
 }
 
@@ -114,7 +114,8 @@ impl<L, T> Onlookers for Option<Box<Desk<L, T>>> {
     }
 
     fn due_in(&self, now: Duration) -> Option<Duration> {
-        self.as_ref()?.due_at.map(|at| at.saturating_sub(now))
+        // Not before: a pass that came too early would do nothing, and be due at once again.
+        self.as_ref()?.due_at.map(|at| Duration::from_millis(at).saturating_sub(now))
     }
 }
 
@@ -160,7 +161,7 @@ impl<L, T> Desk<L, T> {
 type Each<'a> = &'a mut dyn FnMut(&mut Viewer, &mut Vec<u8>, bool);
 
 /// Calls `each` with every viewer who wants to see lines of this peer.
-fn each_viewer<T>(places: &mut [Option<Place<T>>], peer: &[u8], each: Each<'_>) {
+fn each_viewer<T>(places: &mut [Option<Box<Place<T>>>], peer: &[u8], each: Each<'_>) {
     for place in places.iter_mut().flatten() {
         if let Some((viewer, out)) = place.visitor.viewer().filter(|(viewer, _)| viewer.wants(peer)) {
             each(viewer, out, place.can_write);
@@ -170,7 +171,7 @@ fn each_viewer<T>(places: &mut [Option<Place<T>>], peer: &[u8], each: Each<'_>) 
 
 impl<L, T> Desk<L, T> {
     fn visitors(&self) -> impl Iterator<Item = &Place<T>> {
-        self.places.iter().flatten()
+        self.places.iter().flatten().map(Box::as_ref)
     }
 
     /// All that its visitors hold.
@@ -190,25 +191,36 @@ impl<L, T> Desk<L, T> {
     }
 
     /// Whose place somebody else may have now, and from when on there will be one.
-    fn next_place(&self) -> Option<(Duration, usize)> {
-        let free = |place: &Option<Place<T>>| match place {
-            None => Some(Duration::ZERO),
-            Some(place) => place.visitor.gives_way_at(),
-        };
-        self.places.iter().enumerate().filter_map(|(number, place)| Some((free(place)?, number))).min()
+    fn next_place(&self) -> Option<(Ms, usize)> {
+        let mut next: Option<(Ms, usize)> = None;
+        for (number, place) in self.places.iter().enumerate() {
+            let at = match place {
+                None => 0,
+                Some(place) => place.visitor.gives_way_at().unwrap_or(Ms::MAX),
+            };
+            if at < next.map_or(Ms::MAX, |(before, _)| before) {
+                next = Some((at, number));
+            }
+        }
+        next
     }
 
     /// A pass is over, at `now`, and took so long.
-    fn end_pass(&mut self, now: Duration, took: Duration) {
+    fn end_pass(&mut self, now: Ms, took: Duration) {
         self.viewers = self.count_viewers();
         if self.viewers == 0 {
             self.event = Vec::new();
         }
-        self.next_pass = now + PASS.max(took * REST);
-        let due = |place: &Place<T>| if place.is_ready() { Duration::ZERO } else { place.visitor.due_at() };
-        let next_visitor = self.next_place().filter(|_| self.may_have_visitors).map(|(at, _)| at.max(self.retry_at));
-        let due = self.visitors().map(due).chain(next_visitor).min();
-        self.due_at = due.map(|at| at.max(self.next_pass));
+        let rest = u64::try_from(took.as_micros() * REST / 1000).unwrap_or(Ms::MAX);
+        self.next_pass = now.saturating_add(PASS.max(rest));
+        let mut due = Ms::MAX;
+        for place in self.places.iter().flatten() {
+            due = due.min(if place.is_ready() { 0 } else { place.visitor.due_at() });
+        }
+        if let Some((at, _)) = self.next_place().filter(|_| self.may_have_visitors) {
+            due = due.min(at.max(self.retry_at));
+        }
+        self.due_at = (due < Ms::MAX).then_some(due.max(self.next_pass));
     }
 }
 
@@ -246,14 +258,14 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.desk = Some(Box::new(Desk {
             listener,
             may_have_visitors: true,
-            retry_at: Duration::ZERO,
+            retry_at: 0,
             places: (0..MOST_VISITORS).map(|_| None).collect(),
             first: 0,
             share,
             serves_tail,
             is_local: matches!(&local, ListenAddr::Tcp(addr) if addr.ip().is_loopback()),
-            next_pass: Duration::ZERO,
-            due_at: Some(Duration::ZERO),
+            next_pass: 0,
+            due_at: Some(0),
             viewers: 0,
             left: 0,
             slot: 0,
@@ -274,13 +286,17 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
+    fn now_ms(&self) -> Ms {
+        ms(self.clock.now())
+    }
+
     /// One pass over all visitors, if it is time for one.
     #[inline(never)] // for size
     pub(super) fn serve_visitors(&mut self) {
         if self.life == Life::Stopped {
             self.desk = None;
         }
-        let now = self.clock.now();
+        let now = self.now_ms();
         let Some(mut desk) = self.desk.take_if(|desk| desk.due_at.is_some_and(|at| at <= now)) else { return };
         let began = self.net.now().since_start;
         let is_over = |net: &N| net.now().since_start.saturating_sub(began) > LONGEST_PASS;
@@ -299,8 +315,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             self.admit_visitor(&mut desk, number);
         }
-        let ended = self.net.now().since_start;
-        desk.end_pass(ended.max(now), ended.saturating_sub(began));
+        let took = self.net.now().since_start.saturating_sub(began);
+        desk.end_pass(now, took);
         self.desk = Some(desk);
     }
 
@@ -311,16 +327,17 @@ impl<S: Sink, N: Net> Server<S, N> {
                 if self.net.register_visitor(&mut stream, number).is_err() {
                     return;
                 }
-                let visitor = Visitor::new(self.clock.now());
-                if let Some(place) = desk.places.get_mut(number) {
-                    *place = Some(Place { stream, peer, visitor, can_read: true, can_write: true });
+                let visitor = Visitor::new(self.now_ms());
+                let place = Box::new(Place { stream, peer, visitor, can_read: true, can_write: true });
+                if let Some(free) = desk.places.get_mut(number) {
+                    *free = Some(place);
                 }
                 self.serve(desk, number);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => desk.may_have_visitors = false,
             Err(error) if is_gone_client(&error) => {}
             // No event tells of who waits already, nor of a descriptor that is free again.
-            Err(_) => desk.retry_at = self.clock.now() + ACCEPT_PAUSE,
+            Err(_) => desk.retry_at = self.now_ms() + ACCEPT_PAUSE,
         }
     }
 
@@ -339,14 +356,14 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// [`Self::serve`] for one who is not in its place meanwhile; false if it has left, or is to be closed.
     fn stays(&mut self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>) -> bool {
-        let now = self.clock.now();
+        let now = self.now_ms();
         let room = desk.room().saturating_sub(place.visitor.held());
         if place.can_read && self.read_visitor(place, room).is_err() {
             return false;
         }
         match place.visitor.next(now) {
             Need::Close => return false,
-            Need::Answer(request) => self.answer(desk, place, &request),
+            Need::Answer(request) => self.answer(desk, place, request),
             Need::Nothing | Need::Goodbye => {}
         }
         match self.write_visitor(place) {
@@ -357,7 +374,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     fn read_visitor(&mut self, place: &mut Place<N::Stream>, room: usize) -> io::Result<()> {
-        let most = place.visitor.wants().min(self.read_buffer.len());
+        let (now, most) = (self.now_ms(), place.visitor.wants().min(self.read_buffer.len()));
         let buffer = self.read_buffer.get_mut(..most).unwrap_or_default();
         if buffer.is_empty() {
             return Ok(());
@@ -365,7 +382,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         match self.net.read(&mut place.stream, buffer) {
             Ok(0) => place.visitor.ended(),
             Ok(count) => {
-                place.visitor.received(buffer.get(..count).unwrap_or_default(), room, self.clock.now());
+                place.visitor.received(buffer.get(..count).unwrap_or_default(), room, now);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => place.can_read = false,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -387,33 +404,31 @@ impl<S: Sink, N: Net> Server<S, N> {
             Err(error) if error.kind() == ErrorKind::Interrupted => 0,
             Err(_) => return Need::Close,
         };
-        place.visitor.sent(count, self.clock.now())
+        place.visitor.sent(count, self.now_ms())
     }
 
     #[inline(never)] // for size
-    fn answer(&self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>, request: &Request) {
-        let now = self.clock.now();
+    fn answer(&self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>, request: Request) {
+        let (now, how) = (self.now_ms(), request.how);
         let room = desk.room().saturating_sub(place.visitor.held());
-        let is_full = desk.count_viewers() >= MOST_VIEWERS;
-        let refusal = match &request.route {
+        let refusal = match request.route {
             _ if desk.is_local && !request.is_local => Refusal::Misdirected,
-            Err(refusal) => *refusal,
+            Err(refusal) => refusal,
             Ok(Route::Tail { .. }) if !desk.serves_tail => Refusal::Unknown,
-            Ok(Route::Tail { .. }) if is_full => Refusal::Busy,
+            Ok(Route::Tail { .. }) if desk.count_viewers() >= MOST_VIEWERS => Refusal::Busy,
             Ok(Route::Tail { substring, peer }) => {
                 let most = MOST_WAITING.min(desk.share / 2 / MOST_VIEWERS);
-                let viewer = Viewer::new(substring.clone(), peer.clone(), most);
-                return place.visitor.watch(viewer, request.is_head, now);
+                return place.visitor.watch(Viewer::new(substring, peer, most), how, now);
             }
             Ok(route) => {
-                let content = self.content(desk, route, room);
+                let content = self.content(desk, &route, room);
                 if content.body.len() + 2 * MOST_HEAD_BYTES <= room {
-                    return place.visitor.answer(request, &content, now);
+                    return place.visitor.answer(how, &content, now);
                 }
                 Refusal::Busy
             }
         };
-        place.visitor.refuse(refusal, Some(request), now);
+        place.visitor.refuse(refusal, how, now);
     }
 
     #[inline(never)] // for size
@@ -421,7 +436,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let mut status = "200 OK";
         let (kind, text) = match route {
             Route::Page | Route::Tail { .. } => {
-                return Content { status, kind: Kind::Page, body: PAGE.as_bytes().into() };
+                return Content { status, kind: Kind::Page, body: page().into() };
             }
             Route::Status => (Kind::Json, self.handle.status().to_json() + "\n"),
             Route::Metrics => (Kind::Metrics, self.board(desk, 0, &|board| board.to_metrics())),
@@ -469,13 +484,15 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// What there is to be seen, with so many connections and hosts.
     #[inline(never)] // for size
     fn board(&self, desk: &mut Desk<N::Listener, N::Stream>, most: usize, write: Write<'_>) -> String {
-        let mut pollers = Vec::new();
-        for place in desk.visitors().filter(|place| place.visitor.is_watching()) {
-            pollers.push(place.peer.to_string() + " GET /tail");
-        }
         // This visitor is not in its place.
-        let clients = (self.connections.len() + desk.visitors().count() + 1) as u64;
-        let now = self.clock.now();
+        let (mut pollers, mut clients) = (Vec::new(), self.connections.len() as u64 + 1);
+        for place in desk.visitors() {
+            clients += 1;
+            if place.visitor.is_watching() {
+                pollers.push(format!("{} GET /tail", place.peer));
+            }
+        }
+        let now = self.now_ms();
         if desk.descriptors.is_none_or(|known| now.saturating_sub(known.1) >= RECOUNT) {
             let others = host::descriptors_in_use().saturating_sub(clients);
             desk.descriptors = Some((others, now, host::descriptor_limit()));
@@ -486,7 +503,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             write(&Board {
                 parts: Parts::new(snapshot, &pollers),
                 settings: &desk.settings,
-                uptime_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+                uptime_ms: now,
                 wall_ms: self.clock.wall_ms(),
                 reasons: self.reasons(),
                 status_bytes: desk.held() as u64,
@@ -593,6 +610,5 @@ impl Top {
 }
 
 fn age_ms(now: Tick, then: Tick) -> u64 {
-    let age = now.begins_at().saturating_sub(then.begins_at());
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+    ms(now.begins_at().saturating_sub(then.begins_at()))
 }

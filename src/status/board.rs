@@ -212,7 +212,7 @@ impl Board<'_> {
         singles(&mut text, COUNTERS, &counters.values(), "_total");
         singles(&mut text, GAUGES, &gauges.values(), "");
         singles(&mut text, OTHERS, &others, "");
-        for (at, row) in OUTPUTS.lines().enumerate() {
+        for (at, row) in OUTPUTS.split('\n').enumerate() {
             let end = if at == QUEUED { "" } else { "_total" };
             let name = head(&mut text, row, end);
             for output in outputs {
@@ -286,7 +286,7 @@ fn head<'r>(text: &mut String, row: &'r str, end: &str) -> &'r str {
 /// Metrics with one number each.
 #[inline(never)] // one copy, for size
 fn singles(text: &mut String, rows: &str, numbers: &[u64], end: &str) {
-    for (row, number) in rows.lines().zip(numbers) {
+    for (row, number) in rows.split('\n').zip(numbers) {
         let name = head(text, row, end);
         put(text, &["lumberjack_", name, end]);
         fill(text, " #\n", &[*number]);

@@ -2,6 +2,7 @@
 //! what it knows and moves the bytes. Invariant: nothing here holds more than [`visitor::MOST_BYTES`] for one visitor.
 
 pub mod board;
+mod inflate;
 pub mod request;
 pub mod respond;
 pub mod tail;

@@ -66,15 +66,22 @@ pub enum Form {
     Text,
 }
 
+/// How a request is to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct How {
+    /// Only the head of the answer is wanted.
+    pub is_head: bool,
+    /// Another request may follow on this connection.
+    pub keeps_alive: bool,
+}
+
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// What is asked for, or that there is no such thing.
     pub route: Result<Route, Refusal>,
-    /// Only the head of the answer is wanted.
-    pub is_head: bool,
-    /// Another request may follow on this connection.
-    pub keeps_alive: bool,
+    /// How it is to be answered.
+    pub how: How,
     /// It names the server by an address or as localhost. A web page whose name was made to lead to a loopback address
     /// ("DNS rebinding") sends its own name.
     pub is_local: bool,
@@ -122,7 +129,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
         return Err(Refusal::Malformed);
     }
     let route = route(found.path.unwrap_or_default());
-    Ok(Some(Request { route, is_head, keeps_alive: keeps_alive && !closes, is_local, len }))
+    Ok(Some(Request { route, how: How { is_head, keeps_alive: keeps_alive && !closes }, is_local, len }))
 }
 
 #[inline(never)] // one copy, for size
@@ -146,7 +153,7 @@ fn is_local_name(host: &[u8]) -> bool {
 fn route(target: &str) -> Result<Route, Refusal> {
     // A client of a proxy asks so, and RFC 9112, 3.2.2 wants it to be understood.
     let target = match target.strip_prefix("http://") {
-        Some(rest) => rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or("/"),
+        Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
         None => target,
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -235,7 +242,7 @@ mod tests {
             let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\nrest");
             let request = ask(&text).unwrap().unwrap();
             assert_eq!((request.route, request.len), (Ok(route), text.len() - 4), "{target}");
-            assert!(request.keeps_alive && !request.is_head);
+            assert!(request.how.keeps_alive && !request.how.is_head);
         }
     }
 
@@ -273,7 +280,7 @@ mod tests {
             (&long, Refusal::TooLarge),
         ] {
             let request = ask(&format!("HEAD {target} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap().unwrap();
-            assert_eq!((request.route, request.keeps_alive), (Err(refusal), true), "{target}");
+            assert_eq!((request.route, request.how.keeps_alive), (Err(refusal), true), "{target}");
         }
     }
 
@@ -284,7 +291,7 @@ mod tests {
             assert_eq!(ask(&text[..end]), Ok(None), "{end}");
         }
         let request = ask(text).unwrap().unwrap();
-        assert!(request.is_head && !request.keeps_alive && request.is_local);
+        assert!(request.how.is_head && !request.how.keeps_alive && request.is_local);
     }
 
     #[test]
@@ -298,7 +305,7 @@ mod tests {
             ("1.1", "Connection: close\r\nConnection: keep-alive", false),
         ] {
             let request = ask(&format!("GET / HTTP/{version}\r\nHost: a\r\n{field}\r\n\r\n")).unwrap().unwrap();
-            assert_eq!(request.keeps_alive, keeps_alive, "{version} {field}");
+            assert_eq!(request.how.keeps_alive, keeps_alive, "{version} {field}");
         }
     }
 

@@ -2,14 +2,23 @@
 
 use std::borrow::Cow;
 
-use super::request::Refusal;
+use super::inflate::inflate;
+use super::request::{How, Refusal};
+
+/// The page, packed: `gzip -9nc page.html | tail -c +11 | head -c -8 > page.html.deflate`.
+pub(super) const PACKED_PAGE: &[u8] = include_bytes!("page.html.deflate");
+/// The most that the page may be.
+pub const MOST_PAGE_BYTES: usize = 24 * 1024;
 
 /// The page, as it is sent.
-pub const PAGE: &str = include_str!("page.html");
+#[must_use]
+pub fn page() -> Vec<u8> {
+    inflate(PACKED_PAGE, MOST_PAGE_BYTES)
+}
 
 /// What the page may do: its own style and script, by their hash, and ask the server that it came from. A test computes
 /// the hashes.
-const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-CY3erCE0bu/do903nTEpIEBSZ1P3HylNwgy/T9d+8cg='; script-src 'sha256-ZO1+LTwF8lKwbmSlcKi7hB15XoQvLg9NnAH4h0nPUkE='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-5MleP6QfimjAYVKWyQ0cKdPr0DVRAcYNHrlZcxdyrl4='; script-src 'sha256-ZO1+LTwF8lKwbmSlcKi7hB15XoQvLg9NnAH4h0nPUkE='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 /// What an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,27 +48,14 @@ pub struct Content {
     pub body: Cow<'static, [u8]>,
 }
 
-/// The answer to a request: its status line, its kind, and what it needs to know of the request.
-#[derive(Debug, Clone, Copy)]
-pub struct Answer {
-    /// `200 OK`.
-    pub status: &'static str,
-    /// What the body is.
-    pub kind: Kind,
-    /// Only the head is wanted.
-    pub is_head: bool,
-    /// Another request may follow.
-    pub keeps_alive: bool,
-}
-
 /// What a head takes at most besides a page's policy, and a refusal as a whole.
 pub const MOST_HEAD_BYTES: usize = 512;
 
-impl Answer {
+impl Content {
     /// The answer with this body, in no more memory than it takes. Of events the body begins here, and goes on until the
     /// connection ends. There is no Date: nothing that is never stored needs one.
     #[must_use]
-    pub fn with(&self, body: &[u8]) -> Vec<u8> {
+    pub fn answer(&self, how: How) -> Vec<u8> {
         let (kind, policy) = match self.kind {
             Kind::Page => ("text/html; charset=utf-8", PAGE_POLICY),
             Kind::Json => ("application/json", "default-src 'none'"),
@@ -68,7 +64,7 @@ impl Answer {
             Kind::Csv => ("text/csv; charset=utf-8", "default-src 'none'"),
             Kind::Events => ("text/event-stream", "default-src 'none'"),
         };
-        let length = body.len().to_string();
+        let length = self.body.len().to_string();
         let allow = if self.status.starts_with("405") { "\r\nAllow: GET, HEAD" } else { "" };
         let parts = [
             "HTTP/1.1 ",
@@ -79,20 +75,20 @@ impl Answer {
             policy,
             allow,
             // Said in 1.1 too, for clients of 1.0.
-            if self.keeps_alive { "\r\nConnection: keep-alive" } else { "\r\nConnection: close" },
+            if how.keeps_alive { "\r\nConnection: keep-alive" } else { "\r\nConnection: close" },
             if self.kind == Kind::Events { "" } else { "\r\nContent-Length: " },
             if self.kind == Kind::Events { "" } else { &length },
             "\r\n\r\n",
         ];
         let head = parts.concat();
-        [head.as_bytes(), if self.is_head { &[] } else { body }].concat()
+        [head.as_bytes(), if how.is_head { &[] } else { &self.body }].concat()
     }
 }
 
 impl Refusal {
     /// The answer that says so.
     #[must_use]
-    pub fn answer(self, is_head: bool, keeps_alive: bool) -> Vec<u8> {
+    pub fn answer(self, how: How) -> Vec<u8> {
         let (status, sentence) = match self {
             Self::Malformed => ("400 Bad Request", "this is no request that is understood here\n"),
             Self::Unknown => ("404 Not Found", "there is /, /status, /diagnostics, /metrics, /healthz and /tail\n"),
@@ -104,7 +100,7 @@ impl Refusal {
             }
             Self::Busy => ("503 Service Unavailable", "too much is asked at once, try again\n"),
         };
-        Answer { status, kind: Kind::Text, is_head, keeps_alive }.with(sentence.as_bytes())
+        Content { status, kind: Kind::Text, body: sentence.as_bytes().into() }.answer(how)
     }
 }
 
@@ -115,8 +111,8 @@ mod tests {
     #[test]
     fn a_head_has_a_length_but_for_events_and_says_whether_it_goes_on() {
         let answer = |kind, is_head, keeps_alive| {
-            let answer = Answer { status: "200 OK", kind, is_head, keeps_alive };
-            String::from_utf8(answer.with(b"body")).unwrap()
+            let content = Content { status: "200 OK", kind, body: b"body"[..].into() };
+            String::from_utf8(content.answer(How { is_head, keeps_alive })).unwrap()
         };
         let json = answer(Kind::Json, false, true);
         assert!(json.starts_with("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"), "{json}");
@@ -138,11 +134,12 @@ mod tests {
             Refusal::TooLarge,
             Refusal::Busy,
         ] {
-            let answer = refusal.answer(false, true);
+            let answer = refusal.answer(How { is_head: false, keeps_alive: true });
             assert!(answer.len() <= MOST_HEAD_BYTES && answer.capacity() == answer.len(), "{}", answer.len());
             assert!(answer.ends_with(b"\n"));
         }
-        let page = Answer { status: "200 OK", kind: Kind::Page, is_head: true, keeps_alive: true }.with(b"");
+        let page = Content { status: "200 OK", kind: Kind::Page, body: b""[..].into() };
+        let page = page.answer(How { is_head: true, keeps_alive: true });
         assert!(page.len() <= 2 * MOST_HEAD_BYTES, "{}", page.len());
     }
 
@@ -210,14 +207,22 @@ mod tests {
     fn the_policy_names_the_style_and_the_script_of_the_page_by_their_hash() {
         assert_eq!(base64(&sha256(b"")), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
         assert_eq!(base64(&sha256(b"abc")), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+        let page = include_str!("page.html");
         for tag in ["style", "script"] {
-            let parts: Vec<&str> = PAGE.split(&format!("<{tag}>")).collect();
+            let parts: Vec<&str> = page.split(&format!("<{tag}>")).collect();
             assert_eq!(parts.len(), 2, "there is one <{tag}>");
             let inside = parts[1].split(&format!("</{tag}>")).next().unwrap();
             let wanted = format!("{tag}-src 'sha256-{}';", base64(&sha256(inside.as_bytes())));
             assert!(PAGE_POLICY.contains(&wanted), "PAGE_POLICY needs {wanted}");
         }
-        assert!(PAGE.len() < 24 * 1024, "{} bytes", PAGE.len());
-        assert!(!PAGE.contains(" style=") && !PAGE.contains(" onclick="), "nothing that the policy forbids");
+        assert!(!page.contains(" style=") && !page.contains(" onclick="), "nothing that the policy forbids");
+    }
+
+    #[test]
+    fn the_page_is_what_was_packed() {
+        let wanted = include_bytes!("page.html");
+        let command = "cd src/status && gzip -9nc page.html | tail -c +11 | head -c -8 > page.html.deflate";
+        assert!(page() == wanted, "the page has changed since it was packed: {command}");
+        assert!(wanted.len() < MOST_PAGE_BYTES, "{} bytes", wanted.len());
     }
 }

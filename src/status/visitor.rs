@@ -1,20 +1,22 @@
 //! One HTTP connection: bytes in, answers out, and how long it may take. Invariant: a visitor for whom nothing comes, and
 //! whose answer can't be sent, has nothing to do before [`Visitor::due_at`].
 
-use std::time::Duration;
-
-use super::request::{MOST_REQUEST_BYTES, Refusal, Request, parse};
-use super::respond::{Answer, Content, Kind};
+use super::request::{How, MOST_REQUEST_BYTES, Refusal, Request, parse};
+use super::respond::{Content, Kind};
 use super::tail::Viewer;
 
+/// Milliseconds since the start: half the code that a `Duration` takes.
+pub type Ms = u64;
+
 /// Time for a request to come, and for its answer to go.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Ms = 10_000;
 /// Time for the other side to close after our goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
+const GOODBYE: Ms = 1_000;
 /// So often a viewer of the tail gets a sign of life, by which both sides find out that the other is gone.
-const PING: Duration = Duration::from_secs(15);
+const PING: Ms = 15_000;
+const PING_EVENT: &[u8] = b": ping\n\n";
 /// After so long without a word a new visitor gives its place to another: browsers connect long before they ask.
-const SILENCE: Duration = Duration::from_secs(1);
+const SILENCE: Ms = 1_000;
 
 /// Where a visitor stands.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ enum Stage {
     /// Its answer is on its way; whether the connection goes on then.
     Answering { keeps_alive: bool },
     /// Lines go to it as they come.
-    Watching { viewer: Box<Viewer>, next_ping: Duration },
+    Watching { viewer: Box<Viewer>, next_ping: Ms },
     /// We have said goodbye.
     Leaving,
 }
@@ -49,7 +51,7 @@ pub struct Visitor {
     input: Vec<u8>,
     output: Vec<u8>,
     /// When it has taken too long. Of a viewer: when it has taken nothing for too long, and far away while nothing waits.
-    deadline: Duration,
+    deadline: Ms,
     /// It has been answered before.
     was_served: bool,
     /// The other side has closed, or its half.
@@ -61,7 +63,7 @@ pub struct Visitor {
 impl Visitor {
     /// One that came at `now`.
     #[must_use]
-    pub fn new(now: Duration) -> Self {
+    pub fn new(now: Ms) -> Self {
         Self {
             stage: Stage::Asking,
             input: Vec::new(),
@@ -86,12 +88,12 @@ impl Visitor {
     }
 
     /// Bytes came: not more than [`Self::wants`]. There is memory for `room` more.
-    pub fn received(&mut self, bytes: &[u8], room: usize, now: Duration) {
+    pub fn received(&mut self, bytes: &[u8], room: usize, now: Ms) {
         if !matches!(self.stage, Stage::Asking) {
             return;
         }
         if bytes.len() > room {
-            return self.refuse(Refusal::Busy, None, now);
+            return self.refuse(Refusal::Busy, How::default(), now);
         }
         if self.input.is_empty() && self.was_served {
             self.deadline = now + PATIENCE;
@@ -136,7 +138,7 @@ impl Visitor {
 
     /// Since when its place may be given to somebody else: it is between two requests, or asks for nothing.
     #[must_use]
-    pub fn gives_way_at(&self) -> Option<Duration> {
+    pub fn gives_way_at(&self) -> Option<Ms> {
         if !matches!(self.stage, Stage::Asking) || !self.input.is_empty() {
             return None;
         }
@@ -153,7 +155,7 @@ impl Visitor {
     }
 
     /// What it needs, now that it was read.
-    pub fn next(&mut self, now: Duration) -> Need {
+    pub fn next(&mut self, now: Ms) -> Need {
         if matches!(self.stage, Stage::Asking) {
             return self.next_request(now);
         }
@@ -167,7 +169,7 @@ impl Visitor {
             if now >= *next_ping {
                 *next_ping = now + PING;
                 if self.output.is_empty() {
-                    self.output.extend_from_slice(b": ping\n\n");
+                    self.output.extend_from_slice(PING_EVENT);
                 }
             }
         }
@@ -175,7 +177,7 @@ impl Visitor {
         if is_late || has_left { Need::Close } else { Need::Nothing }
     }
 
-    fn next_request(&mut self, now: Duration) -> Need {
+    fn next_request(&mut self, now: Ms) -> Need {
         if std::mem::take(&mut self.is_unparsed) {
             match parse(&self.input) {
                 Ok(Some(request)) => {
@@ -185,7 +187,7 @@ impl Visitor {
                 }
                 Ok(None) => {}
                 Err(refusal) => {
-                    self.refuse(refusal, None, now);
+                    self.refuse(refusal, How::default(), now);
                     return Need::Nothing;
                 }
             }
@@ -193,39 +195,35 @@ impl Visitor {
         match (self.input.is_empty(), self.has_ended, now >= self.deadline) {
             (_, false, false) => {}
             (true, ..) => return Need::Close,
-            (false, true, _) => self.refuse(Refusal::Malformed, None, now),
-            (false, false, true) => self.refuse(Refusal::TooSlow, None, now),
+            (false, true, _) => self.refuse(Refusal::Malformed, How::default(), now),
+            (false, false, true) => self.refuse(Refusal::TooSlow, How::default(), now),
         }
         Need::Nothing
     }
 
-    /// Says that there is no such thing; without a request that it answers, the connection ends with it.
-    pub fn refuse(&mut self, refusal: Refusal, request: Option<&Request>, now: Duration) {
-        let (is_head, keeps_alive) = request.map_or((false, false), |request| (request.is_head, request.keeps_alive));
-        self.output = refusal.answer(is_head, keeps_alive);
-        self.begin_answer(keeps_alive, now);
+    /// Says that there is no such thing. By default the connection ends with it.
+    pub fn refuse(&mut self, refusal: Refusal, how: How, now: Ms) {
+        self.output = refusal.answer(how);
+        self.begin_answer(how.keeps_alive, now);
     }
 
     /// Answers a request.
-    pub fn answer(&mut self, request: &Request, content: &Content, now: Duration) {
-        let (is_head, keeps_alive) = (request.is_head, request.keeps_alive);
-        let answer = Answer { status: content.status, kind: content.kind, is_head, keeps_alive };
-        self.output = answer.with(&content.body);
-        self.begin_answer(keeps_alive, now);
+    pub fn answer(&mut self, how: How, content: &Content, now: Ms) {
+        self.output = content.answer(how);
+        self.begin_answer(how.keeps_alive, now);
     }
 
     /// From now on lines go to it.
-    pub fn watch(&mut self, viewer: Viewer, is_head: bool, now: Duration) {
-        let events = Answer { status: "200 OK", kind: Kind::Events, is_head, keeps_alive: false };
+    pub fn watch(&mut self, viewer: Viewer, how: How, now: Ms) {
         // The first event says at once that all is well.
-        self.output = events.with(b": ping\n\n");
-        self.begin_answer(false, now);
-        if !is_head {
+        let events = Content { status: "200 OK", kind: Kind::Events, body: PING_EVENT.into() };
+        self.answer(How { keeps_alive: false, ..how }, &events, now);
+        if !how.is_head {
             self.stage = Stage::Watching { viewer: Box::new(viewer), next_ping: now + PING };
         }
     }
 
-    fn begin_answer(&mut self, keeps_alive: bool, now: Duration) {
+    fn begin_answer(&mut self, keeps_alive: bool, now: Ms) {
         if !keeps_alive || self.input.is_empty() {
             self.input = Vec::new();
         }
@@ -235,15 +233,15 @@ impl Visitor {
     }
 
     /// A write took `count` bytes of the output.
-    pub fn sent(&mut self, count: usize, now: Duration) -> Need {
+    pub fn sent(&mut self, count: usize, now: Ms) -> Need {
         self.output.drain(..count.min(self.output.len()));
         let is_done = self.output.is_empty();
         if is_done {
             self.output = Vec::new();
         }
         match self.stage {
-            Stage::Watching { .. } if is_done => self.deadline = Duration::MAX,
-            Stage::Watching { .. } if count > 0 || self.deadline == Duration::MAX => self.deadline = now + PATIENCE,
+            Stage::Watching { .. } if is_done => self.deadline = Ms::MAX,
+            Stage::Watching { .. } if count > 0 || self.deadline == Ms::MAX => self.deadline = now + PATIENCE,
             Stage::Answering { keeps_alive } if is_done => {
                 self.deadline = now + PATIENCE;
                 self.is_unparsed = !self.input.is_empty();
@@ -261,9 +259,9 @@ impl Visitor {
 
     /// When it is to be looked at again though nothing comes and nothing goes.
     #[must_use]
-    pub fn due_at(&self) -> Duration {
+    pub fn due_at(&self) -> Ms {
         match &self.stage {
-            Stage::Asking if self.is_unparsed => Duration::ZERO,
+            Stage::Asking if self.is_unparsed => 0,
             Stage::Watching { next_ping, .. } => self.deadline.min(*next_ping),
             _ => self.deadline,
         }
@@ -277,65 +275,61 @@ mod tests {
 
     const ASK: &[u8] = b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n";
 
-    fn at(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
     /// One that came at 0 and has sent this at the given time.
     fn sent(bytes: &[u8], ms: u64) -> Visitor {
-        let mut visitor = Visitor::new(at(0));
-        visitor.received(bytes, MOST_REQUEST_BYTES, at(ms));
+        let mut visitor = Visitor::new(0);
+        visitor.received(bytes, MOST_REQUEST_BYTES, ms);
         visitor
     }
 
-    fn answered(visitor: &mut Visitor, now: Duration) {
+    fn answered(visitor: &mut Visitor, now: Ms) {
         let Need::Answer(request) = visitor.next(now) else { panic!("{visitor:?}") };
-        visitor.answer(&request, &Content { status: "200 OK", kind: Kind::Text, body: b"ok\n"[..].into() }, now);
+        visitor.answer(request.how, &Content { status: "200 OK", kind: Kind::Text, body: b"ok\n"[..].into() }, now);
     }
 
-    fn all_sent(visitor: &mut Visitor, now: Duration) -> Need {
+    fn all_sent(visitor: &mut Visitor, now: Ms) -> Need {
         visitor.sent(visitor.output().len(), now)
     }
 
     #[test]
     fn a_request_that_takes_too_long_gets_a_408_and_silence_a_close() {
         let mut slow = sent(&ASK[..9], 9_000);
-        assert_eq!((slow.next(at(9_999)), slow.due_at()), (Need::Nothing, at(10_000)));
-        assert_eq!(slow.next(at(10_000)), Need::Nothing);
+        assert_eq!((slow.next(9_999), slow.due_at()), (Need::Nothing, 10_000));
+        assert_eq!(slow.next(10_000), Need::Nothing);
         assert!(slow.output().starts_with(b"HTTP/1.1 408 "), "{slow:?}");
-        assert_eq!(all_sent(&mut slow, at(10_000)), Need::Goodbye);
-        let mut silent = Visitor::new(at(0));
-        assert_eq!((silent.next(at(9_999)), silent.next(at(10_000))), (Need::Nothing, Need::Close));
+        assert_eq!(all_sent(&mut slow, 10_000), Need::Goodbye);
+        let mut silent = Visitor::new(0);
+        assert_eq!((silent.next(9_999), silent.next(10_000)), (Need::Nothing, Need::Close));
         // What came while nobody looked is answered, however late.
-        answered(&mut sent(ASK, 60_000), at(60_000));
+        answered(&mut sent(ASK, 60_000), 60_000);
     }
 
     #[test]
     fn the_next_request_has_ten_seconds_from_its_first_byte() {
         let mut visitor = sent(ASK, 0);
-        answered(&mut visitor, at(0));
-        assert_eq!(all_sent(&mut visitor, at(1_000)), Need::Nothing);
-        visitor.received(&ASK[..9], MOST_REQUEST_BYTES, at(10_000));
-        assert_eq!((visitor.next(at(19_999)), visitor.due_at()), (Need::Nothing, at(20_000)));
+        answered(&mut visitor, 0);
+        assert_eq!(all_sent(&mut visitor, 1_000), Need::Nothing);
+        visitor.received(&ASK[..9], MOST_REQUEST_BYTES, 10_000);
+        assert_eq!((visitor.next(19_999), visitor.due_at()), (Need::Nothing, 20_000));
     }
 
     #[test]
     fn who_does_not_take_its_answer_or_does_not_close_is_closed() {
         let mut visitor = sent(ASK, 0);
-        answered(&mut visitor, at(0));
-        visitor.sent(5, at(5_000));
-        assert_eq!((visitor.next(at(9_999)), visitor.due_at()), (Need::Nothing, at(10_000)));
-        assert_eq!(visitor.next(at(10_000)), Need::Close);
+        answered(&mut visitor, 0);
+        visitor.sent(5, 5_000);
+        assert_eq!((visitor.next(9_999), visitor.due_at()), (Need::Nothing, 10_000));
+        assert_eq!(visitor.next(10_000), Need::Close);
         let mut leaves = sent(b"nonsense\r\n\r\n", 0);
-        leaves.next(at(0));
-        assert_eq!((all_sent(&mut leaves, at(0)), leaves.due_at()), (Need::Goodbye, at(1_000)));
-        assert_eq!((leaves.next(at(999)), leaves.next(at(1_000))), (Need::Nothing, Need::Close));
+        leaves.next(0);
+        assert_eq!((all_sent(&mut leaves, 0), leaves.due_at()), (Need::Goodbye, 1_000));
+        assert_eq!((leaves.next(999), leaves.next(1_000)), (Need::Nothing, Need::Close));
     }
 
-    fn watching(now: Duration) -> Visitor {
+    fn watching(now: Ms) -> Visitor {
         let mut visitor = sent(b"GET /tail HTTP/1.1\r\nHost: a\r\n\r\n", 0);
         assert!(matches!(visitor.next(now), Need::Answer(_)));
-        visitor.watch(Viewer::new(Vec::new(), Vec::new(), MOST_WAITING), false, now);
+        visitor.watch(Viewer::new(Vec::new(), Vec::new(), MOST_WAITING), How::default(), now);
         assert_eq!(all_sent(&mut visitor, now), Need::Nothing);
         visitor
     }
@@ -347,56 +341,56 @@ mod tests {
 
     #[test]
     fn a_viewer_stays_through_any_silence_and_hears_of_it() {
-        let mut visitor = watching(at(0));
+        let mut visitor = watching(0);
         for round in 1..100 {
-            assert_eq!(visitor.due_at(), at(15_000 * round));
-            assert_eq!(visitor.next(at(15_000 * round)), Need::Nothing);
+            assert_eq!(visitor.due_at(), 15_000 * round);
+            assert_eq!(visitor.next(15_000 * round), Need::Nothing);
             assert_eq!(visitor.output(), b": ping\n\n");
-            all_sent(&mut visitor, at(15_000 * round));
+            all_sent(&mut visitor, 15_000 * round);
         }
         // A line after long silence has its ten seconds too.
         show(&mut visitor, b"line");
-        assert_eq!((visitor.next(at(1_486_000)), visitor.sent(0, at(1_486_000))), (Need::Nothing, Need::Nothing));
-        assert_eq!(visitor.due_at(), at(1_496_000));
-        assert_eq!((visitor.next(at(1_495_999)), visitor.next(at(1_496_000))), (Need::Nothing, Need::Close));
+        assert_eq!((visitor.next(1_486_000), visitor.sent(0, 1_486_000)), (Need::Nothing, Need::Nothing));
+        assert_eq!(visitor.due_at(), 1_496_000);
+        assert_eq!((visitor.next(1_495_999), visitor.next(1_496_000)), (Need::Nothing, Need::Close));
     }
 
     #[test]
     fn a_viewer_that_takes_a_little_stays() {
-        let mut visitor = watching(at(0));
+        let mut visitor = watching(0);
         show(&mut visitor, &[b'x'; 1000]);
         for round in 0..50 {
-            assert_eq!(visitor.sent(1, at(9_000 * round)), Need::Nothing);
-            assert_eq!(visitor.next(at(9_000 * round + 8_999)), Need::Nothing, "{round}");
+            assert_eq!(visitor.sent(1, 9_000 * round), Need::Nothing);
+            assert_eq!(visitor.next(9_000 * round + 8_999), Need::Nothing, "{round}");
         }
         visitor.ended();
-        assert_eq!(visitor.next(at(450_000)), Need::Close, "it seems to be gone");
+        assert_eq!(visitor.next(450_000), Need::Close, "it seems to be gone");
     }
 
     #[test]
     fn who_is_between_two_requests_gives_way_and_who_has_just_come_does_not() {
-        let mut visitor = Visitor::new(at(0));
-        assert_eq!(visitor.gives_way_at(), Some(at(1_000)));
-        visitor.received(&ASK[..9], MOST_REQUEST_BYTES, at(0));
+        let mut visitor = Visitor::new(0);
+        assert_eq!(visitor.gives_way_at(), Some(1_000));
+        visitor.received(&ASK[..9], MOST_REQUEST_BYTES, 0);
         assert_eq!(visitor.gives_way_at(), None);
-        visitor.received(&ASK[9..], MOST_REQUEST_BYTES, at(0));
-        answered(&mut visitor, at(0));
+        visitor.received(&ASK[9..], MOST_REQUEST_BYTES, 0);
+        answered(&mut visitor, 0);
         assert_eq!(visitor.gives_way_at(), None);
-        all_sent(&mut visitor, at(500));
-        assert_eq!(visitor.gives_way_at(), Some(at(500)));
+        all_sent(&mut visitor, 500);
+        assert_eq!(visitor.gives_way_at(), Some(500));
     }
 
     #[test]
     fn p5_nothing_is_held_between_requests_nor_taken_without_room() {
         let mut visitor = sent(&[ASK, &ASK[..9]].concat(), 0);
-        answered(&mut visitor, at(0));
-        all_sent(&mut visitor, at(0));
+        answered(&mut visitor, 0);
+        all_sent(&mut visitor, 0);
         assert!(visitor.held() <= 2 * ASK.len(), "{}", visitor.held());
-        visitor.received(&ASK[9..], MOST_REQUEST_BYTES, at(0));
-        answered(&mut visitor, at(0));
-        all_sent(&mut visitor, at(0));
+        visitor.received(&ASK[9..], MOST_REQUEST_BYTES, 0);
+        answered(&mut visitor, 0);
+        all_sent(&mut visitor, 0);
         assert_eq!(visitor.held(), 0);
-        visitor.received(ASK, ASK.len() - 1, at(0));
+        visitor.received(ASK, ASK.len() - 1, 0);
         assert!(visitor.output().starts_with(b"HTTP/1.1 503 "), "{visitor:?}");
     }
 }

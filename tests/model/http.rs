@@ -3,12 +3,11 @@
 //! held is bounded; and whoever waits for nothing has nothing to do (P8).
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use lumberjack::internals::request::{MOST_REQUEST_BYTES, Refusal, Request, Route};
 use lumberjack::internals::respond::{Content, Kind, MOST_HEAD_BYTES};
 use lumberjack::internals::tail::{MOST_WAITING, Viewer, write_event};
-use lumberjack::internals::visitor::{Need, PATIENCE, Visitor};
+use lumberjack::internals::visitor::{Ms, Need, PATIENCE, Visitor};
 
 use super::{Script, Shown, Story};
 
@@ -63,7 +62,7 @@ pub(crate) enum Op {
 /// A visitor, its socket, and what the server would do.
 struct World {
     visitor: Visitor,
-    now: Duration,
+    now: Ms,
     inbox: VecDeque<u8>,
     has_ended: bool,
     takes: usize,
@@ -110,8 +109,8 @@ pub(crate) fn run(input: &[u8]) {
 pub(crate) fn live(ops: &[Op]) -> Vec<u8> {
     let _story = Story(&ops);
     let mut world = World {
-        visitor: Visitor::new(Duration::ZERO),
-        now: Duration::ZERO,
+        visitor: Visitor::new(0),
+        now: 0,
         inbox: VecDeque::new(),
         has_ended: false,
         takes: 0,
@@ -142,7 +141,7 @@ impl World {
             Op::Send(bytes) if !self.has_ended => self.inbox.extend(bytes),
             Op::Send(_) => {}
             Op::End => self.has_ended = true,
-            Op::Wait(ms) => self.now += Duration::from_millis(*ms),
+            Op::Wait(ms) => self.now += *ms,
             Op::Take(bytes) => self.takes = self.takes.saturating_add(*bytes).min(1 << 20),
             Op::Body(len) => self.body = *len,
             Op::Room(room) => self.room = *room,
@@ -196,7 +195,7 @@ impl World {
         }
         match self.visitor.next(self.now) {
             Need::Close => return self.close(),
-            Need::Answer(request) => self.answer(&request),
+            Need::Answer(request) => self.answer(request),
             // It refuses what is no request by itself.
             Need::Nothing if waited == 0 && self.visitor.output().starts_with(b"HTTP/1.1 ") => self.heads.push(false),
             Need::Nothing => {}
@@ -218,19 +217,20 @@ impl World {
         }
     }
 
-    fn answer(&mut self, request: &Request) {
+    fn answer(&mut self, request: Request) {
+        let how = request.how;
         assert!(self.visitor.output().is_empty(), "one answer at a time");
-        self.heads.push(request.is_head);
-        match (&request.route, self.body) {
-            (Err(refusal), _) => self.visitor.refuse(*refusal, Some(request), self.now),
-            (Ok(_), None) => self.visitor.refuse(Refusal::Busy, Some(request), self.now),
+        self.heads.push(how.is_head);
+        match (request.route, self.body) {
+            (Err(refusal), _) => self.visitor.refuse(refusal, how, self.now),
+            (Ok(_), None) => self.visitor.refuse(Refusal::Busy, how, self.now),
             (Ok(Route::Tail { substring, peer }), Some(_)) => {
-                let viewer = Viewer::new(substring.clone(), peer.clone(), MOST_WAITING);
-                self.visitor.watch(viewer, request.is_head, self.now);
+                let viewer = Viewer::new(substring, peer, MOST_WAITING);
+                self.visitor.watch(viewer, how, self.now);
             }
             (Ok(_), Some(len)) => {
                 let content = Content { status: "200 OK", kind: Kind::Json, body: vec![b'j'; len].into() };
-                self.visitor.answer(request, &content, self.now);
+                self.visitor.answer(how, &content, self.now);
             }
         }
     }

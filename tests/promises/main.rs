@@ -15,4 +15,6 @@ mod seed;
 mod sinks;
 mod spoken;
 mod valve;
+#[cfg(feature = "status")]
+mod visitors;
 mod world;
