@@ -67,11 +67,6 @@ impl Senders {
         self.stop.store(true, Ordering::SeqCst);
     }
 
-    /// Whether all have sent what they were to send.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.threads.iter().all(JoinHandle::is_finished)
-    }
-
     /// How many lines each has sent.
     pub(crate) fn finish(self) -> Vec<u64> {
         self.threads.into_iter().map(|thread| thread.join().unwrap()).collect()

@@ -19,7 +19,7 @@ const OPTIONS: [&str; 6] = ["--rotate-size", "8KiB", "--rotate-keep", "2", "--ma
 const STEPS: [(&str, &[&str]); 4] = [
     ("?rename,?renameat,?renameat2", &["rename", "renameat", "renameat2"]),
     ("?unlink,?unlinkat", &["unlink", "unlinkat"]),
-    ("openat", &["openat"]),
+    ("?open,openat", &["open", "openat"]),
     ("writev", &["writev"]),
 ];
 /// The runs that kill at one kind of call end before this.

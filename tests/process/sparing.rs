@@ -100,7 +100,7 @@ fn rotated_files_are_synced_and_their_names_too() {
     }
     let dir = Dir::new();
     let path = dir.file("app.log");
-    let under = strace(&dir, "fdatasync,fsync,writev,openat", &[]);
+    let under = strace(&dir, "fdatasync,fsync,writev,?open,openat", &[]);
     let args = ["--output", &path, "--sync", "1h", "--rotate-size", "1000", "--max-line", "100", "--rotate-keep", "4"];
     let receiver = Setup::new(&args).under(under).start();
     // Each file has room for ten lines of 100 bytes; the first sync comes with the first line.
@@ -109,10 +109,10 @@ fn rotated_files_are_synced_and_their_names_too() {
     receiver.client().write_all(lines.as_bytes()).unwrap();
     receiver.stop().assert_clean();
     until_logged(&dir);
-    let opened: Vec<i64> = calls(&dir, "openat").iter().filter_map(|call| call.returned()).collect();
-    let most = opened.iter().max().unwrap();
+    let opened = ["open", "openat"].map(|name| calls(&dir, name)).concat();
+    let most = opened.iter().filter_map(super::traced::Call::returned).max().unwrap();
     // Thirty files have been written, of which five are left; within the hour each took a descriptor until it was removed.
-    assert!(*most < 30, "descriptor {most}");
+    assert!(most < 30, "descriptor {most}");
     assert!(calls(&dir, "fdatasync").len() >= 5, "{:#?}", calls(&dir, "fdatasync"));
     assert!(!calls(&dir, "fsync").is_empty(), "the directory is not synced");
 }
@@ -129,8 +129,8 @@ fn a_sync_that_fails_is_said_once_and_costs_no_line() {
     let receiver = Setup::new(&["--output", &path, "--sync", "100ms"]).under(under).start();
     let mut client = receiver.client();
     client.write_all(b"one\n").unwrap();
-    let sentence = format!("[out] cannot sync {path}: Input/output error (os error 5); its newest lines may not be on");
-    receiver.until_said(&sentence);
+    receiver.until_said(&format!("[out] cannot sync {path}: "));
+    receiver.until_said("(os error 5); its newest lines may not be on the disk");
     // The wait is the test: it is not tried again, as the kernel would say that all is well.
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(receiver.said().matches("cannot sync").count(), 1, "{}", receiver.said());
