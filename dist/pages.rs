@@ -89,14 +89,15 @@ pub fn man() -> String {
     let mut text = format!(
         ".TH LUMBERJACK 1 \"\" \"lumberjack {}\" \"User commands\"\n\
          .SH NAME\nlumberjack \\- receives log lines over TCP and Unix sockets and writes each to one output\n\
-         .SH SYNOPSIS\n.B lumberjack\n[\\fIOPTIONS\\fR]\n\
+         .SH SYNOPSIS\n.B lumberjack\n[\\fIOPTIONS\\fR]\n{}\
          .SH DESCRIPTION\n\
          Applications connect and send lines that end in a newline. Whole lines come out, in order, once. No client\n\
          can make it grow past its memory budget, stall the others, or lose a line that it has taken. It is no\n\
          parser and no router, and not the Logstash \"lumberjack\" (Beats) protocol.\n\
          .SH OPTIONS\n\
          Sizes take bytes, or KiB, MiB, GiB, kB and MB; durations ms, s, m and h.\n",
-        env!("CARGO_PKG_VERSION")
+        env!("CARGO_PKG_VERSION"),
+        if HAS_STATUS { MAN_STATUS_SYNOPSIS } else { "" }
     );
     let mut last = None;
     for row in rows() {
@@ -113,9 +114,56 @@ pub fn man() -> String {
         let default = row.default.as_ref().map(|default| format!(" [{default}]")).unwrap_or_default();
         let _ = writeln!(text, "{}", roff(&format!("{}{default}", row.help)));
     }
+    if HAS_STATUS {
+        text.push_str(MAN_STATUS);
+    }
     text.push_str(MAN_END);
     text
 }
+
+/// Whether there is `lumberjack status`.
+const HAS_STATUS: bool = cfg!(feature = "status");
+
+const MAN_STATUS_SYNOPSIS: &str = "\
+.br
+.B lumberjack status
+[\\fIADDR:PORT\\fR|unix:\\fI/path\\fR] [\\fB\\-\\-json\\fR] [\\fB\\-\\-watch\\fR]
+";
+
+const MAN_STATUS: &str = "\
+.SH LOOKING AT A RUNNING ONE
+With
+.BR \\-\\-status
+it serves a small HTTP endpoint from the same loop. It shows who logs what: keep it on loopback or on a Unix socket.
+.TP
+.B /
+a page for a browser, which updates itself
+.TP
+.BR /diagnostics \", \" /status
+all figures, and the connections and hosts that cost most, as JSON;
+.BR ?connections= \\fIN\\fR,
+.B ?format=csv
+.TP
+.B /metrics
+for Prometheus
+.TP
+.B /healthz
+200 while lines flow or could, else 503 and why not
+.TP
+.B /tail
+the lines as they come, as server-sent events;
+.BR ?match= \\fITEXT\\fR,
+.BR ?peer= \\fIADDR\\fR;
+.B \\-\\-status\\-tail off
+removes it
+.PP
+.B lumberjack status
+asks it from a terminal, at 127.0.0.1:4446 unless told otherwise: one screen, or the diagnostics with
+.BR \\-\\-json ,
+again each second with
+.BR \\-\\-watch .
+It exits with 0 if lines flow or could, 1 if not, 2 if it can't be asked.
+";
 
 const MAN_END: &str = "\
 .SH SIGNALS
@@ -176,9 +224,15 @@ pub fn bash() -> String {
          COMPREPLY=()\n    \
          # bash takes --name=value apart.\n    \
          if [ \"$current\" = = ]; then current=''; \
-         elif [ \"$previous\" = = ]; then previous=${COMP_WORDS[COMP_CWORD-2]}; fi\n    \
-         case $previous in\n",
+         elif [ \"$previous\" = = ]; then previous=${COMP_WORDS[COMP_CWORD-2]}; fi\n",
     );
+    if HAS_STATUS {
+        text.push_str(
+            "    if [ \"${COMP_WORDS[1]}\" = status ] && [ \"$COMP_CWORD\" -gt 1 ]; then\n        \
+             mapfile -t COMPREPLY < <(compgen -W '--json --watch' -- \"$current\"); return\n    fi\n",
+        );
+    }
+    text.push_str("    case $previous in\n");
     for row in rows.iter().filter(|row| !row.is_switch()) {
         let letter = row.letter.map(|letter| format!(" | -{letter}")).unwrap_or_default();
         let find = match (row.takes_a_file(), row.words().join(" ")) {
@@ -188,7 +242,10 @@ pub fn bash() -> String {
         let action = format!("mapfile -t COMPREPLY < <(compgen {find} -- \"$current\")");
         let _ = writeln!(text, "        --{}{letter}) {action}; return ;;", row.name);
     }
-    let names: Vec<String> = rows.iter().map(|row| format!("--{}", row.name)).collect();
+    let mut names: Vec<String> = rows.iter().map(|row| format!("--{}", row.name)).collect();
+    if HAS_STATUS {
+        names.push("status".to_owned());
+    }
     let _ = write!(
         text,
         "    esac\n    mapfile -t COMPREPLY < <(compgen -W '{}' -- \"$current\")\n}}\n\
@@ -201,7 +258,17 @@ pub fn bash() -> String {
 /// Completions for zsh.
 #[must_use]
 pub fn zsh() -> String {
-    let mut text = String::from("#compdef lumberjack\n_arguments -s -S");
+    let mut text = String::from("#compdef lumberjack\n");
+    if HAS_STATUS {
+        text.push_str(
+            "if [[ ${words[2]} == status && $CURRENT -gt 2 ]]; then\n    \
+             _arguments '--json[the diagnostics as JSON]' '--watch[again each second]'\n    return\nfi\n",
+        );
+    }
+    text.push_str("_arguments -s -S");
+    if HAS_STATUS {
+        text.push_str(" \\\n    '1:command:(status)'");
+    }
     for row in rows() {
         let help = quoted(&row.help.replace('[', "(").replace(']', ")").replace(':', "\\:"));
         let value = match (row.is_switch(), row.takes_a_file()) {
@@ -226,6 +293,13 @@ pub fn zsh() -> String {
 #[must_use]
 pub fn fish() -> String {
     let mut text = String::from("# fish completion for lumberjack\ncomplete -c lumberjack -f\n");
+    if HAS_STATUS {
+        text.push_str(
+            "complete -c lumberjack -n __fish_is_first_arg -a status -d 'how a running one is'\n\
+             complete -c lumberjack -n '__fish_seen_subcommand_from status' -l json -d 'the diagnostics as JSON'\n\
+             complete -c lumberjack -n '__fish_seen_subcommand_from status' -l watch -d 'again each second'\n",
+        );
+    }
     for row in rows() {
         let letter = row.letter.map(|letter| format!(" -s {letter}")).unwrap_or_default();
         let value = match (row.is_switch(), row.takes_a_file()) {

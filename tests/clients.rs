@@ -4,6 +4,9 @@
 
 #[path = "clients/receiver.rs"]
 mod receiver;
+#[cfg(feature = "status")]
+#[path = "clients/status.rs"]
+mod status;
 #[path = "clients/tools.rs"]
 mod tools;
 

@@ -59,3 +59,17 @@ fn completions_know_the_words_of_a_choice() {
     );
     assert_names(&pages::fish(), "-l long-lines -x -a 'skip cut split' ");
 }
+
+#[cfg(feature = "status")]
+#[test]
+fn every_page_knows_the_command_that_asks_a_running_one() {
+    let man = pages::man();
+    assert_names(&man, "\n.B lumberjack status\n[\\fIADDR:PORT\\fR|unix:\\fI/path\\fR]");
+    for path in ["/diagnostics", "/metrics", "/healthz", "/tail"] {
+        assert_names(&man, path);
+    }
+    assert_names(&pages::bash(), "compgen -W '--json --watch'");
+    assert_names(&pages::bash(), " status' -- \"$current\"");
+    assert_names(&pages::zsh(), "'1:command:(status)'");
+    assert_names(&pages::fish(), "-n __fish_is_first_arg -a status");
+}

@@ -105,6 +105,14 @@ fn one_file_names_mio() {
 }
 
 #[test]
+fn the_status_room_names_no_socket_clock_or_upper_room() {
+    let words = ["mio", "log::", "std::net", "std::os", "std::fs", "Instant", "SystemTime", "Duration"];
+    let rooms = ["crate::server", "crate::net", "crate::cli", "crate::host"];
+    let cure = "the shell hands over what it needs, and times in milliseconds";
+    forbid(is_in("src/status/"), &[&words[..], &rooms].concat(), cure, 6);
+}
+
+#[test]
 fn sinks_name_no_upper_room() {
     forbid(is_in("src/sink/"), &["crate::server", "crate::net", "crate::cli"], "the shell hands over what it needs", 5);
 }

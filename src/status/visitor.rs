@@ -5,7 +5,7 @@ use super::request::{How, MOST_REQUEST_BYTES, Refusal, Request, parse};
 use super::respond::{Content, Kind};
 use super::tail::Viewer;
 
-/// Milliseconds since the start: half the code that a `Duration` takes.
+/// Milliseconds since the start: half the code that seconds and nanoseconds take.
 pub type Ms = u64;
 
 /// Time for a request to come, and for its answer to go.

@@ -55,6 +55,12 @@ impl Program {
         Ok(Self { path, unpacked_in: None })
     }
 
+    /// Where it is.
+    #[cfg(feature = "status")]
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A command with what an unpacked program needs to find its libraries.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
