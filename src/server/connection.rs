@@ -3,6 +3,7 @@
 //! phase says so.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -56,7 +57,10 @@ pub(super) struct Sum {
 #[derive(Debug, Clone, Copy, Default)]
 #[cfg_attr(not(feature = "status"), expect(dead_code))] // who asks for it is left out
 pub(super) struct Account {
-    pub(super) since: Tick,
+    /// When it came, on the clock that never stands still.
+    pub(super) since: Duration,
+    /// When bytes last came, on the same.
+    pub(super) last: Duration,
     pub(super) bytes: u64,
     pub(super) lines: u64,
 }
@@ -164,13 +168,8 @@ impl<T> Connections<T> {
         if let Some(sum) = self.sums.get_mut(index) {
             *sum = Sum::default();
         }
-        if let Some(accounts) = &mut self.accounts {
-            if accounts.len() <= index {
-                accounts.resize(index + 1, Account::default());
-            }
-            if let Some(account) = accounts.get_mut(index) {
-                *account = Account { since: now, ..Account::default() };
-            }
+        if let Some(accounts) = self.accounts.as_mut().filter(|accounts| accounts.len() <= index) {
+            accounts.resize(index + 1, Account::default());
         }
         self.touched = self.touched.max(index + 1);
         self.generation = self.generation.wrapping_add(1);
@@ -178,13 +177,23 @@ impl<T> Connections<T> {
 
     /// From now on it is known what each connection brought. Who is there already counts as having come now.
     #[cfg(feature = "status")]
-    pub(super) fn keep_accounts(&mut self, now: Tick) {
-        self.accounts = Some(vec![Account { since: now, ..Account::default() }; self.touched]);
+    pub(super) fn keep_accounts(&mut self, now: Duration) {
+        self.accounts = Some(vec![Account { since: now, last: now, ..Account::default() }; self.touched]);
+    }
+
+    /// A connection has come.
+    pub(super) fn open_account(&mut self, key: Key, now: Duration) {
+        if let Some(account) = self.accounts.as_mut().and_then(|all| all.get_mut(key.index as usize)) {
+            *account = Account { since: now, last: now, ..Account::default() };
+        }
     }
 
     /// A connection brought this.
-    pub(super) fn count(&mut self, key: Key, bytes: u64, lines: u64) {
+    pub(super) fn count(&mut self, key: Key, bytes: u64, lines: u64, now: Duration) {
         let Some(account) = self.accounts.as_mut().and_then(|all| all.get_mut(key.index as usize)) else { return };
+        if bytes > 0 {
+            account.last = now;
+        }
         account.bytes = account.bytes.saturating_add(bytes);
         account.lines = account.lines.saturating_add(lines);
     }

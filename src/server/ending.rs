@@ -167,7 +167,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             .framer
             .flush_pending(&self.rules, &mut Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
         self.budget.hold(key.index, conn.framer.held());
-        self.connections.count(key, 0, fed.lines);
+        self.connections.count(key, 0, fed.lines, self.clock.now());
         self.note(key, &peer, &fed);
     }
 

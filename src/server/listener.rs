@@ -212,6 +212,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             return self.notices.warn(now, Notice::NoDescriptor, message);
         }
         self.connections.insert(stream, peer, self.clock.tick());
+        self.connections.open_account(key, self.clock.now());
         self.counters.accepted = self.counters.accepted.saturating_add(1);
         self.peak_connections = self.peak_connections.max(self.connections.len());
         debug!("[tcp] Socket connected: {peer} (active: {})", self.connections.len());

@@ -145,7 +145,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if is_first {
             self.look_at_first_bytes(&peer, chunk);
         }
-        self.connections.count(key, chunk.len() as u64, fed.lines);
+        self.connections.count(key, chunk.len() as u64, fed.lines, self.clock.now());
         self.note(key, &peer, &fed);
     }
 

@@ -18,7 +18,6 @@ use crate::engine::config::{MemoryPlan, WhenFull};
 use crate::engine::listen::ListenAddr;
 use crate::engine::peer::Peer;
 use crate::engine::stats::{Parts, ms};
-use crate::engine::wheel::Tick;
 use crate::host;
 use crate::net::{ListenOptions, MOST_VISITORS, Net, STATUS_LISTENER, Source};
 use crate::sink::{Sink, write_peer, write_time};
@@ -253,7 +252,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         info!("[status] Listening on {local}");
         if self.desk.is_none() {
             self.budget.lower(share);
-            self.connections.keep_accounts(self.clock.tick());
+            self.connections.keep_accounts(self.clock.now());
         }
         self.desk = Some(Box::new(Desk {
             listener,
@@ -518,7 +517,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Who costs most: by pending bytes, then by bytes a second; and which hosts.
     #[inline(never)] // for size
     fn rows(&self, most: usize) -> (Vec<Row>, Vec<Row>) {
-        let now = self.clock.tick();
+        let now = self.clock.now();
         let mut ranked = Top::new(most);
         // Of each host, besides what is shown, its rate, and one of its connections.
         let mut hosts = vec![([0; 5], 0); self.budget.host_places()];
@@ -556,10 +555,12 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     #[inline(never)] // for size
-    fn row(&self, conn: &Connection<N::Stream>, account: Account, now: Tick) -> Row {
+    fn row(&self, conn: &Connection<N::Stream>, account: Account, now: Duration) -> Row {
         let pending = conn.framer.pending() as u64;
         let state = if conn.is_lingering() {
             "lingering"
+        } else if conn.is_owed() {
+            "waiting for its receipt"
         } else if self.outlet.is_stalled() && conn.is_queued() {
             "waiting for the output"
         } else if conn.framer.is_skipping() {
@@ -569,7 +570,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         } else {
             "reading"
         };
-        let (since, idle) = (age_ms(now, account.since), age_ms(now, conn.last_word));
+        let (since, idle) = (age_ms(now, account.since), age_ms(now, account.last));
         Row { who: conn.peer.to_string(), state, numbers: [since, idle, account.bytes, account.lines, pending] }
     }
 
@@ -609,6 +610,6 @@ impl Top {
     }
 }
 
-fn age_ms(now: Tick, then: Tick) -> u64 {
-    ms(now.begins_at().saturating_sub(then.begins_at()))
+fn age_ms(now: Duration, then: Duration) -> u64 {
+    ms(now.saturating_sub(then))
 }

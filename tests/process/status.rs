@@ -444,6 +444,10 @@ fn after_ten_seconds_a_slow_visitor_is_let_go_and_a_stalled_output_is_unhealthy(
     let json = diagnostics(&at);
     assert_eq!((json.at("health.ok"), json.list_at("health.reasons").len()), (&Json::Bool(false), 1));
     assert_eq!(json.text_at("connections.0.state"), "waiting for the output");
+    // While nothing is read the clock of silence stands still, but not the one that people look at.
+    for age in ["connections.0.sinceMs", "connections.0.idleMs"] {
+        assert!(json.number(age) >= 9_000, "{age}: {}", json.number(age));
+    }
     assert_eq!(kept.rest(), b"", "nothing was asked for ten seconds");
     // The viewer is one of a socket that is full of lines; or it was quick enough to have nothing waiting.
     drop(viewer);
