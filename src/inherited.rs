@@ -7,7 +7,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 
 use socket2::{Socket, Type};
 
-use crate::engine::listen::ListenAddr;
+use crate::config::listen::ListenAddr;
 
 /// What the kernel says of a descriptor that is not open.
 const EBADF: i32 = 9;

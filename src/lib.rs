@@ -26,6 +26,7 @@
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+mod config;
 mod engine;
 #[cfg(any(feature = "cli", feature = "status"))]
 mod host;
@@ -36,16 +37,16 @@ mod sink;
 #[cfg(feature = "status")]
 mod status;
 
-pub use engine::config::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, LongLines, Overhead, WhenFull, WordError};
-pub use engine::framer::Lines;
-pub use engine::gap::{Gap, Why};
-pub use engine::listen::{DEFAULT_LISTEN, ListenAddr, ListenAddrError};
-pub use engine::output::{
+pub use config::limits::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, LongLines, Overhead, WhenFull, WordError};
+pub use config::listen::{DEFAULT_LISTEN, ListenAddr, ListenAddrError};
+pub use config::output::{
     DiskFull, MOST_OUTPUTS, OnStall, OutputAddr, OutputAddrError, OutputError, OutputOptions, SyncEvery,
 };
+pub use config::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};
+pub use engine::framer::Lines;
+pub use engine::gap::{Gap, Why};
 pub use engine::peer::{Host, Peer};
 pub use engine::stats::{Counters, Diagnostics, Gauges, OutputCounters, OutputStats, Snapshot, Status};
-pub use engine::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};
 pub use inherited::{InheritError, Inherited};
 pub use server::{BindError, Handle, RunError, Server, Turn};
 pub use sink::{Flushed, Format, Interest, Loss, MemorySink, OpenError, Origin, Outputs, Sink, Watch};
@@ -53,9 +54,8 @@ pub use sink::{Flushed, Format, Interest, Loss, MemorySink, OpenError, Origin, O
 /// What the project's own tests and fuzzers reach beyond the public names. Not part of the library's promise.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::engine::{
-        budget, config, framer, gap, json, listen, output, peer, ranking, sniff, stats, units, wheel,
-    };
+    pub use crate::config::{limits, listen, output, units};
+    pub use crate::engine::{budget, framer, gap, json, peer, ranking, sniff, stats, wheel};
     pub use crate::net::{Key, ListenOptions, Net, Now, Ready, Source};
     pub use crate::sink::format;
     #[cfg(feature = "status")]

@@ -15,7 +15,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::engine::listen::ListenAddr;
+use crate::config::listen::ListenAddr;
 use crate::engine::peer::Peer;
 use crate::inherited::Inherited;
 
@@ -25,7 +25,7 @@ const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
 /// Generations that a token can tell apart: all 2^32 on a 64-bit box, 2^12 on a 32-bit one.
 const GENERATION_MASK: u32 = if usize::BITS >= 52 { u32::MAX } else { (1 << (usize::BITS - INDEX_BITS)) - 1 };
 /// Indexes from here on are no connections: listeners first, the sink's descriptors and the wake-up last.
-const FIRST_LISTENER: usize = crate::engine::config::MOST_CONNECTIONS;
+const FIRST_LISTENER: usize = crate::config::limits::MOST_CONNECTIONS;
 const FIRST_VISITOR: usize = FIRST_SINK - MOST_VISITORS;
 const FIRST_SINK: usize = WAKE - MOST_WATCHED;
 const WAKE: usize = INDEX_MASK;
@@ -33,7 +33,7 @@ const WAKE: usize = INDEX_MASK;
 const _: () = assert!(FIRST_LISTENER + STATUS_LISTENER < FIRST_VISITOR, "listeners end before what comes next");
 
 /// The number of the status endpoint's listener, behind all others.
-pub(crate) const STATUS_LISTENER: usize = crate::engine::listen::MOST_LISTENERS;
+pub(crate) const STATUS_LISTENER: usize = crate::config::listen::MOST_LISTENERS;
 /// The most connections of the status endpoint: they are numbered from 0.
 pub(crate) const MOST_VISITORS: usize = 16;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::logging::complain;
-use crate::engine::listen::ListenAddr;
+use crate::config::listen::ListenAddr;
 
 /// Where it asks unless told otherwise: the place that the README shows for `--status`.
 pub const DEFAULT_STATUS: &str = "127.0.0.1:4446";

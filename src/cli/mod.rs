@@ -29,10 +29,10 @@ pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file}
 
 use self::options::Settings;
 use self::watch::Watch;
-use crate::engine::config::DEFAULT_MEMORY;
-use crate::engine::listen::ListenAddr;
-use crate::engine::output::OutputAddr;
-use crate::engine::units::DisplaySize;
+use crate::config::limits::DEFAULT_MEMORY;
+use crate::config::listen::ListenAddr;
+use crate::config::output::OutputAddr;
+use crate::config::units::DisplaySize;
 use crate::host;
 use crate::inherited::Inherited;
 use crate::net::MOST_VISITORS;

@@ -5,10 +5,10 @@ use core::str::FromStr;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::engine::config::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
-use crate::engine::listen::{DEFAULT_LISTEN, ListenAddr};
-use crate::engine::output::{OnStall, OutputAddr, OutputOptions};
-use crate::engine::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
+use crate::config::limits::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
+use crate::config::listen::{DEFAULT_LISTEN, ListenAddr};
+use crate::config::output::{OnStall, OutputAddr, OutputOptions};
+use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
 use crate::sink::{Format, parse_tag};
 
 word_enum! {

@@ -9,10 +9,10 @@ use lexopt::Arg;
 #[cfg(feature = "status")]
 use super::look::{DEFAULT_STATUS, Look};
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
-use crate::engine::listen::DEFAULT_LISTEN;
+use crate::config::listen::DEFAULT_LISTEN;
 #[cfg(feature = "status")]
-use crate::engine::listen::ListenAddrError;
-use crate::engine::output::OutputAddr;
+use crate::config::listen::ListenAddrError;
+use crate::config::output::OutputAddr;
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]

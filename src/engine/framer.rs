@@ -8,8 +8,8 @@
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::config::{Limits, LongLines};
 use super::gap::{Gap, Why};
+use crate::config::limits::{Limits, LongLines};
 
 /// What a framer holds grows in steps of this many bytes: what allocators round to anyway.
 const ROUNDING: usize = 64;

@@ -4,15 +4,11 @@
 //! [`Tick`]: wheel::Tick
 
 pub mod budget;
-pub mod config;
 pub mod framer;
 pub mod gap;
 pub mod json;
-pub mod listen;
-pub mod output;
 pub mod peer;
 pub mod ranking;
 pub mod sniff;
 pub mod stats;
-pub mod units;
 pub mod wheel;

@@ -1,8 +1,8 @@
 //! Counters, and what they look like from outside: the seed's `getTcpStatus` and `getDiagnostics` as data and as JSON.
 //! Invariant: the seed's names stay; ours stand beside them.
 
-use super::config::Limits;
 use super::json::Json;
+use crate::config::limits::Limits;
 
 macro_rules! numbers {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident = $json:literal),+ $(,)? }) => {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-use crate::engine::config::ConfigError;
-use crate::engine::listen::ListenAddr;
+use crate::config::limits::ConfigError;
+use crate::config::listen::ListenAddr;
 use crate::sink::Loss;
 
 /// Why [`Server::bind`](crate::Server::bind) failed.

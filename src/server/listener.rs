@@ -9,7 +9,7 @@ use log::debug;
 use super::Server;
 use super::drain::Life;
 use super::notices::Notice;
-use crate::engine::config::{MOST_CONNECTIONS, WhenFull};
+use crate::config::limits::{MOST_CONNECTIONS, WhenFull};
 use crate::engine::peer::{Host, Peer};
 use crate::net::{EMFILE, ENFILE, Net};
 use crate::sink::Sink;

@@ -41,10 +41,10 @@ use self::notices::{Notice, Notices};
 use self::outlet::{Onlookers, Outcome, Outlet};
 #[cfg(feature = "status")]
 use self::status::Desk;
+use crate::config::limits::{Config, Limits, MemoryPlan};
+use crate::config::listen::ListenAddr;
 use crate::engine::budget::Budget;
-use crate::engine::config::{Config, Limits, MemoryPlan};
 use crate::engine::framer::Rules;
-use crate::engine::listen::ListenAddr;
 use crate::engine::stats::{Counters, Gauges, OutputStats, Snapshot};
 use crate::engine::wheel::TimerWheel;
 use crate::inherited::Inherited;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use log::warn;
 
-use crate::engine::output::MOST_OUTPUTS;
+use crate::config::output::MOST_OUTPUTS;
 
 /// Warnings of one kind that go out in one window. Five show a pattern; a thousand a second would fill the disk.
 pub(super) const BURST: u32 = 5;

@@ -4,7 +4,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::engine::config::{LEAST_READ_BYTES, MemoryPlan, Overhead};
+use crate::config::limits::{LEAST_READ_BYTES, MemoryPlan, Overhead};
 use crate::engine::framer::{LineSink, Lines};
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;

@@ -10,7 +10,7 @@ use super::ending::Close;
 use super::notices::Notice;
 use super::outlet::Out;
 use super::{CROWD, CROWD_READ_BYTES, READ_BYTES, Server};
-use crate::engine::config::LongLines;
+use crate::config::limits::LongLines;
 use crate::engine::framer::Fed;
 use crate::engine::peer::Peer;
 use crate::engine::sniff::{Verdict, sniff};

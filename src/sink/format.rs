@@ -8,7 +8,7 @@ use std::str::{self, FromStr};
 use memchr::{memchr, memchr_iter};
 
 use super::Origin;
-use crate::engine::config::{Overhead, WordError};
+use crate::config::limits::{Overhead, WordError};
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;

@@ -1,20 +1,15 @@
 //! Sinks: where lines go. A sink never blocks the loop if its descriptor can be written without waiting, never fails in
 //! the middle, and never loses what it was given: what it could not write, it keeps, and says how much that is.
 
-mod descriptor;
-mod file;
+mod files;
 pub mod format;
-mod forward;
-mod hosts;
 mod memory;
+mod next;
 mod outputs;
 mod pace;
-mod retained;
-mod rotate;
-mod single;
-mod stdout;
-mod sync;
+mod stream;
 mod target;
+mod task;
 mod waiting;
 
 use std::io;
@@ -28,8 +23,6 @@ pub use self::outputs::{OpenError, Outputs};
 pub(crate) use self::pace::Pace;
 
 #[cfg(feature = "cli")]
-pub(crate) use self::descriptor::{Adopted, Borrowed, Way, adopt, send_without_waiting};
-#[cfg(feature = "cli")]
 pub(crate) use self::format::parse_tag;
 #[cfg(any(feature = "cli", feature = "status"))]
 pub(crate) use self::format::write_time;
@@ -38,9 +31,11 @@ pub(crate) use self::format::{escape, write_number, write_peer};
 #[cfg(feature = "cli")]
 pub(crate) use self::outputs::{descriptors, overhead};
 #[cfg(feature = "cli")]
-pub(crate) use self::stdout::own as own_stdout;
+pub(crate) use self::stream::descriptor::{Adopted, Borrowed, Way, adopt, send_without_waiting};
+#[cfg(feature = "cli")]
+pub(crate) use self::stream::stdout::own as own_stdout;
 
-use crate::engine::config::Overhead;
+use crate::config::limits::Overhead;
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;

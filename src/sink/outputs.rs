@@ -9,20 +9,21 @@ use std::mem;
 use std::path::Path;
 use std::time::Duration;
 
-use super::descriptor::{Descriptor, adopt};
-use super::file::shown;
+use super::files::hosts::{HostFiles, MOST_GATHERED};
+use super::files::path::shown;
+use super::files::single::SingleFile;
 use super::format::{Format, Formatter};
-use super::forward::{self, Forward};
-use super::hosts::{HostFiles, MOST_GATHERED};
+use super::next::forward::{self, Forward};
 use super::pace::Pace;
-use super::single::SingleFile;
+use super::stream::descriptor::{Descriptor, adopt};
+use super::stream::stdout;
 use super::target::{Books, GATHERED_BYTES, KEPT_BYTES, Target, Wrote};
 use super::waiting::Parts;
-use super::{Flushed, Loss, Origin, Sink, Watch, stdout};
-use crate::engine::config::Overhead;
+use super::{Flushed, Loss, Origin, Sink, Watch};
+use crate::config::limits::Overhead;
+use crate::config::output::{OnStall, OutputAddr, OutputOptions};
 use crate::engine::framer::Lines;
 use crate::engine::gap::{Gap, Why};
-use crate::engine::output::{OnStall, OutputAddr, OutputOptions};
 use crate::engine::peer::Peer;
 use crate::engine::stats::OutputStats;
 
@@ -217,12 +218,12 @@ pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputO
 /// those that are to be synced, and its directory.
 #[cfg(feature = "cli")]
 pub(crate) fn descriptors(output: &OutputAddr, options: &OutputOptions) -> usize {
-    let syncs = super::sync::most_descriptors(options.sync);
+    let syncs = super::files::sync::most_descriptors(options.sync);
     match output {
         OutputAddr::Stdout => 0,
         // Those that are being synced may have been closed by us meanwhile.
-        OutputAddr::HostFiles(_) if syncs > 0 => 2 * super::hosts::most_open(options) + 2 + syncs,
-        OutputAddr::HostFiles(_) => super::hosts::most_open(options) + 2,
+        OutputAddr::HostFiles(_) if syncs > 0 => 2 * super::files::hosts::most_open(options) + 2 + syncs,
+        OutputAddr::HostFiles(_) => super::files::hosts::most_open(options) + 2,
         OutputAddr::File(_) => 2 + syncs,
         OutputAddr::Unix(_) | OutputAddr::Tcp { .. } => 2,
     }

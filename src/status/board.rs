@@ -296,7 +296,7 @@ fn singles(text: &mut String, rows: &str, numbers: &[u64], end: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::config::Limits;
+    use crate::config::limits::Limits;
     use crate::engine::stats::{Gauges, OutputStats, Snapshot};
 
     #[test]

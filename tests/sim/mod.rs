@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lumberjack::internals::config::{MemoryPlan, Overhead};
+use lumberjack::internals::limits::{MemoryPlan, Overhead};
 use lumberjack::{Config, Handle, Limits, LongLines, Peer, RunError, Server, Turn, WhenFull};
 
 use crate::model::framer::{Counts, Mark, Op, Sums, expected};

@@ -12,14 +12,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::file::{LogFile, check_folder_of, is_disk_full, note_removed, shown};
-use super::rotate::{folder_of, numbered_name, remove, remove_counted};
+use super::log_file::{LogFile, check_folder_of, is_disk_full, note_removed};
+use super::path::{folder_of, shown};
+use super::rotate::{numbered_name, remove, remove_counted};
 use super::single::{note_sync, syncs_of};
 use super::sync::Syncs;
-use super::target::{Books, Target, Wrote};
-use super::waiting::Parts;
-use crate::engine::output::{DiskFull, HOST_WORD, OutputOptions};
+use crate::config::output::{DiskFull, HOST_WORD, OutputOptions};
 use crate::engine::peer::{Host, Peer};
+use crate::sink::target::{Books, Target, Wrote};
+use crate::sink::waiting::Parts;
 
 /// Files that stay open while nothing waits for them: a descriptor each, and some memory of the kernel. Opening one
 /// costs as much as writing some lines; with `--sync`, one that is closed may be synced early.
@@ -27,7 +28,7 @@ const MOST_OPEN: usize = 256;
 /// How many are closed at once: finding those that were used least recently costs a look at all.
 const CLOSED_AT_ONCE: usize = 16;
 /// What all of them together may gather (`--flush-every`) before all is written.
-pub(super) const MOST_GATHERED: usize = 256 * 1024;
+pub(in crate::sink) const MOST_GATHERED: usize = 256 * 1024;
 /// The name of the file that hosts share for which there is none.
 const OTHERS: &[u8] = b"other";
 
@@ -35,7 +36,7 @@ const OTHERS: &[u8] = b"other";
 type Owner = Option<Host>;
 
 /// The files.
-pub(super) struct HostFiles {
+pub(in crate::sink) struct HostFiles {
     pattern: PathBuf,
     name: String,
     options: OutputOptions,
@@ -77,7 +78,7 @@ fn place_in(known: &[(Host, Option<Duration>)], host: Host) -> Result<usize, usi
 }
 
 /// How many files stay open at rest.
-pub(super) fn most_open(options: &OutputOptions) -> usize {
+pub(in crate::sink) fn most_open(options: &OutputOptions) -> usize {
     MOST_OPEN.min(options.host_files.saturating_add(1))
 }
 
@@ -86,7 +87,7 @@ impl HostFiles {
     ///
     /// # Errors
     /// The directory can't be read, or no files be made in it.
-    pub(super) fn open(pattern: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
+    pub(in crate::sink) fn open(pattern: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
         check_folder_of(&path_of(pattern, b"any"))?;
         let mut known: Vec<(Host, Option<Duration>)> = Vec::new();
         for (path, owner, number) in found(pattern)? {
@@ -126,7 +127,7 @@ impl HostFiles {
     }
 
     /// Device and number of the directory, and the name in it: what tells whether two outputs write to the same files.
-    pub(super) fn identity(&self) -> Option<(u64, u64, OsString)> {
+    pub(in crate::sink) fn identity(&self) -> Option<(u64, u64, OsString)> {
         let found = fs::metadata(folder_of(&self.pattern)).ok()?;
         Some((found.dev(), found.ino(), self.pattern.file_name()?.to_owned()))
     }

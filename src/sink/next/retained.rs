@@ -4,7 +4,7 @@
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::waiting::Parts;
+use crate::sink::waiting::Parts;
 
 /// What waits, and before it what may have to be sent again.
 pub(super) struct Retained {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::Interest;
-use super::target::{Books, DIRECT_BYTES, GATHERED_BYTES, KEPT_BYTES, Target, Wrote};
-use super::waiting::{Parts, Waiting};
 use crate::engine::peer::Peer;
+use crate::sink::Interest;
+use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, KEPT_BYTES, Target, Wrote};
+use crate::sink::waiting::{Parts, Waiting};
 
 /// Linux's `O_NONBLOCK`, `MSG_DONTWAIT` and `MSG_NOSIGNAL`, which `std` has no names for.
 const O_NONBLOCK: i32 = 0o4000;
@@ -31,7 +31,7 @@ pub(crate) enum Way {
 }
 
 /// An output that is one descriptor for as long as we live: stdout, a fifo, a device.
-pub(super) struct Descriptor {
+pub(in crate::sink) struct Descriptor {
     file: File,
     way: Way,
     _borrowed: Option<Borrowed>,
@@ -95,7 +95,7 @@ pub(crate) fn send_without_waiting(socket: &File, bytes: &[u8]) -> io::Result<us
 }
 
 impl Descriptor {
-    pub(super) fn new(out: Adopted) -> Self {
+    pub(in crate::sink) fn new(out: Adopted) -> Self {
         let Adopted { file, way, borrowed } = out;
         let waiting = Waiting::new(KEPT_BYTES);
         Self { file, way, _borrowed: borrowed, waiting, taken: 0, is_watched: way == Way::Plain, is_refused: false }
@@ -107,7 +107,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// Those of `open`.
-    pub(super) fn open_special(path: &Path) -> io::Result<Option<Self>> {
+    pub(in crate::sink) fn open_special(path: &Path) -> io::Result<Option<Self>> {
         let Ok(found) = fs::metadata(path) else { return Ok(None) };
         let mut options = OpenOptions::new();
         let way = match found.file_type() {

@@ -17,15 +17,15 @@ use std::vec::IntoIter;
 
 use socket2::{SockAddr, Socket, TcpKeepalive, Type};
 
-use super::Interest;
-use super::pace::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::retained::Retained;
-use super::sync::Task;
-use super::target::{Books, GATHERED_BYTES, Target, Wrote};
-use super::waiting::Parts;
-use crate::engine::output::OutputAddr;
+use crate::config::output::OutputAddr;
+use crate::config::units::DisplayDuration;
 use crate::engine::peer::Peer;
-use crate::engine::units::DisplayDuration;
+use crate::sink::Interest;
+use crate::sink::pace::{FIRST_PAUSE, LONGEST_PAUSE};
+use crate::sink::target::{Books, GATHERED_BYTES, Target, Wrote};
+use crate::sink::task::Task;
+use crate::sink::waiting::Parts;
 
 /// Asked of the kernel as its buffer for what we write. It doubles that, and takes one packet more, of 64 KiB at most: so
 /// much is unread at the other side of a Unix socket, or unacknowledged over TCP, and would be lost with the connection.
@@ -33,7 +33,7 @@ use crate::engine::units::DisplayDuration;
 const SEND_BUFFER: usize = 96 * 1024;
 const PACKET: usize = 64 * 1024;
 /// So much of what was written is held on to. On its way at once, it makes 25 MB a second at 10 ms of round trip.
-pub(super) const KEPT: usize = 256 * 1024;
+pub(in crate::sink) const KEPT: usize = 256 * 1024;
 const _: () = assert!(2 * SEND_BUFFER + PACKET <= KEPT, "what may be lost with a connection can be sent again");
 /// The longest that one connect may take: the third try of a lost SYN is then under way.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -127,7 +127,7 @@ struct Absence {
 }
 
 /// One next receiver.
-pub(super) struct Forward {
+pub(in crate::sink) struct Forward {
     name: String,
     place: Place,
     state: State,
@@ -162,7 +162,7 @@ impl Forward {
     ///
     /// # Errors
     /// A path that is too long for a Unix socket.
-    pub(super) fn new(output: &OutputAddr) -> io::Result<Self> {
+    pub(in crate::sink) fn new(output: &OutputAddr) -> io::Result<Self> {
         let place = match output {
             OutputAddr::Unix(path) => Place::At(SockAddr::unix(path)?),
             OutputAddr::Tcp { host, port } => match host.parse::<IpAddr>() {

@@ -11,12 +11,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memchr::{memchr, memrchr};
 
-use super::rotate::{Removed, Rotated, remove, resolved};
+use super::path::{identity_of, resolved, shown};
+use super::rotate::{Removed, Rotated, remove};
 use super::sync::Syncs;
-use super::target::{Books, DIRECT_BYTES, GATHERED_BYTES, Wrote};
-use super::waiting::{Parts, Waiting};
+use crate::config::output::{DiskFull, OutputOptions, SyncEvery};
 use crate::engine::gap::{Gap, Why};
-use crate::engine::output::{DiskFull, OutputOptions, SyncEvery};
+use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, Wrote};
+use crate::sink::waiting::{Parts, Waiting};
 
 /// When a file is begun anew.
 struct Rotation {
@@ -536,10 +537,6 @@ fn open_for_append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
-fn identity_of(found: &Metadata) -> (u64, u64) {
-    (found.dev(), found.ino())
-}
-
 /// Whether the last line of a file has no end. Who may write but not read can't know, and goes on.
 fn is_unended(path: &Path, len: u64) -> bool {
     let mut byte = *b"\n";
@@ -561,11 +558,6 @@ fn byte_before(parts: &[IoSlice<'_>], count: usize) -> Option<u8> {
 
 pub(super) fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-}
-
-/// A path as a part of one line, whatever is in it.
-pub(super) fn shown(path: &Path) -> String {
-    path.to_string_lossy().escape_debug().to_string()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use memchr::{memchr_iter, memrchr};
 
-use super::file::shown;
+use super::path::{folder_of, shown};
 
 /// Most rotated files of one output. A larger number behind the name is none of ours: `app.log.20260731` is a date.
 pub(super) const MOST_KEPT: usize = 9999;
@@ -167,23 +167,6 @@ impl Rotated {
         }
         Ok(numbers)
     }
-}
-
-/// The directory that a file is in.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Where the symbolic links at the end of a path lead, whether there is a file or not: the link itself stays where it is
-/// when the file is rotated.
-pub(super) fn resolved(path: &Path) -> PathBuf {
-    let mut path = path.to_owned();
-    // As many as the kernel follows.
-    for _ in 0..40 {
-        let Ok(target) = fs::read_link(&path) else { break };
-        path = folder_of(&path).join(target);
-    }
-    path
 }
 
 /// Removes a file; false if it was gone already.

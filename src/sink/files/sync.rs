@@ -7,60 +7,18 @@ use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use super::rotate::folder_of;
-
-/// How soon to look whether a thread is done: at first soon, then less and less often.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
-const LAST_LOOK: Duration = Duration::from_millis(250);
-/// A thread here does one thing; what `getaddrinfo` takes of a stack is the most.
-const STACK_BYTES: usize = 256 * 1024;
-
-/// Work that would stop the loop, in a thread.
-#[cfg_attr(test, derive(Debug))]
-pub(super) struct Task<T> {
-    thread: JoinHandle<T>,
-    began: Duration,
-}
-
-impl<T: Send + 'static> Task<T> {
-    /// Begins it.
-    ///
-    /// # Errors
-    /// The system gives no thread.
-    pub(super) fn begin(now: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
-        let thread = Builder::new().stack_size(STACK_BYTES).spawn(work)?;
-        Ok(Self { thread, began: now })
-    }
-
-    /// Whether it is done, so that [`Self::result`] does not wait.
-    pub(super) fn is_done(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// What it came to; waits for it. `None` if it panicked.
-    pub(super) fn result(self) -> Option<T> {
-        self.thread.join().ok()
-    }
-
-    /// How soon to look again: at once when it is done.
-    pub(super) fn due_in(&self, now: Duration) -> Duration {
-        if self.is_done() {
-            return Duration::ZERO;
-        }
-        (now.saturating_sub(self.began) / 4).clamp(FIRST_LOOK, LAST_LOOK)
-    }
-}
+use super::path::folder_of;
+use crate::sink::task::Task;
 
 /// Files that may wait for their sync while nobody asks for it yet: each is a descriptor.
 const MOST_LEFT: usize = 16;
 
 /// Descriptors that syncs take at most: those that wait, those that the one under way has, and a directory.
 #[cfg(feature = "cli")]
-pub(super) fn most_descriptors(sync: crate::engine::output::SyncEvery) -> usize {
-    if sync == crate::engine::output::SyncEvery::Never { 0 } else { 2 * MOST_LEFT + 1 }
+pub(in crate::sink) fn most_descriptors(sync: crate::config::output::SyncEvery) -> usize {
+    if sync == crate::config::output::SyncEvery::Never { 0 } else { 2 * MOST_LEFT + 1 }
 }
 
 /// The syncs of one output.

@@ -5,15 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::file::{LogFile, shown};
+use super::log_file::LogFile;
+use super::path::shown;
 use super::sync::{Synced, Syncs};
-use super::target::{Books, KEPT_BYTES, Target, Wrote};
-use super::waiting::Parts;
-use crate::engine::output::{OutputOptions, SyncEvery};
+use crate::config::output::{OutputOptions, SyncEvery};
 use crate::engine::peer::Peer;
+use crate::sink::target::{Books, KEPT_BYTES, Target, Wrote};
+use crate::sink::waiting::Parts;
 
 /// The file and its syncs.
-pub(super) struct SingleFile {
+pub(in crate::sink) struct SingleFile {
     name: String,
     file: LogFile,
     syncs: Option<Syncs>,
@@ -26,14 +27,14 @@ impl SingleFile {
     ///
     /// # Errors
     /// Those of [`LogFile::open`].
-    pub(super) fn open(path: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
+    pub(in crate::sink) fn open(path: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
         let mut file = LogFile::new(path, options, KEPT_BYTES);
         file.open(books)?;
         Ok(Self { name: shown(path), file, syncs: syncs_of(path, options), now: Duration::ZERO })
     }
 
     /// Device and number of the file.
-    pub(super) fn identity(&self) -> Option<(u64, u64)> {
+    pub(in crate::sink) fn identity(&self) -> Option<(u64, u64)> {
         self.file.identity()
     }
 

@@ -5,7 +5,7 @@ use core::str::FromStr;
 use core::time::Duration;
 use std::path::PathBuf;
 
-use super::config::{Overhead, WordError, word_enum};
+use super::limits::{Overhead, WordError, word_enum};
 use super::units::{DisplayDuration, DisplaySize};
 
 /// What stands in a file's name for the host whose lines it holds.

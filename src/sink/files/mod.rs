@@ -1,0 +1,8 @@
+//! Files as outputs: one, or one for each host; rotated, synced and opened anew.
+
+pub(super) mod hosts;
+mod log_file;
+pub(super) mod path;
+mod rotate;
+pub(super) mod single;
+pub(super) mod sync;

@@ -1,0 +1,32 @@
+//! Paths and what stands at them: how they are shown, where links lead, and which two are one file.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The directory that a file is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Where the symbolic links at the end of a path lead, whether there is a file or not: the link itself stays where it is
+/// when the file is rotated.
+pub(super) fn resolved(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = folder_of(&path).join(target);
+    }
+    path
+}
+
+/// Device and number: what tells whether two names are one file.
+pub(super) fn identity_of(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+/// A path as a part of one line, whatever is in it.
+pub(in crate::sink) fn shown(path: &Path) -> String {
+    path.to_string_lossy().escape_debug().to_string()
+}

@@ -1,0 +1,4 @@
+//! The next receiver as an output.
+
+pub(super) mod forward;
+mod retained;

@@ -1,0 +1,4 @@
+//! One descriptor as an output: stdout, a fifo, a device.
+
+pub(super) mod descriptor;
+pub(super) mod stdout;

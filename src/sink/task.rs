@@ -1,0 +1,47 @@
+//! Work that would stop the loop, in a thread of its own: a sync, a name that is looked up.
+
+use std::io;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// How soon to look whether a thread is done: at first soon, then less and less often.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LAST_LOOK: Duration = Duration::from_millis(250);
+/// A thread here does one thing; what `getaddrinfo` takes of a stack is the most.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Work that would stop the loop, in a thread.
+#[cfg_attr(test, derive(Debug))]
+pub(super) struct Task<T> {
+    thread: JoinHandle<T>,
+    began: Duration,
+}
+
+impl<T: Send + 'static> Task<T> {
+    /// Begins it.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn begin(now: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
+        let thread = Builder::new().stack_size(STACK_BYTES).spawn(work)?;
+        Ok(Self { thread, began: now })
+    }
+
+    /// Whether it is done, so that [`Self::result`] does not wait.
+    pub(super) fn is_done(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// What it came to; waits for it. `None` if it panicked.
+    pub(super) fn result(self) -> Option<T> {
+        self.thread.join().ok()
+    }
+
+    /// How soon to look again: at once when it is done.
+    pub(super) fn due_in(&self, now: Duration) -> Duration {
+        if self.is_done() {
+            return Duration::ZERO;
+        }
+        (now.saturating_sub(self.began) / 4).clamp(FIRST_LOOK, LAST_LOOK)
+    }
+}
