@@ -4,13 +4,13 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code)] // what `tests/process.rs` needs beyond this
-#[path = "process/checks.rs"]
-mod checks;
+#[path = "process/support/conditions.rs"]
+mod conditions;
 #[allow(dead_code)] // worlds need more choices
 #[path = "sim/dice.rs"]
 mod dice;
 #[allow(dead_code)] // this file starts the binary by itself, under strace
-#[path = "process/receiver.rs"]
+#[path = "process/support/receiver.rs"]
 mod receiver;
 #[path = "faults/run.rs"]
 mod run;

@@ -4,16 +4,16 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code)] // what `tests/process.rs` needs beyond this
-#[path = "process/checks.rs"]
-mod checks;
+#[path = "process/support/conditions.rs"]
+mod conditions;
 #[allow(dead_code)]
-#[path = "process/receiver.rs"]
+#[path = "process/support/receiver.rs"]
 mod receiver;
 
 use std::io::Write;
 use std::net::TcpStream;
 
-use checks::{may_open, reset, until};
+use conditions::{may_open, reset, until};
 use receiver::Receiver;
 
 /// What the allocator may keep of what it once had.

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::checks::{Dir, reset, until};
+use super::conditions::{Dir, reset, until};
 use super::receiver::{Collected, Guard};
 
 /// `epoll_wait` is not everywhere a system call of its own.

@@ -9,8 +9,8 @@ use std::net::{TcpListener, TcpStream};
 use lumberjack::cli::options::{OPTIONS, Opt, Settings};
 use lumberjack::cli::{Invocation, parse};
 
-use super::checks::{Dir, may_open, until, write_until_held_back};
-use super::receiver::{Ended, Receiver, Setup};
+use crate::support::conditions::{Dir, may_open, until, write_until_held_back};
+use crate::support::receiver::{Ended, Receiver, Setup};
 
 fn check(args: &[&str]) -> Ended {
     Setup::new(&[&["--check"], args].concat()).run()

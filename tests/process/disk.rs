@@ -6,10 +6,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::checks::{Dir, assert_same, until, until_equal};
-use super::follow::{Following, Seen, Senders, all_files, push_line};
-use super::receiver::{Guard, Receiver, Setup};
-use super::traced::{calls, may_trace, not_here, strace, until_logged};
+use crate::support::conditions::{Dir, assert_same, until, until_equal};
+use crate::support::follow::{Following, Seen, Senders, all_files, push_line};
+use crate::support::receiver::{Guard, Receiver, Setup};
+use crate::support::traced::{calls, may_trace, not_here, strace, until_logged};
 
 /// A small file system in a name space of its own, which is gone with the process that holds it, whatever becomes of this
 /// one. It is reached through that process's root.

@@ -8,8 +8,8 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use super::checks::{Dir, until};
-use super::receiver::{Collected, Ended, Guard, Receiver, Setup, under_test};
+use crate::support::conditions::{Dir, until};
+use crate::support::receiver::{Collected, Ended, Guard, Receiver, Setup, under_test};
 
 /// Linux's `O_NONBLOCK`, which `std` has no name for.
 const O_NONBLOCK: i32 = 0o4000;

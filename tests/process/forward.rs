@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::checks::{Dir, assert_numbered, assert_same, lines, until, until_equal, write_until_held_back};
-use super::receiver::{Collected, Receiver, Setup};
+use crate::support::conditions::{Dir, assert_numbered, assert_same, lines, until, until_equal, write_until_held_back};
+use crate::support::receiver::{Collected, Receiver, Setup};
 
 /// A receiver that writes to a file, at a place that stays the same whenever it is started again.
 struct Next {
@@ -447,9 +447,9 @@ fn p9_a_resolver_that_hangs_keeps_nobody_waiting() {
     }
     let listen = format!("unix:{sock}");
     let args = ["--listen", &listen, "--output", "tcp:log.example:4445", "--output", &file, "--drain-timeout", "100ms"];
-    let binary = super::receiver::under_test();
+    let binary = crate::support::receiver::under_test();
     let child = inside(&[&[binary.as_str()], &args[..]].concat()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut guard = super::receiver::Guard(child);
+    let mut guard = crate::support::receiver::Guard(child);
     let stderr = Collected::from(guard.0.stderr.take().unwrap());
     let mut client = until("its socket", || UnixStream::connect(&sock).map_err(|error| error.to_string()));
     let begun = Instant::now();

@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::checks::{assert_numbered, assert_same, read_goodbye, until_equal, write_until_held_back};
 use super::limits::lower_free_descriptors_to;
-use super::receiver::{Collected, Receiver};
+use crate::support::conditions::{assert_numbered, assert_same, read_goodbye, until_equal, write_until_held_back};
+use crate::support::receiver::{Collected, Receiver};
 
 /// Writes each line with a write of its own, and never reads.
 fn write_lines(mut client: &TcpStream, name: &str, numbers: std::ops::Range<usize>) {

@@ -7,8 +7,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::checks::{assert_numbered, may_open, read_close, read_goodbye, reset, until_equal, write_until_held_back};
-use super::receiver::{Collected, Receiver};
+use crate::support::conditions::{
+    assert_numbered, may_open, read_close, read_goodbye, reset, until_equal, write_until_held_back,
+};
+use crate::support::receiver::{Collected, Receiver};
 
 const HOARDER: u8 = 2;
 const NEIGHBOUR: u8 = 3;

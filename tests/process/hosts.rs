@@ -4,9 +4,9 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 
-use super::checks::{Dir, until_equal};
 use super::disk::Tmpfs;
-use super::receiver::Receiver;
+use crate::support::conditions::{Dir, until_equal};
+use crate::support::receiver::Receiver;
 
 fn start(dir: &Dir, options: &[&str]) -> Receiver {
     let pattern = dir.file("app-{host}.log");
@@ -181,7 +181,7 @@ fn clients_of_unix_sockets_share_a_file_and_ipv6_hosts_have_one() {
     UnixStream::connect(dir.file("socket")).unwrap().write_all(b"unix\n").unwrap();
     receiver.client().write_all(b"four\n").unwrap();
     let said = receiver.said();
-    let six = said.lines().filter_map(super::receiver::listens_at).find(|addr| addr.is_ipv6()).unwrap();
+    let six = said.lines().filter_map(crate::support::receiver::listens_at).find(|addr| addr.is_ipv6()).unwrap();
     std::net::TcpStream::connect(six).unwrap().write_all(b"six\n").unwrap();
     let wanted = vec![file_of("127.0.0.1", "four\n"), file_of("--", "six\n"), file_of("unix", "unix\n")];
     until_equal("a file of each kind", &sorted(wanted), || files(&dir));

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::checks::{Dir, assert_numbered, lines, read_goodbye, until, until_equal, write_until_held_back};
-use super::receiver::{Collected, Ended, Guard, Receiver, Setup, under_test};
+use crate::support::conditions::{
+    Dir, assert_numbered, lines, read_goodbye, until, until_equal, write_until_held_back,
+};
+use crate::support::receiver::{Collected, Ended, Guard, Receiver, Setup, under_test};
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -33,7 +33,7 @@ fn p6_a_client_that_died_without_a_word_is_found_by_keepalive() {
     }
     let folder = std::env::temp_dir().join(format!("lumberjack-keepalive-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let binary = super::receiver::under_test();
+    let binary = crate::support::receiver::under_test();
     let script = ["-n", "timeout", "30", "bash", "-c", SCRIPT, "bash", &binary];
     let output = Command::new("unshare").args(script).arg(&folder).arg("1s").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::checks::{Dir, assert_same, until};
-use super::follow::{LONGEST, all_files, push_line};
-use super::receiver::{Collected, Receiver, Setup, listens_at};
-use super::traced::{calls, may_trace, on_every_core, strace, until_logged};
+use crate::support::conditions::{Dir, assert_same, until};
+use crate::support::follow::{LONGEST, all_files, push_line};
+use crate::support::receiver::{Collected, Receiver, Setup, listens_at};
+use crate::support::traced::{calls, may_trace, on_every_core, strace, until_logged};
 
 const KEEP: usize = 2;
 const SIZE: usize = 8 * 1024;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::TcpStream;
 
-use super::checks::{assert_numbered, may_open, read_close, until, until_equal};
-use super::receiver::{Receiver, Setup};
+use crate::support::conditions::{assert_numbered, may_open, read_close, until, until_equal};
+use crate::support::receiver::{Receiver, Setup};
 
 #[test]
 fn p10_64_descriptors_serve_200_clients() {

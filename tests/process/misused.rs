@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use super::checks::Dir;
 use super::errors::assert_sentence;
-use super::receiver::{Ended, Setup, under_test};
+use crate::support::conditions::Dir;
+use crate::support::receiver::{Ended, Setup, under_test};
 
 fn run(args: &[&str]) -> Ended {
     Setup::new(&[&["--listen", "127.0.0.1:0"], args].concat()).run()

@@ -3,8 +3,8 @@
 use std::fs;
 use std::io::{Read, Write};
 
-use super::checks::{Dir, until, write_until_held_back};
-use super::receiver::{Receiver, Setup};
+use crate::support::conditions::{Dir, until, write_until_held_back};
+use crate::support::receiver::{Receiver, Setup};
 
 fn path(folder: &Dir, name: &str) -> String {
     folder.path().join(name).to_str().unwrap().to_owned()

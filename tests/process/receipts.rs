@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::checks::{Dir, assert_same, until, until_equal};
 use super::limits::{lower_free_descriptors_to, raise_descriptors_again};
-use super::receiver::{Collected, Guard, Receiver, Setup};
+use crate::support::conditions::{Dir, assert_same, until, until_equal};
+use crate::support::receiver::{Collected, Guard, Receiver, Setup};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);

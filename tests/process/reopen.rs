@@ -3,11 +3,11 @@
 use std::fs;
 use std::io::Write;
 
-use super::checks::{Dir, until, until_equal};
-use super::follow::{Seen, Senders, push_line};
-use super::receiver::Receiver;
 use super::tools::{Missing, Program};
-use super::traced::skip;
+use crate::support::conditions::{Dir, until, until_equal};
+use crate::support::follow::{Seen, Senders, push_line};
+use crate::support::receiver::Receiver;
+use crate::support::traced::skip;
 
 fn text(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()

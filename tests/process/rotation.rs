@@ -6,9 +6,9 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::{Duration, Instant};
 
-use super::checks::{Dir, assert_same, until, until_equal};
-use super::follow::{Following, LONGEST, Senders, push_line};
-use super::receiver::Receiver;
+use crate::support::conditions::{Dir, assert_same, until, until_equal};
+use crate::support::follow::{Following, LONGEST, Senders, push_line};
+use crate::support::receiver::Receiver;
 
 /// With a file as output, and these options.
 fn start(path: &str, options: &[&str]) -> Receiver {

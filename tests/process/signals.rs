@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::checks::{assert_numbered, assert_same, read_goodbye, write_until_held_back};
-use super::receiver::{Collected, Receiver};
+use crate::support::conditions::{assert_numbered, assert_same, read_goodbye, write_until_held_back};
+use crate::support::receiver::{Collected, Receiver};
 
 #[test]
 fn p11_sigterm_and_sigint_end_cleanly_with_every_line_written() {

@@ -5,9 +5,9 @@ use std::fs;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use super::checks::{Dir, until, until_equal};
-use super::receiver::{Receiver, Setup};
-use super::traced::{calls, may_trace, strace, until_logged};
+use crate::support::conditions::{Dir, until, until_equal};
+use crate::support::receiver::{Receiver, Setup};
+use crate::support::traced::{calls, may_trace, strace, until_logged};
 
 /// Ten lines a second, of 100 bytes with the newline, for so long.
 fn drip(receiver: &Receiver, length: Duration) -> usize {
@@ -110,7 +110,7 @@ fn rotated_files_are_synced_and_their_names_too() {
     receiver.stop().assert_clean();
     until_logged(&dir);
     let opened = ["open", "openat"].map(|name| calls(&dir, name)).concat();
-    let most = opened.iter().filter_map(super::traced::Call::returned).max().unwrap();
+    let most = opened.iter().filter_map(crate::support::traced::Call::returned).max().unwrap();
     // Thirty files have been written, of which five are left; within the hour each took a descriptor until it was removed.
     assert!(most < 30, "descriptor {most}");
     assert!(calls(&dir, "fdatasync").len() >= 5, "{:#?}", calls(&dir, "fdatasync"));

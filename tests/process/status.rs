@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::checks::{Dir, may_open, until, until_equal, write_until_held_back};
-use super::http::{Answer, Http, Json, get, request, status_of, tcp};
 use super::limits::lower_free_descriptors_to;
-use super::receiver::{Collected, Receiver, Setup, under_test};
+use crate::support::conditions::{Dir, may_open, until, until_equal, write_until_held_back};
+use crate::support::http::{Answer, Http, Json, get, request, status_of, tcp};
+use crate::support::receiver::{Collected, Receiver, Setup, under_test};
 
 const ON: [&str; 2] = ["--status", "127.0.0.1:0"];
 

@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use super::checks::{Dir, assert_same, until, write_until_held_back};
-use super::receiver::{Collected, Guard, Receiver, Setup, listens_at, signal, under_test};
+use crate::support::conditions::{Dir, assert_same, until, write_until_held_back};
+use crate::support::receiver::{Collected, Guard, Receiver, Setup, listens_at, signal, under_test};
 
 /// Linux's `O_NONBLOCK`, which `std` has no name for.
 const O_NONBLOCK: u32 = 0o4000;

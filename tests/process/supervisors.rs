@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::checks::{Dir, until, write_until_held_back};
-use super::receiver::{Receiver, Setup};
+use crate::support::conditions::{Dir, until, write_until_held_back};
+use crate::support::receiver::{Receiver, Setup};
 
 /// A supervisor's socket, and what came to it so far.
 struct Supervisor {

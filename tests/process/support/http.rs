@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::checks::{shown, until};
+use super::conditions::{shown, until};
 use super::receiver::Receiver;
 
 /// How long an answer may take.

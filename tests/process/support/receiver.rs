@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::checks::{lines, shown, until, until_equal};
+use super::conditions::{lines, shown, until, until_equal};
 
 /// Everything that comes out of a pipe, gathered by a thread.
 pub(crate) struct Collected {

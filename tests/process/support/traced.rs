@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::checks::{Dir, until};
+use super::conditions::{Dir, until};
 
 /// Why a test that needs a tool passes without it, or why it doesn't: in CI every tool is there.
 pub(crate) fn skip(why: &str) {

@@ -1,0 +1,30 @@
+//! The built binary as a whole: signals, exit codes, sentences, what stdout may be, crowds, hostile clients, goodbyes,
+//! supervisors.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod check;
+mod disk;
+mod errors;
+mod forward;
+mod goodbye;
+mod hostile;
+mod hosts;
+mod inherit;
+mod keepalive;
+mod kills;
+mod limits;
+mod misused;
+mod outputs;
+mod receipts;
+mod reopen;
+mod rotation;
+mod signals;
+mod sparing;
+#[cfg(feature = "status")]
+mod status;
+mod stdout;
+mod supervisors;
+mod support;
+#[allow(dead_code)] // clients need more
+#[path = "../clients/tools.rs"]
+mod tools;

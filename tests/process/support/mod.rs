@@ -1,0 +1,8 @@
+//! What the tests of the binary share: the binary itself, its clients, and conditions that are asked until they hold.
+
+pub(crate) mod conditions;
+pub(crate) mod follow;
+#[cfg(feature = "status")]
+pub(crate) mod http;
+pub(crate) mod receiver;
+pub(crate) mod traced;
