@@ -31,6 +31,7 @@ mod engine;
 #[cfg(any(feature = "cli", feature = "status"))]
 mod host;
 mod inherited;
+mod linux;
 mod net;
 mod server;
 mod sink;
@@ -39,9 +40,7 @@ mod status;
 
 pub use config::limits::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, LongLines, Overhead, WhenFull, WordError};
 pub use config::listen::{DEFAULT_LISTEN, ListenAddr, ListenAddrError};
-pub use config::output::{
-    DiskFull, MOST_OUTPUTS, OnStall, OutputAddr, OutputAddrError, OutputError, OutputOptions, SyncEvery,
-};
+pub use config::output::{DiskFull, MOST_OUTPUTS, OnStall, OutputError, OutputOptions, SyncEvery};
 pub use config::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};
 pub use engine::framer::Lines;
 pub use engine::gap::{Gap, Why};
@@ -49,7 +48,10 @@ pub use engine::peer::{Host, Peer};
 pub use engine::stats::{Counters, Diagnostics, Gauges, OutputCounters, OutputStats, Snapshot, Status};
 pub use inherited::{InheritError, Inherited};
 pub use server::{BindError, Handle, RunError, Server, Turn};
-pub use sink::{Flushed, Format, Interest, Loss, MemorySink, OpenError, Origin, Outputs, Sink, Watch};
+pub use sink::{
+    Event, Format, Interest, Loss, MemorySink, OpenError, Order, Origin, OutputAddr, OutputAddrError, Outputs, Sink,
+    State, Watch,
+};
 
 /// What the project's own tests and fuzzers reach beyond the public names. Not part of the library's promise.
 #[doc(hidden)]
@@ -57,7 +59,7 @@ pub mod internals {
     pub use crate::config::{limits, listen, output, units};
     pub use crate::engine::{budget, framer, gap, json, peer, ranking, sniff, stats, wheel};
     pub use crate::net::{Key, ListenOptions, Net, Now, Ready, Source};
-    pub use crate::sink::format;
+    pub use crate::sink::{Pacing, format};
     #[cfg(feature = "status")]
     pub use crate::status::{board, request, respond, tail, visitor};
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::{AllocationInfo, measure};
 use lumberjack::internals::budget::Budget;
 use lumberjack::internals::framer::{Framer, LineSink, Rules};
-use lumberjack::{Config, Flushed, Host, Limits, Lines, ListenAddr, Origin, Server, Sink};
+use lumberjack::{Config, Host, Limits, Lines, ListenAddr, Origin, Server, Sink, State};
 use socket2::SockRef;
 
 /// 20 bytes.
@@ -38,12 +38,12 @@ impl Sink for Counting {
         self.lines(lines);
     }
 
-    fn flush(&mut self, _: Duration) -> io::Result<Flushed> {
-        Ok(Flushed::Done)
+    fn flush(&mut self, _: Duration) -> io::Result<()> {
+        Ok(())
     }
 
-    fn waiting(&self) -> usize {
-        0
+    fn state(&self) -> State {
+        State::default()
     }
 }
 

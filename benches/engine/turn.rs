@@ -118,7 +118,7 @@ fn serve(script: &Script) -> Server<Outputs, Memory> {
     let idle_timeout = Duration::ZERO;
     let limits = Limits { max_connections: 200_000, max_per_host: Some(0), idle_timeout, ..Limits::default() };
     let config = Config { limits, ..Config::listen("127.0.0.1:1".parse().unwrap()) };
-    let sink = Outputs::one(OutputAddr::File("/dev/null".into()), Format::Raw).unwrap();
+    let sink = Outputs::one(OutputAddr::file("/dev/null"), Format::Raw).unwrap();
     let (keys, to_accept, is_filled) = (Vec::new(), script.clients + script.silent, Cell::new(false));
     let net = Memory { script: script.clone(), keys, turns: 0, to_accept, is_filled };
     let mut server = Server::bind_with(config, sink, net).unwrap();

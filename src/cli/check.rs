@@ -11,11 +11,10 @@ use super::other_descriptors;
 use super::parse::{Origins, strip_comment};
 use crate::config::limits::{ConfigError, Limits, MemoryPlan, Overhead};
 use crate::config::listen::ListenAddr;
-use crate::config::output::OutputAddr;
 use crate::config::units::DisplaySize;
 use crate::host;
 use crate::server::cost;
-use crate::sink::overhead;
+use crate::sink::{DiskUse, overhead};
 
 /// What a line of what does not fit begins with.
 const MISFIT: &str = "# Does not fit: ";
@@ -159,20 +158,17 @@ fn disk(settings: &Settings) -> String {
     let mut text = String::new();
     for output in &settings.outputs {
         let name = output.name();
-        let most = match output {
-            OutputAddr::Unix(_) | OutputAddr::Tcp { .. } => continue,
-            OutputAddr::HostFiles(_) => files.saturating_mul(options.host_files as u64 + 1),
-            OutputAddr::Stdout | OutputAddr::File(_) => files,
-        };
-        let _ = match output {
-            OutputAddr::Stdout => {
+        let _ = match output.disk(options) {
+            DiskUse::Nothing => continue,
+            DiskUse::OfStdout => {
                 writeln!(text, "# disk: what stdout goes to grows without bound, unless something rotates it")
             }
-            _ if options.rotate_size == 0 => {
+            DiskUse::Files(_) if options.rotate_size == 0 => {
                 writeln!(text, "# disk: {name} grows without bound, unless --rotate-size or something else rotates it")
             }
-            _ => {
-                writeln!(text, "# disk: {} for {name} and its earlier files: --rotate-size, --rotate-keep", Size(most))
+            DiskUse::Files(count) => {
+                let most = Size(files.saturating_mul(count));
+                writeln!(text, "# disk: {most} for {name} and its earlier files: --rotate-size, --rotate-keep")
             }
         };
     }

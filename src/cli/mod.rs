@@ -31,13 +31,12 @@ use self::options::Settings;
 use self::watch::Watch;
 use crate::config::limits::DEFAULT_MEMORY;
 use crate::config::listen::ListenAddr;
-use crate::config::output::OutputAddr;
 use crate::config::units::DisplaySize;
 use crate::host;
 use crate::inherited::Inherited;
 use crate::net::MOST_VISITORS;
 use crate::server::{BindError, Handle, RunError, Server};
-use crate::sink::{Outputs, descriptors, own_stdout};
+use crate::sink::{OutputAddr, Outputs, own_stdout};
 
 /// Descriptors that are not connections: the standard three, the poll loop, the wake-up, the output, the log, and some
 /// to spare; listeners come on top.
@@ -226,7 +225,7 @@ fn finish(ended: Result<(), RunError>) -> Exit {
 
 /// Descriptors that are not connections.
 fn other_descriptors(settings: &Settings) -> u64 {
-    let outputs: usize = settings.outputs.iter().map(|output| descriptors(output, &settings.output)).sum();
+    let outputs: usize = settings.outputs.iter().map(|output| output.descriptors(&settings.output)).sum();
     let status = if settings.has_status() { MOST_VISITORS + 1 } else { 0 };
     OTHER_DESCRIPTORS + (settings.config.listen.len() + outputs + status) as u64
 }

@@ -2,14 +2,13 @@
 
 use core::fmt;
 use core::str::FromStr;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::limits::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
 use crate::config::listen::{DEFAULT_LISTEN, ListenAddr};
-use crate::config::output::{OnStall, OutputAddr, OutputOptions};
+use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
-use crate::sink::{Format, parse_tag};
+use crate::sink::{Format, OutputAddr, SYNTAX, parse_tag, validate};
 
 word_enum! {
     /// How a line of our own log begins (`--log-format`).
@@ -102,7 +101,7 @@ impl Settings {
         }
         let max_line = self.config.limits.max_line;
         let overhead = self.format.overhead(&self.output.tag, self.output.mark_gaps);
-        self.output.validate(&self.outputs, overhead, max_line).map_err(|error| error.to_string())?;
+        validate(&self.outputs, &self.output, overhead, max_line).map_err(|error| error.to_string())?;
         if self.format == Format::Raw && !self.output.tag.is_empty() {
             return Err("--tag is a field of --format peer and json, and raw has none: choose one of them".to_owned());
         }
@@ -110,29 +109,13 @@ impl Settings {
             return Err("--receipt says that lines are written, and --on-stall drop may drop them: choose one of them"
                 .to_owned());
         }
-        match self.outputs.iter().find(|output| self.config.listen.iter().any(|at| is_own(output, at))) {
+        match self.outputs.iter().find(|output| self.config.listen.iter().any(|at| output.comes_back_to(at))) {
             Some(own) => Err(format!(
                 "--output {} is where this program listens itself, and would send its lines round for ever: name the next receiver",
                 own.name()
             )),
             None => Ok(()),
         }
-    }
-}
-
-/// Whether what goes to `output` comes in at `listener`, as far as the texts tell.
-fn is_own(output: &OutputAddr, listener: &ListenAddr) -> bool {
-    match (output, listener) {
-        (OutputAddr::Unix(path), ListenAddr::Unix(own)) => path == own,
-        (OutputAddr::Tcp { host, port }, ListenAddr::Tcp(own)) if *port == own.port() => {
-            let is_here = own.ip().is_unspecified() || own.ip().is_loopback();
-            match host.parse::<IpAddr>() {
-                Ok(ip) if ip.is_unspecified() => is_here,
-                Ok(ip) => ip == own.ip() || (ip.is_loopback() && own.ip().is_unspecified()),
-                Err(_) => host == "localhost" && is_here,
-            }
-        }
-        _ => false,
     }
 }
 
@@ -310,7 +293,7 @@ pub const OPTIONS: &[Opt] = &[
     Opt {
         name: "output",
         letter: Some('o'),
-        value: "-|FILE|unix:/path|tcp:HOST:PORT",
+        value: SYNTAX,
         group: Group::Output,
         help: "where lines go: stdout, a file ({host} in its name: one for each host), or the next receiver; may be given more than once",
         default: |_| "-".to_owned(),

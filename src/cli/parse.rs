@@ -12,7 +12,7 @@ use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
 use crate::config::listen::DEFAULT_LISTEN;
 #[cfg(feature = "status")]
 use crate::config::listen::ListenAddrError;
-use crate::config::output::OutputAddr;
+use crate::sink::OutputAddr;
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +128,7 @@ fn put_together(
         settings.config.listen.extend(DEFAULT_LISTEN.parse());
     }
     if settings.outputs.is_empty() {
-        settings.outputs.push(OutputAddr::Stdout);
+        settings.outputs.push(OutputAddr::stdout());
     }
     settings.validate().map_err(UsageError)?;
     Ok((settings, origins))
@@ -293,7 +293,7 @@ mod tests {
             run(&["-l", "[::1]:0", "--listen=unix:/run/x", "-o", "a.log", "--keep-empty", "--idle-timeout", "1s"]);
         let settings = settings.unwrap();
         assert_eq!(settings.config.listen.len(), 2);
-        assert_eq!(settings.outputs, [OutputAddr::File("a.log".into())]);
+        assert_eq!(settings.outputs, [OutputAddr::file("a.log")]);
         assert!(settings.config.limits.keep_empty);
         assert_eq!(settings.config.limits.idle_timeout, Duration::from_secs(1));
         assert_eq!(run(&[]).unwrap().config.listen, [DEFAULT_LISTEN.parse().unwrap()]);

@@ -3,9 +3,8 @@
 use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
-use std::path::PathBuf;
 
-use super::limits::{Overhead, WordError, word_enum};
+use super::limits::{WordError, word_enum};
 use super::units::{DisplayDuration, DisplaySize};
 
 /// What stands in a file's name for the host whose lines it holds.
@@ -14,8 +13,9 @@ pub(crate) const HOST_WORD: &str = "{host}";
 pub const MOST_OUTPUTS: usize = 8;
 /// Default of [`OutputOptions::rotate_keep`]: enough to look back, and with files of 1 MiB a small part of any flash.
 const DEFAULT_KEEP: usize = 5;
-/// The most files that may be kept: their names are looked for one by one.
-const MOST_KEPT: usize = 9999;
+/// The most files that may be kept: their names are looked for one by one. A larger number behind a name is none of ours:
+/// `app.log.20260731` is a date.
+pub(crate) const MOST_KEPT: usize = 9999;
 /// Default of [`OutputOptions::host_files`]: a plant's worth of gateways.
 const DEFAULT_HOST_FILES: usize = 256;
 /// The most of them: each is known by name for as long as we run.
@@ -26,108 +26,6 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 const LEAST_SYNC: Duration = Duration::from_millis(100);
 /// Default of [`OutputOptions::stall_timeout`]: longer than a restart of the next receiver takes.
 const DEFAULT_STALL: Duration = Duration::from_secs(30);
-
-/// One place where lines go (`--output`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OutputAddr {
-    /// Standard output: `-`.
-    Stdout,
-    /// A file, appended to.
-    File(PathBuf),
-    /// A file for each host, whose name takes the place of `{host}`.
-    HostFiles(PathBuf),
-    /// The next receiver, at a Unix socket: `unix:/path`.
-    Unix(PathBuf),
-    /// The next receiver, at a host's port: `tcp:HOST:PORT`.
-    Tcp {
-        /// Name or address, without brackets.
-        host: String,
-        /// Port.
-        port: u16,
-    },
-}
-
-/// Why a text names no output. `Display` is the end of a sentence that begins with the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutputAddrError(&'static str);
-
-impl fmt::Display for OutputAddrError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl core::error::Error for OutputAddrError {}
-
-impl FromStr for OutputAddr {
-    type Err = OutputAddrError;
-
-    fn from_str(text: &str) -> Result<Self, OutputAddrError> {
-        match text {
-            "" => return Err(OutputAddrError("name a file, or - for stdout")),
-            "-" => return Ok(Self::Stdout),
-            _ => {}
-        }
-        if let Some(path) = text.strip_prefix("unix:") {
-            let is_path = !path.is_empty();
-            return is_path
-                .then(|| Self::Unix(path.into()))
-                .ok_or(OutputAddrError("give a path, such as unix:/run/next.sock"));
-        }
-        if let Some(place) = text.strip_prefix("tcp:") {
-            return tcp(place).ok_or(OutputAddrError("give a host and a port, such as tcp:192.0.2.7:4445"));
-        }
-        let Some(at) = text.find(HOST_WORD) else { return Ok(Self::File(text.into())) };
-        let rest = text.get(at + HOST_WORD.len()..).unwrap_or_default();
-        if rest.contains('/') || rest.contains(HOST_WORD) {
-            return Err(OutputAddrError("{host} may stand once, in the file's name, not in a directory's"));
-        }
-        Ok(Self::HostFiles(text.into()))
-    }
-}
-
-fn tcp(place: &str) -> Option<OutputAddr> {
-    let (host, port) = place.rsplit_once(':')?;
-    let port = port.parse().ok().filter(|port| *port != 0)?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let is_fine = !host.is_empty() && !host.contains(char::is_whitespace) && (bare.is_some() || !host.contains(':'));
-    is_fine.then(|| OutputAddr::Tcp { host: bare.unwrap_or(host).to_owned(), port })
-}
-
-impl fmt::Display for OutputAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stdout => f.write_str("-"),
-            Self::File(path) | Self::HostFiles(path) => path.display().fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
-        }
-    }
-}
-
-impl OutputAddr {
-    /// What it is called in a sentence: `stdout`, `app.log`.
-    #[must_use]
-    pub fn name(&self) -> String {
-        match self {
-            Self::Stdout => "stdout".to_owned(),
-            other => other.to_string().escape_debug().to_string(),
-        }
-    }
-
-    /// Whether it is `app.log.3`, and the other `app.log`.
-    fn is_rotated_file_of(&self, other: &Self) -> bool {
-        let (Self::File(path), Self::File(other)) = (self, other) else { return false };
-        let name = path.as_os_str().as_encoded_bytes();
-        let Some(rest) = name.strip_prefix(other.as_os_str().as_encoded_bytes()) else { return false };
-        rest.len() > 1 && rest.starts_with(b".") && rest.iter().skip(1).all(u8::is_ascii_digit)
-    }
-
-    fn is_file(&self) -> bool {
-        matches!(self, Self::File(_) | Self::HostFiles(_))
-    }
-}
 
 word_enum! {
     /// What happens when the disk is full (`--disk-full`).
@@ -243,6 +141,12 @@ impl fmt::Display for OutputError {
 
 impl core::error::Error for OutputError {}
 
+impl OutputError {
+    pub(crate) fn new(sentence: String) -> Self {
+        Self(sentence)
+    }
+}
+
 fn wrong<T>(sentence: impl Into<String>) -> Result<T, OutputError> {
     Err(OutputError(sentence.into()))
 }
@@ -254,26 +158,24 @@ impl OutputOptions {
         self.rotate_size > 0 || !self.rotate_age.is_zero()
     }
 
-    /// Checks the outputs, and these options with them. `overhead` is what the format adds to a line of at most
-    /// `max_line` bytes.
+    /// Checks how many outputs there are.
+    ///
+    /// # Errors
+    /// None, or too many, as a sentence.
+    pub(crate) fn check_count(outputs: usize) -> Result<(), OutputError> {
+        match outputs {
+            0 => wrong("there is no output: give one with --output"),
+            1..=MOST_OUTPUTS => Ok(()),
+            _ => wrong(format!("too many outputs: at most {MOST_OUTPUTS} are possible")),
+        }
+    }
+
+    /// Checks these options. `has_file`: whether an output is a file. `longest` is what the longest line can become, in
+    /// bytes.
     ///
     /// # Errors
     /// The first thing that makes no sense, as a sentence.
-    pub fn validate(&self, outputs: &[OutputAddr], overhead: Overhead, max_line: usize) -> Result<(), OutputError> {
-        match outputs.len() {
-            0 => return wrong("there is no output: give one with --output"),
-            1..=MOST_OUTPUTS => {}
-            _ => return wrong(format!("too many outputs: at most {MOST_OUTPUTS} are possible")),
-        }
-        for (number, one) in outputs.iter().enumerate() {
-            if outputs.iter().take(number).any(|other| other == one) {
-                return wrong(format!("--output {} is given twice: give it once", one.name()));
-            }
-            if self.rotates() && outputs.iter().any(|other| other.is_rotated_file_of(one)) {
-                return wrong(format!("another --output has the name of a rotated file of {}: rename it", one.name()));
-            }
-        }
-        let has_file = outputs.iter().any(OutputAddr::is_file);
+    pub(crate) fn validate(&self, has_file: bool, longest: usize) -> Result<(), OutputError> {
         for (flag, is_given) in [
             ("--rotate-size", self.rotate_size > 0),
             ("--rotate-age", !self.rotate_age.is_zero()),
@@ -284,7 +186,6 @@ impl OutputOptions {
                 return wrong(format!("{flag} is for files, and no --output names one: name a file, or leave it out"));
             }
         }
-        let longest = overhead.at_most(max_line, 1);
         if self.rotate_size > 0 && self.rotate_size < longest {
             let (size, least) = (DisplaySize(self.rotate_size), DisplaySize(longest.div_ceil(1024) * 1024));
             return wrong(format!(

@@ -8,7 +8,7 @@ use log::info;
 use super::ending::Close;
 use super::{RunError, Server};
 use crate::net::{Key, Net};
-use crate::sink::Sink;
+use crate::sink::{Order, Sink};
 
 /// Silence of all clients after which the drain is over (P11): far beyond a round trip in a plant network.
 const QUIET: Duration = Duration::from_millis(250);
@@ -102,28 +102,30 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.settle_receipts();
             if self.doors.is_empty() {
                 self.life = Life::Stopped;
-                self.tell_reports();
+                let _ = self.take_sink_events();
                 self.notices.finish();
-                return self.outlet.sink.loss().map_or(Ok(()), |loss| Err(RunError::from(loss)));
+                return self.outlet.take_loss().map_or(Ok(()), |loss| Err(RunError::from(loss)));
             }
             return Ok(());
         }
-        let stuck_for = self.outlet.stuck_since().map(|since| self.clock.now().saturating_sub(since.max(began)));
+        let stuck_for =
+            self.outlet.sink.state().stuck_since.map(|since| self.clock.now().saturating_sub(since.max(began)));
         if stuck_for.is_some_and(|time| time >= self.limits.drain_timeout) {
             // It may take lines again without having told: one more try before they are lost.
-            let waiting = self.outlet.sink.waiting();
-            self.outlet.try_at_once();
+            let waiting = self.outlet.sink.state().waiting;
+            self.outlet.sink.obey(Order::TryNow);
             self.write()?;
             let since = self.clock.now().saturating_sub(self.limits.drain_timeout);
             // Of several outputs, only who stands still is lost.
-            if self.outlet.sink.give_up(since) || self.outlet.sink.waiting() < waiting {
+            let is_given_up = self.outlet.sink.obey(Order::GiveUp { since });
+            let _ = self.take_sink_events();
+            if is_given_up || self.outlet.sink.state().waiting < waiting {
                 return Ok(());
             }
-            self.tell_reports();
             self.notices.finish();
             return Err(RunError::SinkGivenUp {
                 sink: self.outlet.sink.describe(),
-                lost_bytes: self.outlet.sink.held(),
+                lost_bytes: self.outlet.sink.state().held,
                 connections: self.connections.len(),
             });
         }
@@ -176,7 +178,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let reading = self.clock.reading();
         let now = self.clock.now();
         let stuck = |began: Duration| {
-            let since = self.outlet.stuck_since()?.max(began);
+            let since = self.outlet.sink.state().stuck_since?.max(began);
             Some((since + self.limits.drain_timeout).saturating_sub(now))
         };
         match self.life {
@@ -190,7 +192,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             Life::Finishing { began, .. } => {
                 let is_closed = self.is_closed();
-                let is_written = self.outlet.sink.waiting() == 0 && !self.outlet.is_settling();
+                let is_written = self.outlet.sink.state().waiting == 0 && !self.outlet.is_settling();
                 // All closed and written: the next turn sees it, and there is nothing to wait for.
                 let waits = self.outlet.is_stalled() || (is_closed && !is_written);
                 let may_come_in = !self.doors.is_empty() && !self.house.is_paused();

@@ -22,6 +22,7 @@ mod receipts;
 #[cfg(feature = "status")]
 mod status;
 
+use std::io;
 use std::time::Duration;
 
 use log::info;
@@ -37,8 +38,8 @@ use self::drain::Life;
 use self::gather::{Brought, Gather};
 use self::lingering::Lingering;
 use self::listener::{Door, House};
-use self::notices::{Notice, Notices};
-use self::outlet::{Onlookers, Outcome, Outlet};
+use self::notices::Notices;
+use self::outlet::{Onlookers, Outlet};
 #[cfg(feature = "status")]
 use self::status::Desk;
 use crate::config::limits::{Config, Limits, MemoryPlan};
@@ -49,7 +50,7 @@ use crate::engine::stats::{Counters, Gauges, OutputStats, Snapshot};
 use crate::engine::wheel::TimerWheel;
 use crate::inherited::Inherited;
 use crate::net::{EVENTS, ListenOptions, Mio, Net, Ready, STATUS_LISTENER, Source};
-use crate::sink::{Interest, Sink};
+use crate::sink::{Event, Interest, Order, Sink};
 
 /// Bytes asked of one `read`. CPU for 128-byte lines beside that of a loop that only copies, with reads of 64 KiB, from
 /// 1, 16 and 1000 clients, best of five or six rounds, by KiB a read (two cores with 1 MiB of second-level cache each):
@@ -148,7 +149,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// # Errors
     /// See [`BindError`].
     #[doc(hidden)]
-    pub fn bind_with(config: Config, mut sink: S, mut net: N) -> Result<Self, BindError> {
+    pub fn bind_with(config: Config, sink: S, mut net: N) -> Result<Self, BindError> {
         config.validate()?;
         let Config { listen, unix_mode, limits } = config;
         let plan = MemoryPlan::new(&limits, sink.overhead())?;
@@ -162,17 +163,11 @@ impl<S: Sink, N: Net> Server<S, N> {
             doors.push(Door::new(number, listener));
             local_addrs.push(local);
         }
-        let mut is_watched = false;
-        while let Some(watch) = sink.unwatched() {
-            let is_read = watch.interest == Interest::ReadWrite;
-            net.watch_sink(watch.number, watch.descriptor, is_read).map_err(BindError::Sink)?;
-            is_watched = true;
-        }
         let snapshot = first_snapshot(&limits, &local_addrs, sink.outputs());
         let handle = Handle::new(snapshot, net.waker().map_err(BindError::Poll)?);
         let clock = Clock::new(net.now());
         let expected = limits.max_connections.min(EXPECTED);
-        Ok(Self {
+        let mut server = Self {
             rules: Rules::new(&limits),
             doors,
             local_addrs,
@@ -181,7 +176,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             lingering: Lingering::default(),
             wheel: TimerWheel::new(clock.tick(), expected),
             budget: Budget::new(plan.pending_share, limits.per_host(), expected),
-            outlet: Outlet::new(sink, plan, limits.max_line, is_watched),
+            outlet: Outlet::new(sink, plan, limits.max_line),
             desk: Desks::<N>::default(),
             last_bytes: clock.reading(),
             clock,
@@ -196,7 +191,9 @@ impl<S: Sink, N: Net> Server<S, N> {
             events: Vec::with_capacity(EVENTS),
             net,
             limits,
-        })
+        };
+        server.take_sink_events().map_err(BindError::Sink)?;
+        Ok(server)
     }
 
     /// Where it listens, in the order of the configuration, with the ports that were picked for port 0.
@@ -230,7 +227,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         let events = self.take_events(timeout)?;
         if self.handle.takes_reopen() {
-            self.outlet.sink.reopen();
+            self.outlet.sink.obey(Order::Reopen);
             self.write()?;
         }
         if self.life == Life::Serving && self.handle.is_stopping() {
@@ -244,7 +241,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         // Before the timers, or a pending line that is due might find no room behind what was just read.
         self.write()?;
         self.fire_timers()?;
-        if self.life == Life::Serving && self.outlet.sink.wants_end() {
+        if self.life == Life::Serving && self.outlet.has_lost() {
             self.begin_drain();
         }
         self.go_on_draining();
@@ -273,7 +270,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.events.clear();
         self.net.poll(rest, &mut self.events).map_err(RunError::Poll)?;
         self.clock.advance(self.net.now(), timeout, was_stalled);
-        let (mut is_sink_gone, mut count) = (false, self.events.len());
+        let (mut is_output_gone, mut count) = (false, self.events.len());
         for event in &self.events {
             match event.source {
                 Source::Listener(STATUS_LISTENER) | Source::Visitor(_) => {
@@ -285,13 +282,17 @@ impl<S: Sink, N: Net> Server<S, N> {
                 }
                 Source::Wake => {}
                 Source::Sink(number) => {
-                    is_sink_gone |= self.outlet.sink.ready(number, event.failed);
-                    self.outlet.writable();
+                    is_output_gone |= event.failed;
+                    self.outlet.sink.ready(number, event.failed);
                 }
                 Source::Connection(key) => self.connections.mark_ready(key, *event),
             }
         }
-        if is_sink_gone { Err(self.sink_gone(None)) } else { Ok(count) }
+        if is_output_gone {
+            // If that was all of the sink, no more is read for it.
+            self.write()?;
+        }
+        Ok(count)
     }
 
     /// How long a poll may last; `None` is for ever.
@@ -308,7 +309,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let waits = [
             next_timer,
             self.house.due_in(now),
-            self.outlet.due_in(now),
+            self.outlet.sink.due_in(now),
             self.notices.due_in(now),
             self.drain_due_in(),
             self.desk.due_in(now),
@@ -317,43 +318,34 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     fn write(&mut self) -> Result<(), RunError> {
-        let now = self.clock.now();
-        let flushed = self.outlet.flush(now);
-        if matches!(flushed, Ok(Outcome::Idle)) {
-            return Ok(());
-        }
-        while let Some(watch) = self.outlet.sink.unwatched() {
-            let is_read = watch.interest == Interest::ReadWrite;
-            self.net.watch_sink(watch.number, watch.descriptor, is_read).map_err(RunError::Poll)?;
-        }
-        self.tell_reports();
-        match flushed {
-            Ok(Outcome::Idle | Outcome::Fine) => Ok(()),
-            Ok(Outcome::Failed(error)) => {
-                let sink = self.outlet.sink.describe();
-                let message = format_args!("[out] cannot write to {sink}: {error}; clients wait, trying again");
-                self.notices.warn(now, Notice::Sink, message);
-                Ok(())
+        match self.outlet.flush(self.clock.now()) {
+            Ok(false) => Ok(()),
+            Ok(true) => self.take_sink_events().map_err(RunError::Poll),
+            Err(error) => {
+                // What it still has to say comes before the end.
+                let _ = self.take_sink_events();
+                let (sink, lost_bytes) = (self.outlet.sink.describe(), self.outlet.sink.state().waiting);
+                Err(RunError::SinkGone { sink, source: Some(error), lost_bytes })
             }
-            Ok(Outcome::Recovered) => {
-                let message = format_args!("[out] {} takes lines again", self.outlet.sink.describe());
-                self.notices.warn(now, Notice::Sink, message);
-                Ok(())
-            }
-            Err(error) => Err(self.sink_gone(Some(error))),
         }
     }
 
-    /// What the sink has to say of its outputs.
-    fn tell_reports(&mut self) {
-        while let Some((number, sentence)) = self.outlet.sink.report() {
-            self.notices.warn_of_output(self.clock.now(), number, sentence);
+    /// Acts on all that the sink has to tell.
+    ///
+    /// # Errors
+    /// A descriptor of it can't be watched.
+    fn take_sink_events(&mut self) -> io::Result<()> {
+        while let Some(event) = self.outlet.sink.poll_event() {
+            match event {
+                Event::Watch(watch) => {
+                    let is_read = watch.interest == Interest::ReadWrite;
+                    self.net.watch_sink(watch.number, watch.descriptor, is_read)?;
+                }
+                Event::Report { output, sentence } => self.notices.warn_of_output(self.clock.now(), output, sentence),
+                Event::Lost(loss) => self.outlet.note_loss(loss),
+            }
         }
-    }
-
-    fn sink_gone(&self, source: Option<std::io::Error>) -> RunError {
-        let sink = self.outlet.sink.describe();
-        RunError::SinkGone { sink, source, lost_bytes: self.outlet.sink.waiting() }
+        Ok(())
     }
 
     fn forget_crowd(&mut self) {
@@ -382,7 +374,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             active_connections: self.connections.len() as u64,
             lingering: self.lingering.len() as u64,
             pending_bytes: self.budget.used() as u64,
-            sink_waiting_bytes: self.outlet.sink.waiting() as u64,
+            sink_waiting_bytes: self.outlet.sink.state().waiting as u64,
             peak_connections: self.peak_connections as u64,
             hosts: self.budget.hosts() as u64,
         }
@@ -397,7 +389,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let held: usize = self.connections.iter().map(|(_, conn)| conn.framer.held()).sum();
         assert_eq!(self.budget.used(), held, "1. the budget is exactly what is held (P5)");
         assert!(self.budget.used() <= self.budget.limit(), "2. pending lines stay within their share (P5)");
-        assert!(self.outlet.sink.held() <= self.outlet.share(), "3. the sink stays within its share (P5)");
+        assert!(self.outlet.sink.state().held <= self.outlet.share(), "3. the sink stays within its share (P5)");
         let lingering = self.connections.iter().filter(|(_, conn)| conn.is_lingering()).count();
         assert_eq!(self.lingering.len(), lingering, "4. the list of goodbyes is exactly those who linger (P6)");
         self.lingering.check();

@@ -25,13 +25,12 @@ pub(super) enum Notice {
     OtherProtocol,
     NoDescriptor,
     FullHouse,
-    Sink,
     CutOff,
     NearlyFull,
 }
 
 /// How many kinds there are.
-pub(super) const KINDS: usize = 12;
+pub(super) const KINDS: usize = 11;
 
 #[derive(Default)]
 struct Window {
@@ -59,7 +58,6 @@ const NAMES: [&str; KINDS] = [
     "other protocol",
     "descriptor",
     "connection limit",
-    "output",
     "cut off",
     "connections in use",
 ];

@@ -9,22 +9,7 @@ use crate::engine::framer::{LineSink, Lines};
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
 use crate::net::Source;
-use crate::sink::{Flushed, Origin, Pace, Sink};
-
-/// Pause before a blocked sink without a descriptor to poll is asked again.
-const UNWATCHED_PAUSE: Duration = Duration::from_millis(10);
-
-/// What a flush came to.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// There was nothing to write, or it is too early.
-    Idle,
-    Fine,
-    /// The first failure, or one more of them.
-    Failed(io::Error),
-    /// It works again.
-    Recovered,
-}
+use crate::sink::{Loss, Origin, Sink};
 
 pub(super) struct Outlet<S> {
     pub(super) sink: S,
@@ -32,40 +17,28 @@ pub(super) struct Outlet<S> {
     share: usize,
     /// Reading resumes when no more than this waits.
     resume_at: usize,
-    pace: Pace,
     is_stalled: bool,
-    is_watched: bool,
     /// Everything is written, and the sink was asked to bring it to where it belongs for good.
     is_settling: bool,
-    /// Since when the sink has taken nothing though something waits.
-    stuck_since: Option<Duration>,
+    /// The first of several outputs that was lost.
+    loss: Option<Loss>,
 }
 
 impl<S: Sink> Outlet<S> {
-    pub(super) fn new(sink: S, plan: MemoryPlan, max_line: usize, is_watched: bool) -> Self {
+    pub(super) fn new(sink: S, plan: MemoryPlan, max_line: usize) -> Self {
         let overhead = sink.overhead();
         let kept = overhead.most_kept(max_line);
         let least = overhead.least_share(max_line) - kept;
         let half = kept + plan.sink_share.saturating_sub(kept) / 2;
         let resume_at = half.min(plan.sink_share.saturating_sub(least));
         let share = plan.sink_share;
-        Self {
-            sink,
-            overhead,
-            share,
-            resume_at,
-            pace: Pace::Flowing,
-            is_stalled: false,
-            is_watched,
-            is_settling: false,
-            stuck_since: None,
-        }
+        Self { sink, overhead, share, resume_at, is_stalled: false, is_settling: false, loss: None }
     }
 
     /// How many bytes may be read from a connection that has `pending` bytes, so that whatever they turn out to be
     /// fits. `None`: too few to bother; the sink is full.
     pub(super) fn allowance(&self, pending: usize) -> Option<usize> {
-        let room = self.share.saturating_sub(self.sink.held());
+        let room = self.share.saturating_sub(self.sink.state().held);
         let room = room.checked_sub(self.overhead.at_most(pending, 1))?;
         // At worst each byte is a line of its own (`--keep-empty`).
         let bytes = room / (self.overhead.per_byte + self.overhead.per_line);
@@ -74,7 +47,7 @@ impl<S: Sink> Outlet<S> {
 
     /// Whether a pending line may go out now.
     pub(super) fn has_room_for(&self, pending: usize) -> bool {
-        self.sink.held().saturating_add(self.overhead.at_most(pending, 2)) <= self.share
+        self.sink.state().held.saturating_add(self.overhead.at_most(pending, 2)) <= self.share
     }
 
     /// The sink is full: nothing is read until it has taken enough. True if that is new.
@@ -86,85 +59,49 @@ impl<S: Sink> Outlet<S> {
         self.is_stalled
     }
 
-    /// The sink's descriptor can be written again.
-    pub(super) fn writable(&mut self) {
-        self.pace.writable();
-    }
-
-    /// The next flush tries, however early that is.
-    pub(super) fn try_at_once(&mut self) {
-        self.pace = Pace::Flowing;
-        self.sink.try_at_once();
-    }
-
-    /// Writes what waits, unless it is too early to try.
+    /// Has the sink write what waits; false if there was nothing to do.
     ///
     /// # Errors
     /// The sink is gone for good.
-    pub(super) fn flush(&mut self, now: Duration) -> io::Result<Outcome> {
-        let waiting = self.sink.waiting();
-        if waiting == 0 && self.is_stalled && self.sink.held() <= self.resume_at && !self.pace.is_failing() {
-            // A sink that writes in its own time has written it all.
-            (self.pace, self.is_stalled, self.stuck_since) = (Pace::Flowing, false, None);
+    pub(super) fn flush(&mut self, now: Duration) -> io::Result<bool> {
+        let state = self.sink.state();
+        // A sink that writes in its own time may have written it all.
+        self.is_stalled &= state.waiting > 0 || state.held > self.resume_at;
+        if state.waiting == 0 && !self.sink.due_in(now).is_some_and(|wait| wait.is_zero()) {
+            return Ok(false);
         }
-        let is_due = self.sink.due_in(now).is_some_and(|wait| wait.is_zero());
-        if (waiting == 0 && !is_due) || !self.pace.may_try(now) {
-            return Ok(Outcome::Idle);
-        }
-        let flushed = self.sink.flush(now)?;
-        let left = self.sink.waiting();
-        if left < waiting {
-            self.stuck_since = None;
-        }
-        if left > 0 && self.stuck_since.is_none() {
-            self.stuck_since = Some(now);
-        }
-        self.is_stalled &= self.sink.held() > self.resume_at;
-        Ok(match flushed {
-            Flushed::Done => {
-                if self.pace.done() {
-                    Outcome::Recovered
-                } else {
-                    Outcome::Fine
-                }
-            }
-            Flushed::Paced => {
-                self.stuck_since = None;
-                Outcome::Fine
-            }
-            Flushed::Blocked => {
-                self.pace = Pace::Blocked { retry_at: (!self.is_watched).then_some(now + UNWATCHED_PAUSE) };
-                Outcome::Fine
-            }
-            Flushed::Failed(error) => {
-                self.pace.failed(now, left < waiting);
-                Outcome::Failed(error)
-            }
-        })
+        self.sink.flush(now)?;
+        self.is_stalled &= self.sink.state().held > self.resume_at;
+        Ok(true)
     }
 
-    /// How long until the next try, if a time decides it.
-    pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
-        let own = self.pace.due_in(now);
-        own.into_iter().chain(self.sink.due_in(now)).min()
+    /// Remembers the first output that was lost, for the end.
+    pub(super) fn note_loss(&mut self, loss: Loss) {
+        self.loss.get_or_insert(loss);
+    }
+
+    /// Whether one of several outputs was lost.
+    pub(super) fn has_lost(&self) -> bool {
+        self.loss.is_some()
+    }
+
+    /// The first output that was lost, told at the end.
+    pub(super) fn take_loss(&mut self) -> Option<Loss> {
+        self.loss.take()
     }
 
     /// Whether all up to a position is where it belongs. A sink that does not count is at 0 for ever: then nothing may
     /// wait in it.
     pub(super) fn has_delivered(&self, position: u64) -> bool {
-        self.sink.delivered() >= position && (position > 0 || self.sink.waiting() == 0)
-    }
-
-    /// Since when the sink has taken nothing though something waits.
-    pub(super) fn stuck_since(&self) -> Option<Duration> {
-        self.stuck_since.filter(|_| self.sink.waiting() > 0).or_else(|| self.sink.stuck_since())
+        let state = self.sink.state();
+        state.delivered >= position && (position > 0 || state.waiting == 0)
     }
 
     /// The server ends: whether all is written, and where it belongs for good. From the first time on nothing waits on
     /// purpose (`--flush-every`), so it is asked while something waits, too.
     pub(super) fn settle(&mut self, now: Duration) -> bool {
         let is_settled = self.sink.settle(now);
-        let is_written = self.sink.waiting() == 0;
+        let is_written = self.sink.state().waiting == 0;
         self.is_settling = is_written && !is_settled;
         is_written && is_settled
     }

@@ -28,7 +28,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             lines: self.counters.lines,
             bytes: self.counters.bytes,
             connections: self.connections.len(),
-            held_bytes: self.budget.used() + self.outlet.sink.held(),
+            held_bytes: self.budget.used() + self.outlet.sink.state().held,
             is_stalled: self.outlet.is_stalled(),
             is_ending: self.life != Life::Serving,
         }

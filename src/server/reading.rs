@@ -189,7 +189,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Counts what the framer did, and warns of what it dropped (P12).
     pub(super) fn note(&mut self, key: Key, peer: &Peer, fed: &Fed<'_>) {
         if self.limits.receipt {
-            self.connections.count_lines(key, fed.lines, self.outlet.sink.doubts());
+            self.connections.count_lines(key, fed.lines, self.outlet.sink.state().doubts);
         }
         let counters = &mut self.counters;
         counters.lines = counters.lines.saturating_add(fed.lines);

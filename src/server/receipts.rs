@@ -24,7 +24,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             return false;
         }
         self.flush_line(key);
-        self.connections.owe(key, self.outlet.sink.taken());
+        self.connections.owe(key, self.outlet.sink.state().taken);
         self.arm(key);
         true
     }
@@ -37,7 +37,7 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// Whether the sink may have lost some of these lines, wherever it says that it stands.
     fn is_in_doubt(&self, sum: Sum) -> bool {
-        sum.lines > 0 && sum.doubts != self.outlet.sink.doubts()
+        sum.lines > 0 && sum.doubts != self.outlet.sink.state().doubts
     }
 
     /// Those whose lines the sink has delivered get their receipts, and are closed; those whose lines it may have lost are

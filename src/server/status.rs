@@ -463,7 +463,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Why lines do not flow, if so.
     fn reasons(&self) -> Vec<&'static str> {
         let now = self.clock.now();
-        let is_stalled = self.outlet.stuck_since().is_some_and(|since| now.saturating_sub(since) > STALLED);
+        let is_stalled = self.outlet.sink.state().stuck_since.is_some_and(|since| now.saturating_sub(since) > STALLED);
         let is_serving = self.life == Life::Serving;
         let is_full = is_serving && self.is_full() && self.limits.when_full == WhenFull::Wait;
         let mut reasons = Vec::new();

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Flushed, Origin, Sink};
+use super::{Origin, Sink, State};
 use crate::engine::framer::Lines;
 
 /// Keeps every line, without a bound. Clones share the lines.
@@ -50,12 +50,12 @@ impl Sink for MemorySink {
         }
     }
 
-    fn flush(&mut self, _: Duration) -> io::Result<Flushed> {
-        Ok(Flushed::Done)
+    fn flush(&mut self, _: Duration) -> io::Result<()> {
+        Ok(())
     }
 
-    fn waiting(&self) -> usize {
-        0
+    fn state(&self) -> State {
+        State::default()
     }
 
     fn describe(&self) -> String {

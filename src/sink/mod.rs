@@ -1,10 +1,17 @@
 //! Sinks: where lines go. A sink never blocks the loop if its descriptor can be written without waiting, never fails in
 //! the middle, and never loses what it was given: what it could not write, it keeps, and says how much that is.
+//!
+//! [`Outputs`] is the sink of the program. It has one `Output` for each `--output`, which decides when to write and what
+//! to do while nothing is taken; what it writes to is a `Target`: a file, the files of hosts, a descriptor, the next
+//! receiver. Each kind of target is one file in one of the wings, and one row in `addr.rs`.
 
+mod addr;
+mod error;
 mod files;
 pub mod format;
 mod memory;
 mod next;
+mod output;
 mod outputs;
 mod pace;
 mod stream;
@@ -16,12 +23,15 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+pub use self::addr::{OutputAddr, OutputAddrError};
+pub use self::error::OpenError;
 pub use self::format::Format;
 pub use self::memory::MemorySink;
-pub use self::outputs::{OpenError, Outputs};
+pub use self::outputs::Outputs;
+pub use self::pace::Pacing;
 
-pub(crate) use self::pace::Pace;
-
+#[cfg(feature = "cli")]
+pub(crate) use self::addr::{DiskUse, SYNTAX, validate};
 #[cfg(feature = "cli")]
 pub(crate) use self::format::parse_tag;
 #[cfg(any(feature = "cli", feature = "status"))]
@@ -29,7 +39,7 @@ pub(crate) use self::format::write_time;
 #[cfg(feature = "status")]
 pub(crate) use self::format::{escape, write_number, write_peer};
 #[cfg(feature = "cli")]
-pub(crate) use self::outputs::{descriptors, overhead};
+pub(crate) use self::outputs::overhead;
 #[cfg(feature = "cli")]
 pub(crate) use self::stream::descriptor::{Adopted, Borrowed, Way, adopt, send_without_waiting};
 #[cfg(feature = "cli")]
@@ -50,17 +60,52 @@ pub struct Origin<'a> {
     pub wall_ms: u64,
 }
 
-/// What a flush came to.
+/// How a sink stands. All sizes and positions are in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct State {
+    /// Taken and not yet written, as they will be written.
+    pub waiting: usize,
+    /// Memory that lines take in it: what waits, and what was written but may have to be sent again. Never less than
+    /// `waiting`.
+    pub held: usize,
+    /// A position that grows with all that is taken; always 0 in a sink that does not count.
+    pub taken: u64,
+    /// The position up to which all that was taken is written, and on the disk where that was asked for.
+    pub delivered: u64,
+    /// How often so far lines may have been lost that were written, and count as delivered: a sync of theirs failed.
+    pub doubts: u64,
+    /// Since when it has taken nothing though something waits, as time since the server's start.
+    pub stuck_since: Option<Duration>,
+}
+
+/// What a sink has to tell the loop.
 #[derive(Debug)]
-pub enum Flushed {
-    /// Nothing waits any more.
-    Done,
-    /// The rest waits until the descriptor can be written.
-    Blocked,
-    /// A write failed, and may work later: a full disk, an I/O error.
-    Failed(io::Error),
-    /// The sink decides itself when it goes on: it is flushed in each turn, and when [`Sink::due_in`] says so.
-    Paced,
+pub enum Event<'a> {
+    /// A descriptor that is to be watched: from now on [`Sink::ready`] is told of it.
+    Watch(Watch<'a>),
+    /// What an operator should hear.
+    Report {
+        /// The number of the output that it is about, below [`MOST_OUTPUTS`](crate::MOST_OUTPUTS).
+        output: usize,
+        /// A sentence without its full stop.
+        sentence: String,
+    },
+    /// One of several outputs is lost. The server ends when the others have what is theirs, and says so.
+    Lost(Loss),
+}
+
+/// What the loop orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The next flush tries, however early that is.
+    TryNow,
+    /// Files are opened anew, since somebody has moved them away (SIGHUP).
+    Reopen,
+    /// The server ends: each output that has taken nothing since before this time is given up, if others go on.
+    GiveUp {
+        /// Time since the server's start.
+        since: Duration,
+    },
 }
 
 /// An output that did not get all that it should.
@@ -94,45 +139,31 @@ pub struct Watch<'a> {
     pub interest: Interest,
 }
 
-/// Takes whole lines. Everything that it holds counts towards the memory budget (P5).
+/// Takes whole lines. Everything that it holds counts towards the memory budget (P5), and it decides itself when it
+/// writes: [`Sink::flush`] is called in each turn while something waits, and when [`Sink::due_in`] says so.
 pub trait Sink {
     /// Takes some lines of one client. Never blocks on a pipe or socket, never fails, never loses: errors surface in
     /// [`Sink::flush`].
     fn append(&mut self, origin: &Origin<'_>, lines: Lines<'_>);
+
+    /// Writes what waits, as far as that is possible now. `now` is the time since the server's start. A write that failed
+    /// and may work later is no error: it is told by [`Event::Report`], and tried again after a pause.
+    ///
+    /// # Errors
+    /// Only when the sink is gone for good, such as a pipe whose reader closed it.
+    fn flush(&mut self, now: Duration) -> io::Result<()>;
+
+    /// How it stands.
+    fn state(&self) -> State;
 
     /// Here, behind the lines taken so far, something is missing. A sink that marks gaps says so in its output.
     fn gap(&mut self, origin: &Origin<'_>, gap: Gap) {
         let _ = (origin, gap);
     }
 
-    /// Writes what waits, as far as possible. `now` is the time since the server's start.
-    ///
-    /// # Errors
-    /// Only when the sink is gone for good, such as a pipe whose reader closed it.
-    fn flush(&mut self, now: Duration) -> io::Result<Flushed>;
-
-    /// Bytes taken and not yet written, as they will be written.
-    fn waiting(&self) -> usize;
-
-    /// Bytes of memory that lines take in it: what waits, and what was written but may have to be sent again.
-    fn held(&self) -> usize {
-        self.waiting()
-    }
-
     /// What the sink adds to lines, at worst.
     fn overhead(&self) -> Overhead {
         Overhead::RAW
-    }
-
-    /// A descriptor that the loop does not watch yet: it then tells [`Self::ready`] of it. Asked until there is none.
-    fn unwatched(&mut self) -> Option<Watch<'_>> {
-        None
-    }
-
-    /// A watched descriptor can be written or read; `is_gone`: its other side is. True if the sink is gone with it.
-    fn ready(&mut self, number: usize, is_gone: bool) -> bool {
-        let _ = number;
-        is_gone
     }
 
     /// How long until it is to be flushed though nobody tells of anything.
@@ -141,58 +172,26 @@ pub trait Sink {
         None
     }
 
-    /// Since when it has taken nothing though something waits; for sinks that are [`Flushed::Paced`].
-    fn stuck_since(&self) -> Option<Duration> {
+    /// A watched descriptor can be written or read; `is_gone`: its other side is. The next flush acts on it.
+    fn ready(&mut self, number: usize, is_gone: bool) {
+        let _ = (number, is_gone);
+    }
+
+    /// What it has to tell. Asked after each flush until there is nothing.
+    fn poll_event(&mut self) -> Option<Event<'_>> {
         None
     }
 
-    /// The next flush tries, however early that is.
-    fn try_at_once(&mut self) {}
-
-    /// Opens its file anew, since somebody has moved it away (SIGHUP).
-    fn reopen(&mut self) {}
+    /// Does what the loop orders; false if there was nothing to do.
+    fn obey(&mut self, order: Order) -> bool {
+        let _ = order;
+        false
+    }
 
     /// The server ends, and everything is flushed: whether all is where it belongs for good. Asked until it is.
     fn settle(&mut self, now: Duration) -> bool {
         let _ = now;
-        self.waiting() == 0
-    }
-
-    /// A position that grows with all that is taken.
-    fn taken(&self) -> u64 {
-        0
-    }
-
-    /// The position up to which all that was taken is written, and on the disk where that was asked for.
-    fn delivered(&self) -> u64 {
-        self.taken()
-    }
-
-    /// How often so far lines may have been lost that were written, and count as delivered: a sync of theirs failed.
-    fn doubts(&self) -> u64 {
-        0
-    }
-
-    /// What an operator should hear of since the last question: a sentence, and the number of the output, below
-    /// [`MOST_OUTPUTS`](crate::MOST_OUTPUTS), that it is about.
-    fn report(&mut self) -> Option<(usize, String)> {
-        None
-    }
-
-    /// One of its outputs is gone for good, and the others are to have what is theirs before the end.
-    fn wants_end(&self) -> bool {
-        false
-    }
-
-    /// The server ends: gives up each output that has taken nothing since before `since`, if others go on.
-    fn give_up(&mut self, since: Duration) -> bool {
-        let _ = since;
-        false
-    }
-
-    /// The first output that was lost, told at the end.
-    fn loss(&mut self) -> Option<Loss> {
-        None
+        self.state().waiting == 0
     }
 
     /// What went to each output: always the same ones. Empty for a sink that does not count.

@@ -1,5 +1,5 @@
-//! When to write again after an output has refused (P8, P13). Invariant: a failure is never followed by a try at once,
-//! so that no turn spins on it.
+//! When to write again after an output has refused (P8, P13), and since when it has taken nothing. Invariant: a failure is
+//! never followed by a try at once, so that no turn spins on it.
 
 use std::time::Duration;
 
@@ -7,59 +7,159 @@ use std::time::Duration;
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How an output stands with its writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// Each turn may write.
+/// Whether the next write may be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Pace {
+    /// Each block may be written.
+    #[default]
     Flowing,
-    /// Wait for its descriptor, or until `retry_at` if there is none to poll.
-    Blocked { retry_at: Option<Duration> },
+    /// A write in the middle of a turn was refused: the flush at its end tries again, and learns why.
+    Refused,
+    /// The descriptor takes nothing. It is watched, and tells when it does.
+    Blocked,
     /// The last write failed.
     Failing { retry_at: Duration, pause: Duration },
 }
 
-impl Pace {
-    /// Whether a write may be tried now.
-    pub(crate) fn may_try(self, now: Duration) -> bool {
-        match self {
-            Self::Flowing => true,
-            Self::Blocked { retry_at: None } => false,
-            Self::Blocked { retry_at: Some(at) } | Self::Failing { retry_at: at, .. } => at <= now,
+/// How an output stands with its writes: the one place that knows whether to try, when again, and since when it is stuck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pacing {
+    pace: Pace,
+    stuck_since: Option<Duration>,
+}
+
+impl Pacing {
+    /// Whether a flush may write now.
+    #[must_use]
+    pub fn may_try(&self, now: Duration) -> bool {
+        match self.pace {
+            Pace::Flowing | Pace::Refused => true,
+            Pace::Blocked => false,
+            Pace::Failing { retry_at, .. } => retry_at <= now,
         }
     }
 
+    /// Whether nothing was refused since the last write that worked, so that a block may be written as it comes.
+    #[must_use]
+    pub fn is_flowing(&self) -> bool {
+        self.pace == Pace::Flowing
+    }
+
+    /// Whether the last write failed.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        matches!(self.pace, Pace::Failing { .. })
+    }
+
     /// How long until the next try, if a time decides it.
-    pub(crate) fn due_in(self, now: Duration) -> Option<Duration> {
-        match self {
-            Self::Failing { retry_at, .. } | Self::Blocked { retry_at: Some(retry_at) } => {
-                Some(retry_at.saturating_sub(now))
-            }
-            Self::Flowing | Self::Blocked { retry_at: None } => None,
+    #[must_use]
+    pub fn due_in(&self, now: Duration) -> Option<Duration> {
+        match self.pace {
+            Pace::Failing { retry_at, .. } => Some(retry_at.saturating_sub(now)),
+            Pace::Flowing | Pace::Refused | Pace::Blocked => None,
+        }
+    }
+
+    /// Since when it has taken nothing though something waits.
+    #[must_use]
+    pub fn stuck_since(&self) -> Option<Duration> {
+        self.stuck_since
+    }
+
+    /// A write in the middle of a turn was refused.
+    pub fn refuse(&mut self) {
+        if self.pace == Pace::Flowing {
+            self.pace = Pace::Refused;
         }
     }
 
     /// The descriptor can be written again.
-    pub(crate) fn writable(&mut self) {
-        if matches!(self, Self::Blocked { .. }) {
-            *self = Self::Flowing;
+    pub fn writable(&mut self) {
+        if self.pace == Pace::Blocked {
+            self.pace = Pace::Flowing;
         }
     }
 
-    pub(crate) fn is_failing(self) -> bool {
-        matches!(self, Self::Failing { .. })
+    /// The next flush tries, however early that is.
+    pub fn try_now(&mut self) {
+        self.pace = Pace::Flowing;
     }
 
-    /// A write worked. True if it is the first after a failure.
-    pub(crate) fn done(&mut self) -> bool {
-        std::mem::replace(self, Self::Flowing).is_failing()
+    /// A write took some of what waits.
+    pub fn progress(&mut self) {
+        self.stuck_since = None;
     }
 
-    /// A write failed at `now`, or took some first (`has_moved`).
-    pub(crate) fn failed(&mut self, now: Duration, has_moved: bool) {
-        let pause = match *self {
-            Self::Failing { pause, .. } if !has_moved => (pause * 2).min(LONGEST_PAUSE),
+    /// A write took all that was to be written. True if it is the first after a failure.
+    pub fn done(&mut self) -> bool {
+        let was_failing = self.is_failing();
+        *self = Self::default();
+        was_failing
+    }
+
+    /// The descriptor takes no more.
+    pub fn block(&mut self, now: Duration) {
+        self.pace = Pace::Blocked;
+        self.stuck_since.get_or_insert(now);
+    }
+
+    /// It can't be written to for a reason that it knows itself, and tells by its own times when it goes on.
+    pub fn wait(&mut self, now: Duration) {
+        self.pace = Pace::Flowing;
+        self.stuck_since.get_or_insert(now);
+    }
+
+    /// A write failed at `now`. If it took some first (`has_moved`), the pauses begin anew.
+    pub fn fail(&mut self, now: Duration, has_moved: bool) {
+        let pause = match self.pace {
+            Pace::Failing { pause, .. } if !has_moved => (pause * 2).min(LONGEST_PAUSE),
             _ => FIRST_PAUSE,
         };
-        *self = Self::Failing { retry_at: now + pause, pause };
+        self.pace = Pace::Failing { retry_at: now + pause, pause };
+        self.stuck_since.get_or_insert(now);
+    }
+
+    /// It is gone for good: nothing is tried any more.
+    pub fn end(&mut self) {
+        (self.pace, self.stuck_since) = (Pace::Blocked, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p13_pauses_double_up_to_the_longest_and_begin_anew_once_something_was_taken() {
+        let mut pacing = Pacing::default();
+        let (mut now, mut pauses) = (Duration::ZERO, Vec::new());
+        for _ in 0..9 {
+            pacing.fail(now, false);
+            assert!(!pacing.may_try(now), "a spin");
+            let pause = pacing.due_in(now).unwrap();
+            pauses.push(pause.as_millis());
+            now += pause;
+            assert!(pacing.may_try(now));
+        }
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
+        assert_eq!(pacing.stuck_since(), Some(Duration::ZERO));
+        pacing.fail(now, true);
+        assert_eq!(pacing.due_in(now), Some(FIRST_PAUSE));
+        assert!(pacing.done() && !pacing.done(), "the first that works after a failure is told from others");
+        assert_eq!((pacing.due_in(now), pacing.stuck_since()), (None, None));
+    }
+
+    #[test]
+    fn p8_what_is_blocked_is_not_tried_before_its_descriptor_tells() {
+        let mut pacing = Pacing::default();
+        pacing.block(Duration::ZERO);
+        assert!(!pacing.may_try(Duration::MAX) && pacing.due_in(Duration::MAX).is_none());
+        pacing.refuse();
+        assert!(!pacing.may_try(Duration::MAX), "a refusal on top changes nothing");
+        pacing.writable();
+        assert!(pacing.may_try(Duration::ZERO) && pacing.is_flowing());
+        assert_eq!(pacing.stuck_since(), Some(Duration::ZERO), "until it has taken some");
+        pacing.progress();
+        assert_eq!(pacing.stuck_since(), None);
     }
 }

@@ -70,10 +70,39 @@ impl Books {
     }
 }
 
-/// One output.
+/// Whose lines a block holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whose<'a> {
+    /// A client's.
+    Client(&'a Peer),
+    /// Nobody's: it is a mark of what this target alone is missing.
+    Mark,
+}
+
+/// What became of a block that a target took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Took {
+    /// It was written, or waits for the end of the turn.
+    Fine,
+    /// A write was tried and refused; all that was not written waits.
+    Refused,
+}
+
+/// How a target stands, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Standing {
+    /// That wait to be written.
+    pub(super) waiting: usize,
+    /// Of memory that lines take.
+    pub(super) held: usize,
+    /// The position, in bytes taken, up to which all is written, and synced where that is asked for.
+    pub(super) delivered: u64,
+}
+
+/// What one output writes to. It never decides when to try again: its `Output` does.
 pub(super) trait Target {
-    /// Takes whole lines of a peer, each with its `\n`, and writes them at once where that saves a copy.
-    fn take(&mut self, peer: &Peer, parts: Parts<'_>, books: &mut Books);
+    /// Takes whole lines, each with its `\n`, and writes them at once where that saves a copy, if it `may_write`.
+    fn take(&mut self, whose: Whose<'_>, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took;
 
     /// Writes what waits, as far as possible.
     ///
@@ -81,16 +110,8 @@ pub(super) trait Target {
     /// `BrokenPipe` or `ConnectionReset` when the output is gone for good; any other may pass.
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote>;
 
-    /// Bytes that wait to be written.
-    fn waiting(&self) -> usize;
-
-    /// Bytes of memory that lines take.
-    fn held(&self) -> usize {
-        self.waiting()
-    }
-
-    /// The position, in bytes taken, up to which all is written, and synced where that is asked for.
-    fn delivered(&self) -> u64;
+    /// How it stands.
+    fn standing(&self) -> Standing;
 
     /// Drops what waits but for the first line of it, and answers how many lines and bytes that were.
     fn drop_lines(&mut self) -> (u64, usize);
@@ -118,6 +139,27 @@ pub(super) trait Target {
     /// on purpose.
     fn settle(&mut self, now: Duration, books: &mut Books) -> bool {
         let _ = (now, books);
-        self.waiting() == 0
+        self.standing().waiting == 0
+    }
+}
+
+/// In the place of a target that is gone for good.
+pub(super) struct Gone;
+
+impl Target for Gone {
+    fn take(&mut self, _: Whose<'_>, _: Parts<'_>, _: bool, _: &mut Books) -> Took {
+        Took::Fine
+    }
+
+    fn write(&mut self, _: Duration, _: &mut Books) -> io::Result<Wrote> {
+        Ok(Wrote::All)
+    }
+
+    fn standing(&self) -> Standing {
+        Standing::default()
+    }
+
+    fn drop_lines(&mut self) -> (u64, usize) {
+        (0, 0)
     }
 }

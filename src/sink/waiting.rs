@@ -3,8 +3,13 @@
 
 use std::io::IoSlice;
 
-/// A block of lines, in parts that lie one behind the other.
+/// A block of whole lines, in parts that lie one behind the other.
 pub(super) type Parts<'a> = [&'a [u8]; 3];
+
+/// Bytes of a block.
+pub(super) fn len_of(parts: Parts<'_>) -> usize {
+    parts.iter().map(|part| part.len()).sum()
+}
 
 /// What waits.
 pub(super) struct Waiting {

@@ -1,9 +1,10 @@
 //! P8 and P13: a sink that is slow, fails or is gone.
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use lumberjack::{BindError, Config, Limits, MemorySink, Server};
+use lumberjack::{BindError, Config, Format, Limits, ListenAddr, MemorySink, OutputAddr, Outputs, Server};
 
 use super::capture::said;
 use super::valve::Flow;
@@ -68,16 +69,32 @@ fn p8_waiting_for_a_sink_is_no_spin() {
 }
 
 #[test]
-fn p13_a_sink_that_fails_is_tried_again_with_one_warning_and_loses_nothing() {
+fn p13_a_sink_that_fails_is_tried_again_and_loses_nothing() {
     let mut world = World::new(Limits::default());
     world.valve.set(Flow::Failing);
     send(&mut world.client(), b"kept\n");
     world.until("it was tried twice", |world| world.valve.flushes() >= 2);
     world.valve.set(Flow::Open);
     world.until_lines(&["kept"]);
-    let warnings = said(&["WARN [out] cannot write to the valve: ", "clients wait, trying again"]);
-    assert!((1..=3).contains(&warnings.len()), "{warnings:?}");
-    assert_eq!(said(&["WARN [out] the valve takes lines again"]).len(), 1);
+    assert!(!said(&["WARN [out] the valve fails"]).is_empty(), "what a sink reports is told");
+}
+
+#[test]
+fn p13_an_output_that_fails_is_told_with_the_reason_and_at_growing_pauses() {
+    let Ok(outputs) = Outputs::one(OutputAddr::file("/dev/full"), Format::Raw) else { return };
+    let mut server = Server::bind(Config::listen("127.0.0.1:0".parse().unwrap()), outputs).unwrap();
+    let ListenAddr::Tcp(at) = server.local_addrs()[0].clone() else { panic!("a port") };
+    let mut client = TcpStream::connect(at).unwrap();
+    client.write_all(b"kept\n").unwrap();
+    let begun = Instant::now();
+    let failures = |server: &Server<Outputs>| server.handle().diagnostics().outputs[0].counters.failures;
+    while failures(&server) < 3 {
+        server.turn(Some(Duration::from_millis(50))).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was tried {} times only", failures(&server));
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(300), "pauses of 100 and 200 ms come first");
+    let said = said(&["WARN [out] cannot write to /dev/full: No space left", "; clients wait, trying again"]);
+    assert!((1..=5).contains(&said.len()), "{said:?}");
 }
 
 #[test]

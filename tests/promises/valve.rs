@@ -4,7 +4,8 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lumberjack::{Flushed, Gap, Lines, Origin, Sink};
+use lumberjack::internals::Pacing;
+use lumberjack::{Event, Gap, Lines, Order, Origin, Sink, State};
 
 /// What the valve does with lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,15 @@ struct Inside {
     /// Whether it tells how far it has come.
     counts: bool,
     doubts: u64,
+    pacing: Pacing,
+    /// When it is asked again.
+    ask_at: Option<Duration>,
+    /// What the server is to tell an operator.
+    reports: Vec<String>,
 }
+
+/// A valve that takes nothing is asked again this often.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The sink; clones are the same one.
 #[derive(Debug, Clone)]
@@ -42,7 +51,19 @@ pub(crate) struct Valve(Arc<Mutex<Inside>>);
 impl Valve {
     pub(crate) fn new() -> Self {
         let (waiting, taken, gaps) = (Vec::new(), Vec::new(), Vec::new());
-        let inside = Inside { flow: Flow::Open, waiting, taken, flushes: 0, lines: 0, gaps, counts: true, doubts: 0 };
+        let inside = Inside {
+            flow: Flow::Open,
+            waiting,
+            taken,
+            flushes: 0,
+            lines: 0,
+            gaps,
+            counts: true,
+            doubts: 0,
+            pacing: Pacing::default(),
+            ask_at: None,
+            reports: Vec::new(),
+        };
         Self(Arc::new(Mutex::new(inside)))
     }
 
@@ -101,36 +122,65 @@ impl Sink for Valve {
         inside.gaps.push((inside.lines, text));
     }
 
-    fn flush(&mut self, _: Duration) -> io::Result<Flushed> {
+    fn flush(&mut self, now: Duration) -> io::Result<()> {
         let inside = &mut *self.0.lock().unwrap();
+        if !inside.pacing.may_try(now) || inside.ask_at.is_some_and(|at| now < at) {
+            return Ok(());
+        }
         inside.flushes += 1;
         let most = match inside.flow {
             Flow::Open => usize::MAX,
             Flow::Slow(most) => most,
-            Flow::Shut => return Ok(Flushed::Blocked),
-            Flow::Failing => return Ok(Flushed::Failed(ErrorKind::StorageFull.into())),
+            Flow::Shut => 0,
+            Flow::Failing => {
+                inside.pacing.fail(now, false);
+                inside.ask_at = None;
+                inside.reports.push("the valve fails".to_owned());
+                return Ok(());
+            }
             Flow::Gone => return Err(ErrorKind::BrokenPipe.into()),
         };
-        inside.taken.extend(inside.waiting.drain(..most.min(inside.waiting.len())));
-        Ok(if inside.waiting.is_empty() { Flushed::Done } else { Flushed::Blocked })
+        let count = most.min(inside.waiting.len());
+        inside.taken.extend(inside.waiting.drain(..count));
+        if inside.waiting.is_empty() {
+            inside.pacing.done();
+            inside.ask_at = None;
+        } else {
+            if count > 0 {
+                inside.pacing.progress();
+            }
+            inside.pacing.wait(now);
+            inside.ask_at = Some(now + PAUSE);
+        }
+        Ok(())
     }
 
-    fn waiting(&self) -> usize {
-        self.0.lock().unwrap().waiting.len()
-    }
-
-    fn taken(&self) -> u64 {
+    fn state(&self) -> State {
         let inside = &*self.0.lock().unwrap();
-        if inside.counts { (inside.taken.len() + inside.waiting.len()) as u64 } else { 0 }
+        let (taken, waiting) = (inside.taken.len() as u64, inside.waiting.len());
+        let (taken, delivered) = if inside.counts { (taken + waiting as u64, taken) } else { (0, 0) };
+        let stuck_since = inside.pacing.stuck_since();
+        State { waiting, held: waiting, taken, delivered, doubts: inside.doubts, stuck_since }
     }
 
-    fn delivered(&self) -> u64 {
+    fn due_in(&self, now: Duration) -> Option<Duration> {
         let inside = &*self.0.lock().unwrap();
-        if inside.counts { inside.taken.len() as u64 } else { 0 }
+        inside.pacing.due_in(now).or(inside.ask_at.map(|at| at.saturating_sub(now)))
     }
 
-    fn doubts(&self) -> u64 {
-        self.0.lock().unwrap().doubts
+    fn poll_event(&mut self) -> Option<Event<'_>> {
+        let sentence = self.0.lock().unwrap().reports.pop()?;
+        Some(Event::Report { output: 0, sentence })
+    }
+
+    fn obey(&mut self, order: Order) -> bool {
+        let is_asked = order == Order::TryNow;
+        if is_asked {
+            let inside = &mut *self.0.lock().unwrap();
+            inside.pacing.try_now();
+            inside.ask_at = None;
+        }
+        is_asked
     }
 
     fn describe(&self) -> String {

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use lumberjack::internals::Pacing;
 use lumberjack::internals::limits::{MemoryPlan, Overhead};
 use lumberjack::{Config, Handle, Limits, LongLines, Peer, RunError, Server, Turn, WhenFull};
 
@@ -89,7 +90,17 @@ pub(crate) fn run(mut dice: Dice, luck: Dice) -> Report {
     let kernel = Rc::new(RefCell::new(kernel));
     let record = Rc::new(RefCell::new(Record::default()));
     let (sync, stdin) = (terms.sync.map(|every| (every, Duration::ZERO)), std::io::stdin());
-    let sink = SimSink { kernel: Rc::clone(&kernel), record: Rc::clone(&record), is_watched, sync, stdin };
+    let sink = SimSink {
+        kernel: Rc::clone(&kernel),
+        record: Rc::clone(&record),
+        is_watched,
+        is_told: false,
+        pacing: Pacing::default(),
+        ask_at: None,
+        is_gone: false,
+        sync,
+        stdin,
+    };
     let net = SimNet(Rc::clone(&kernel), Rc::clone(&record));
     let mut config = Config { limits: limits.clone(), ..Config::listen("127.0.0.1:1".parse().unwrap()) };
     config.listen.extend((1..terms.doors).map(|_| "127.0.0.1:2".parse().unwrap()));

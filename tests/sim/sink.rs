@@ -8,7 +8,8 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lumberjack::{Flushed, Gap, Interest, Lines, Origin, Overhead, Peer, Sink, Watch};
+use lumberjack::internals::Pacing;
+use lumberjack::{Event, Gap, Interest, Lines, Order, Origin, Overhead, Peer, Sink, State, Watch};
 
 use super::kernel::Kernel;
 use crate::model::framer::Mark;
@@ -54,10 +55,21 @@ impl Record {
     }
 }
 
+/// One without a descriptor to watch is asked again after so long.
+const PAUSE: Duration = Duration::from_millis(10);
+
 pub(crate) struct SimSink {
     pub(crate) kernel: Rc<RefCell<Kernel>>,
     pub(crate) record: Rc<RefCell<Record>>,
+    /// Whether there is a descriptor that tells when it can be written.
     pub(crate) is_watched: bool,
+    /// The loop knows of it.
+    pub(crate) is_told: bool,
+    pub(crate) pacing: Pacing,
+    /// When it is asked again.
+    pub(crate) ask_at: Option<Duration>,
+    /// Its reader is gone.
+    pub(crate) is_gone: bool,
     /// How often it syncs at most, and when it may again.
     pub(crate) sync: Option<(Duration, Duration)>,
     pub(crate) stdin: std::io::Stdin,
@@ -87,7 +99,13 @@ impl Sink for SimSink {
         record.gaps.entry(*origin.peer).or_default().push((at, gap));
     }
 
-    fn flush(&mut self, now: Duration) -> io::Result<Flushed> {
+    fn flush(&mut self, now: Duration) -> io::Result<()> {
+        if self.is_gone {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        if !self.pacing.may_try(now) || self.ask_at.is_some_and(|at| now < at) {
+            return Ok(());
+        }
         let record = &mut *self.record.borrow_mut();
         let kernel = &mut *self.kernel.borrow_mut();
         kernel.work += 1;
@@ -103,12 +121,17 @@ impl Sink for SimSink {
                 *room -= count;
                 count
             }
-            Drain::Failing => return Ok(Flushed::Failed(ErrorKind::StorageFull.into())),
+            Drain::Failing => {
+                self.pacing.fail(now, false);
+                self.ask_at = None;
+                return Ok(());
+            }
             Drain::Gone => return Err(ErrorKind::BrokenPipe.into()),
         };
         record.written += most;
         if most > 0 {
             kernel.progress_at = kernel.now;
+            self.pacing.progress();
         }
         match &mut self.sync {
             None => record.delivered = record.written,
@@ -118,29 +141,65 @@ impl Sink for SimSink {
             }
             Some(_) => {}
         }
-        Ok(if most == waiting { Flushed::Done } else { Flushed::Blocked })
+        if most == waiting {
+            self.pacing.done();
+            self.ask_at = None;
+        } else if self.is_watched {
+            self.pacing.block(now);
+        } else {
+            self.pacing.wait(now);
+            self.ask_at = Some(now + PAUSE);
+        }
+        Ok(())
     }
 
-    fn waiting(&self) -> usize {
+    fn state(&self) -> State {
         let record = self.record.borrow();
-        record.taken.len() - record.written
+        let waiting = record.taken.len() - record.written;
+        State {
+            waiting,
+            held: waiting,
+            taken: record.taken.len() as u64,
+            delivered: record.delivered as u64,
+            doubts: 0,
+            stuck_since: self.pacing.stuck_since(),
+        }
     }
 
     fn overhead(&self) -> Overhead {
         Overhead::RAW
     }
 
-    fn unwatched(&mut self) -> Option<Watch<'_>> {
-        // Any descriptor will do: the simulated network does not look at it.
-        let is_new = std::mem::take(&mut self.is_watched);
-        is_new.then(|| Watch { number: 0, descriptor: self.stdin.as_fd(), interest: Interest::Write })
-    }
-
     fn due_in(&self, now: Duration) -> Option<Duration> {
+        if self.is_gone {
+            return Some(Duration::ZERO);
+        }
         let record = self.record.borrow();
         // While it refuses, a time would end the wait for nothing.
         let is_due = record.written == record.taken.len() && record.delivered < record.written;
-        self.sync.filter(|_| is_due).map(|(_, next)| next.saturating_sub(now))
+        let sync = self.sync.filter(|_| is_due).map(|(_, next)| next.saturating_sub(now));
+        let again = self.ask_at.map(|at| at.saturating_sub(now)).filter(|_| self.pacing.may_try(now));
+        self.pacing.due_in(now).into_iter().chain(sync).chain(again).min()
+    }
+
+    fn ready(&mut self, _: usize, is_gone: bool) {
+        self.pacing.writable();
+        self.is_gone |= is_gone;
+    }
+
+    fn poll_event(&mut self) -> Option<Event<'_>> {
+        // Any descriptor will do: the simulated network does not look at it.
+        let is_new = self.is_watched && !std::mem::replace(&mut self.is_told, true);
+        is_new.then(|| Event::Watch(Watch { number: 0, descriptor: self.stdin.as_fd(), interest: Interest::Write }))
+    }
+
+    fn obey(&mut self, order: Order) -> bool {
+        let is_asked = order == Order::TryNow;
+        if is_asked {
+            self.pacing.try_now();
+            self.ask_at = None;
+        }
+        is_asked
     }
 
     fn settle(&mut self, _: Duration) -> bool {
@@ -150,14 +209,6 @@ impl Sink for SimSink {
             record.delivered = record.written;
         }
         is_written
-    }
-
-    fn taken(&self) -> u64 {
-        self.record.borrow().taken.len() as u64
-    }
-
-    fn delivered(&self) -> u64 {
-        self.record.borrow().delivered as u64
     }
 
     fn describe(&self) -> String {

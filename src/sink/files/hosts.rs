@@ -3,6 +3,7 @@
 //! while they are synced.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -12,15 +13,63 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::log_file::{LogFile, check_folder_of, is_disk_full, note_removed};
+use super::log_file::{Age, LogFile, check_folder_of, is_disk_full, note_removed};
 use super::path::{folder_of, shown};
 use super::rotate::{numbered_name, remove, remove_counted};
 use super::single::{note_sync, syncs_of};
-use super::sync::Syncs;
+use super::sync::{Syncs, most_descriptors};
 use crate::config::output::{DiskFull, HOST_WORD, OutputOptions};
 use crate::engine::peer::{Host, Peer};
-use crate::sink::target::{Books, Target, Wrote};
-use crate::sink::waiting::Parts;
+use crate::sink::addr::{DiskUse, Identity, Kept, Opened, OutputAddr, OutputAddrError, Place};
+use crate::sink::target::{Books, Standing, Target, Took, Whose, Wrote};
+use crate::sink::waiting::{Parts, len_of};
+
+/// Reads a file's name that holds `{host}`.
+pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
+    let rest = text.get(text.find(HOST_WORD)? + HOST_WORD.len()..).unwrap_or_default();
+    Some(if rest.contains('/') || rest.contains(HOST_WORD) {
+        Err(OutputAddrError("{host} may stand once, in the file's name, not in a directory's"))
+    } else {
+        Ok(OutputAddr::new(HostFilesPlace(text.into())))
+    })
+}
+
+/// The pattern of their paths.
+struct HostFilesPlace(PathBuf);
+
+impl fmt::Display for HostFilesPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+impl Place for HostFilesPlace {
+    fn open(&self, options: &OutputOptions, books: &mut Books) -> io::Result<Opened> {
+        let files = HostFiles::open(&self.0, options, books)?;
+        let identity = files.identity();
+        Ok(Opened { target: Box::new(files), identity })
+    }
+
+    fn descriptors(&self, options: &OutputOptions) -> usize {
+        match most_descriptors(options.sync) {
+            0 => most_open(options) + 2,
+            // Those that are being synced may have been closed by us meanwhile.
+            syncs => 2 * most_open(options) + 2 + syncs,
+        }
+    }
+
+    fn kept(&self, options: &OutputOptions) -> Kept {
+        Kept { bytes: if options.flush_every.is_zero() { 0 } else { MOST_GATHERED }, holds_a_line: false }
+    }
+
+    fn disk(&self, options: &OutputOptions) -> DiskUse {
+        DiskUse::Files(options.host_files as u64 + 1)
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+}
 
 /// Files that stay open while nothing waits for them: a descriptor each, and some memory of the kernel. Opening one
 /// costs as much as writing some lines; with `--sync`, one that is closed may be synced early.
@@ -28,7 +77,7 @@ const MOST_OPEN: usize = 256;
 /// How many are closed at once: finding those that were used least recently costs a look at all.
 const CLOSED_AT_ONCE: usize = 16;
 /// What all of them together may gather (`--flush-every`) before all is written.
-pub(in crate::sink) const MOST_GATHERED: usize = 256 * 1024;
+const MOST_GATHERED: usize = 256 * 1024;
 /// The name of the file that hosts share for which there is none.
 const OTHERS: &[u8] = b"other";
 
@@ -36,13 +85,13 @@ const OTHERS: &[u8] = b"other";
 type Owner = Option<Host>;
 
 /// The files.
-pub(in crate::sink) struct HostFiles {
+struct HostFiles {
     pattern: PathBuf,
     name: String,
     options: OutputOptions,
     removes_when_full: bool,
-    /// The hosts for which there is a file, in order, and when it is old, for one that was closed.
-    known: Vec<(Host, Option<Duration>)>,
+    /// The hosts for which there is a file, in order, and how old it is, for one that was closed.
+    known: Vec<(Host, Age)>,
     /// Those that are open, or have lines that wait, by owner.
     open: Vec<Open>,
     syncs: Option<Syncs>,
@@ -69,16 +118,18 @@ struct Open {
     used: u64,
     /// The position within the file up to which it had taken lines at the checkpoint.
     mark: u64,
+    /// A write in the middle of a turn was refused: the next waits for the flush.
+    is_refused: bool,
 }
 
 /// Where in the list of known hosts one is, or would be.
 #[inline(never)] // one copy, for size
-fn place_in(known: &[(Host, Option<Duration>)], host: Host) -> Result<usize, usize> {
+fn place_in(known: &[(Host, Age)], host: Host) -> Result<usize, usize> {
     known.binary_search_by_key(&host, |known| known.0)
 }
 
 /// How many files stay open at rest.
-pub(in crate::sink) fn most_open(options: &OutputOptions) -> usize {
+fn most_open(options: &OutputOptions) -> usize {
     MOST_OPEN.min(options.host_files.saturating_add(1))
 }
 
@@ -87,9 +138,9 @@ impl HostFiles {
     ///
     /// # Errors
     /// The directory can't be read, or no files be made in it.
-    pub(in crate::sink) fn open(pattern: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
+    fn open(pattern: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
         check_folder_of(&path_of(pattern, b"any"))?;
-        let mut known: Vec<(Host, Option<Duration>)> = Vec::new();
+        let mut known: Vec<(Host, Age)> = Vec::new();
         for (path, owner, number) in found(pattern)? {
             if number > 0 && !options.rotates() {
                 continue;
@@ -102,7 +153,7 @@ impl HostFiles {
             }
             let Some(host) = owner else { continue };
             if let Err(at) = place_in(&known, host) {
-                known.insert(at, (host, None));
+                known.insert(at, (host, Age::Unknown));
             }
         }
         // The oldest file of all hosts is removed here, not that of the one who met the full disk.
@@ -127,7 +178,7 @@ impl HostFiles {
     }
 
     /// Device and number of the directory, and the name in it: what tells whether two outputs write to the same files.
-    pub(in crate::sink) fn identity(&self) -> Option<(u64, u64, OsString)> {
+    fn identity(&self) -> Option<Identity> {
         let found = fs::metadata(folder_of(&self.pattern)).ok()?;
         Some((found.dev(), found.ino(), self.pattern.file_name()?.to_owned()))
     }
@@ -144,7 +195,7 @@ impl HostFiles {
         let Err(at) = place_in(&self.known, host) else { return Some(host) };
         let most = self.options.host_files;
         if self.known.len() < most {
-            self.known.insert(at, (host, None));
+            self.known.insert(at, (host, Age::Unknown));
             return Some(host);
         }
         if !std::mem::replace(&mut self.has_told, true) {
@@ -163,8 +214,8 @@ impl HostFiles {
         self.find(owner).unwrap_or_else(|at| {
             let mut file = LogFile::new(&self.path_of(owner), &self.options, 0);
             let known = owner.and_then(|host| place_in(&self.known, host).ok());
-            file.set_old_at(known.and_then(|at| self.known.get(at)?.1));
-            self.open.insert(at, Open { owner, file, used: 0, mark: 0 });
+            file.set_age(known.and_then(|at| self.known.get(at)).map_or(Age::Unknown, |known| known.1));
+            self.open.insert(at, Open { owner, file, used: 0, mark: 0, is_refused: false });
             at
         })
     }
@@ -210,7 +261,7 @@ impl HostFiles {
             let is_at_rest = !open.file.is_open() && open.file.waiting() == 0;
             let at = open.owner.and_then(|host| place_in(known, host).ok());
             if let Some(known) = at.and_then(|at| known.get_mut(at)).filter(|_| is_at_rest) {
-                known.1 = open.file.old_at();
+                known.1 = open.file.age();
             }
             !is_at_rest
         });
@@ -223,6 +274,7 @@ impl HostFiles {
             let Some(open) = self.open.get_mut(at) else { return Ok(()) };
             let (before, was_open) = (open.file.waiting(), open.file.is_open());
             let written = open.file.write(self.now, books);
+            open.is_refused = written.is_err();
             self.waiting = self.waiting + open.file.waiting() - before;
             let owner = open.owner;
             if !was_open && open.file.is_open() {
@@ -269,23 +321,27 @@ impl HostFiles {
 }
 
 impl Target for HostFiles {
-    fn take(&mut self, peer: &Peer, parts: Parts<'_>, books: &mut Books) {
-        self.taken += parts.iter().map(|part| part.len() as u64).sum::<u64>();
-        // Clients of Unix sockets are numbered from 1: this is nobody's, but a mark of what is missing.
-        let is_mark = matches!(peer, Peer::Unix { serial: 0 });
-        let owner = if is_mark { self.marked } else { self.owner_of(peer.host(), books) };
+    fn take(&mut self, whose: Whose<'_>, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took {
+        self.taken += len_of(parts) as u64;
+        let owner = match whose {
+            Whose::Client(peer) => self.owner_of(peer.host(), books),
+            Whose::Mark => self.marked,
+        };
         let used = self.taken;
         let at = self.place_of(owner);
-        let Some(open) = self.open.get_mut(at) else { return };
+        let Some(open) = self.open.get_mut(at) else { return Took::Fine };
         open.used = used;
         let (before, was_open) = (open.file.waiting(), open.file.is_open());
-        open.file.take(parts, books);
+        // That the file of one host was refused is no reason to write no other: its own turn comes at the flush.
+        let took = open.file.take(parts, may_write && !open.is_refused, books);
+        open.is_refused |= took == Took::Refused;
         self.waiting = self.waiting + open.file.waiting() - before;
         if !was_open && open.file.is_open() {
             self.due_at = Some(Duration::ZERO);
             self.close_some(books);
         }
         self.hand_over(at, books);
+        Took::Fine
     }
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
@@ -311,12 +367,9 @@ impl Target for HostFiles {
         result.map(|()| if self.waiting == 0 { Wrote::All } else { Wrote::Later })
     }
 
-    fn waiting(&self) -> usize {
-        self.waiting
-    }
-
-    fn delivered(&self) -> u64 {
-        self.syncs.as_ref().map_or_else(|| self.written(), Syncs::synced)
+    fn standing(&self) -> Standing {
+        let delivered = self.syncs.as_ref().map_or_else(|| self.written(), Syncs::synced);
+        Standing { waiting: self.waiting, held: self.waiting, delivered }
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {
@@ -449,7 +502,8 @@ mod tests {
 
         fn take(&mut self, host: u16, line: &[u8]) {
             let [high, low] = host.to_be_bytes();
-            self.files.take(&Peer::V4 { ip: [10, 0, high, low], port: 1 }, [line, b"", b""], &mut self.books);
+            let peer = Peer::V4 { ip: [10, 0, high, low], port: 1 };
+            self.files.take(Whose::Client(&peer), [line, b"", b""], true, &mut self.books);
         }
 
         fn write(&mut self, seconds: u64) -> Wrote {
@@ -497,10 +551,10 @@ mod tests {
                 fixture.take(second / 2 % 4, b"line\n");
             }
             fixture.write(u64::from(second));
-            let delivered = fixture.files.delivered();
+            let delivered = fixture.files.standing().delivered;
             assert!(delivered >= last, "it never goes back");
             let taken = u64::from(second / 2 + 1) * 5;
-            assert!(fixture.files.waiting() > 0 && delivered <= taken - fixture.files.waiting() as u64);
+            assert!(fixture.files.waiting > 0 && delivered <= taken - fixture.files.waiting as u64);
             // A checkpoint is passed ten seconds after it was made, and the next is made then.
             assert!(second < 20 || delivered + 5 * 11 >= taken, "{delivered} of {taken} at {second}");
             last = delivered;

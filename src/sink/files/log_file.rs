@@ -16,8 +16,8 @@ use super::rotate::{Removed, Rotated, remove};
 use super::sync::Syncs;
 use crate::config::output::{DiskFull, OutputOptions, SyncEvery};
 use crate::engine::gap::{Gap, Why};
-use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, Wrote};
-use crate::sink::waiting::{Parts, Waiting};
+use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, Took, Wrote};
+use crate::sink::waiting::{Parts, Waiting, len_of};
 
 /// When a file is begun anew.
 struct Rotation {
@@ -27,37 +27,57 @@ struct Rotation {
     age: Duration,
 }
 
-/// One file.
-pub(super) struct LogFile {
-    path: PathBuf,
-    file: Option<Arc<File>>,
-    waiting: Waiting,
-    rotation: Option<Rotation>,
-    removes_when_full: bool,
-    flush_every: Duration,
-    is_synced: bool,
-    /// Something was written that no sync has been told of yet.
+/// How the file ends, as far as we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With the end of a line, or it is empty.
+    Whole,
+    /// In the middle of a line that an earlier run began: a newline ends it before the next line.
+    Unended,
+    /// In the middle of a line of ours, whose rest waits and goes to the same file.
+    Torn,
+}
+
+/// How old the file is (`--rotate-age`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// Nobody asks, or it has not been looked at.
+    Unknown,
+    /// So old when it was opened; the next flush, which knows the time, makes [`Age::OldAt`] of that.
+    Was(Duration),
+    /// It is to be begun anew then, as time since the start.
+    OldAt(Duration),
+}
+
+/// What is to be synced, if anybody asks for it.
+struct Unsynced {
+    is_wanted: bool,
+    /// Something was written to the file that no sync has been told of yet.
     is_dirty: bool,
     /// Files that are written no more, of which the same is true.
     left: Vec<Arc<File>>,
     has_new_name: bool,
+}
+
+/// One file.
+pub(super) struct LogFile {
+    path: PathBuf,
+    file: Option<Arc<File>>,
+    end: End,
+    age: Age,
+    waiting: Waiting,
+    rotation: Option<Rotation>,
+    removes_when_full: bool,
+    unsynced: Unsynced,
     /// Bytes taken so far.
     taken: u64,
+    flush_every: Duration,
     /// When what waits is written at the latest (`--flush-every`).
     flush_at: Option<Duration>,
-    /// When the file is old (`--rotate-age`).
-    old_at: Option<Duration>,
-    /// How old the file was when it was opened, which the next flush, which knows the time, makes that of.
-    age: Option<Duration>,
     /// The time of the last flush.
     now: Duration,
-    /// The file ends in the middle of a line that an earlier run began.
-    is_unended: bool,
-    /// The last byte written is in the middle of a line: its rest goes to the same file.
-    is_torn: bool,
-    /// The last write was refused; the next one waits for a flush.
-    is_refused: bool,
     reopens: bool,
+    /// The server ends: nothing gathers any more.
     is_ending: bool,
 }
 
@@ -70,25 +90,20 @@ impl LogFile {
             size: if options.rotate_size == 0 { u64::MAX } else { options.rotate_size as u64 },
             age: options.rotate_age,
         });
+        let is_wanted = options.sync != SyncEvery::Never;
         Self {
             path: path.to_owned(),
             file: None,
+            end: End::Whole,
+            age: Age::Unknown,
             waiting: Waiting::new(kept),
             rotation,
             removes_when_full: options.disk_full == DiskFull::DropOldest,
-            flush_every: options.flush_every,
-            is_synced: options.sync != SyncEvery::Never,
-            is_dirty: false,
-            left: Vec::new(),
-            has_new_name: false,
+            unsynced: Unsynced { is_wanted, is_dirty: false, left: Vec::new(), has_new_name: false },
             taken: 0,
+            flush_every: options.flush_every,
             flush_at: None,
-            old_at: None,
-            age: None,
             now: Duration::ZERO,
-            is_unended: false,
-            is_torn: false,
-            is_refused: false,
             reopens: false,
             is_ending: false,
         }
@@ -123,7 +138,7 @@ impl LogFile {
 
     /// Whether it is open, and not in the middle of a line.
     pub(super) fn is_closable(&self) -> bool {
-        self.file.is_some() && !self.is_torn
+        self.file.is_some() && self.end != End::Torn
     }
 
     /// Closes it until it is written to again.
@@ -131,13 +146,13 @@ impl LogFile {
         self.leave_file();
     }
 
-    /// When the file is old, as far as that is known: for one that is closed and opened again.
-    pub(super) fn old_at(&self) -> Option<Duration> {
-        self.old_at
+    /// How old it is, for one that is closed and opened again.
+    pub(super) fn age(&self) -> Age {
+        self.age
     }
 
-    pub(super) fn set_old_at(&mut self, at: Option<Duration>) {
-        self.old_at = at;
+    pub(super) fn set_age(&mut self, age: Age) {
+        self.age = age;
     }
 
     /// What waits is written at the next flush, however early that is.
@@ -177,37 +192,40 @@ impl LogFile {
     /// Tells of what is to be synced: files that are written no more, and new names. The file itself, if it was written
     /// to since the last call of [`Self::dirty`], stays with us.
     pub(super) fn hand_over(&mut self, syncs: &mut Syncs) {
-        self.left.drain(..).for_each(|file| syncs.leave(file));
-        if mem::take(&mut self.has_new_name) {
+        self.unsynced.left.drain(..).for_each(|file| syncs.leave(file));
+        if mem::take(&mut self.unsynced.has_new_name) {
             syncs.note_new_name();
         }
     }
 
     /// The file, if something was written to it since the last call: the caller syncs it.
     pub(super) fn dirty(&mut self) -> Option<Arc<File>> {
-        self.file.clone().filter(|_| mem::take(&mut self.is_dirty))
+        self.file.clone().filter(|_| mem::take(&mut self.unsynced.is_dirty))
     }
 
-    pub(super) fn take(&mut self, parts: Parts<'_>, books: &mut Books) {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
+    pub(super) fn take(&mut self, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took {
+        let len = len_of(parts);
         self.taken += len as u64;
-        let is_direct = len >= DIRECT_BYTES && !self.is_refused && self.take_directly(parts, len, books);
-        if !is_direct {
-            parts.iter().for_each(|part| self.waiting.end().extend_from_slice(part));
+        let mut took = Took::Fine;
+        let direct = if len >= DIRECT_BYTES && may_write { self.take_directly(parts, len, books) } else { None };
+        match direct {
+            Some(result) => took = result,
+            None => parts.iter().for_each(|part| self.waiting.end().extend_from_slice(part)),
         }
-        let is_much = self.waiting.len() >= if is_direct { 1 } else { GATHERED_BYTES };
-        if is_much && !self.is_refused {
-            // An error stays for the flush at the end of the turn, which meets it again.
-            self.is_refused = self.write_waiting(books).is_err();
+        let is_much = self.waiting.len() >= if direct.is_some() { 1 } else { GATHERED_BYTES };
+        if is_much && may_write && took == Took::Fine && self.write_waiting(books).is_err() {
+            // The flush at the end of the turn meets the error again.
+            took = Took::Refused;
         }
         if self.waiting.len() == 0 {
             self.flush_at = None;
         }
+        took
     }
 
     /// Whether a write has something to do.
     pub(super) fn is_due(&self, now: Duration) -> bool {
-        self.waiting.len() > 0 || self.reopens || self.age.is_some() || self.is_old(now)
+        self.waiting.len() > 0 || self.reopens || matches!(self.age, Age::Was(_)) || self.is_old(now)
     }
 
     /// Writes what waits, unless it gathers; rotates and opens anew where that is due.
@@ -216,7 +234,6 @@ impl LogFile {
     /// Of the system: what was not written waits.
     pub(super) fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
         self.now = now;
-        self.is_refused = false;
         self.note_age();
         if self.waiting.len() > 0 && !self.flush_every.is_zero() {
             self.flush_at.get_or_insert(now + self.flush_every);
@@ -225,12 +242,10 @@ impl LogFile {
             return Ok(Wrote::Later);
         }
         // First, so that a program which was told that the old file is complete finds it complete.
-        if self.reopens && !self.is_torn {
+        if self.reopens && self.end != End::Torn {
             self.reopen_now(books);
         }
-        let written = self.write_waiting(books);
-        self.is_refused = written.is_err();
-        written?;
+        self.write_waiting(books)?;
         self.flush_at = None;
         if self.reopens {
             self.reopen_now(books);
@@ -244,22 +259,27 @@ impl LogFile {
     }
 
     fn note_age(&mut self) {
-        if let (Some(age), Some(rotation)) = (self.age.take(), &self.rotation) {
-            self.old_at = Some(self.now + rotation.age.saturating_sub(age));
+        if let (Age::Was(age), Some(rotation)) = (self.age, &self.rotation) {
+            self.age = Age::OldAt(self.now + rotation.age.saturating_sub(age));
         }
     }
 
     /// How long until a write is due.
     pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
-        if self.reopens || self.age.is_some() || (self.is_ending && self.waiting.len() > 0) {
+        let old_at = match self.age {
+            Age::Unknown => None,
+            Age::Was(_) => Some(Duration::ZERO),
+            Age::OldAt(at) => Some(at),
+        };
+        if self.reopens || (self.is_ending && self.waiting.len() > 0) {
             return Some(Duration::ZERO);
         }
-        let times = [self.flush_at, self.old_at].into_iter().flatten();
+        let times = [self.flush_at, old_at].into_iter().flatten();
         times.min().map(|at| at.saturating_sub(now))
     }
 
     fn is_old(&self, now: Duration) -> bool {
-        self.old_at.is_some_and(|at| at <= now)
+        matches!(self.age, Age::OldAt(at) if at <= now)
     }
 
     fn is_gathering(&self) -> bool {
@@ -278,17 +298,19 @@ impl LogFile {
     /// From now on this is the file.
     fn adopt(&mut self, file: File) -> io::Result<()> {
         let found = file.metadata()?;
-        self.has_new_name |= self.is_synced;
+        self.unsynced.has_new_name |= self.unsynced.is_wanted;
         let mut is_full = false;
         if let Some(rotation) = &mut self.rotation {
             rotation.files = Rotated::new(&resolved(&self.path), rotation.keep);
             is_full = found.len() >= rotation.size;
-            if !rotation.age.is_zero() && (self.old_at.is_none() || found.len() == 0) {
-                self.age = Some(rotation.age_of(&found));
+            let is_known = matches!(self.age, Age::OldAt(_)) && found.len() > 0;
+            if !rotation.age.is_zero() && !is_known {
+                self.age = Age::Was(rotation.age_of(&found));
             }
         }
         // A full file gets nothing more, not even a newline.
-        self.is_unended = found.is_file() && !is_full && is_unended(&self.path, found.len());
+        let is_unended = found.is_file() && !is_full && is_unended(&self.path, found.len());
+        self.end = if is_unended { End::Unended } else { End::Whole };
         self.file = Some(Arc::new(file));
         Ok(())
     }
@@ -315,10 +337,10 @@ impl LogFile {
     /// Somebody removed the file: what is written to it would be gone with it, and its place on the disk is free only
     /// when we close it. The rest of a line that is half in it goes the same way.
     fn forget_removed(&mut self, books: &mut Books) {
-        (self.file, self.old_at) = (None, None);
-        (self.is_dirty, self.is_unended) = (false, false);
+        let was_torn = mem::replace(&mut self.end, End::Whole) == End::Torn;
+        (self.file, self.age, self.unsynced.is_dirty) = (None, Age::Unknown, false);
         books.report(format_args!("{} was removed; it is begun anew", shown(&self.path)));
-        if mem::take(&mut self.is_torn) {
+        if was_torn {
             let waiting = self.waiting.bytes();
             let rest = memchr(b'\n', waiting).map_or(waiting.len(), |end| end + 1);
             self.waiting.advance(rest);
@@ -328,12 +350,12 @@ impl LogFile {
 
     /// A power cut may have left a line without its end: the next one is to be whole. Gives how many bytes that took.
     fn end_torn_line(&mut self, books: &mut Books) -> io::Result<u64> {
-        let Some(mut file) = self.file.as_deref().filter(|_| self.is_unended) else { return Ok(0) };
+        let Some(mut file) = self.file.as_deref().filter(|_| self.end == End::Unended) else { return Ok(0) };
         if file.write_vectored(&[IoSlice::new(b"\n")])? == 0 {
             return Err(ErrorKind::WriteZero.into());
         }
-        self.is_unended = false;
-        self.is_dirty = true;
+        self.end = End::Whole;
+        self.unsynced.is_dirty = true;
         books.wrote(1);
         Ok(1)
     }
@@ -347,7 +369,7 @@ impl LogFile {
             self.rotate(books)?;
             len = self.look(books)?;
         } else if self.is_old(self.now) {
-            self.old_at = Some(self.now + age);
+            self.age = Age::OldAt(self.now + age);
         }
         Ok(size.saturating_sub(len))
     }
@@ -357,9 +379,9 @@ impl LogFile {
     fn room_for_waiting(&mut self, books: &mut Books) -> io::Result<usize> {
         // Twice if the file that is gone on with is full too; more often only if others write to it as well.
         for _ in 0..4 {
-            if self.is_torn {
+            if self.end == End::Torn {
                 self.look(books)?;
-                if self.is_torn {
+                if self.end == End::Torn {
                     return Ok(self.first_line());
                 }
             }
@@ -395,17 +417,18 @@ impl LogFile {
             books.counters.rotations = books.counters.rotations.saturating_add(1);
         }
         self.leave_file();
-        self.old_at = None;
+        self.age = Age::Unknown;
         self.ensure_open()
     }
 
     /// The file has another name now, or will have another place.
     fn leave_file(&mut self) {
-        let is_left = mem::take(&mut self.is_dirty) && self.is_synced;
+        let unsynced = &mut self.unsynced;
+        let is_left = mem::take(&mut unsynced.is_dirty) && unsynced.is_wanted;
         // Of what was removed meanwhile nothing has to reach the disk, and its descriptor is worth more.
-        self.left.retain(|file| file.metadata().is_ok_and(|found| found.nlink() > 0));
-        self.left.extend(self.file.take().filter(|_| is_left));
-        self.is_unended = false;
+        unsynced.left.retain(|file| file.metadata().is_ok_and(|found| found.nlink() > 0));
+        unsynced.left.extend(self.file.take().filter(|_| is_left));
+        self.end = End::Whole;
     }
 
     /// SIGHUP: the file at our path, whichever it is now. If there can be none, the old one is as good as before.
@@ -415,7 +438,7 @@ impl LogFile {
         let opened = open_for_append(&self.path).and_then(|file| {
             if identity_of(&file.metadata()?) != ours {
                 self.leave_file();
-                self.old_at = None;
+                self.age = Age::Unknown;
                 self.adopt(file)?;
             }
             Ok(())
@@ -457,8 +480,8 @@ impl LogFile {
         }
         let count = file.write_vectored(&[IoSlice::new(waiting)])?;
         let Some(last) = count.checked_sub(1) else { return Err(ErrorKind::WriteZero.into()) };
-        self.is_torn = waiting.get(last) != Some(&b'\n');
-        self.is_dirty = true;
+        self.end = if waiting.get(last) == Some(&b'\n') { End::Whole } else { End::Torn };
+        self.unsynced.is_dirty = true;
         self.waiting.advance(count);
         books.wrote(count);
         Ok(())
@@ -471,25 +494,28 @@ impl LogFile {
         Ok(removed.is_some_and(|removed| note_removed(&removed, books)))
     }
 
-    /// Writes the block behind what waits without copying it, if the file has room for all of that.
-    fn take_directly(&mut self, parts: Parts<'_>, len: usize, books: &mut Books) -> bool {
+    /// Writes the block behind what waits without copying it; `None` if the file has no room for all of that.
+    fn take_directly(&mut self, parts: Parts<'_>, len: usize, books: &mut Books) -> Option<Took> {
         let all = (self.waiting.len() + len) as u64;
-        let has_room = !self.is_torn && self.room(books).is_ok_and(|room| room >= all);
-        let Some(mut file) = self.file.as_deref().filter(|_| has_room) else { return false };
-        let (is_torn, is_refused, is_dirty) = (&mut self.is_torn, &mut self.is_refused, &mut self.is_dirty);
+        let has_room = self.end != End::Torn && self.room(books).is_ok_and(|room| room >= all);
+        let mut file = self.file.as_deref().filter(|_| has_room)?;
+        let mut took = Took::Fine;
+        let (end, is_dirty) = (&mut self.end, &mut self.unsynced.is_dirty);
         self.waiting.write_through(parts, |parts| match file.write_vectored(parts) {
             Ok(count) => {
-                *is_torn = byte_before(parts, count).is_some_and(|last| last != b'\n');
+                *end = if byte_before(parts, count).is_none_or(|last| last == b'\n') { End::Whole } else { End::Torn };
                 *is_dirty = true;
                 books.wrote(count);
                 count
             }
             Err(error) => {
-                *is_refused |= error.kind() != ErrorKind::Interrupted;
+                if error.kind() != ErrorKind::Interrupted {
+                    took = Took::Refused;
+                }
                 0
             }
         });
-        true
+        Some(took)
     }
 }
 
@@ -581,7 +607,7 @@ mod tests {
         }
 
         fn take(&mut self, line: &str) {
-            self.file.take([line.as_bytes(), b"", b""], &mut self.books);
+            self.file.take([line.as_bytes(), b"", b""], true, &mut self.books);
         }
 
         fn write(&mut self, seconds: u64) -> io::Result<Wrote> {

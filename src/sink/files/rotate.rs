@@ -16,9 +16,7 @@ use std::time::Duration;
 use memchr::{memchr_iter, memrchr};
 
 use super::path::{folder_of, shown};
-
-/// Most rotated files of one output. A larger number behind the name is none of ours: `app.log.20260731` is a date.
-pub(super) const MOST_KEPT: usize = 9999;
+use crate::config::output::MOST_KEPT;
 
 /// Bytes read at once to count lines: what one `read` of a client asks for, too.
 const PIECE_BYTES: usize = 64 * 1024;

@@ -1,20 +1,70 @@
 //! One log file as an output, synced beside the loop where that is asked for.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::log_file::LogFile;
 use super::path::shown;
-use super::sync::{Synced, Syncs};
+use super::sync::{Synced, Syncs, most_descriptors};
 use crate::config::output::{OutputOptions, SyncEvery};
-use crate::engine::peer::Peer;
-use crate::sink::target::{Books, KEPT_BYTES, Target, Wrote};
+use crate::sink::addr::{DiskUse, Kept, Opened, OutputAddr, OutputAddrError, Place};
+use crate::sink::stream::descriptor::Descriptor;
+use crate::sink::target::{Books, GATHERED_BYTES, KEPT_BYTES, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::Parts;
 
+/// Every text is the name of a file.
+#[expect(clippy::unnecessary_wraps)] // the table's form
+pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
+    Some(Ok(OutputAddr::file(text)))
+}
+
+/// A file's path.
+pub(in crate::sink) struct FilePlace(pub(in crate::sink) PathBuf);
+
+impl fmt::Display for FilePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+impl Place for FilePlace {
+    fn open(&self, options: &OutputOptions, books: &mut Books) -> io::Result<Opened> {
+        match Descriptor::open_special(&self.0)? {
+            Some(_) if options.rotates() => {
+                Err(io::Error::other("it is no regular file, which --rotate-size and --rotate-age need"))
+            }
+            Some(descriptor) => Ok(Opened { target: Box::new(descriptor), identity: None }),
+            None => {
+                let file = SingleFile::open(&self.0, options, books)?;
+                let identity = file.file.identity().map(|(device, number)| (device, number, OsString::new()));
+                Ok(Opened { target: Box::new(file), identity })
+            }
+        }
+    }
+
+    fn descriptors(&self, options: &OutputOptions) -> usize {
+        2 + most_descriptors(options.sync)
+    }
+
+    fn kept(&self, options: &OutputOptions) -> Kept {
+        Kept { bytes: if options.flush_every.is_zero() { 0 } else { GATHERED_BYTES }, holds_a_line: false }
+    }
+
+    fn disk(&self, _: &OutputOptions) -> DiskUse {
+        DiskUse::Files(1)
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+}
+
 /// The file and its syncs.
-pub(in crate::sink) struct SingleFile {
+struct SingleFile {
     name: String,
     file: LogFile,
     syncs: Option<Syncs>,
@@ -27,15 +77,10 @@ impl SingleFile {
     ///
     /// # Errors
     /// Those of [`LogFile::open`].
-    pub(in crate::sink) fn open(path: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
+    fn open(path: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
         let mut file = LogFile::new(path, options, KEPT_BYTES);
         file.open(books)?;
         Ok(Self { name: shown(path), file, syncs: syncs_of(path, options), now: Duration::ZERO })
-    }
-
-    /// Device and number of the file.
-    pub(in crate::sink) fn identity(&self) -> Option<(u64, u64)> {
-        self.file.identity()
     }
 
     fn sync(&mut self, books: &mut Books) {
@@ -54,11 +99,12 @@ impl SingleFile {
 }
 
 impl Target for SingleFile {
-    fn take(&mut self, _: &Peer, parts: Parts<'_>, books: &mut Books) {
-        self.file.take(parts, books);
+    fn take(&mut self, _: Whose<'_>, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took {
+        let took = self.file.take(parts, may_write, books);
         if self.is_crowded() {
             self.sync(books);
         }
+        took
     }
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
@@ -69,12 +115,10 @@ impl Target for SingleFile {
         written
     }
 
-    fn waiting(&self) -> usize {
-        self.file.waiting()
-    }
-
-    fn delivered(&self) -> u64 {
-        self.syncs.as_ref().map_or_else(|| self.file.written(), Syncs::synced)
+    fn standing(&self) -> Standing {
+        let waiting = self.file.waiting();
+        let delivered = self.syncs.as_ref().map_or_else(|| self.file.written(), Syncs::synced);
+        Standing { waiting, held: waiting, delivered }
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::path::folder_of;
+use crate::config::output::SyncEvery;
 use crate::sink::task::Task;
 
 /// Files that may wait for their sync while nobody asks for it yet: each is a descriptor.
 const MOST_LEFT: usize = 16;
 
 /// Descriptors that syncs take at most: those that wait, those that the one under way has, and a directory.
-#[cfg(feature = "cli")]
-pub(in crate::sink) fn most_descriptors(sync: crate::config::output::SyncEvery) -> usize {
-    if sync == crate::config::output::SyncEvery::Never { 0 } else { 2 * MOST_LEFT + 1 }
+pub(super) fn most_descriptors(sync: SyncEvery) -> usize {
+    if sync == SyncEvery::Never { 0 } else { 2 * MOST_LEFT + 1 }
 }
 
 /// The syncs of one output.

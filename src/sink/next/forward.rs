@@ -12,20 +12,23 @@ use std::io::{self, ErrorKind, Read};
 use std::mem;
 use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use std::vec::IntoIter;
 
 use socket2::{SockAddr, Socket, TcpKeepalive, Type};
 
 use super::retained::Retained;
-use crate::config::output::OutputAddr;
+use crate::config::listen::ListenAddr;
+use crate::config::output::OutputOptions;
 use crate::config::units::DisplayDuration;
-use crate::engine::peer::Peer;
+use crate::linux::{EINPROGRESS, MSG_NOSIGNAL};
 use crate::sink::Interest;
+use crate::sink::addr::{Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::pace::{FIRST_PAUSE, LONGEST_PAUSE};
-use crate::sink::target::{Books, GATHERED_BYTES, Target, Wrote};
+use crate::sink::target::{Books, GATHERED_BYTES, Standing, Target, Took, Whose, Wrote};
 use crate::sink::task::Task;
-use crate::sink::waiting::Parts;
+use crate::sink::waiting::{Parts, len_of};
 
 /// Asked of the kernel as its buffer for what we write. It doubles that, and takes one packet more, of 64 KiB at most: so
 /// much is unread at the other side of a Unix socket, or unacknowledged over TCP, and would be lost with the connection.
@@ -33,7 +36,7 @@ use crate::sink::waiting::Parts;
 const SEND_BUFFER: usize = 96 * 1024;
 const PACKET: usize = 64 * 1024;
 /// So much of what was written is held on to. On its way at once, it makes 25 MB a second at 10 ms of round trip.
-pub(in crate::sink) const KEPT: usize = 256 * 1024;
+const KEPT: usize = 256 * 1024;
 const _: () = assert!(2 * SEND_BUFFER + PACKET <= KEPT, "what may be lost with a connection can be sent again");
 /// The longest that one connect may take: the third try of a lost SYN is then under way.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,12 +53,81 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// in the next turn.
 const MOST_READS: usize = 16;
 const HEARD_BYTES: usize = 512;
-/// Linux's `MSG_NOSIGNAL`, and what it says when a connect goes on by itself; `std` has no names for them.
-const MSG_NOSIGNAL: i32 = 0x4000;
-const EINPROGRESS: i32 = 115;
 
-/// Where the next receiver is.
-enum Place {
+/// Where the next receiver is, as it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Next {
+    Unix(PathBuf),
+    /// Name or address, without brackets.
+    Tcp {
+        host: String,
+        port: u16,
+    },
+}
+
+/// Reads `unix:/path`.
+pub(in crate::sink) fn parse_unix(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
+    let path = text.strip_prefix("unix:")?;
+    let is_path = !path.is_empty();
+    let next = is_path.then(|| OutputAddr::new(Next::Unix(path.into())));
+    Some(next.ok_or(OutputAddrError("give a path, such as unix:/run/next.sock")))
+}
+
+/// Reads `tcp:HOST:PORT`.
+pub(in crate::sink) fn parse_tcp(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
+    let next = tcp(text.strip_prefix("tcp:")?).map(OutputAddr::new);
+    Some(next.ok_or(OutputAddrError("give a host and a port, such as tcp:192.0.2.7:4445")))
+}
+
+fn tcp(place: &str) -> Option<Next> {
+    let (host, port) = place.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_fine = !host.is_empty() && !host.contains(char::is_whitespace) && (bare.is_some() || !host.contains(':'));
+    is_fine.then(|| Next::Tcp { host: bare.unwrap_or(host).to_owned(), port })
+}
+
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+        }
+    }
+}
+
+impl Place for Next {
+    fn open(&self, _: &OutputOptions, _: &mut Books) -> io::Result<Opened> {
+        Ok(Opened { target: Box::new(Forward::new(self)?), identity: None })
+    }
+
+    fn descriptors(&self, _: &OutputOptions) -> usize {
+        2
+    }
+
+    fn kept(&self, _: &OutputOptions) -> Kept {
+        Kept { bytes: KEPT, holds_a_line: true }
+    }
+
+    fn comes_back_to(&self, listener: &ListenAddr) -> bool {
+        match (self, listener) {
+            (Self::Unix(path), ListenAddr::Unix(own)) => path == own,
+            (Self::Tcp { host, port }, ListenAddr::Tcp(own)) if *port == own.port() => {
+                let is_here = own.ip().is_unspecified() || own.ip().is_loopback();
+                match host.parse::<IpAddr>() {
+                    Ok(ip) if ip.is_unspecified() => is_here,
+                    Ok(ip) => ip == own.ip() || (ip.is_loopback() && own.ip().is_unspecified()),
+                    Err(_) => host == "localhost" && is_here,
+                }
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How the next receiver is reached.
+enum Way {
     At(SockAddr),
     Named { host: String, port: u16 },
 }
@@ -127,9 +199,9 @@ struct Absence {
 }
 
 /// One next receiver.
-pub(in crate::sink) struct Forward {
+struct Forward {
     name: String,
-    place: Place,
+    way: Way,
     state: State,
     lines: Retained,
     /// Bytes taken so far.
@@ -143,8 +215,6 @@ pub(in crate::sink) struct Forward {
     /// The kernel has told something of the socket, or something was left to hear.
     is_told: bool,
     is_watched: bool,
-    /// The last write was refused; the next one waits for a flush.
-    is_refused: bool,
     end: End,
 }
 
@@ -162,21 +232,20 @@ impl Forward {
     ///
     /// # Errors
     /// A path that is too long for a Unix socket.
-    pub(in crate::sink) fn new(output: &OutputAddr) -> io::Result<Self> {
-        let place = match output {
-            OutputAddr::Unix(path) => Place::At(SockAddr::unix(path)?),
-            OutputAddr::Tcp { host, port } => match host.parse::<IpAddr>() {
-                Ok(address) => Place::At(SocketAddr::new(address, *port).into()),
-                Err(_) => Place::Named { host: host.clone(), port: *port },
+    fn new(next: &Next) -> io::Result<Self> {
+        let way = match next {
+            Next::Unix(path) => Way::At(SockAddr::unix(path)?),
+            Next::Tcp { host, port } => match host.parse::<IpAddr>() {
+                Ok(address) => Way::At(SocketAddr::new(address, *port).into()),
+                Err(_) => Way::Named { host: host.clone(), port: *port },
             },
-            _ => return Err(ErrorKind::Unsupported.into()),
         };
         // Boxes that lost the same receiver at the same time are not to come back together.
         let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let random = u64::from(clock.subsec_nanos()) << 32 | u64::from(std::process::id());
         Ok(Self {
-            name: output.name(),
-            place,
+            name: next.name(),
+            way,
             state: State::Away { retry_at: Duration::ZERO },
             lines: Retained::new(KEPT),
             taken: 0,
@@ -186,13 +255,12 @@ impl Forward {
             ending: None,
             is_told: false,
             is_watched: true,
-            is_refused: false,
             end: End::NotYet,
         })
     }
 
     fn is_unix(&self) -> bool {
-        matches!(&self.place, Place::At(address) if address.is_unix())
+        matches!(&self.way, Way::At(address) if address.is_unix())
     }
 
     /// Nothing is left to be done at the end of it all.
@@ -226,12 +294,12 @@ impl Forward {
     }
 
     fn set_out(&mut self, now: Duration, books: &mut Books) -> State {
-        let (host, port) = match &self.place {
-            Place::At(address) => {
+        let (host, port) = match &self.way {
+            Way::At(address) => {
                 let only = vec![address.clone()].into_iter();
                 return self.connect(only, ErrorKind::NotFound.into(), now, books);
             }
-            Place::Named { host, port } => (host.clone(), *port),
+            Way::Named { host, port } => (host.clone(), *port),
         };
         // The system's resolver knows no other way than to wait; this thread ends with it.
         match Task::begin(now, move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect)) {
@@ -363,35 +431,42 @@ impl Forward {
         State::Away { retry_at: now + self.pause * 3 / 4 + self.pause * share / 1024 }
     }
 
-    /// Writes what waits until the kernel takes no more. Before each write it is asked what the other side says: to one
-    /// that has said goodbye nothing is written.
-    fn push(&mut self, books: &mut Books) {
-        let Self { state: State::Connected(Link { socket, .. }), lines, ending, is_refused, is_told, .. } = self else {
-            return;
+    /// Writes what waits until the kernel takes no more, which it says by [`Took::Refused`]. Before each write it is asked
+    /// what the other side says: to one that has said goodbye nothing is written.
+    fn push(&mut self, books: &mut Books) -> Took {
+        let Self { state: State::Connected(Link { socket, .. }), lines, ending, is_told, .. } = self else {
+            return Took::Fine;
         };
-        while ending.is_none() && !*is_refused {
+        while ending.is_none() {
             match hear(socket) {
                 Ok(Heard::Silence) => {}
                 Ok(Heard::More) => *is_told = true,
-                Ok(Heard::Goodbye) => return *ending = Some(Ending::Goodbye),
-                Err(error) => return *ending = Some(Ending::Broken(error)),
+                Ok(Heard::Goodbye) => {
+                    *ending = Some(Ending::Goodbye);
+                    break;
+                }
+                Err(error) => {
+                    *ending = Some(Ending::Broken(error));
+                    break;
+                }
             }
             if lines.waiting() == 0 {
-                return;
+                break;
             }
             match socket.send_with_flags(lines.unwritten(), MSG_NOSIGNAL) {
                 Ok(count) if count > 0 => {
                     lines.wrote(count);
                     books.wrote(count);
                     if lines.waiting() == 0 {
-                        return;
+                        break;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() != ErrorKind::WouldBlock => *ending = Some(Ending::Broken(error)),
-                _ => *is_refused = true,
+                _ => return Took::Refused,
             }
         }
+        Took::Fine
     }
 
     /// The connection has ended.
@@ -429,16 +504,14 @@ impl Default for State {
 }
 
 impl Target for Forward {
-    fn take(&mut self, _: &Peer, parts: Parts<'_>, books: &mut Books) {
-        self.taken += parts.iter().map(|part| part.len() as u64).sum::<u64>();
+    fn take(&mut self, _: Whose<'_>, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took {
+        self.taken += len_of(parts) as u64;
         self.lines.append(parts);
-        if self.lines.waiting() >= GATHERED_BYTES {
-            self.push(books);
-        }
+        if may_write && self.lines.waiting() >= GATHERED_BYTES { self.push(books) } else { Took::Fine }
     }
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
-        (self.is_told, self.is_refused) = (false, false);
+        self.is_told = false;
         let state = mem::take(&mut self.state);
         self.state = self.next(state, now, books);
         self.push(books);
@@ -457,17 +530,10 @@ impl Target for Forward {
         })
     }
 
-    fn waiting(&self) -> usize {
-        self.lines.waiting()
-    }
-
-    fn held(&self) -> usize {
-        self.lines.held()
-    }
-
-    fn delivered(&self) -> u64 {
+    fn standing(&self) -> Standing {
         // Written once: what is sent again does not take it back.
-        self.taken - self.lines.unsent() as u64
+        let delivered = self.taken - self.lines.unsent() as u64;
+        Standing { waiting: self.lines.waiting(), held: self.lines.held(), delivered }
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {
@@ -595,10 +661,7 @@ mod tests {
     use std::mem::MaybeUninit;
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixListener;
-    use std::path::PathBuf;
     use std::time::Instant;
-
-    const PEER: Peer = Peer::Unix { serial: 1 };
 
     /// A next receiver that the test plays, one that forwards to it, and a clock that the test moves.
     struct World {
@@ -621,11 +684,11 @@ mod tests {
             let port = tcp.local_addr().unwrap().port();
             let path = std::env::temp_dir().join(format!("lumberjack-forward-{}-{name}", std::process::id()));
             let unix = UnixListener::bind(&path).unwrap();
-            let place = OutputAddr::Tcp { host: "127.0.0.1".to_owned(), port };
-            [Self::new(tcp.into(), &place, None), Self::new(unix.into(), &OutputAddr::Unix(path.clone()), Some(path))]
+            let place = Next::Tcp { host: "127.0.0.1".to_owned(), port };
+            [Self::new(tcp.into(), &place, None), Self::new(unix.into(), &Next::Unix(path.clone()), Some(path))]
         }
 
-        fn new(listener: Socket, place: &OutputAddr, path: Option<PathBuf>) -> Self {
+        fn new(listener: Socket, place: &Next, path: Option<PathBuf>) -> Self {
             let forward = Forward::new(place).unwrap();
             Self { listener, forward, now: Duration::ZERO, books: Books::default(), path }
         }
@@ -635,7 +698,7 @@ mod tests {
         }
 
         fn take(&mut self, lines: &[u8]) {
-            self.forward.take(&PEER, [lines, b"", b""], &mut self.books);
+            self.forward.take(Whose::Mark, [lines, b"", b""], true, &mut self.books);
         }
 
         /// Writes until something is so; the clock that the other side's kernel has is not ours to move.
@@ -657,11 +720,15 @@ mod tests {
 
         /// Lines until the kernel takes no more.
         fn fill(&mut self) {
-            if self.forward.waiting() < 4 * KEPT {
+            if self.forward.lines.waiting() < 4 * KEPT {
                 let block: Vec<u8> = (0..20_000).flat_map(|number| format!("{number:098}\n").into_bytes()).collect();
                 self.take(&block);
             }
-            self.until("a refusal", |world| world.forward.is_refused);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while self.write() != Wrote::Blocked {
+                assert!(Instant::now() < deadline, "never refused: {:?}", self.forward.state);
+                std::thread::yield_now();
+            }
         }
 
         fn written(&self) -> u64 {
@@ -673,7 +740,7 @@ mod tests {
     fn p12_one_that_is_absent_is_tried_with_growing_pauses_and_one_warning() {
         let [mut world, _] = World::both("absent");
         let gone = std::env::temp_dir().join("lumberjack-forward-nobody");
-        world.forward = Forward::new(&OutputAddr::Unix(gone)).unwrap();
+        world.forward = Forward::new(&Next::Unix(gone)).unwrap();
         world.take(b"line\n");
         let mut pauses = Vec::new();
         for _ in 0..40 {
@@ -708,7 +775,7 @@ mod tests {
                 std::thread::park_timeout(Duration::from_millis(1));
             }
             assert!(world.written() > KEPT as u64 / 2, "{} bytes: a test of nothing", world.written());
-            assert_eq!(world.forward.delivered(), world.written());
+            assert_eq!(world.forward.standing().delivered, world.written());
         }
     }
 
@@ -804,7 +871,7 @@ mod tests {
             world.until("the end", |world| matches!(world.forward.state, State::Away { .. }));
             world.now += LONGEST_PAUSE * 2;
             let mut other = world.accept();
-            world.until("its lines", |world| world.forward.waiting() == 0);
+            world.until("its lines", |world| world.forward.lines.waiting() == 0);
             assert!(!world.forward.settle(world.now, &mut world.books));
             assert_eq!(other.read(&mut [0; 100]).unwrap(), 5);
             drop(other);

@@ -10,14 +10,12 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::engine::peer::Peer;
+use crate::linux::{MSG_DONTWAIT, MSG_NOSIGNAL, O_NONBLOCK};
 use crate::sink::Interest;
-use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, KEPT_BYTES, Target, Wrote};
-use crate::sink::waiting::{Parts, Waiting};
+use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, KEPT_BYTES, Standing, Target, Took, Whose, Wrote};
+use crate::sink::waiting::{Parts, Waiting, len_of};
 
-/// Linux's `O_NONBLOCK`, `MSG_DONTWAIT` and `MSG_NOSIGNAL`, which `std` has no names for.
-const O_NONBLOCK: i32 = 0o4000;
-const MSG_DONTWAIT_NOSIGNAL: i32 = 0x40 | 0x4000;
+const MSG_DONTWAIT_NOSIGNAL: i32 = MSG_DONTWAIT | MSG_NOSIGNAL;
 
 /// How a descriptor is written without stopping the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +37,6 @@ pub(in crate::sink) struct Descriptor {
     /// Bytes taken so far.
     taken: u64,
     is_watched: bool,
-    /// The last write was refused; the next one waits for a flush.
-    is_refused: bool,
 }
 
 /// A pipe's description that others share, made non-blocking for as long as this lives: how a pipe of another user has
@@ -98,7 +94,7 @@ impl Descriptor {
     pub(in crate::sink) fn new(out: Adopted) -> Self {
         let Adopted { file, way, borrowed } = out;
         let waiting = Waiting::new(KEPT_BYTES);
-        Self { file, way, _borrowed: borrowed, waiting, taken: 0, is_watched: way == Way::Plain, is_refused: false }
+        Self { file, way, _borrowed: borrowed, waiting, taken: 0, is_watched: way == Way::Plain }
     }
 
     /// Opens what is at `path` if that is no regular file; `None` if it is one, or nothing. A fifo is opened for ourselves,
@@ -128,22 +124,34 @@ impl Descriptor {
     fn write_waiting(&mut self, books: &mut Books) -> io::Result<()> {
         while self.waiting.len() > 0 {
             match self.write_once(&[IoSlice::new(self.waiting.bytes())]) {
-                Ok(0) => {
-                    self.is_refused = true;
-                    return Err(ErrorKind::WriteZero.into());
-                }
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     self.waiting.advance(count);
                     books.wrote(count);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.is_refused = true;
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Writes a large block behind what waits, without copying it; false if that was refused.
+    fn write_directly(&mut self, parts: Parts<'_>, books: &mut Books) -> bool {
+        let mut is_refused = false;
+        let mut waiting = std::mem::replace(&mut self.waiting, Waiting::new(0));
+        waiting.write_through(parts, |parts| match self.write_once(parts) {
+            Ok(count) => {
+                books.wrote(count);
+                count
+            }
+            Err(error) => {
+                is_refused = error.kind() != ErrorKind::Interrupted;
+                0
+            }
+        });
+        self.waiting = waiting;
+        !is_refused
     }
 
     /// One part alone is written by the same call as several: our own log is what `write` is for, and a test that makes
@@ -157,34 +165,23 @@ impl Descriptor {
 }
 
 impl Target for Descriptor {
-    fn take(&mut self, _: &Peer, parts: Parts<'_>, books: &mut Books) {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
+    fn take(&mut self, _: Whose<'_>, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took {
+        let len = len_of(parts);
         self.taken += len as u64;
-        if len >= DIRECT_BYTES && !self.is_refused {
-            let mut waiting = std::mem::replace(&mut self.waiting, Waiting::new(0));
-            waiting.write_through(parts, |parts| match self.write_once(parts) {
-                Ok(count) => {
-                    books.wrote(count);
-                    count
-                }
-                Err(error) => {
-                    self.is_refused |= error.kind() != ErrorKind::Interrupted;
-                    0
-                }
-            });
-            self.waiting = waiting;
+        let is_large = len >= DIRECT_BYTES;
+        if is_large && may_write {
+            if !self.write_directly(parts, books) {
+                return Took::Refused;
+            }
         } else {
             parts.iter().for_each(|part| self.waiting.end().extend_from_slice(part));
         }
-        let is_much = self.waiting.len() >= if len >= DIRECT_BYTES { 1 } else { GATHERED_BYTES };
-        if is_much && !self.is_refused {
-            // An error stays for the flush at the end of the turn, which meets it again.
-            let _ = self.write_waiting(books);
-        }
+        let is_much = self.waiting.len() >= if is_large { 1 } else { GATHERED_BYTES };
+        // An error is met again by the flush at the end of the turn.
+        if is_much && may_write && self.write_waiting(books).is_err() { Took::Refused } else { Took::Fine }
     }
 
     fn write(&mut self, _: Duration, books: &mut Books) -> io::Result<Wrote> {
-        self.is_refused = false;
         match self.write_waiting(books) {
             Ok(()) => Ok(Wrote::All),
             Err(error) if error.kind() == ErrorKind::WouldBlock && self.way != Way::Plain => Ok(Wrote::Blocked),
@@ -192,12 +189,9 @@ impl Target for Descriptor {
         }
     }
 
-    fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
-    fn delivered(&self) -> u64 {
-        self.taken - self.waiting.len() as u64
+    fn standing(&self) -> Standing {
+        let waiting = self.waiting.len();
+        Standing { waiting, held: waiting, delivered: self.taken - waiting as u64 }
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {
@@ -214,14 +208,11 @@ impl Target for Descriptor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::peer::Peer;
     use std::io::Read;
     use std::os::fd::OwnedFd;
 
-    const PEER: Peer = Peer::Unix { serial: 1 };
-
     fn append(out: &mut Descriptor, body: &[u8]) {
-        out.take(&PEER, [b"", body, b""], &mut Books::default());
+        out.take(Whose::Mark, [b"", body, b""], true, &mut Books::default());
     }
 
     fn flush(out: &mut Descriptor) -> io::Result<Wrote> {
@@ -252,7 +243,7 @@ mod tests {
             flush(&mut out).unwrap();
         }
         assert!(read == expected, "bytes are lost, doubled or out of order");
-        assert_eq!(out.waiting(), 0);
+        assert_eq!(out.waiting.len(), 0);
         assert!(out.waiting.end().capacity() <= KEPT_BYTES, "the buffer is given back");
     }
 
@@ -303,6 +294,6 @@ mod tests {
         append(&mut out, &block);
         append(&mut out, &block);
         assert!(matches!(flush(&mut out), Err(error) if error.kind() == ErrorKind::StorageFull));
-        assert_eq!(out.waiting(), 2 * block.len());
+        assert_eq!(out.waiting.len(), 2 * block.len());
     }
 }

@@ -1,9 +1,55 @@
-//! Stdout, whatever it is: a pipe, a file, a terminal, a socket. The description that others share is never changed.
+//! Stdout as an output (`-`), whatever it is: a pipe, a file, a terminal, a socket. The open file description that other
+//! processes share with us is left as it is, but for a pipe that can't be opened anew: that one is non-blocking while we
+//! live (`Borrowed` in `descriptor.rs`).
 
+use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use super::descriptor::{Descriptor, adopt};
+use crate::config::output::OutputOptions;
+use crate::sink::addr::{DiskUse, Opened, OutputAddr, OutputAddrError, Place};
+use crate::sink::target::Books;
+
+/// What it is called in a sentence.
+pub(in crate::sink) const NAME: &str = "stdout";
+
+/// Reads `-`.
+pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
+    (text == "-").then(|| Ok(OutputAddr::stdout()))
+}
+
+/// `-`.
+pub(in crate::sink) struct Stdout;
+
+impl fmt::Display for Stdout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("-")
+    }
+}
+
+impl Place for Stdout {
+    fn open(&self, _: &OutputOptions, _: &mut Books) -> io::Result<Opened> {
+        let (file, identity) = own()?;
+        let target = Box::new(Descriptor::new(adopt(file)?));
+        Ok(Opened { target, identity: identity.map(|(device, number)| (device, number, OsString::new())) })
+    }
+
+    fn name(&self) -> String {
+        NAME.to_owned()
+    }
+
+    fn descriptors(&self, _: &OutputOptions) -> usize {
+        0
+    }
+
+    fn disk(&self, _: &OutputOptions) -> DiskUse {
+        DiskUse::OfStdout
+    }
+}
 
 /// The number of Linux's `/dev/null`: major 1, minor 3.
 const NULL_DEVICE: u64 = 1 << 8 | 3;

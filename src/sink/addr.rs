@@ -1,0 +1,252 @@
+//! Where lines go, as `--output` says it, and the table of kinds. A new kind is a file in one of the wings, which has its
+//! [`Place`] and its target, and a row in [`KINDS`]: nothing else knows which kinds there are.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::files::{hosts, single};
+use super::next::forward;
+use super::stream::stdout;
+use super::target::{Books, Target};
+use crate::config::limits::Overhead;
+use crate::config::listen::ListenAddr;
+use crate::config::output::{OutputError, OutputOptions};
+
+/// Reads an `--output` of one kind; `None` if it is of another.
+type Parse = fn(&str) -> Option<Result<OutputAddr, OutputAddrError>>;
+
+/// Every kind of output. The first that knows a text has it, so the one that takes every text is the last.
+const KINDS: &[Parse] = &[stdout::parse, forward::parse_unix, forward::parse_tcp, hosts::parse, single::parse];
+
+/// What `--output` takes, in the order in which a person wants to read it.
+#[cfg(feature = "cli")]
+pub(crate) const SYNTAX: &str = "-|FILE|unix:/path|tcp:HOST:PORT";
+
+/// One place where lines go (`--output`): `-` is stdout, `unix:/path` and `tcp:HOST:PORT` are the next receiver, anything
+/// else is a file, or, with `{host}` in its name, a file for each host.
+///
+/// ```
+/// let output: lumberjack::OutputAddr = "tcp:192.0.2.7:4445".parse()?;
+/// assert_eq!(output.to_string(), "tcp:192.0.2.7:4445");
+/// # Ok::<(), lumberjack::OutputAddrError>(())
+/// ```
+#[derive(Clone)]
+pub struct OutputAddr(Arc<dyn Place>);
+
+/// What of an output is known without opening it. Its `Display` is what parses to it.
+pub(super) trait Place: fmt::Display + Send + Sync {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// Of the system, or a sentence's end that says what it can't be.
+    fn open(&self, options: &OutputOptions, books: &mut Books) -> io::Result<Opened>;
+
+    /// What it is called in a sentence, on one line whatever is in it.
+    fn name(&self) -> String {
+        self.to_string().escape_debug().to_string()
+    }
+
+    /// Descriptors that it may hold at once, beyond the one that each output has.
+    fn descriptors(&self, options: &OutputOptions) -> usize;
+
+    /// What it may hold though nothing is wrong, in bytes, and whether it may hold on to one line more.
+    fn kept(&self, options: &OutputOptions) -> Kept {
+        let _ = options;
+        Kept::default()
+    }
+
+    /// What it takes of a disk.
+    fn disk(&self, options: &OutputOptions) -> DiskUse {
+        let _ = options;
+        DiskUse::Nothing
+    }
+
+    /// The file, or the pattern of files, that it writes to.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Whether what goes there comes in at this listener, as far as the texts tell.
+    fn comes_back_to(&self, listener: &ListenAddr) -> bool {
+        let _ = listener;
+        false
+    }
+}
+
+/// What is held though nothing is wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Kept {
+    pub(super) bytes: usize,
+    pub(super) holds_a_line: bool,
+}
+
+/// What an output takes of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DiskUse {
+    /// It is no file.
+    Nothing,
+    /// Whatever stdout goes to.
+    OfStdout,
+    /// So many files, each with its rotated ones.
+    Files(u64),
+}
+
+/// What tells whether two outputs are one: device and number of a file; of files for hosts, those of their directory, and
+/// their name.
+pub(super) type Identity = (u64, u64, OsString);
+
+/// An open output.
+pub(super) struct Opened {
+    pub(super) target: Box<dyn Target>,
+    pub(super) identity: Option<Identity>,
+}
+
+impl OutputAddr {
+    pub(super) fn new(place: impl Place + 'static) -> Self {
+        Self(Arc::new(place))
+    }
+
+    /// Standard output: `-`.
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self::new(stdout::Stdout)
+    }
+
+    /// A file, appended to, whatever its name is.
+    #[must_use]
+    pub fn file(path: impl AsRef<Path>) -> Self {
+        Self::new(single::FilePlace(path.as_ref().to_owned()))
+    }
+
+    /// What it is called in a sentence: `stdout`, `app.log`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.0.name()
+    }
+
+    pub(super) fn place(&self) -> &dyn Place {
+        &*self.0
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn descriptors(&self, options: &OutputOptions) -> usize {
+        self.0.descriptors(options)
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn disk(&self, options: &OutputOptions) -> DiskUse {
+        self.0.disk(options)
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn comes_back_to(&self, listener: &ListenAddr) -> bool {
+        self.0.comes_back_to(listener)
+    }
+
+    /// Whether it is `app.log.3`, and the other `app.log`.
+    fn is_rotated_file_of(&self, other: &Self) -> bool {
+        let (Some(path), Some(other)) = (self.0.file(), other.0.file()) else { return false };
+        let name = path.as_os_str().as_encoded_bytes();
+        let Some(rest) = name.strip_prefix(other.as_os_str().as_encoded_bytes()) else { return false };
+        rest.len() > 1 && rest.starts_with(b".") && rest.iter().skip(1).all(u8::is_ascii_digit)
+    }
+}
+
+impl fmt::Display for OutputAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for OutputAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.name())
+    }
+}
+
+impl PartialEq for OutputAddr {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_string() == other.0.to_string()
+    }
+}
+
+impl Eq for OutputAddr {}
+
+/// Why a text names no output. `Display` is the end of a sentence that begins with the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputAddrError(pub(super) &'static str);
+
+impl fmt::Display for OutputAddrError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for OutputAddrError {}
+
+impl FromStr for OutputAddr {
+    type Err = OutputAddrError;
+
+    fn from_str(text: &str) -> Result<Self, OutputAddrError> {
+        let known = KINDS.iter().filter(|_| !text.is_empty()).find_map(|parse| parse(text));
+        known.unwrap_or(Err(OutputAddrError("name a file, or - for stdout")))
+    }
+}
+
+/// Checks outputs, and the options with them. `overhead` is what the format adds to a line of at most `max_line` bytes.
+///
+/// # Errors
+/// The first thing that makes no sense, as a sentence.
+pub(crate) fn validate(
+    outputs: &[OutputAddr],
+    options: &OutputOptions,
+    overhead: Overhead,
+    max_line: usize,
+) -> Result<(), OutputError> {
+    OutputOptions::check_count(outputs.len())?;
+    for (number, one) in outputs.iter().enumerate() {
+        if outputs.iter().take(number).any(|other| other == one) {
+            return Err(OutputError::new(format!("--output {one:?} is given twice: give it once")));
+        }
+        if options.rotates() && outputs.iter().any(|other| other.is_rotated_file_of(one)) {
+            let sentence = format!("another --output has the name of a rotated file of {one:?}: rename it");
+            return Err(OutputError::new(sentence));
+        }
+    }
+    let has_file = outputs.iter().any(|output| output.0.file().is_some());
+    options.validate(has_file, overhead.at_most(max_line, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_parses_and_prints_back() {
+        for text in ["-", "app.log", "/var/log/{host}.log", "unix:/run/next.sock", "tcp:gw:4445", "tcp:[::1]:1"] {
+            assert_eq!(text.parse::<OutputAddr>().map(|output| output.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!("-".parse::<OutputAddr>().unwrap().name(), "stdout");
+        assert_eq!("a\nb".parse::<OutputAddr>().unwrap().name(), "a\\nb");
+    }
+
+    #[test]
+    fn p13_what_names_no_output_says_what_to_give() {
+        for (text, error) in [
+            ("", "name a file, or - for stdout"),
+            ("unix:", "give a path, such as unix:/run/next.sock"),
+            ("tcp:host", "give a host and a port, such as tcp:192.0.2.7:4445"),
+            ("tcp::1", "give a host and a port, such as tcp:192.0.2.7:4445"),
+            ("tcp:host:0", "give a host and a port, such as tcp:192.0.2.7:4445"),
+            ("tcp:::1:4445", "give a host and a port, such as tcp:192.0.2.7:4445"),
+            ("{host}/app.log", "{host} may stand once, in the file's name, not in a directory's"),
+            ("{host}{host}", "{host} may stand once, in the file's name, not in a directory's"),
+        ] {
+            assert_eq!(text.parse::<OutputAddr>(), Err(OutputAddrError(error)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Why an output can't be opened, as a sentence: what, where, what to do (P13).
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use super::addr::OutputAddr;
+use super::files::path::shown;
+use super::stream::stdout;
+use crate::linux::is_descriptor_shortage;
+
+/// Why an output could not be opened. `Display` is one sentence.
+#[derive(Debug)]
+pub struct OpenError {
+    pub(super) output: OutputAddr,
+    pub(super) source: io::Error,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { output, source } = self;
+        let name = output.name();
+        if name == stdout::NAME {
+            // Not every libc says that descriptors are open files.
+            let cure = if is_descriptor_shortage(source) { "; raise the limit on open files" } else { "" };
+            return write!(f, "cannot use stdout: {source}{cure}");
+        }
+        write!(f, "cannot write to {name}: ")?;
+        match source.kind() {
+            ErrorKind::NotFound => {
+                f.write_str("its directory does not exist; make it, or choose another file with --output")
+            }
+            ErrorKind::IsADirectory => {
+                let inside = shown(&Path::new(&name).join("app.log"));
+                write!(f, "it is a directory; name a file in it, such as {inside}, with --output")
+            }
+            ErrorKind::PermissionDenied => {
+                f.write_str("no permission; change the owner or the mode, or choose another file with --output")
+            }
+            ErrorKind::ReadOnlyFilesystem => {
+                f.write_str("the file system is read-only; remount it, or choose another file with --output")
+            }
+            ErrorKind::NotADirectory => {
+                f.write_str("a part of the path is no directory; choose another file with --output")
+            }
+            _ if is_descriptor_shortage(source) => write!(f, "{source}; raise the limit on open files"),
+            _ => write!(f, "{source}; choose another file with --output"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
