@@ -170,7 +170,11 @@ impl fmt::Debug for OutputAddr {
 
 impl PartialEq for OutputAddr {
     fn eq(&self, other: &Self) -> bool {
-        self.0.to_string() == other.0.to_string()
+        match (self.0.file(), other.0.file()) {
+            // Paths are equal though one has a `./` in it.
+            (Some(one), Some(other)) => one == other,
+            _ => self.0.to_string() == other.0.to_string(),
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Format {
     }
 
     fn overhead_with(self, tag_field: &[u8], marks_gaps: bool) -> Overhead {
-        let Parts { before_time, before_peer, before_line, ending, .. } = self.parts();
+        let Layout { before_time, before_peer, before_line, ending, .. } = self.layout();
         let prefix = before_time.len() + TIME_BYTES + before_peer.len() + PEER_BYTES + before_line.len();
         let (per_byte, per_line) = match self {
             Self::Raw => (1, 1),
@@ -67,7 +67,7 @@ impl Format {
     fn tag_field(self, tag: &str) -> Vec<u8> {
         let mut field = Vec::new();
         if self != Self::Raw && !tag.is_empty() {
-            field.extend_from_slice(self.parts().before_tag);
+            field.extend_from_slice(self.layout().before_tag);
             if self == Self::Json {
                 escape_text(tag.as_bytes(), &mut field)
             } else {
@@ -78,7 +78,7 @@ impl Format {
     }
 
     /// Only of the formats that have a prefix.
-    fn parts(self) -> &'static Parts {
+    fn layout(self) -> &'static Layout {
         if self == Self::Json { &JSON } else { &PEER }
     }
 }
@@ -107,7 +107,7 @@ impl FromStr for Format {
 }
 
 /// What stands around the fields of a line.
-struct Parts {
+struct Layout {
     before_time: &'static [u8],
     before_peer: &'static [u8],
     before_tag: &'static [u8],
@@ -115,8 +115,8 @@ struct Parts {
     ending: &'static [u8],
 }
 
-const PEER: Parts = Parts { before_time: b"", before_peer: b" ", before_tag: b" ", before_line: b" ", ending: b"\n" };
-const JSON: Parts = Parts {
+const PEER: Layout = Layout { before_time: b"", before_peer: b" ", before_tag: b" ", before_line: b" ", ending: b"\n" };
+const JSON: Layout = Layout {
     before_time: b"{\"ts\":\"",
     before_peer: b"\",\"peer\":\"",
     before_tag: b"\",\"tag\":\"",
@@ -157,7 +157,7 @@ impl Formatter {
     #[must_use]
     pub fn new(format: Format, tag: &str, marks_gaps: bool) -> Self {
         debug_assert!(tag.is_empty() || parse_tag(tag).is_ok(), "what is no word would break lines");
-        let between = [format.parts().ending, format.parts().before_time, &[0; TIME_BYTES]].concat();
+        let between = [format.layout().ending, format.layout().before_time, &[0; TIME_BYTES]].concat();
         let tag_field = format.tag_field(tag);
         Self {
             format,
@@ -194,7 +194,7 @@ impl Formatter {
             return;
         }
         self.set_prefix(origin);
-        let ending = self.format.parts().ending;
+        let ending = self.format.layout().ending;
         let body = lines.body.strip_suffix(b"\n").filter(|_| lines.ended).unwrap_or(lines.body);
         put(self.between().get(ending.len()..).unwrap_or_default(), out);
         if self.format == Format::Peer {
@@ -222,7 +222,7 @@ impl Formatter {
             put(self.between(), out);
             body = rest;
         }
-        let seen = look_at(body);
+        let seen = scan_block(body);
         // A `\n` is never inside a character, so the lines are valid if the block is.
         let is_text = seen & HIGH == 0 || str::from_utf8(body).is_ok();
         if is_text && seen & SPECIAL == 0 {
@@ -256,8 +256,8 @@ impl Formatter {
 
     /// Makes `between` that of this peer at this time; what of it is the same stays.
     fn set_prefix(&mut self, origin: &Origin<'_>) {
-        let parts = self.format.parts();
-        let time_at = parts.ending.len() + parts.before_time.len();
+        let layout = self.format.layout();
+        let time_at = layout.ending.len() + layout.before_time.len();
         if self.time_ms != Some(origin.wall_ms) {
             self.time_ms = Some(origin.wall_ms);
             if let Some(place) = self.between.get_mut(time_at..time_at + TIME_BYTES) {
@@ -267,10 +267,10 @@ impl Formatter {
         if self.peer != Some(*origin.peer) {
             self.peer = Some(*origin.peer);
             self.between.truncate(time_at + TIME_BYTES);
-            put(parts.before_peer, &mut self.between);
+            put(layout.before_peer, &mut self.between);
             write_peer(origin.peer, &mut self.between);
             put(&self.tag_field, &mut self.between);
-            put(parts.before_line, &mut self.between);
+            put(layout.before_line, &mut self.between);
             self.between_len = self.between.len();
             self.between.resize(self.between_len + BLOCK_BYTES, 0);
         }
@@ -354,20 +354,20 @@ fn put(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// What is in a block of lines: one pass that the compiler makes vector instructions of.
-fn look_at(body: &[u8]) -> u8 {
+fn scan_block(body: &[u8]) -> u8 {
     let mut seen = [0; LANES];
     let (chunks, rest) = body.as_chunks();
-    chunks.iter().for_each(|chunk| look(chunk, &mut seen));
-    look(&padded(rest), &mut seen);
+    chunks.iter().for_each(|chunk| scan(chunk, &mut seen));
+    scan(&padded(rest), &mut seen);
     seen.iter().fold(0, |all, lane| all | lane)
 }
 
-/// What [`look`] sees: a byte that JSON escapes, and one that is not ASCII.
+/// What [`scan`] sees: a byte that JSON escapes, and one that is not ASCII.
 const SPECIAL: u8 = 1;
 const HIGH: u8 = 0x80;
 
 /// Looks for bytes that need a second look. A `\n` needs none: it is no part of a line.
-fn look(chunk: &[u8; LANES], seen: &mut [u8; LANES]) {
+fn scan(chunk: &[u8; LANES], seen: &mut [u8; LANES]) {
     for lane in 0..LANES {
         let byte = chunk[lane];
         let is_control = (byte < b' ') & (byte != b'\n');
@@ -424,7 +424,7 @@ fn escape_text(text: &[u8], out: &mut Vec<u8>) {
 
 fn has_special(chunk: &[u8; LANES]) -> bool {
     let mut seen = [0; LANES];
-    look(chunk, &mut seen);
+    scan(chunk, &mut seen);
     seen.iter().fold(0, |all, lane| all | lane) & SPECIAL != 0
 }
 

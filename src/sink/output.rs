@@ -98,23 +98,28 @@ impl Output {
         self.pacing.stuck_since()
     }
 
-    pub(super) fn take(&mut self, whose: Whose<'_>, parts: Parts<'_>, lines: u64) {
+    /// Whether all of the block waits now, and nothing else of how it stands has changed.
+    pub(super) fn take(&mut self, whose: Whose<'_>, parts: Parts<'_>, lines: u64) -> bool {
         match &mut self.stand {
             Stand::Taking => {}
             Stand::PassedOver { missed } => {
                 let bytes = len_of(parts) as u64;
                 missed.lines += lines;
                 missed.bytes += bytes;
-                return self.books.dropped(lines, bytes);
+                self.books.dropped(lines, bytes);
+                return false;
             }
             Stand::Gone { missed_lines } => {
                 *missed_lines += lines;
-                return self.books.dropped(lines, len_of(parts) as u64);
+                self.books.dropped(lines, len_of(parts) as u64);
+                return false;
             }
         }
-        if self.target.take(whose, parts, self.pacing.is_flowing(), &mut self.books) == Took::Refused {
+        let took = self.target.take(whose, parts, self.pacing.is_flowing(), &mut self.books);
+        if took == Took::Refused {
             self.pacing.refuse();
         }
+        took == Took::Waits
     }
 
     /// Takes a mark of what only this output is missing.

@@ -40,7 +40,8 @@ pub struct Outputs {
     stats: Vec<OutputStats>,
     /// Lines of one call, formatted.
     formatted: Vec<u8>,
-    taken: u64,
+    /// How all of them stand together, after the last call: it is asked for at each read.
+    state: State,
     /// When the last lines came, in milliseconds since 1970.
     wall_ms: u64,
     /// The last output that could take lines is gone, and with it the sink: its name, and what the system said.
@@ -85,7 +86,7 @@ impl Outputs {
             stats: stats.collect(),
             outputs: opened,
             formatted: Vec::new(),
-            taken: 0,
+            state: State::default(),
             wall_ms: 0,
             gone: None,
             losses: Vec::new(),
@@ -101,10 +102,34 @@ impl Outputs {
     }
 
     fn give(&mut self, origin: &Origin<'_>, parts: Parts<'_>, lines: u64) {
-        self.taken += len_of(parts) as u64;
+        let len = len_of(parts);
+        self.state.taken += len as u64;
+        let mut all_waits = true;
         for output in &mut self.outputs {
-            output.take(Whose::Client(origin.peer), parts, lines);
+            all_waits &= output.take(Whose::Client(origin.peer), parts, lines);
         }
+        if all_waits {
+            // What a short line comes to: no output has to be asked.
+            self.state.waiting += len * self.outputs.len();
+            self.state.held += len * self.outputs.len();
+        } else {
+            self.add_up();
+        }
+    }
+
+    /// Finds out how all outputs stand together.
+    fn add_up(&mut self) {
+        let taken = self.state.taken;
+        let mut state = State { taken, delivered: taken, ..State::default() };
+        for output in &self.outputs {
+            let standing = output.standing();
+            state.waiting += standing.waiting;
+            state.held += standing.held;
+            state.delivered = state.delivered.min(standing.delivered);
+            state.doubts += output.doubts();
+            state.stuck_since = state.stuck_since.into_iter().chain(output.stuck_since()).min();
+        }
+        self.state = state;
     }
 
     /// What was formatted goes to all outputs, and its room is used again.
@@ -211,6 +236,7 @@ impl Sink for Outputs {
         for (stats, output) in self.stats.iter_mut().zip(&self.outputs) {
             stats.counters = output.counters();
         }
+        self.add_up();
         match &mut self.gone {
             None => Ok(()),
             Some((_, error)) => Err(error.take().unwrap_or_else(|| ErrorKind::BrokenPipe.into())),
@@ -218,16 +244,7 @@ impl Sink for Outputs {
     }
 
     fn state(&self) -> State {
-        let mut state = State { taken: self.taken, delivered: self.taken, ..State::default() };
-        for output in &self.outputs {
-            let standing = output.standing();
-            state.waiting += standing.waiting;
-            state.held += standing.held;
-            state.delivered = state.delivered.min(standing.delivered);
-            state.doubts += output.doubts();
-            state.stuck_since = state.stuck_since.into_iter().chain(output.stuck_since()).min();
-        }
-        state
+        self.state
     }
 
     fn overhead(&self) -> Overhead {
@@ -245,6 +262,7 @@ impl Sink for Outputs {
         if self.outputs.get_mut(number).is_some_and(|output| output.ready(is_gone)) {
             self.lose(number, None);
         }
+        self.add_up();
     }
 
     fn poll_event(&mut self) -> Option<Event<'_>> {
@@ -263,12 +281,19 @@ impl Sink for Outputs {
     }
 
     fn obey(&mut self, order: Order) -> bool {
-        match order {
-            Order::TryNow => self.outputs.iter_mut().for_each(Output::try_now),
-            Order::Reopen => self.outputs.iter_mut().for_each(Output::reopen),
-            Order::GiveUp { since } => return self.give_up(since),
-        }
-        true
+        let is_done = match order {
+            Order::TryNow => {
+                self.outputs.iter_mut().for_each(Output::try_now);
+                true
+            }
+            Order::Reopen => {
+                self.outputs.iter_mut().for_each(Output::reopen);
+                true
+            }
+            Order::GiveUp { since } => self.give_up(since),
+        };
+        self.add_up();
+        is_done
     }
 
     fn settle(&mut self, now: Duration) -> bool {
@@ -279,6 +304,7 @@ impl Sink for Outputs {
         }
         let has_others = self.left() > 1;
         self.outputs.iter_mut().for_each(|output| output.end(has_others));
+        self.add_up();
         are_settled
     }
 
@@ -292,5 +318,48 @@ impl Sink for Outputs {
         }
         let slowest = self.outputs.iter().max_by_key(|output| output.standing().waiting);
         slowest.map(|output| output.name().to_owned()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::peer::Peer;
+
+    /// Outputs on these devices, after lines that fit none of their buffers were flushed.
+    fn filled(devices: &[&str]) -> Outputs {
+        let outputs: Vec<OutputAddr> = devices.iter().map(OutputAddr::file).collect();
+        let mut outputs = Outputs::open(&outputs, Format::Raw, &OutputOptions::default()).unwrap();
+        let peer = Peer::Unix { serial: 1 };
+        let lines = Lines { head: b"", body: b"line\n", count: 1, ended: true };
+        outputs.append(&Origin { peer: &peer, wall_ms: 0 }, lines);
+        outputs.flush(Duration::ZERO).unwrap();
+        outputs
+    }
+
+    fn lost(outputs: &mut Outputs) -> Vec<String> {
+        let mut lost = Vec::new();
+        while let Some(event) = outputs.poll_event() {
+            if let Event::Lost(loss) = event {
+                lost.push(loss.output);
+            }
+        }
+        lost
+    }
+
+    #[test]
+    fn p11_who_stands_still_is_given_up_only_if_others_go_on() {
+        let later = Order::GiveUp { since: Duration::from_secs(1) };
+        let mut outputs = filled(&["/dev/full", "/dev/null"]);
+        assert!(outputs.obey(later));
+        assert_eq!((lost(&mut outputs), outputs.state().waiting), (vec!["/dev/full".to_owned()], 0));
+        let mut outputs = filled(&["/dev/full", "/dev/full"]);
+        assert!(!outputs.obey(later), "the server gives up the sink as a whole then");
+        assert_eq!((lost(&mut outputs), outputs.state().waiting), (vec![], 10), "and loses nothing before");
+    }
+
+    #[test]
+    fn p8_the_slowest_output_is_named() {
+        assert_eq!(filled(&["/dev/null", "/dev/full"]).describe(), "/dev/full");
     }
 }

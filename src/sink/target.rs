@@ -82,8 +82,10 @@ pub(super) enum Whose<'a> {
 /// What became of a block that a target took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Took {
-    /// It was written, or waits for the end of the turn.
-    Fine,
+    /// All of it waits, for the end of the turn or for more; nothing was tried.
+    Waits,
+    /// A write was tried, and worked.
+    Written,
     /// A write was tried and refused; all that was not written waits.
     Refused,
 }
@@ -148,7 +150,7 @@ pub(super) struct Gone;
 
 impl Target for Gone {
     fn take(&mut self, _: Whose<'_>, _: Parts<'_>, _: bool, _: &mut Books) -> Took {
-        Took::Fine
+        Took::Written
     }
 
     fn write(&mut self, _: Duration, _: &mut Books) -> io::Result<Wrote> {

@@ -329,7 +329,7 @@ impl Target for HostFiles {
         };
         let used = self.taken;
         let at = self.place_of(owner);
-        let Some(open) = self.open.get_mut(at) else { return Took::Fine };
+        let Some(open) = self.open.get_mut(at) else { return Took::Waits };
         open.used = used;
         let (before, was_open) = (open.file.waiting(), open.file.is_open());
         // That the file of one host was refused is no reason to write no other: its own turn comes at the flush.
@@ -341,7 +341,7 @@ impl Target for HostFiles {
             self.close_some(books);
         }
         self.hand_over(at, books);
-        Took::Fine
+        if took == Took::Waits { Took::Waits } else { Took::Written }
     }
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {

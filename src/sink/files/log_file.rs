@@ -206,16 +206,16 @@ impl LogFile {
     pub(super) fn take(&mut self, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took {
         let len = len_of(parts);
         self.taken += len as u64;
-        let mut took = Took::Fine;
+        let mut took = Took::Waits;
         let direct = if len >= DIRECT_BYTES && may_write { self.take_directly(parts, len, books) } else { None };
         match direct {
             Some(result) => took = result,
             None => parts.iter().for_each(|part| self.waiting.end().extend_from_slice(part)),
         }
         let is_much = self.waiting.len() >= if direct.is_some() { 1 } else { GATHERED_BYTES };
-        if is_much && may_write && took == Took::Fine && self.write_waiting(books).is_err() {
-            // The flush at the end of the turn meets the error again.
-            took = Took::Refused;
+        if is_much && may_write && took != Took::Refused {
+            // An error is met again by the flush at the end of the turn.
+            took = if self.write_waiting(books).is_ok() { Took::Written } else { Took::Refused };
         }
         if self.waiting.len() == 0 {
             self.flush_at = None;
@@ -317,7 +317,7 @@ impl LogFile {
 
     /// The length of the file, which is open then and ends at the end of a line, unless that line is ours. It is asked for
     /// each time, since others may remove the file, cut it or write to it.
-    fn look(&mut self, books: &mut Books) -> io::Result<u64> {
+    fn check_file(&mut self, books: &mut Books) -> io::Result<u64> {
         self.ensure_open()?;
         let Some(found) = self.file.as_ref().map(|file| file.metadata()).transpose()? else { return Ok(0) };
         // Not every file system counts names, so a file that has none is looked for.
@@ -362,12 +362,12 @@ impl LogFile {
 
     /// Bytes that the file may still get; an old one is begun anew first.
     fn room(&mut self, books: &mut Books) -> io::Result<u64> {
-        let mut len = self.look(books)?;
+        let mut len = self.check_file(books)?;
         let Some(rotation) = &self.rotation else { return Ok(u64::MAX) };
         let (size, age) = (rotation.size, rotation.age);
         if self.is_old(self.now) && len > 0 {
             self.rotate(books)?;
-            len = self.look(books)?;
+            len = self.check_file(books)?;
         } else if self.is_old(self.now) {
             self.age = Age::OldAt(self.now + age);
         }
@@ -380,7 +380,7 @@ impl LogFile {
         // Twice if the file that is gone on with is full too; more often only if others write to it as well.
         for _ in 0..4 {
             if self.end == End::Torn {
-                self.look(books)?;
+                self.check_file(books)?;
                 if self.end == End::Torn {
                     return Ok(self.first_line());
                 }
@@ -499,7 +499,7 @@ impl LogFile {
         let all = (self.waiting.len() + len) as u64;
         let has_room = self.end != End::Torn && self.room(books).is_ok_and(|room| room >= all);
         let mut file = self.file.as_deref().filter(|_| has_room)?;
-        let mut took = Took::Fine;
+        let mut took = Took::Written;
         let (end, is_dirty) = (&mut self.end, &mut self.unsynced.is_dirty);
         self.waiting.write_through(parts, |parts| match file.write_vectored(parts) {
             Ok(count) => {

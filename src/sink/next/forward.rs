@@ -435,7 +435,7 @@ impl Forward {
     /// what the other side says: to one that has said goodbye nothing is written.
     fn push(&mut self, books: &mut Books) -> Took {
         let Self { state: State::Connected(Link { socket, .. }), lines, ending, is_told, .. } = self else {
-            return Took::Fine;
+            return Took::Written;
         };
         while ending.is_none() {
             match hear(socket) {
@@ -466,7 +466,7 @@ impl Forward {
                 _ => return Took::Refused,
             }
         }
-        Took::Fine
+        Took::Written
     }
 
     /// The connection has ended.
@@ -507,7 +507,7 @@ impl Target for Forward {
     fn take(&mut self, _: Whose<'_>, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took {
         self.taken += len_of(parts) as u64;
         self.lines.append(parts);
-        if may_write && self.lines.waiting() >= GATHERED_BYTES { self.push(books) } else { Took::Fine }
+        if may_write && self.lines.waiting() >= GATHERED_BYTES { self.push(books) } else { Took::Waits }
     }
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
@@ -830,6 +830,26 @@ mod tests {
             assert_eq!(world.forward.lines.unconfirmed(), 0);
             assert!(world.books.counters.resent_bytes > KEPT as u64 / 3, "{:?}", world.books.counters);
         }
+    }
+
+    #[test]
+    fn p8_what_is_sent_again_is_no_progress() {
+        let [_, mut world] = World::both("again");
+        let mut other = world.accept();
+        world.fill();
+        // More was sent than the kernel holds, so that the next connection takes less than all of that.
+        let mut read = vec![0; 2 * PACKET];
+        other.read_exact(&mut read).unwrap();
+        world.fill();
+        drop(other);
+        world.until("the end of the connection", |world| !matches!(world.forward.state, State::Connected(_)));
+        world.now += LONGEST_PAUSE * 2;
+        let _other = world.accept();
+        for _ in 0..10 {
+            assert_eq!(world.write(), Wrote::Away, "an output that takes lines again would be one that is not stuck");
+        }
+        let lines = &world.forward.lines;
+        assert!(lines.waiting() > lines.unsent(), "a test of nothing");
     }
 
     #[test]

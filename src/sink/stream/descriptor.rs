@@ -173,12 +173,19 @@ impl Target for Descriptor {
             if !self.write_directly(parts, books) {
                 return Took::Refused;
             }
+            if self.waiting.len() == 0 {
+                return Took::Written;
+            }
         } else {
             parts.iter().for_each(|part| self.waiting.end().extend_from_slice(part));
         }
         let is_much = self.waiting.len() >= if is_large { 1 } else { GATHERED_BYTES };
         // An error is met again by the flush at the end of the turn.
-        if is_much && may_write && self.write_waiting(books).is_err() { Took::Refused } else { Took::Fine }
+        match is_much && may_write {
+            false => Took::Waits,
+            true if self.write_waiting(books).is_ok() => Took::Written,
+            true => Took::Refused,
+        }
     }
 
     fn write(&mut self, _: Duration, books: &mut Books) -> io::Result<Wrote> {
