@@ -49,8 +49,8 @@ pub use engine::stats::{Counters, Diagnostics, Gauges, OutputCounters, OutputSta
 pub use inherited::{InheritError, Inherited};
 pub use server::{BindError, Handle, RunError, Server, Turn};
 pub use sink::{
-    Event, Format, Interest, Loss, MemorySink, OpenError, Order, Origin, OutputAddr, OutputAddrError, Outputs, Sink,
-    State, Watch,
+    Event, Format, Interest, Loss, LossCause, MemorySink, OpenError, Order, Origin, OutputAddr, OutputAddrError,
+    Outputs, Sink, State, Watch,
 };
 
 /// What the project's own tests and fuzzers reach beyond the public names. Not part of the library's promise.

@@ -9,8 +9,16 @@ pub(crate) const MSG_NOSIGNAL: i32 = 0x4000;
 pub(crate) const MSG_DONTWAIT: i32 = 0x40;
 /// A descriptor that never waits.
 pub(crate) const O_NONBLOCK: i32 = 0o4000;
+/// A terminal that is opened does not become ours.
+pub(crate) const O_NOCTTY: i32 = 0o400;
 /// A connect goes on by itself.
 pub(crate) const EINPROGRESS: i32 = 115;
+/// What was asked makes no sense for this file, or its file system has no such operation.
+pub(crate) const EINVAL: i32 = 22;
+/// The same, said more clearly.
+pub(crate) const EOPNOTSUPP: i32 = 95;
+/// There is no such system call.
+pub(crate) const ENOSYS: i32 = 38;
 /// The system has no descriptor left.
 pub(crate) const ENFILE: i32 = 23;
 /// The process has no descriptor left.

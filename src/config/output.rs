@@ -107,6 +107,12 @@ pub struct OutputOptions {
     pub tag: String,
     /// Whether the output says where something was dropped (`--mark-gaps`). Default no.
     pub mark_gaps: bool,
+    /// Mode of new files (`--file-mode`). Default: that of the file that had the name before, else 0666 less the umask.
+    pub file_mode: Option<u32>,
+    /// Group of new files, by its number (`--file-group`). Default: that of the file that had the name before.
+    pub file_group: Option<u32>,
+    /// Whether directories that are missing are made (`--make-dirs`). Default no.
+    pub make_dirs: bool,
     /// Files for hosts at most (`--host-files`); further hosts share one. Default 256.
     pub host_files: usize,
 }
@@ -124,6 +130,9 @@ impl Default for OutputOptions {
             stall_timeout: DEFAULT_STALL,
             tag: String::new(),
             mark_gaps: false,
+            file_mode: None,
+            file_group: None,
+            make_dirs: false,
             host_files: DEFAULT_HOST_FILES,
         }
     }

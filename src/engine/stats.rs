@@ -97,6 +97,8 @@ numbers! {
         failures = "failures",
         /// Files that were full, or old, and begun anew (`--rotate-size`, `--rotate-age`).
         rotations = "rotations",
+        /// Tries to begin a file anew that failed: lines went on into it.
+        rotation_failures = "rotationFailures",
         /// Times that its file was synced to the disk (`--sync`).
         syncs = "syncs",
         /// Connections made to the next receiver.

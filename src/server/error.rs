@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 
 use crate::config::limits::ConfigError;
 use crate::config::listen::ListenAddr;
-use crate::sink::Loss;
+use crate::sink::{Loss, LossCause};
 
 /// Why [`Server::bind`](crate::Server::bind) failed.
 #[derive(Debug)]
@@ -156,16 +156,32 @@ pub enum RunError {
         /// Connections that may have had more to say.
         connections: usize,
     },
+    /// An output was passed over (`--on-stall drop`), and took no lines again before the end.
+    SinkMissed {
+        /// Which.
+        sink: String,
+        /// Lines that it did not get.
+        lines: u64,
+    },
+    /// Everything is written, but the last sync failed.
+    NotSynced {
+        /// Which output.
+        sink: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The poll loop failed.
     Poll(io::Error),
 }
 
 impl From<Loss> for RunError {
     fn from(loss: Loss) -> Self {
-        let Loss { output: sink, bytes: lost_bytes, error } = loss;
-        match error {
-            Some(error) => Self::SinkGone { sink, source: Some(error), lost_bytes },
-            None => Self::SinkGivenUp { sink, lost_bytes, connections: 0 },
+        let Loss { output: sink, cause } = loss;
+        match cause {
+            LossCause::Gone { error, bytes } => Self::SinkGone { sink, source: Some(error), lost_bytes: bytes },
+            LossCause::Stuck { bytes } => Self::SinkGivenUp { sink, lost_bytes: bytes, connections: 0 },
+            LossCause::Missed { lines } => Self::SinkMissed { sink, lines },
+            LossCause::NotSynced(source) => Self::NotSynced { sink, source },
         }
     }
 }
@@ -183,6 +199,14 @@ impl fmt::Display for RunError {
             Self::SinkGivenUp { sink, lost_bytes, connections } => write!(
                 f,
                 "gave up on {sink}, which took nothing for --drain-timeout: {lost_bytes} bytes of lines are lost, and what {connections} connection(s) still had to say; find out why it stands still"
+            ),
+            Self::SinkMissed { sink, lines } => write!(
+                f,
+                "{sink} took nothing to the end and did not get {lines} lines (--on-stall drop); everything else is written; find out why it stands still"
+            ),
+            Self::NotSynced { sink, source } => write!(
+                f,
+                "everything is written, but {sink} could not be synced at the end ({source}): its newest lines may not be on the disk; look after the disk"
             ),
             Self::Poll(source) => write!(f, "the poll loop failed: {source}; please report this"),
         }

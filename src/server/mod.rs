@@ -241,9 +241,6 @@ impl<S: Sink, N: Net> Server<S, N> {
         // Before the timers, or a pending line that is due might find no room behind what was just read.
         self.write()?;
         self.fire_timers()?;
-        if self.life == Life::Serving && self.outlet.has_lost() {
-            self.begin_drain();
-        }
         self.go_on_draining();
         self.write()?;
         if self.limits.receipt {

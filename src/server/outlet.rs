@@ -80,11 +80,6 @@ impl<S: Sink> Outlet<S> {
         self.loss.get_or_insert(loss);
     }
 
-    /// Whether one of several outputs was lost.
-    pub(super) fn has_lost(&self) -> bool {
-        self.loss.is_some()
-    }
-
     /// The first output that was lost, told at the end.
     pub(super) fn take_loss(&mut self) -> Option<Loss> {
         self.loss.take()

@@ -90,7 +90,7 @@ pub enum Event<'a> {
         /// A sentence without its full stop.
         sentence: String,
     },
-    /// One of several outputs is lost. The server ends when the others have what is theirs, and says so.
+    /// One of several outputs has lost lines, and the others go on. At its end the server says so, and that is no clean one.
     Lost(Loss),
 }
 
@@ -113,10 +113,33 @@ pub enum Order {
 pub struct Loss {
     /// Which.
     pub output: String,
-    /// Bytes that it had been given and that could not be written.
-    pub bytes: usize,
-    /// What the system said when it was gone; `None` if it took nothing for too long.
-    pub error: Option<io::Error>,
+    /// Why, and how much.
+    pub cause: LossCause,
+}
+
+/// Why an output did not get all that it should.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LossCause {
+    /// It is gone for good.
+    Gone {
+        /// What the system said.
+        error: io::Error,
+        /// Bytes that it had been given and that could not be written.
+        bytes: usize,
+    },
+    /// At the end it took nothing for too long.
+    Stuck {
+        /// Bytes that it had been given and that could not be written.
+        bytes: usize,
+    },
+    /// It was passed over, and took no lines again before the end.
+    Missed {
+        /// How many lines it did not get.
+        lines: u64,
+    },
+    /// It has all lines, but the newest may not be on the disk.
+    NotSynced(io::Error),
 }
 
 /// What of a descriptor is to be told.

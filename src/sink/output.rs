@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::pace::Pacing;
 use super::target::{Books, Gone, Standing, Target, Took, Whose, Wrote};
 use super::waiting::{Parts, len_of};
-use super::{Interest, Loss};
+use super::{Interest, LossCause};
 use crate::config::output::{OnStall, OutputOptions};
 use crate::engine::gap::{Gap, Why};
 use crate::engine::stats::OutputCounters;
@@ -253,8 +253,8 @@ impl Output {
         self.books.next_report()
     }
 
-    /// It gets nothing any more, for the reason that `why` says.
-    pub(super) fn lose(&mut self, why: fmt::Arguments<'_>, error: Option<io::Error>) -> Loss {
+    /// It gets nothing any more, for the reason that `why` says. Answers how many bytes it had been given in vain.
+    pub(super) fn lose(&mut self, why: fmt::Arguments<'_>) -> usize {
         let bytes = self.target.standing().waiting;
         let (lines, _) = self.target.drop_lines();
         // The first line is not among them, as it may have been written in part.
@@ -268,7 +268,9 @@ impl Output {
         self.pacing.end();
         self.target = Box::new(Gone);
         self.books.report(format_args!("{} {why}", self.name));
-        Loss { output: self.name.clone(), bytes, error }
+        // Who waits for a receipt of these lines gets none.
+        self.books.doubts += 1;
+        bytes
     }
 
     /// The server ends: whether all that it took is where it belongs for good.
@@ -276,21 +278,20 @@ impl Output {
         self.target.settle(now, &mut self.books)
     }
 
-    /// The end has come, and it was asked to settle: who is passed over keeps nobody waiting if there are others, and how
-    /// much it missed is said, though it never took lines again.
-    pub(super) fn end(&mut self, has_others: bool) {
-        if has_others && matches!(self.stand, Stand::PassedOver { .. }) {
-            self.lose(format_args!("still takes nothing, and is not waited for"), None);
+    /// The end has come, and it was asked to settle: what it lost at the last, if anything. `may_end`: one that is passed
+    /// over is not waited for any longer.
+    pub(super) fn end(&mut self, may_end: bool) -> Option<LossCause> {
+        if may_end && matches!(self.stand, Stand::PassedOver { .. }) {
+            self.lose(format_args!("still takes nothing, and is not waited for"));
         }
         let missed = match &mut self.stand {
-            Stand::Taking => return,
-            Stand::PassedOver { missed } => &mut missed.lines,
+            Stand::Taking => return self.books.unsynced.take().map(LossCause::NotSynced),
+            // It is still waited for.
+            Stand::PassedOver { .. } => return None,
             Stand::Gone { missed_lines } => missed_lines,
         };
         let lines = mem::take(missed);
-        if lines > 0 {
-            self.books.report(format_args!("{} did not get {lines} lines", self.name));
-        }
+        (lines > 0).then_some(LossCause::Missed { lines })
     }
 }
 

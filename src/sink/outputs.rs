@@ -13,7 +13,7 @@ use super::format::{Format, Formatter};
 use super::output::Output;
 use super::target::{Books, KEPT_BYTES, Whose};
 use super::waiting::{Parts, len_of};
-use super::{Event, Loss, Order, Origin, Sink, State, Watch};
+use super::{Event, Loss, LossCause, Order, Origin, Sink, State, Watch};
 use crate::config::limits::Overhead;
 use crate::config::output::{OnStall, OutputOptions};
 use crate::engine::framer::Lines;
@@ -153,8 +153,7 @@ impl Outputs {
         output.flush(now)
     }
 
-    /// An output is gone for good: the end, at once if it was the last, else when the others have what is theirs; and no
-    /// end if it may be passed over.
+    /// An output is gone for good: the end if it was the last. Else the others go on, and the end will not be a clean one.
     fn lose(&mut self, at: usize, error: Option<io::Error>) {
         let is_last = self.left() < 2;
         let Some(output) = self.outputs.get_mut(at) else { return };
@@ -162,14 +161,9 @@ impl Outputs {
             self.gone = Some((output.name().to_owned(), error));
             return;
         }
-        let is_passed_over = output.may_be_passed_over();
-        let goes_on = if is_passed_over { "go on without it" } else { "get what is theirs, then this ends" };
         let error = error.unwrap_or_else(|| ErrorKind::BrokenPipe.into());
-        let why = format!("is gone for good ({error}): the other outputs {goes_on}");
-        let loss = output.lose(format_args!("{why}"), Some(error));
-        if !is_passed_over {
-            self.losses.push(loss);
-        }
+        let bytes = output.lose(format_args!("is gone for good ({error}): the other outputs go on without it"));
+        self.losses.push(Loss { output: output.name().to_owned(), cause: LossCause::Gone { error, bytes } });
     }
 
     /// How many outputs may still take lines.
@@ -186,7 +180,8 @@ impl Outputs {
         }
         for output in self.outputs.iter_mut().filter(|output| is_stuck(output)) {
             let why = format_args!("took nothing for --drain-timeout and is given up; the others go on");
-            self.losses.push(output.lose(why, None));
+            let cause = LossCause::Stuck { bytes: output.lose(why) };
+            self.losses.push(Loss { output: output.name().to_owned(), cause });
         }
         true
     }
@@ -297,13 +292,16 @@ impl Sink for Outputs {
     }
 
     fn settle(&mut self, now: Duration) -> bool {
+        let has_others = self.left() > 1;
         let mut are_settled = true;
         for output in &mut self.outputs {
             // Each is asked, so that all of them begin.
-            are_settled &= output.settle(now);
+            let is_settled = output.settle(now);
+            are_settled &= is_settled;
+            if let Some(cause) = output.end(is_settled || has_others) {
+                self.losses.push(Loss { output: output.name().to_owned(), cause });
+            }
         }
-        let has_others = self.left() > 1;
-        self.outputs.iter_mut().for_each(|output| output.end(has_others));
         self.add_up();
         are_settled
     }

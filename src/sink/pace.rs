@@ -7,6 +7,40 @@ use std::time::Duration;
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Pauses between tries, doubled each time from [`FIRST_PAUSE`] up to the longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Backoff {
+    retry_at: Duration,
+    pause: Duration,
+}
+
+impl Backoff {
+    /// The first try has failed at `now`.
+    pub(super) fn begin(now: Duration) -> Self {
+        Self { retry_at: now + FIRST_PAUSE, pause: FIRST_PAUSE }
+    }
+
+    /// One more has failed.
+    pub(super) fn again(self, now: Duration, longest: Duration) -> Self {
+        let pause = (self.pause * 2).min(longest);
+        Self { retry_at: now + pause, pause }
+    }
+
+    /// The next try is now.
+    pub(super) fn at_once(self) -> Self {
+        Self { retry_at: Duration::ZERO, ..self }
+    }
+
+    pub(super) fn is_due(self, now: Duration) -> bool {
+        self.retry_at <= now
+    }
+
+    /// When the next try is.
+    pub(super) fn retry_at(self) -> Duration {
+        self.retry_at
+    }
+}
+
 /// Whether the next write may be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Pace {
@@ -18,7 +52,7 @@ enum Pace {
     /// The descriptor takes nothing. It is watched, and tells when it does.
     Blocked,
     /// The last write failed.
-    Failing { retry_at: Duration, pause: Duration },
+    Failing(Backoff),
 }
 
 /// How an output stands with its writes: the one place that knows whether to try, when again, and since when it is stuck.
@@ -35,7 +69,7 @@ impl Pacing {
         match self.pace {
             Pace::Flowing | Pace::Refused => true,
             Pace::Blocked => false,
-            Pace::Failing { retry_at, .. } => retry_at <= now,
+            Pace::Failing(backoff) => backoff.is_due(now),
         }
     }
 
@@ -48,14 +82,14 @@ impl Pacing {
     /// Whether the last write failed.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        matches!(self.pace, Pace::Failing { .. })
+        matches!(self.pace, Pace::Failing(_))
     }
 
     /// How long until the next try, if a time decides it.
     #[must_use]
     pub fn due_in(&self, now: Duration) -> Option<Duration> {
         match self.pace {
-            Pace::Failing { retry_at, .. } => Some(retry_at.saturating_sub(now)),
+            Pace::Failing(backoff) => Some(backoff.retry_at().saturating_sub(now)),
             Pace::Flowing | Pace::Refused | Pace::Blocked => None,
         }
     }
@@ -111,11 +145,10 @@ impl Pacing {
 
     /// A write failed at `now`. If it took some first (`has_moved`), the pauses begin anew.
     pub fn fail(&mut self, now: Duration, has_moved: bool) {
-        let pause = match self.pace {
-            Pace::Failing { pause, .. } if !has_moved => (pause * 2).min(LONGEST_PAUSE),
-            _ => FIRST_PAUSE,
-        };
-        self.pace = Pace::Failing { retry_at: now + pause, pause };
+        self.pace = Pace::Failing(match self.pace {
+            Pace::Failing(backoff) if !has_moved => backoff.again(now, LONGEST_PAUSE),
+            _ => Backoff::begin(now),
+        });
         self.stuck_since.get_or_insert(now);
     }
 

@@ -44,6 +44,8 @@ pub(super) struct Books {
     pub(super) gap: Option<Gap>,
     /// How often lines that were written may be lost: what a sync failed on, the kernel forgets.
     pub(super) doubts: u64,
+    /// Why the last sync, at the end, failed.
+    pub(super) unsynced: Option<io::Error>,
 }
 
 impl Books {
@@ -158,7 +160,8 @@ impl Target for Gone {
     }
 
     fn standing(&self) -> Standing {
-        Standing::default()
+        // What the others have written is all that can be.
+        Standing { delivered: u64::MAX, ..Standing::default() }
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {

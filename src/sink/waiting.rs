@@ -39,6 +39,12 @@ impl Waiting {
         &mut self.buffer
     }
 
+    /// Bytes that were written wait again, before all others.
+    pub(super) fn prepend(&mut self, bytes: &[u8]) {
+        self.buffer.splice(..self.written, bytes.iter().copied());
+        self.written = 0;
+    }
+
     /// A write took the first `count` bytes.
     pub(super) fn advance(&mut self, count: usize) {
         self.written += count;

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::log_file::{Age, LogFile, check_folder_of, is_disk_full, note_removed};
+use super::log_file::{Age, LogFile, note_removed};
+use super::opener::check_folder_of;
 use super::path::{folder_of, shown};
-use super::rotate::{numbered_name, remove, remove_counted};
+use super::rotate::{is_disk_full, numbered_name, remove, remove_counted};
 use super::single::{note_sync, syncs_of};
 use super::sync::{Syncs, most_descriptors};
 use crate::config::output::{DiskFull, HOST_WORD, OutputOptions};
@@ -139,7 +140,7 @@ impl HostFiles {
     /// # Errors
     /// The directory can't be read, or no files be made in it.
     fn open(pattern: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
-        check_folder_of(&path_of(pattern, b"any"))?;
+        check_folder_of(&path_of(pattern, b"any"), is_disk_full)?;
         let mut known: Vec<(Host, Age)> = Vec::new();
         for (path, owner, number) in found(pattern)? {
             if number > 0 && !options.rotates() {

@@ -1,7 +1,16 @@
 //! A log file: opened for append, made if it does not exist, and begun anew when it is full or old. Invariant: every
-//! line is whole in one file, and where files have a size, none gets longer.
+//! line is whole in one file, and where files have a size, none gets longer while it can be rotated.
+//!
+//! What can go wrong is told apart by what cures it:
+//!
+//! | what | cure |
+//! | --- | --- |
+//! | the disk is full | waiting, or removing the oldest rotated file |
+//! | this file takes no more, though the disk would | another file: rotating, or a SIGHUP after it was moved |
+//! | any other error of a write or a sync | a new descriptor: the old one may be dead for good |
+//! | rotating fails | nothing is to be cured for writing: lines go on into the file, and rotating is tried again |
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::mem;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -11,11 +20,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memchr::{memchr, memrchr};
 
-use super::path::{identity_of, resolved, shown};
-use super::rotate::{Removed, Rotated, remove};
+use super::opener::{Obstacle, Opener, check_folder_of, obstacle};
+use super::path::{has_name, identity_of, resolved, shown};
+use super::rotate::{Removed, Rotated, is_disk_full};
 use super::sync::Syncs;
 use crate::config::output::{DiskFull, OutputOptions, SyncEvery};
 use crate::engine::gap::{Gap, Why};
+use crate::sink::pace::{Backoff, LONGEST_PAUSE};
 use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, Took, Wrote};
 use crate::sink::waiting::{Parts, Waiting, len_of};
 
@@ -25,7 +36,14 @@ struct Rotation {
     keep: usize,
     size: u64,
     age: Duration,
+    /// It takes no more, whatever its size is.
+    is_full: bool,
+    /// It could not be rotated: until the next try, its size and age do not count.
+    trouble: Option<Backoff>,
 }
+
+/// The longest pause between two tries to rotate.
+const LONGEST_ROTATION_PAUSE: Duration = Duration::from_secs(60);
 
 /// How the file ends, as far as we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +52,8 @@ enum End {
     Whole,
     /// In the middle of a line that an earlier run began: a newline ends it before the next line.
     Unended,
-    /// In the middle of a line of ours, whose rest waits and goes to the same file.
-    Torn,
+    /// In the middle of a line of ours, of which it has so many bytes; the rest waits and goes to the same file.
+    Torn { bytes: usize },
 }
 
 /// How old the file is (`--rotate-age`).
@@ -49,6 +67,18 @@ pub(super) enum Age {
     OldAt(Duration),
 }
 
+/// Whether a new descriptor of the path is to take the place of the one that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reopening {
+    No,
+    /// Somebody has moved the file away (SIGHUP): the line that is half written goes to the old one first.
+    Asked,
+    /// A write or a sync failed in a way that only a new descriptor may cure.
+    Broken,
+    /// It was tried, and failed: the old one is used as long as it takes lines.
+    Failed(Backoff),
+}
+
 /// What is to be synced, if anybody asks for it.
 struct Unsynced {
     is_wanted: bool,
@@ -57,6 +87,8 @@ struct Unsynced {
     /// Files that are written no more, of which the same is true.
     left: Vec<Arc<File>>,
     has_new_name: bool,
+    /// Rotated files were removed, some of which may still wait for their sync.
+    has_removed: bool,
 }
 
 /// One file.
@@ -76,7 +108,8 @@ pub(super) struct LogFile {
     flush_at: Option<Duration>,
     /// The time of the last flush.
     now: Duration,
-    reopens: bool,
+    reopening: Reopening,
+    opener: Opener,
     /// The server ends: nothing gathers any more.
     is_ending: bool,
 }
@@ -89,6 +122,8 @@ impl LogFile {
             keep: options.rotate_keep,
             size: if options.rotate_size == 0 { u64::MAX } else { options.rotate_size as u64 },
             age: options.rotate_age,
+            is_full: false,
+            trouble: None,
         });
         let is_wanted = options.sync != SyncEvery::Never;
         Self {
@@ -99,12 +134,19 @@ impl LogFile {
             waiting: Waiting::new(kept),
             rotation,
             removes_when_full: options.disk_full == DiskFull::DropOldest,
-            unsynced: Unsynced { is_wanted, is_dirty: false, left: Vec::new(), has_new_name: false },
+            unsynced: Unsynced {
+                is_wanted,
+                is_dirty: false,
+                left: Vec::new(),
+                has_new_name: false,
+                has_removed: false,
+            },
             taken: 0,
             flush_every: options.flush_every,
             flush_at: None,
             now: Duration::ZERO,
-            reopens: false,
+            reopening: Reopening::No,
+            opener: Opener::new(options),
             is_ending: false,
         }
     }
@@ -117,8 +159,17 @@ impl LogFile {
     pub(super) fn open(&mut self, books: &mut Books) -> io::Result<()> {
         if let Some(rotation) = &self.rotation {
             let path = resolved(&self.path);
-            check_folder_of(&path)?;
+            if self.opener.makes_folder(&path)? {
+                books.report(format_args!("made the directory of {}", shown(&path)));
+            }
+            check_folder_of(&path, is_disk_full)?;
             let files = Rotated::new(&path, rotation.keep);
+            match obstacle(&path, |number| files.numbered(number), rotation.keep) {
+                Some(obstacle @ Obstacle::Mounted) => return Err(io::Error::other(obstacle.sentence())),
+                // A restart must not turn what was a warning into no log.
+                Some(obstacle) => books.report(format_args!("{}: {}", shown(&path), obstacle.sentence())),
+                None => {}
+            }
             files.trim(|removed| books.report(format_args!("removed {}, beyond --rotate-keep", shown(removed))))?;
         }
         self.ensure_open()?;
@@ -138,7 +189,7 @@ impl LogFile {
 
     /// Whether it is open, and not in the middle of a line.
     pub(super) fn is_closable(&self) -> bool {
-        self.file.is_some() && self.end != End::Torn
+        self.file.is_some() && !self.is_torn()
     }
 
     /// Closes it until it is written to again.
@@ -180,8 +231,32 @@ impl LogFile {
         self.waiting.drop_lines()
     }
 
+    /// Somebody has moved the file away (SIGHUP), or what kept us from rotating: all is tried at once.
     pub(super) fn reopen(&mut self) {
-        self.reopens = true;
+        self.reopening = Reopening::Asked;
+        if let Some(backoff) = self.rotation.as_mut().and_then(|rotation| rotation.trouble.as_mut()) {
+            *backoff = backoff.at_once();
+        }
+    }
+
+    /// A sync of it failed: what is written from now on goes to a new descriptor.
+    pub(super) fn distrust(&mut self, error: &io::Error) {
+        if !is_cured_by_waiting(error) {
+            self.reopening = Reopening::Broken;
+        }
+    }
+
+    fn is_torn(&self) -> bool {
+        matches!(self.end, End::Torn { .. })
+    }
+
+    /// Whether a new descriptor is to be tried now.
+    fn reopens(&self, now: Duration) -> bool {
+        match self.reopening {
+            Reopening::No => false,
+            Reopening::Asked | Reopening::Broken => true,
+            Reopening::Failed(backoff) => backoff.is_due(now),
+        }
     }
 
     /// From now on nothing waits on purpose.
@@ -195,6 +270,9 @@ impl LogFile {
         self.unsynced.left.drain(..).for_each(|file| syncs.leave(file));
         if mem::take(&mut self.unsynced.has_new_name) {
             syncs.note_new_name();
+        }
+        if mem::take(&mut self.unsynced.has_removed) {
+            syncs.forget_removed();
         }
     }
 
@@ -225,7 +303,7 @@ impl LogFile {
 
     /// Whether a write has something to do.
     pub(super) fn is_due(&self, now: Duration) -> bool {
-        self.waiting.len() > 0 || self.reopens || matches!(self.age, Age::Was(_)) || self.is_old(now)
+        self.waiting.len() > 0 || self.reopens(now) || matches!(self.age, Age::Was(_)) || self.is_old(now)
     }
 
     /// Writes what waits, unless it gathers; rotates and opens anew where that is due.
@@ -242,12 +320,19 @@ impl LogFile {
             return Ok(Wrote::Later);
         }
         // First, so that a program which was told that the old file is complete finds it complete.
-        if self.reopens && self.end != End::Torn {
+        let was_asked = self.reopening == Reopening::Asked;
+        if self.reopens(now) && !(was_asked && self.is_torn()) {
             self.reopen_now(books);
         }
-        self.write_waiting(books)?;
+        if let Err(error) = self.write_waiting(books) {
+            self.reopening = match (is_cured_by_waiting(&error), self.reopening) {
+                (false, Reopening::No) => Reopening::Broken,
+                (_, before) => before,
+            };
+            return Err(error);
+        }
         self.flush_at = None;
-        if self.reopens {
+        if self.reopening == Reopening::Asked {
             self.reopen_now(books);
         }
         self.note_age();
@@ -271,20 +356,29 @@ impl LogFile {
             Age::Was(_) => Some(Duration::ZERO),
             Age::OldAt(at) => Some(at),
         };
-        if self.reopens || (self.is_ending && self.waiting.len() > 0) {
+        if matches!(self.reopening, Reopening::Asked | Reopening::Broken) || (self.is_ending && self.waiting.len() > 0)
+        {
             return Some(Duration::ZERO);
         }
-        let times = [self.flush_at, old_at].into_iter().flatten();
+        let again = match self.reopening {
+            Reopening::Failed(backoff) => Some(backoff.retry_at()),
+            _ => None,
+        };
+        let trouble = self.rotation.as_ref().and_then(|rotation| rotation.trouble).map(Backoff::retry_at);
+        // While it can't be rotated, its age would end the wait for nothing.
+        let old_at = old_at.max(trouble.filter(|_| old_at.is_some()));
+        let times = [self.flush_at, old_at, again].into_iter().flatten();
         times.min().map(|at| at.saturating_sub(now))
     }
 
     fn is_old(&self, now: Duration) -> bool {
-        matches!(self.age, Age::OldAt(at) if at <= now)
+        let may_rotate = self.rotation.as_ref().is_some_and(|rotation| rotation.may_try(now));
+        matches!(self.age, Age::OldAt(at) if at <= now) && may_rotate
     }
 
     fn is_gathering(&self) -> bool {
         let is_early = self.flush_at.is_some_and(|at| self.now < at);
-        let is_asked = self.reopens || self.is_ending || self.is_old(self.now);
+        let is_asked = self.reopens(self.now) || self.is_ending || self.is_old(self.now);
         is_early && !is_asked && self.waiting.len() < GATHERED_BYTES
     }
 }
@@ -292,7 +386,13 @@ impl LogFile {
 /// Opening, and what may have become of the file meanwhile.
 impl LogFile {
     fn ensure_open(&mut self) -> io::Result<()> {
-        if self.file.is_some() { Ok(()) } else { self.adopt(open_for_append(&self.path)?) }
+        if self.file.is_some() {
+            return Ok(());
+        }
+        let before = self.rotation.as_ref().and_then(|rotation| fs::metadata(rotation.files.numbered(1)).ok());
+        let file = self.opener.open(&self.path, before.as_ref())?;
+        self.reopening = Reopening::No;
+        self.adopt(file)
     }
 
     /// From now on this is the file.
@@ -302,6 +402,7 @@ impl LogFile {
         let mut is_full = false;
         if let Some(rotation) = &mut self.rotation {
             rotation.files = Rotated::new(&resolved(&self.path), rotation.keep);
+            rotation.is_full = false;
             is_full = found.len() >= rotation.size;
             let is_known = matches!(self.age, Age::OldAt(_)) && found.len() > 0;
             if !rotation.age.is_zero() && !is_known {
@@ -337,14 +438,17 @@ impl LogFile {
     /// Somebody removed the file: what is written to it would be gone with it, and its place on the disk is free only
     /// when we close it. The rest of a line that is half in it goes the same way.
     fn forget_removed(&mut self, books: &mut Books) {
-        let was_torn = mem::replace(&mut self.end, End::Whole) == End::Torn;
+        self.drop_torn_line(books);
         (self.file, self.age, self.unsynced.is_dirty) = (None, Age::Unknown, false);
         books.report(format_args!("{} was removed; it is begun anew", shown(&self.path)));
-        if was_torn {
-            let waiting = self.waiting.bytes();
-            let rest = memchr(b'\n', waiting).map_or(waiting.len(), |end| end + 1);
+    }
+
+    /// The file with the start of a line is lost to us: the rest of it would be no line.
+    fn drop_torn_line(&mut self, books: &mut Books) {
+        if let End::Torn { bytes } = mem::replace(&mut self.end, End::Whole) {
+            let rest = self.first_line();
             self.waiting.advance(rest);
-            books.dropped(1, rest as u64);
+            books.dropped(1, (bytes + rest) as u64);
         }
     }
 
@@ -360,18 +464,20 @@ impl LogFile {
         Ok(1)
     }
 
-    /// Bytes that the file may still get; an old one is begun anew first.
+    /// Bytes that the file may still get; an old one is begun anew first. One that can't be rotated gets all.
     fn room(&mut self, books: &mut Books) -> io::Result<u64> {
         let mut len = self.check_file(books)?;
-        let Some(rotation) = &self.rotation else { return Ok(u64::MAX) };
-        let (size, age) = (rotation.size, rotation.age);
-        if self.is_old(self.now) && len > 0 {
-            self.rotate(books)?;
-            len = self.check_file(books)?;
-        } else if self.is_old(self.now) {
-            self.age = Age::OldAt(self.now + age);
+        if self.is_old(self.now) {
+            if len > 0 && self.rotate(books) {
+                len = self.check_file(books)?;
+            } else if let (0, Some(rotation)) = (len, &self.rotation) {
+                self.age = Age::OldAt(self.now + rotation.age);
+            }
         }
-        Ok(size.saturating_sub(len))
+        let Some(rotation) = self.rotation.as_ref().filter(|rotation| rotation.may_try(self.now)) else {
+            return Ok(u64::MAX);
+        };
+        Ok(if rotation.is_full && len > 0 { 0 } else { rotation.size.saturating_sub(len) })
     }
 
     /// How many bytes of what waits go into the file as it is now, which is at least one line or the rest of one; begins
@@ -379,9 +485,9 @@ impl LogFile {
     fn room_for_waiting(&mut self, books: &mut Books) -> io::Result<usize> {
         // Twice if the file that is gone on with is full too; more often only if others write to it as well.
         for _ in 0..4 {
-            if self.end == End::Torn {
+            if self.is_torn() {
                 self.check_file(books)?;
-                if self.end == End::Torn {
+                if self.is_torn() {
                     return Ok(self.first_line());
                 }
             }
@@ -398,7 +504,7 @@ impl LogFile {
                 // `--rotate-size` is at least the longest line, so an empty file has room for it.
                 return Ok(self.first_line());
             }
-            self.rotate(books)?;
+            self.rotate(books);
         }
         Err(io::Error::other("others write to the file too"))
     }
@@ -408,17 +514,48 @@ impl LogFile {
         memchr(b'\n', self.waiting.bytes()).map_or(self.waiting.len(), |end| end + 1)
     }
 
-    fn rotate(&mut self, books: &mut Books) -> io::Result<()> {
+    /// Begins the file anew; false if that could not be done: then lines go on into the one that is there, since writing
+    /// needs no rotation. That is said once, and tried again after pauses.
+    fn rotate(&mut self, books: &mut Books) -> bool {
+        let rotated = self.try_rotate(books);
+        let now = self.now;
+        let Some(rotation) = &mut self.rotation else { return false };
+        let name = shown(&self.path);
+        match (rotated, rotation.trouble) {
+            (Ok(()), before) => {
+                rotation.trouble = None;
+                if before.is_some() {
+                    books.report(format_args!("{name} was rotated, and is within its bound again"));
+                }
+                return true;
+            }
+            (Err(_), Some(before)) => rotation.trouble = Some(before.again(now, LONGEST_ROTATION_PAUSE)),
+            (Err(error), None) => {
+                rotation.trouble = Some(Backoff::begin(now));
+                books.report(format_args!(
+                    "cannot rotate {name}: {error}; lines go on into it, whatever its size and age, and rotating is tried again"
+                ));
+            }
+        }
+        books.counters.rotation_failures = books.counters.rotation_failures.saturating_add(1);
+        false
+    }
+
+    fn try_rotate(&mut self, books: &mut Books) -> io::Result<()> {
         let Some(rotation) = &self.rotation else { return Ok(()) };
         let ours = self.file.as_ref().map(|file| file.metadata()).transpose()?;
         // Somebody may have moved our file away: what has its name now is not ours to move, but to be gone on with.
-        if ours.is_some_and(|ours| self.is_at_path(&ours)) {
-            rotation.files.shift()?;
-            books.counters.rotations = books.counters.rotations.saturating_add(1);
-        }
+        let file = match &ours {
+            Some(ours) if self.is_at_path(ours) => {
+                let file = rotation.files.shift(|path| self.opener.make(path, Some(ours)))?;
+                books.counters.rotations = books.counters.rotations.saturating_add(1);
+                file
+            }
+            _ => self.opener.open(&self.path, ours.as_ref())?,
+        };
         self.leave_file();
         self.age = Age::Unknown;
-        self.ensure_open()
+        self.adopt(file)
     }
 
     /// The file has another name now, or will have another place.
@@ -426,27 +563,48 @@ impl LogFile {
         let unsynced = &mut self.unsynced;
         let is_left = mem::take(&mut unsynced.is_dirty) && unsynced.is_wanted;
         // Of what was removed meanwhile nothing has to reach the disk, and its descriptor is worth more.
-        unsynced.left.retain(|file| file.metadata().is_ok_and(|found| found.nlink() > 0));
+        unsynced.left.retain(|file| has_name(file));
+        unsynced.has_removed = true;
         unsynced.left.extend(self.file.take().filter(|_| is_left));
         self.end = End::Whole;
     }
 
-    /// SIGHUP: the file at our path, whichever it is now. If there can be none, the old one is as good as before.
+    /// Takes a new descriptor of the path, whatever the old one says it is: of one that is dead some file systems still
+    /// tell what they remember. If there can be none, the old one is used as long as it takes lines.
     fn reopen_now(&mut self, books: &mut Books) {
-        self.reopens = false;
-        let Some(ours) = self.identity() else { return };
-        let opened = open_for_append(&self.path).and_then(|file| {
-            if identity_of(&file.metadata()?) != ours {
+        if self.file.is_none() {
+            // It is opened when something is to be written.
+            self.reopening = Reopening::No;
+            return;
+        }
+        let ours = self.file.as_ref().and_then(|file| file.metadata().ok());
+        let opened = self.opener.open(&self.path, ours.as_ref()).and_then(|file| {
+            let is_same =
+                ours.is_some_and(|ours| file.metadata().is_ok_and(|new| identity_of(&new) == identity_of(&ours)));
+            let (end, age) = (self.end, self.age);
+            if is_same {
+                // What is written to it already is synced by any descriptor of it.
+                self.adopt(file)?;
+                (self.end, self.age) = (end, age);
+            } else {
+                self.drop_torn_line(books);
                 self.leave_file();
                 self.age = Age::Unknown;
                 self.adopt(file)?;
             }
             Ok(())
         });
-        if let Err(error) = opened {
-            let path = shown(&self.path);
-            books.report(format_args!("cannot open {path} anew: {error}; lines go on to the file that had that name"));
-        }
+        self.reopening = match (opened, self.reopening) {
+            (Ok(()), _) => Reopening::No,
+            (Err(_), Reopening::Failed(before)) => Reopening::Failed(before.again(self.now, LONGEST_PAUSE)),
+            (Err(error), _) => {
+                let path = shown(&self.path);
+                books.report(format_args!(
+                    "cannot open {path} anew: {error}; lines go on to the file that had that name, as long as it takes them, trying again"
+                ));
+                Reopening::Failed(Backoff::begin(self.now))
+            }
+        };
     }
 }
 
@@ -458,13 +616,14 @@ impl LogFile {
             match self.write_some(books) {
                 Ok(()) => has_removed = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // One file at a time: its place may not be free at once, such as while somebody still reads it.
+                // Once: their place may not be free at once, such as while somebody still reads them.
                 Err(error) if is_disk_full(&error) && !has_removed => {
                     if !self.remove_oldest(books)? {
                         return Err(error);
                     }
                     has_removed = true;
                 }
+                Err(error) if error.kind() == ErrorKind::FileTooLarge => self.give_to_another(books)?,
                 Err(error) => return Err(error),
             }
         }
@@ -480,30 +639,88 @@ impl LogFile {
         }
         let count = file.write_vectored(&[IoSlice::new(waiting)])?;
         let Some(last) = count.checked_sub(1) else { return Err(ErrorKind::WriteZero.into()) };
-        self.end = if waiting.get(last) == Some(&b'\n') { End::Whole } else { End::Torn };
+        self.end = self.end.after(&[IoSlice::new(waiting.get(..=last).unwrap_or_default())], count);
         self.unsynced.is_dirty = true;
         self.waiting.advance(count);
         books.wrote(count);
         Ok(())
     }
 
-    /// `--disk-full drop-oldest`: whether that may have made room.
+    /// `--disk-full drop-oldest`: removes as many of the oldest rotated files as what waits needs. Whether that may have
+    /// made room.
     fn remove_oldest(&mut self, books: &mut Books) -> io::Result<bool> {
         let Some(rotation) = self.rotation.as_ref().filter(|_| self.removes_when_full) else { return Ok(false) };
-        let removed = rotation.files.remove_oldest()?;
-        Ok(removed.is_some_and(|removed| note_removed(&removed, books)))
+        let mut freed = 0;
+        while freed < self.waiting.len() as u64 {
+            let Some(removed) = rotation.files.remove_oldest()? else { break };
+            freed += removed.bytes.max(1);
+            note_removed(&removed, books);
+        }
+        self.forget_removed_ones();
+        Ok(freed > 0)
+    }
+
+    /// Of a file that was removed nothing has to reach the disk, and its place is free only when we have closed it.
+    fn forget_removed_ones(&mut self) {
+        self.unsynced.left.retain(|file| has_name(file));
+        self.unsynced.has_removed = true;
+    }
+
+    /// The file takes no more, though the disk would (a limit on the size of files, or that of its file system): what it
+    /// has of a line is cut off, to be written whole to the next one, which rotating makes.
+    ///
+    /// # Errors
+    /// There is none: not without rotation, nor if not even a line fits into an empty one.
+    fn give_to_another(&mut self, books: &mut Books) -> io::Result<()> {
+        self.cut_back(books);
+        let len = self.file.as_ref().map(|file| file.metadata()).transpose()?.map_or(0, |found| found.len());
+        let may_try = self.rotation.as_ref().is_some_and(|rotation| rotation.may_try(self.now));
+        if may_try && len > 0 {
+            if let Some(rotation) = &mut self.rotation {
+                rotation.is_full = true;
+            }
+            if self.rotate(books) {
+                return Ok(());
+            }
+        }
+        let why = "it has reached the largest size that a file may have here (ulimit -f, or its file system); \
+            --rotate-size begins a new one, or move it away and send SIGHUP";
+        Err(io::Error::new(ErrorKind::FileTooLarge, why))
+    }
+
+    /// Takes the start of a line that the file ends with back to what waits.
+    fn cut_back(&mut self, books: &mut Books) {
+        let End::Torn { bytes } = self.end else { return };
+        let Some(file) = self.file.as_deref() else { return };
+        let mut start = vec![0; bytes];
+        let taken_back = file.metadata().and_then(|found| {
+            let at = found.len().saturating_sub(bytes as u64);
+            let reader = File::open(&self.path)?;
+            if identity_of(&reader.metadata()?) != identity_of(&found) {
+                return Err(ErrorKind::NotFound.into());
+            }
+            reader.read_exact_at(&mut start, at)?;
+            file.set_len(at)
+        });
+        if taken_back.is_ok() {
+            self.waiting.prepend(&start);
+            self.end = End::Whole;
+        } else {
+            self.drop_torn_line(books);
+            self.end = End::Unended;
+        }
     }
 
     /// Writes the block behind what waits without copying it; `None` if the file has no room for all of that.
     fn take_directly(&mut self, parts: Parts<'_>, len: usize, books: &mut Books) -> Option<Took> {
         let all = (self.waiting.len() + len) as u64;
-        let has_room = self.end != End::Torn && self.room(books).is_ok_and(|room| room >= all);
+        let has_room = !self.is_torn() && self.room(books).is_ok_and(|room| room >= all);
         let mut file = self.file.as_deref().filter(|_| has_room)?;
         let mut took = Took::Written;
         let (end, is_dirty) = (&mut self.end, &mut self.unsynced.is_dirty);
         self.waiting.write_through(parts, |parts| match file.write_vectored(parts) {
             Ok(count) => {
-                *end = if byte_before(parts, count).is_none_or(|last| last == b'\n') { End::Whole } else { End::Torn };
+                *end = end.after(parts, count);
                 *is_dirty = true;
                 books.wrote(count);
                 count
@@ -519,7 +736,29 @@ impl LogFile {
     }
 }
 
+impl End {
+    /// How the file ends after the first `count` bytes of these parts were written behind it.
+    fn after(self, parts: &[IoSlice<'_>], count: usize) -> Self {
+        let mut bytes = match self {
+            Self::Torn { bytes } => bytes,
+            Self::Whole | Self::Unended => 0,
+        };
+        let mut left = count;
+        for part in parts {
+            let written = part.get(..left.min(part.len())).unwrap_or_default();
+            left -= written.len();
+            bytes = memrchr(b'\n', written).map_or(bytes + written.len(), |end| written.len() - end - 1);
+        }
+        if bytes == 0 { Self::Whole } else { Self::Torn { bytes } }
+    }
+}
+
 impl Rotation {
+    /// Whether it may be rotated: not shortly after that has failed.
+    fn may_try(&self, now: Duration) -> bool {
+        self.trouble.is_none_or(|backoff| backoff.is_due(now))
+    }
+
     /// How old a file is: it was begun when those before it were moved. One of which nothing tells, as there is none before
     /// it though some are kept, is older than anything: else, on a box that is switched on each morning, it might never be
     /// begun anew. A clock that was wrong when it was begun makes it older or younger, once.
@@ -544,23 +783,10 @@ pub(super) fn note_removed(removed: &Removed, books: &mut Books) -> bool {
     true
 }
 
-/// Whether files can be made in the directory of this one: else the first rotation would stop all clients, hours later.
-///
-/// # Errors
-/// They can't.
-pub(super) fn check_folder_of(path: &Path) -> io::Result<()> {
-    let mut name = path.to_owned().into_os_string();
-    name.push(".new");
-    let path = PathBuf::from(name);
-    match OpenOptions::new().write(true).create_new(true).open(&path) {
-        // A full disk is for later, and one that a kill has left is as good.
-        Err(error) if !is_disk_full(&error) && error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => remove(&path).map(drop),
-    }
-}
-
-fn open_for_append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+/// Whether a descriptor that gave this error is as good as before.
+fn is_cured_by_waiting(error: &io::Error) -> bool {
+    let kinds = [ErrorKind::FileTooLarge, ErrorKind::WouldBlock, ErrorKind::Interrupted];
+    is_disk_full(error) || kinds.contains(&error.kind())
 }
 
 /// Whether the last line of a file has no end. Who may write but not read can't know, and goes on.
@@ -568,22 +794,6 @@ fn is_unended(path: &Path, len: u64) -> bool {
     let mut byte = *b"\n";
     let Some(last) = len.checked_sub(1) else { return false };
     File::open(path).is_ok_and(|reader| reader.read_at(&mut byte, last).is_ok()) && byte != *b"\n"
-}
-
-/// The last byte of the first `count` bytes in these parts.
-fn byte_before(parts: &[IoSlice<'_>], count: usize) -> Option<u8> {
-    let mut at = count.checked_sub(1)?;
-    for part in parts {
-        if let Some(byte) = part.get(at) {
-            return Some(*byte);
-        }
-        at -= part.len();
-    }
-    None
-}
-
-pub(super) fn is_disk_full(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]
@@ -706,9 +916,12 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_took_nothing_is_not_in_the_middle_of_a_line() {
-        let parts = [&b"ab"[..], b"", b"c\n"].map(IoSlice::new);
-        let found: Vec<Option<u8>> = (0..=5).map(|count| byte_before(&parts, count)).collect();
-        assert_eq!(found, [None, Some(b'a'), Some(b'b'), Some(b'c'), Some(b'\n'), None]);
+    fn how_a_file_ends_is_known_after_any_part_of_a_write() {
+        let parts = [&b"ab"[..], b"", b"c\n", b"d"].map(IoSlice::new);
+        let torn = |bytes| End::Torn { bytes };
+        let found: Vec<End> = (0..=5).map(|count| End::Whole.after(&parts, count)).collect();
+        assert_eq!(found, [End::Whole, torn(1), torn(2), torn(3), End::Whole, torn(1)]);
+        let found: Vec<End> = (0..=5).map(|count| torn(7).after(&parts, count)).collect();
+        assert_eq!(found, [torn(7), torn(8), torn(9), torn(10), End::Whole, torn(1)]);
     }
 }

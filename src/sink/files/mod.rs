@@ -2,6 +2,7 @@
 
 pub(super) mod hosts;
 mod log_file;
+mod opener;
 pub(super) mod path;
 mod rotate;
 pub(super) mod single;

@@ -1,6 +1,6 @@
 //! Paths and what stands at them: how they are shown, where links lead, and which two are one file.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,11 @@ pub(super) fn resolved(path: &Path) -> PathBuf {
 /// Device and number: what tells whether two names are one file.
 pub(super) fn identity_of(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
+}
+
+/// Whether a file has a name: one that was removed has none.
+pub(super) fn has_name(file: &File) -> bool {
+    file.metadata().is_ok_and(|found| found.nlink() > 0)
 }
 
 /// A path as a part of one line, whatever is in it.

@@ -4,7 +4,8 @@
 //! s6-log and svlogd set the mode of a file to 0744 when it is whole and synced, so that a start tells a file that a
 //! crash left (0644, put aside as `.u`) and a half-made copy of it from a finished one; no such bits are needed here:
 //! nothing is copied, each file has one name at every moment, a kill between two renames leaves at most a gap in the
-//! numbers, which the next shift closes, and a torn last line is mended when a file is opened.
+//! numbers, which the next shift closes, and an empty file whose name ends in `.new`, which it removes; and a torn last
+//! line is mended when a file is opened.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -55,17 +56,43 @@ impl Rotated {
         Self { path: path.to_owned(), keep: keep.min(MOST_KEPT) }
     }
 
-    /// Makes room for a new file at the output's path: its file becomes `.1` (with a `keep` of 0 it is removed), the
-    /// others move up by one as far as the first gap, and only if there is none, the oldest is removed first. Nothing
-    /// is done if there is no file at the path.
+    /// Puts a new file at the output's path: the one that is there becomes `.1` (with a `keep` of 0 it is removed), the
+    /// others move up by one as far as the first gap, and if there is none, the oldest is removed. The new file is made
+    /// first, by `make`, under a name of its own: so the number of the file that is removed (its inode), by which
+    /// followers know it, is not that of the new one. Where no further file can be made, the oldest goes first.
     ///
     /// # Errors
     /// Of the system. The next call goes on from where this one failed.
-    pub(super) fn shift(&self) -> io::Result<()> {
-        for step in self.steps()? {
-            self.take(step)?;
+    pub(super) fn shift(&self, mut make: impl FnMut(&Path) -> io::Result<File>) -> io::Result<File> {
+        let mut steps: Vec<Step> = self.steps()?.collect();
+        let new = self.new_name();
+        remove(&new)?;
+        let file = match (make(&new), steps.first().copied()) {
+            (Err(error), Some(first @ Step::Remove(_))) if is_disk_full(&error) => {
+                self.take(first)?;
+                steps.remove(0);
+                make(&new)
+            }
+            (made, _) => made,
+        };
+        let file = named("cannot make", &new, file)?;
+        let moved = steps.into_iter().try_for_each(|step| self.take(step));
+        let done = moved.and_then(|()| match self.exists(0)? {
+            true => Err(io::Error::other("somebody else has made a file of its name")),
+            false => named("cannot rename", &new, fs::rename(&new, &self.path)),
+        });
+        if done.is_err() {
+            // The next try makes it again; what can't be removed now is removed then.
+            let _ = fs::remove_file(&new);
         }
-        Ok(())
+        done.map(|()| file)
+    }
+
+    /// The name that a new file has until the others have moved.
+    fn new_name(&self) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".new");
+        name.into()
     }
 
     /// At start: removes the rotated files numbered above `keep`, since `--rotate-keep` may have been larger before, and
@@ -136,12 +163,17 @@ impl Rotated {
         }
     }
 
-    /// Whether anything has this name, a link that leads nowhere too: a rename would replace it.
+    /// Whether anything has this name, a link that leads nowhere too: a rename would replace it. A directory is somebody
+    /// else's, and is not moved.
     fn exists(&self, number: usize) -> io::Result<bool> {
-        there(fs::symlink_metadata(self.numbered(number)).map(drop))
+        let path = self.numbered(number);
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => Err(io::Error::other(format!("{} is a directory", shown(&path)))),
+            found => there(found.map(drop)),
+        }
     }
 
-    fn numbered(&self, number: usize) -> PathBuf {
+    pub(super) fn numbered(&self, number: usize) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         if number > 0 {
             name.push(".");
@@ -223,6 +255,11 @@ pub(super) fn numbered_name(found: &[u8]) -> Option<(&[u8], usize)> {
     Some((name, number))
 }
 
+/// Whether waiting for space may cure it.
+pub(super) fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 fn count_lines(path: &Path) -> io::Result<u64> {
     // The bound holds even for a file that somebody still writes to.
     let mut file = File::open(path)?.take(MOST_COUNTED_BYTES);
@@ -296,6 +333,10 @@ mod tests {
         }
     }
 
+    fn made(path: &Path) -> io::Result<File> {
+        File::create_new(path)
+    }
+
     /// The names of the files that a trim removes, sorted.
     fn trimmed(rotated: &Rotated) -> String {
         let mut names = Vec::new();
@@ -343,8 +384,9 @@ mod tests {
     #[test]
     fn a_shift_moves_each_file_up_and_leaves_other_files_alone() {
         let folder = Folder::with(&["app.log", "app.log.1", "app.log.2", "app.log.3", "app.log.gz", "app.logs", "b.1"]);
-        folder.rotated(2).shift().unwrap();
+        folder.rotated(2).shift(made).unwrap();
         let expected = [
+            ("app.log", ""),
             ("app.log.1", "app.log"),
             ("app.log.2", "app.log.1"),
             ("app.log.3", "app.log.3"),
@@ -419,8 +461,8 @@ mod tests {
         let folder = Folder::with(&["app.log"]);
         let rotated = folder.rotated(2);
         symlink("/no/such/file", rotated.numbered(1)).unwrap();
-        rotated.shift().unwrap();
-        assert_eq!(folder.names(), ["app.log.1", "app.log.2"]);
+        rotated.shift(made).unwrap();
+        assert_eq!(folder.names(), ["app.log", "app.log.1", "app.log.2"]);
         assert_eq!(fs::read_link(rotated.numbered(2)).unwrap(), Path::new("/no/such/file"));
     }
 
@@ -428,11 +470,35 @@ mod tests {
     fn a_shift_that_fails_changes_nothing() {
         let folder = Folder::with(&["app.log", "app.log.1"]);
         fs::create_dir(folder.0.join("app.log.2")).unwrap();
-        let error = folder.rotated(2).shift().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::IsADirectory, "{error}");
-        let expected = format!("cannot remove {}: ", folder.0.join("app.log.2").display());
-        assert!(error.to_string().starts_with(&expected), "{error} names the file");
+        let error = folder.rotated(2).shift(made).unwrap_err();
+        let expected = format!("{} is a directory", folder.0.join("app.log.2").display());
+        assert_eq!(error.to_string(), expected);
         assert_eq!(folder.names(), ["app.log", "app.log.1", "app.log.2"]);
+    }
+
+    #[test]
+    fn the_new_file_has_not_the_inode_of_the_one_that_was_removed() {
+        let folder = Folder::with(&["app.log", "app.log.1"]);
+        let rotated = folder.rotated(1);
+        let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+        for _ in 0..10 {
+            let oldest = inode(&rotated.numbered(1));
+            rotated.shift(made).unwrap();
+            assert_ne!(inode(&rotated.path), oldest, "a follower would take the new file for the old one");
+        }
+    }
+
+    #[test]
+    fn where_no_further_file_can_be_made_the_oldest_goes_first() {
+        let folder = Folder::with(&["app.log", "app.log.1", "app.log.2"]);
+        let rotated = folder.rotated(2);
+        let oldest = rotated.numbered(2);
+        let scarce = |path: &Path| if oldest.exists() { Err(ErrorKind::StorageFull.into()) } else { made(path) };
+        rotated.shift(scarce).unwrap();
+        assert_eq!(pairs(&folder.files()), [("app.log", ""), ("app.log.1", "app.log"), ("app.log.2", "app.log.1")]);
+        let error = rotated.shift(|_| Err(ErrorKind::StorageFull.into())).unwrap_err();
+        assert!(error.to_string().contains("cannot make"), "{error}");
+        assert_eq!(folder.names(), ["app.log", "app.log.1"], "and one more would not have helped");
     }
 
     #[test]
@@ -442,7 +508,7 @@ mod tests {
         let rotated = Rotated::new(&path, 1);
         for lines in [2, 1] {
             fs::write(&path, "line\n".repeat(lines)).unwrap();
-            rotated.shift().unwrap();
+            rotated.shift(made).unwrap();
         }
         let moved = folder.0.join(OsStr::from_bytes(b"\xff {} \n.log.1"));
         assert_eq!(fs::read(&moved).unwrap(), b"line\n");

@@ -87,7 +87,10 @@ impl SingleFile {
         let Some(syncs) = &mut self.syncs else { return };
         let file = &mut self.file;
         let written = file.written();
-        note_sync(syncs.go_on(self.now, written, &mut || file.dirty().into_iter().collect()), &self.name, books);
+        let synced = syncs.go_on(self.now, written, &mut || file.dirty().into_iter().collect());
+        if let Some(error) = note_sync(synced, &self.name, books) {
+            self.file.distrust(&error);
+        }
     }
 
     /// Whether so many files are to be synced that it can't wait.
@@ -142,7 +145,7 @@ impl Target for SingleFile {
         if let Some(syncs) = &mut self.syncs {
             self.file.hand_over(syncs);
             let files: Vec<Arc<_>> = self.file.dirty().into_iter().collect();
-            note_sync(syncs.last(self.file.written(), files), &self.name, books);
+            books.unsynced = note_sync(syncs.last(self.file.written(), files), &self.name, books);
         }
         true
     }
@@ -156,17 +159,28 @@ pub(super) fn syncs_of(path: &Path, options: &OutputOptions) -> Option<Syncs> {
     }
 }
 
-/// Counts a sync, and says that one has failed.
+/// Counts a sync, and says that one has failed; then gives the error, for the descriptors that it was of may be dead.
 #[inline(never)] // one copy, for size
-pub(super) fn note_sync(synced: Synced, name: &str, books: &mut Books) {
+pub(super) fn note_sync(synced: Synced, name: &str, books: &mut Books) -> Option<io::Error> {
     let counters = &mut books.counters;
     match synced {
-        Synced::Nothing => {}
-        Synced::Done => counters.syncs = counters.syncs.saturating_add(1),
+        Synced::Nothing => None,
+        Synced::Done => {
+            counters.syncs = counters.syncs.saturating_add(1);
+            None
+        }
+        Synced::AsFarAsPossible(error) => {
+            counters.syncs = counters.syncs.saturating_add(1);
+            books.report(format_args!(
+                "the file system of {name} can't sync all that --sync asks for ({error}): a power cut may cost more"
+            ));
+            None
+        }
         Synced::Failed(error) => {
             counters.failures = counters.failures.saturating_add(1);
             books.doubts += 1;
             books.report(format_args!("cannot sync {name}: {error}; its newest lines may not be on the disk"));
+            Some(error)
         }
     }
 }

@@ -4,13 +4,13 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::mem;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::path::folder_of;
+use super::path::{folder_of, has_name};
 use crate::config::output::SyncEvery;
+use crate::linux::{EINVAL, ENOSYS, EOPNOTSUPP};
 use crate::sink::task::Task;
 
 /// Files that may wait for their sync while nobody asks for it yet: each is a descriptor.
@@ -28,27 +28,38 @@ pub(super) struct Syncs {
     /// When the next may begin.
     next: Duration,
     /// The one under way, and the position up to which all is synced then, if it is of all.
-    task: Option<(Task<io::Result<()>>, Option<u64>)>,
+    task: Option<UnderWay>,
     /// Files that are written no more, and not synced yet.
     left: Vec<Arc<File>>,
     /// A name in the directory is new, and may not be on the disk yet.
     has_new_name: bool,
+    /// It was said that this file system can't sync everything.
+    has_told: bool,
     /// The position up to which lines were synced, or could not be: what the kernel could not write it forgets, and
     /// another sync would not tell of it again.
     synced: u64,
+}
+
+/// A sync in its thread.
+struct UnderWay {
+    task: Task<Outcome>,
+    batch: Arc<Batch>,
+    position: Option<u64>,
 }
 
 /// What happened since the last look.
 pub(super) enum Synced {
     Nothing,
     Done,
+    /// Done, as far as that can be had: this file system can't sync what the error is about.
+    AsFarAsPossible(io::Error),
     Failed(io::Error),
 }
 
 impl Synced {
     /// Both: a failure is not hidden by what comes after it.
     fn and(self, after: Self) -> Self {
-        if matches!(self, Self::Failed(_)) { self } else { after }
+        if matches!(self, Self::Failed(_) | Self::AsFarAsPossible(_)) { self } else { after }
     }
 }
 
@@ -62,6 +73,7 @@ impl Syncs {
             task: None,
             left: Vec::new(),
             has_new_name: false,
+            has_told: false,
             synced: 0,
         }
     }
@@ -70,6 +82,15 @@ impl Syncs {
     /// take all descriptors within the hour that `--sync 1h` allows.
     pub(super) fn leave(&mut self, file: Arc<File>) {
         self.left.push(file);
+    }
+
+    /// Rotated files may have been removed: of those nothing has to reach the disk, and their place is free only when we
+    /// have closed them. The one that is being synced at the moment is closed when that is done.
+    pub(super) fn forget_removed(&mut self) {
+        self.left.retain(|file| has_name(file));
+        if let Some(under_way) = &self.task {
+            under_way.batch.lock().retain(|file| has_name(file));
+        }
     }
 
     /// A file was made, or has another name.
@@ -94,7 +115,7 @@ impl Syncs {
         let is_crowded = self.is_crowded();
         let mut outcome = Synced::Nothing;
         // With many files left, the loop waits for the disk, as it would if it wrote to that itself.
-        if self.task.as_ref().is_some_and(|(task, _)| is_crowded || task.is_done()) {
+        if self.task.as_ref().is_some_and(|under_way| is_crowded || under_way.task.is_done()) {
             outcome = self.finish();
         }
         let is_due = written > self.synced && now >= self.next;
@@ -105,12 +126,12 @@ impl Syncs {
             self.next = now + self.every;
             (self.batch(files()), Some(written))
         } else {
-            (Batch { files: mem::take(&mut self.left), folder: None }, None)
+            (Batch::new(mem::take(&mut self.left), None), None)
         };
         let batch = Arc::new(batch);
         let work = Arc::clone(&batch);
         match Task::begin(now, move || work.sync()) {
-            Ok(task) => self.task = Some((task, position)),
+            Ok(task) => self.task = Some(UnderWay { task, batch, position }),
             // There is no thread for it, so it is done here.
             Err(_) => outcome = outcome.and(self.note(position, batch.sync())),
         }
@@ -130,25 +151,29 @@ impl Syncs {
     /// What is to be synced: `files`, and those that were left.
     fn batch(&mut self, mut files: Vec<Arc<File>>) -> Batch {
         files.append(&mut self.left);
-        Batch { files, folder: mem::take(&mut self.has_new_name).then(|| self.folder.clone()) }
+        Batch::new(files, mem::take(&mut self.has_new_name).then(|| self.folder.clone()))
     }
 
     fn finish(&mut self) -> Synced {
-        let Some((task, position)) = self.task.take() else { return Synced::Nothing };
-        let result = task.result().unwrap_or_else(|| Err(ErrorKind::Other.into()));
-        self.note(position, result)
+        let Some(UnderWay { task, position, .. }) = self.task.take() else { return Synced::Nothing };
+        let panicked = || Outcome { result: Err(ErrorKind::Other.into()), impossible: None };
+        self.note(position, task.result().unwrap_or_else(panicked))
     }
 
-    fn note(&mut self, position: Option<u64>, result: io::Result<()>) -> Synced {
+    fn note(&mut self, position: Option<u64>, outcome: Outcome) -> Synced {
         self.synced = position.unwrap_or(self.synced);
-        self.has_new_name |= result.is_err();
-        result.map_or_else(Synced::Failed, |()| Synced::Done)
+        self.has_new_name |= outcome.result.is_err();
+        match (outcome.result, outcome.impossible) {
+            (Err(error), _) => Synced::Failed(error),
+            (Ok(()), Some(error)) if !mem::replace(&mut self.has_told, true) => Synced::AsFarAsPossible(error),
+            (Ok(()), _) => Synced::Done,
+        }
     }
 
     /// How soon to look again.
     pub(super) fn due_in(&self, now: Duration, written: u64) -> Option<Duration> {
         match &self.task {
-            Some((task, _)) => Some(task.due_in(now)),
+            Some(under_way) => Some(under_way.task.due_in(now)),
             None => (written > self.synced).then(|| self.next.saturating_sub(now)),
         }
     }
@@ -156,28 +181,60 @@ impl Syncs {
 
 /// What one sync is to bring to the disk.
 struct Batch {
-    files: Vec<Arc<File>>,
+    /// Each is taken out when its turn comes, so that one that is removed meanwhile can be closed.
+    files: Mutex<Vec<Arc<File>>>,
     folder: Option<PathBuf>,
 }
 
+/// What a sync came to.
+struct Outcome {
+    result: io::Result<()>,
+    /// What this file system can't do.
+    impossible: Option<io::Error>,
+}
+
+impl Outcome {
+    fn add(&mut self, done: io::Result<()>) {
+        match done {
+            Ok(()) => {}
+            Err(error) if is_impossible(&error) => self.impossible = Some(error),
+            // The others are synced after a failure too.
+            Err(error) => self.result = mem::replace(&mut self.result, Ok(())).and(Err(error)),
+        }
+    }
+}
+
+/// Whether the file system has no such operation: that is nothing to be cured.
+fn is_impossible(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::InvalidInput || matches!(error.raw_os_error(), Some(EINVAL | EOPNOTSUPP | ENOSYS))
+}
+
 impl Batch {
-    fn sync(&self) -> io::Result<()> {
-        let mut result = Ok(());
-        for file in &self.files {
-            // Of a file that was removed meanwhile nothing will be left anyway. The others are synced after a failure too.
-            if file.metadata().is_ok_and(|found| found.nlink() > 0) {
-                result = result.and(file.sync_data());
+    fn new(files: Vec<Arc<File>>, folder: Option<PathBuf>) -> Self {
+        Self { files: Mutex::new(files), folder }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<File>>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sync(&self) -> Outcome {
+        let mut outcome = Outcome { result: Ok(()), impossible: None };
+        loop {
+            let next = self.lock().pop();
+            let Some(file) = next else { break };
+            // Of a file that was removed meanwhile nothing will be left anyway.
+            if has_name(&file) {
+                outcome.add(file.sync_data());
             }
         }
-        let Some(folder) = &self.folder else { return result };
-        // It may be gone or locked, and not every file system can sync a directory.
-        let is_fine = |error: &io::Error| {
-            matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::InvalidInput)
-        };
-        match File::open(folder).and_then(|folder| folder.sync_all()) {
-            Err(error) if !is_fine(&error) => result.and(Err(error)),
-            _ => result,
+        if let Some(folder) = &self.folder {
+            // It may be gone or locked.
+            let is_fine = |error: &io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
+            let synced = File::open(folder).and_then(|folder| folder.sync_all());
+            outcome.add(if synced.as_ref().is_err_and(is_fine) { Ok(()) } else { synced });
         }
+        outcome
     }
 }
 
@@ -185,12 +242,19 @@ impl Batch {
 mod tests {
     use super::*;
     use std::os::fd::OwnedFd;
+    use std::os::unix::fs::OpenOptionsExt;
 
     const EVERY: Duration = Duration::from_secs(10);
 
-    /// A file that can't be synced: a pipe.
-    fn broken() -> Arc<File> {
+    /// A file that no sync can do anything about: a pipe.
+    fn impossible() -> Arc<File> {
         Arc::new(File::from(OwnedFd::from(std::io::pipe().unwrap().1)))
+    }
+
+    /// A file whose sync fails: one that is known by its path only, which Linux says is no descriptor to sync (EBADF).
+    fn broken() -> Arc<File> {
+        const O_PATH: i32 = 0o10_000_000;
+        Arc::new(std::fs::OpenOptions::new().read(true).custom_flags(O_PATH).open("Cargo.toml").unwrap())
     }
 
     fn sound() -> Arc<File> {
@@ -203,7 +267,7 @@ mod tests {
 
     /// Goes on until the sync under way is done.
     fn finished(syncs: &mut Syncs, written: u64) -> Synced {
-        while syncs.task.as_ref().is_some_and(|(task, _)| !task.is_done()) {
+        while syncs.task.as_ref().is_some_and(|under_way| !under_way.task.is_done()) {
             std::thread::yield_now();
         }
         assert_eq!(syncs.due_in(Duration::ZERO, written), Some(Duration::ZERO), "it is to be looked at");
@@ -279,7 +343,37 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let folder = Some(PathBuf::from("/nowhere"));
         // A directory that is gone is no failure either.
-        assert!(Batch { files: vec![file], folder }.sync().is_ok());
-        assert!(Batch { files: vec![broken()], folder: None }.sync().is_err());
+        assert!(Batch::new(vec![file], folder).sync().result.is_ok());
+    }
+
+    #[test]
+    fn a_removed_file_is_closed_before_the_next_sync() {
+        let path = std::env::temp_dir().join(format!("lumberjack-sync-removed-{}", std::process::id()));
+        let file = Arc::new(File::create(&path).unwrap());
+        let mut syncs = syncs();
+        syncs.leave(Arc::clone(&file));
+        syncs.forget_removed();
+        assert_eq!(Arc::strong_count(&file), 2, "it has a name: it is to be synced");
+        std::fs::remove_file(&path).unwrap();
+        syncs.forget_removed();
+        assert_eq!(Arc::strong_count(&file), 1, "its place on the disk is free");
+    }
+
+    #[test]
+    fn what_this_file_system_cannot_sync_is_said_once_and_is_no_failure() {
+        let mut syncs = syncs();
+        let mut said = 0;
+        for position in [100, 200, 300] {
+            match syncs.last(position, vec![impossible()]) {
+                Synced::AsFarAsPossible(_) => said += 1,
+                Synced::Done => {}
+                Synced::Nothing | Synced::Failed(_) => panic!("neither done nor said"),
+            }
+            assert_eq!(syncs.synced(), position);
+        }
+        assert_eq!(said, 1);
+        for (number, expected) in [(EINVAL, true), (EOPNOTSUPP, true), (5, false), (28, false)] {
+            assert_eq!(is_impossible(&io::Error::from_raw_os_error(number)), expected, "{number}");
+        }
     }
 }
