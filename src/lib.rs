@@ -28,7 +28,6 @@
 pub mod cli;
 mod config;
 mod engine;
-#[cfg(any(feature = "cli", feature = "status"))]
 mod host;
 mod inherited;
 mod linux;

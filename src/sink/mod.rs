@@ -74,6 +74,10 @@ pub struct State {
     pub delivered: u64,
     /// How often so far lines may have been lost that were written, and count as delivered: a sync of theirs failed.
     pub doubts: u64,
+    /// How many hosts [`Sink::holds_up`].
+    pub held_up: usize,
+    /// Grows when one of them is held up no more.
+    pub releases: u64,
     /// Since when it has taken nothing though something waits, as time since the server's start.
     pub stuck_since: Option<Duration>,
 }
@@ -198,6 +202,13 @@ pub trait Sink {
     /// A watched descriptor can be written or read; `is_gone`: its other side is. The next flush acts on it.
     fn ready(&mut self, number: usize, is_gone: bool) {
         let _ = (number, is_gone);
+    }
+
+    /// Whether no more lines of this peer should be read for the moment, though those of others may be: its host's file
+    /// can't be written. What comes all the same is taken.
+    fn holds_up(&self, peer: &Peer) -> bool {
+        let _ = peer;
+        false
     }
 
     /// What it has to tell. Asked after each flush until there is nothing.

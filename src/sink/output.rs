@@ -13,6 +13,7 @@ use super::waiting::{Parts, len_of};
 use super::{Interest, LossCause};
 use crate::config::output::{OnStall, OutputOptions};
 use crate::engine::gap::{Gap, Why};
+use crate::engine::peer::Host;
 use crate::engine::stats::OutputCounters;
 
 /// After so long without a word an output that takes nothing is worth a warning.
@@ -54,6 +55,7 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn new(name: String, target: Box<dyn Target>, books: Books, options: &OutputOptions) -> Self {
+        let stall_timeout = (!target.passes_over_itself()).then_some(options.stall_timeout);
         Self {
             name,
             target,
@@ -61,7 +63,7 @@ impl Output {
             stand: Stand::Taking,
             known: Known::Nothing,
             books,
-            stall_timeout: (options.on_stall == OnStall::Drop).then_some(options.stall_timeout),
+            stall_timeout: stall_timeout.filter(|_| options.on_stall == OnStall::Drop),
             own_bytes: 0,
         }
     }
@@ -89,7 +91,12 @@ impl Output {
         matches!(self.stand, Stand::Gone { .. })
     }
 
-    /// Whether the others go on when it is gone.
+    /// Whether no more lines of this host should be taken for the moment.
+    pub(super) fn holds_up(&self, host: Host) -> bool {
+        self.target.holds_up(host)
+    }
+
+    /// Whether lines for it may be dropped.
     pub(super) fn may_be_passed_over(&self) -> bool {
         self.stall_timeout.is_some()
     }
@@ -205,6 +212,9 @@ impl Output {
 
     /// What it missed, once it takes lines again; what it lost to a full disk.
     pub(super) fn gap(&mut self) -> Option<Gap> {
+        if let Some(gap) = self.target.next_gap() {
+            return Some(gap);
+        }
         if self.target.standing().waiting > 0 || !self.pacing.is_flowing() {
             return None;
         }
@@ -238,6 +248,7 @@ impl Output {
     pub(super) fn try_now(&mut self) {
         if !self.is_gone() {
             self.pacing.try_now();
+            self.target.try_now();
         }
     }
 
@@ -285,7 +296,11 @@ impl Output {
             self.lose(format_args!("still takes nothing, and is not waited for"));
         }
         let missed = match &mut self.stand {
-            Stand::Taking => return self.books.unsynced.take().map(LossCause::NotSynced),
+            Stand::Taking => {
+                let lines = mem::take(&mut self.books.missed_lines);
+                let missed = (lines > 0).then_some(LossCause::Missed { lines });
+                return missed.or(self.books.unsynced.take().map(LossCause::NotSynced));
+            }
             // It is still waited for.
             Stand::PassedOver { .. } => return None,
             Stand::Gone { missed_lines } => missed_lines,

@@ -18,6 +18,7 @@ use crate::config::limits::Overhead;
 use crate::config::output::{OnStall, OutputOptions};
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
+use crate::engine::peer::Peer;
 use crate::engine::stats::OutputStats;
 
 /// Writes lines to one output or several.
@@ -126,6 +127,8 @@ impl Outputs {
             state.waiting += standing.waiting;
             state.held += standing.held;
             state.delivered = state.delivered.min(standing.delivered);
+            state.held_up += standing.held_up;
+            state.releases += standing.releases;
             state.doubts += output.doubts();
             state.stuck_since = state.stuck_since.into_iter().chain(output.stuck_since()).min();
         }
@@ -146,11 +149,16 @@ impl Outputs {
     fn flush_one(&mut self, at: usize, now: Duration) -> io::Result<()> {
         let Some(output) = self.outputs.get_mut(at) else { return Ok(()) };
         output.flush(now)?;
-        let Some(gap) = output.gap().filter(|_| self.marks_gaps) else { return Ok(()) };
-        let mut mark = Vec::new();
-        self.formatter.gap_of_all(self.wall_ms, gap, &mut mark);
-        output.take_mark(&mark);
-        output.flush(now)
+        let mut has_marked = false;
+        while let Some(gap) = output.gap() {
+            if self.marks_gaps {
+                let mut mark = Vec::new();
+                self.formatter.gap_of_all(self.wall_ms, gap, &mut mark);
+                output.take_mark(&mark);
+                has_marked = true;
+            }
+        }
+        if has_marked { output.flush(now) } else { Ok(()) }
     }
 
     /// An output is gone for good: the end if it was the last. Else the others go on, and the end will not be a clean one.
@@ -260,6 +268,10 @@ impl Sink for Outputs {
         self.add_up();
     }
 
+    fn holds_up(&self, peer: &Peer) -> bool {
+        self.state.held_up > 0 && self.outputs.iter().any(|output| output.holds_up(peer.host()))
+    }
+
     fn poll_event(&mut self) -> Option<Event<'_>> {
         if !self.losses.is_empty() {
             return Some(Event::Lost(self.losses.remove(0)));
@@ -322,7 +334,6 @@ impl Sink for Outputs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::peer::Peer;
 
     /// Outputs on these devices, after lines that fit none of their buffers were flushed.
     fn filled(devices: &[&str]) -> Outputs {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Interest;
 use super::waiting::Parts;
 use crate::engine::gap::Gap;
-use crate::engine::peer::Peer;
+use crate::engine::peer::{Host, Peer};
 use crate::engine::stats::OutputCounters;
 
 /// From this size on a block is written without being copied: a copy of 16 KiB costs about as much as the system call
@@ -46,6 +46,8 @@ pub(super) struct Books {
     pub(super) doubts: u64,
     /// Why the last sync, at the end, failed.
     pub(super) unsynced: Option<io::Error>,
+    /// Lines that were missed at the end by a target that passes over by itself.
+    pub(super) missed_lines: u64,
 }
 
 impl Books {
@@ -101,6 +103,10 @@ pub(super) struct Standing {
     pub(super) held: usize,
     /// The position, in bytes taken, up to which all is written, and synced where that is asked for.
     pub(super) delivered: u64,
+    /// How many hosts are held up: no more of theirs should be taken for the moment.
+    pub(super) held_up: usize,
+    /// Grows when one of them is held up no more.
+    pub(super) releases: u64,
 }
 
 /// What one output writes to. It never decides when to try again: its `Output` does.
@@ -135,6 +141,25 @@ pub(super) trait Target {
     fn ready(&mut self, is_gone: bool) -> bool {
         is_gone
     }
+
+    /// Whether no more lines of this host should be taken for the moment, though those of others may be.
+    fn holds_up(&self, host: Host) -> bool {
+        let _ = host;
+        false
+    }
+
+    /// Whether it decides itself who is passed over (`--on-stall drop`), since it is many outputs in one.
+    fn passes_over_itself(&self) -> bool {
+        false
+    }
+
+    /// What is missing from now on, and is to be marked by the next [`Whose::Mark`].
+    fn next_gap(&mut self) -> Option<Gap> {
+        None
+    }
+
+    /// The next write tries, however early that is.
+    fn try_now(&mut self) {}
 
     /// Somebody has moved the file away.
     fn reopen(&mut self) {}

@@ -11,6 +11,11 @@ pub(super) fn len_of(parts: Parts<'_>) -> usize {
     parts.iter().map(|part| part.len()).sum()
 }
 
+/// Lines of a block: each has its `\n`.
+pub(super) fn lines_in(parts: Parts<'_>) -> u64 {
+    parts.iter().map(|part| memchr::memchr_iter(b'\n', part).count() as u64).sum()
+}
+
 /// What waits.
 pub(super) struct Waiting {
     buffer: Vec<u8>,
@@ -72,6 +77,15 @@ impl Waiting {
             taken = taken.saturating_sub(part.len());
             self.buffer.extend_from_slice(rest);
         }
+    }
+
+    /// Drops all that waits, and answers how many lines and bytes that were.
+    pub(super) fn drop_all(&mut self) -> (u64, usize) {
+        let dropped = (memchr::memchr_iter(b'\n', self.bytes()).count() as u64, self.len());
+        self.buffer.clear();
+        self.buffer.shrink_to(self.kept);
+        self.written = 0;
+        dropped
     }
 
     /// Drops what waits behind the line at the front, and answers how many lines and bytes that were. The first line

@@ -160,7 +160,7 @@ impl Sink for Valve {
         let (taken, waiting) = (inside.taken.len() as u64, inside.waiting.len());
         let (taken, delivered) = if inside.counts { (taken + waiting as u64, taken) } else { (0, 0) };
         let stuck_since = inside.pacing.stuck_since();
-        State { waiting, held: waiting, taken, delivered, doubts: inside.doubts, stuck_since }
+        State { waiting, held: waiting, taken, delivered, doubts: inside.doubts, stuck_since, ..State::default() }
     }
 
     fn due_in(&self, now: Duration) -> Option<Duration> {

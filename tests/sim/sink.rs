@@ -163,6 +163,7 @@ impl Sink for SimSink {
             delivered: record.delivered as u64,
             doubts: 0,
             stuck_since: self.pacing.stuck_since(),
+            ..State::default()
         }
     }
 

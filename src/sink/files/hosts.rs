@@ -1,26 +1,30 @@
 //! A file for each host: `{host}` in the name stands for its address. Invariant: there are never more files than
 //! `--host-files` and one, each with its rotated ones, nor more of them open at rest than [`most_open`], and as many again
-//! while they are synced.
+//! while they are synced; and what one of them can't do holds up no other.
 
-use std::ffi::OsString;
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::log_file::{Age, LogFile, note_removed};
+use super::lane::Lane;
+use super::log_file::{Age, note_removed};
+use super::names::{self, Owner, found};
 use super::opener::check_folder_of;
 use super::path::{folder_of, shown};
-use super::rotate::{is_disk_full, numbered_name, remove, remove_counted};
+use super::rotate::{is_disk_full, remove, remove_counted};
 use super::single::{note_sync, syncs_of};
 use super::sync::{Syncs, most_descriptors};
 use crate::config::output::{DiskFull, HOST_WORD, OutputOptions};
-use crate::engine::peer::{Host, Peer};
+use crate::engine::gap::Gap;
+use crate::engine::peer::Host;
+use crate::host::descriptor_limit;
+use crate::linux::is_descriptor_shortage;
 use crate::sink::addr::{DiskUse, Identity, Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::target::{Books, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::{Parts, len_of};
@@ -30,6 +34,10 @@ pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddr
     let rest = text.get(text.find(HOST_WORD)? + HOST_WORD.len()..).unwrap_or_default();
     Some(if rest.contains('/') || rest.contains(HOST_WORD) {
         Err(OutputAddrError("{host} may stand once, in the file's name, not in a directory's"))
+    } else if !names::fits(Path::new(text)) {
+        Err(OutputAddrError(
+            "with the longest address in it, and the number of a rotated file, this name is too long: shorten it",
+        ))
     } else {
         Ok(OutputAddr::new(HostFilesPlace(text.into())))
     })
@@ -59,8 +67,9 @@ impl Place for HostFilesPlace {
         }
     }
 
-    fn kept(&self, options: &OutputOptions) -> Kept {
-        Kept { bytes: if options.flush_every.is_zero() { 0 } else { MOST_GATHERED }, holds_a_line: false }
+    fn kept(&self, _: &OutputOptions) -> Kept {
+        // What gathers (`--flush-every`), or what files that can't be written hold though the others go on.
+        Kept { bytes: MOST_GATHERED, holds_a_line: false }
     }
 
     fn disk(&self, options: &OutputOptions) -> DiskUse {
@@ -75,15 +84,12 @@ impl Place for HostFilesPlace {
 /// Files that stay open while nothing waits for them: a descriptor each, and some memory of the kernel. Opening one
 /// costs as much as writing some lines; with `--sync`, one that is closed may be synced early.
 const MOST_OPEN: usize = 256;
+/// The share of all descriptors that files may take, so that clients get in whatever the limit is.
+const SHARE_OF_DESCRIPTORS: usize = 4;
 /// How many are closed at once: finding those that were used least recently costs a look at all.
 const CLOSED_AT_ONCE: usize = 16;
 /// What all of them together may gather (`--flush-every`) before all is written.
 const MOST_GATHERED: usize = 256 * 1024;
-/// The name of the file that hosts share for which there is none.
-const OTHERS: &[u8] = b"other";
-
-/// Whose file it is; `None`: that of all others.
-type Owner = Option<Host>;
 
 /// The files.
 struct HostFiles {
@@ -91,10 +97,11 @@ struct HostFiles {
     name: String,
     options: OutputOptions,
     removes_when_full: bool,
+    most_open: usize,
     /// The hosts for which there is a file, in order, and how old it is, for one that was closed.
     known: Vec<(Host, Age)>,
-    /// Those that are open, or have lines that wait, by owner.
-    open: Vec<Open>,
+    /// The files that are open, or have lines that wait, by owner.
+    lanes: Vec<Lane>,
     syncs: Option<Syncs>,
     taken: u64,
     waiting: usize,
@@ -106,21 +113,18 @@ struct HostFiles {
     now: Duration,
     /// What [`Target::due_in`] says: when a file is to be written to though nothing came.
     due_at: Option<Duration>,
-    /// Whose file tells of what is missing: that of the host whose lines were lost last.
+    /// What is missing from whose file, and is to be marked there.
+    gaps: VecDeque<(Owner, Gap)>,
+    /// Whose file gets the next mark.
     marked: Owner,
+    /// How many hosts are held up.
+    held_up: usize,
+    /// Grows when one of them is no more.
+    releases: u64,
     /// Somebody was told that a host has to share a file.
     has_told: bool,
-}
-
-struct Open {
-    owner: Owner,
-    file: LogFile,
-    /// The position at which it was last used.
-    used: u64,
-    /// The position within the file up to which it had taken lines at the checkpoint.
-    mark: u64,
-    /// A write in the middle of a turn was refused: the next waits for the flush.
-    is_refused: bool,
+    /// The server ends.
+    is_ending: bool,
 }
 
 /// Where in the list of known hosts one is, or would be.
@@ -131,7 +135,9 @@ fn place_in(known: &[(Host, Age)], host: Host) -> Result<usize, usize> {
 
 /// How many files stay open at rest.
 fn most_open(options: &OutputOptions) -> usize {
-    MOST_OPEN.min(options.host_files.saturating_add(1))
+    let allowed = usize::try_from(descriptor_limit()).unwrap_or(usize::MAX);
+    let syncs = if most_descriptors(options.sync) > 0 { 2 } else { 1 };
+    MOST_OPEN.min(options.host_files.saturating_add(1)).min(allowed / SHARE_OF_DESCRIPTORS / syncs).max(2)
 }
 
 impl HostFiles {
@@ -140,7 +146,11 @@ impl HostFiles {
     /// # Errors
     /// The directory can't be read, or no files be made in it.
     fn open(pattern: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
-        check_folder_of(&path_of(pattern, b"any"), is_disk_full)?;
+        if options.make_dirs && !folder_of(pattern).exists() {
+            fs::create_dir_all(folder_of(pattern))?;
+            books.report(format_args!("made the directory of {}", shown(pattern)));
+        }
+        check_folder_of(&names::path_of(pattern, None), is_disk_full)?;
         let mut known: Vec<(Host, Age)> = Vec::new();
         for (path, owner, number) in found(pattern)? {
             if number > 0 && !options.rotates() {
@@ -164,17 +174,22 @@ impl HostFiles {
             name: shown(pattern),
             options: OutputOptions { disk_full: DiskFull::Wait, ..options.clone() },
             removes_when_full,
+            most_open: most_open(options),
             syncs: syncs_of(pattern, options),
             known,
-            open: Vec::new(),
+            lanes: Vec::new(),
             taken: 0,
             waiting: 0,
             written: 0,
             checkpoint: 0,
             now: Duration::ZERO,
             due_at: None,
+            gaps: VecDeque::new(),
             marked: None,
+            held_up: 0,
+            releases: 0,
             has_told: false,
+            is_ending: false,
         })
     }
 
@@ -182,10 +197,6 @@ impl HostFiles {
     fn identity(&self) -> Option<Identity> {
         let found = fs::metadata(folder_of(&self.pattern)).ok()?;
         Some((found.dev(), found.ino(), self.pattern.file_name()?.to_owned()))
-    }
-
-    fn path_of(&self, owner: Owner) -> PathBuf {
-        path_of(&self.pattern, &owner.map_or_else(|| OTHERS.to_owned(), |host| safe_name(&host)))
     }
 
     /// Whose file a host's lines go to.
@@ -199,7 +210,7 @@ impl HostFiles {
             self.known.insert(at, (host, Age::Unknown));
             return Some(host);
         }
-        if !std::mem::replace(&mut self.has_told, true) {
+        if !mem::replace(&mut self.has_told, true) {
             books.report(format_args!("{most} hosts have a file: further ones share one; --host-files sets it"));
         }
         None
@@ -207,42 +218,47 @@ impl HostFiles {
 
     #[inline(never)] // one copy, for size
     fn find(&self, owner: Owner) -> Result<usize, usize> {
-        self.open.binary_search_by_key(&owner, |open| open.owner)
+        self.lanes.binary_search_by_key(&owner, |lane| lane.owner)
     }
 
     /// Where in the list the file of an owner is, which need not be open yet.
     fn place_of(&mut self, owner: Owner) -> usize {
         self.find(owner).unwrap_or_else(|at| {
-            let mut file = LogFile::new(&self.path_of(owner), &self.options, 0);
+            let mut lane = Lane::new(owner, &names::path_of(&self.pattern, owner), &self.options);
             let known = owner.and_then(|host| place_in(&self.known, host).ok());
-            file.set_age(known.and_then(|at| self.known.get(at)).map_or(Age::Unknown, |known| known.1));
-            self.open.insert(at, Open { owner, file, used: 0, mark: 0, is_refused: false });
+            lane.file.set_age(known.and_then(|at| self.known.get(at)).map_or(Age::Unknown, |known| known.1));
+            self.lanes.insert(at, lane);
             at
         })
     }
 
     /// One file was opened: the least recently used are closed, if there are too many now.
     fn close_some(&mut self, books: &mut Books) {
-        let most = most_open(&self.options);
-        let count = self.open.iter().filter(|open| open.file.is_open()).count();
-        if count <= most {
-            return;
+        let most = self.most_open;
+        let count = self.lanes.iter().filter(|lane| lane.file.is_open()).count();
+        if count > most {
+            self.close_least_used(count - most.saturating_sub(CLOSED_AT_ONCE.min(most / 4)), books);
         }
-        for _ in most.saturating_sub(CLOSED_AT_ONCE.min(most / 4))..count {
-            let closable = self.open.iter_mut().filter(|open| open.file.is_closable());
-            let Some(oldest) = closable.min_by_key(|open| open.used) else { return };
+    }
+
+    /// Closes so many files, the least recently used first; false if there was none to close.
+    fn close_least_used(&mut self, count: usize, books: &mut Books) -> bool {
+        for closed in 0..count {
+            let closable = self.lanes.iter_mut().filter(|lane| lane.file.is_closable());
+            let Some(oldest) = closable.min_by_key(|lane| lane.used) else { return closed > 0 };
             let owner = oldest.owner;
             oldest.file.close();
             if let Ok(at) = self.find(owner) {
                 self.hand_over(at, books);
             }
         }
+        true
     }
 
     /// What the file at this place in the list has left is to be synced: at once, if that is too much already.
     fn hand_over(&mut self, at: usize, books: &mut Books) {
-        let (Some(syncs), Some(open)) = (&mut self.syncs, self.open.get_mut(at)) else { return };
-        open.file.hand_over(syncs);
+        let (Some(syncs), Some(lane)) = (&mut self.syncs, self.lanes.get_mut(at)) else { return };
+        lane.file.hand_over(syncs);
         if syncs.is_crowded() {
             self.sync(books);
         }
@@ -250,59 +266,102 @@ impl HostFiles {
 
     fn sync(&mut self, books: &mut Books) {
         let written = self.written();
-        let (Some(syncs), open) = (&mut self.syncs, &mut self.open) else { return };
-        let mut dirty = || open.iter_mut().filter_map(|open| open.file.dirty()).collect();
-        note_sync(syncs.go_on(self.now, written, &mut dirty), &self.name, books);
+        let (Some(syncs), lanes) = (&mut self.syncs, &mut self.lanes) else { return };
+        let mut dirty = || lanes.iter_mut().filter_map(|lane| lane.file.dirty()).collect();
+        if let Some(error) = note_sync(syncs.go_on(self.now, written, &mut dirty), &self.name, books) {
+            // It may be that of any of them.
+            self.lanes.iter_mut().for_each(|lane| lane.file.distrust(&error));
+        }
     }
 
     /// What is closed and has nothing to write is known by its host alone.
     fn forget_closed(&mut self) {
         let known = &mut self.known;
-        self.open.retain(|open| {
-            let is_at_rest = !open.file.is_open() && open.file.waiting() == 0;
-            let at = open.owner.and_then(|host| place_in(known, host).ok());
+        self.lanes.retain(|lane| {
+            let is_at_rest = lane.is_at_rest();
+            let at = lane.owner.and_then(|host| place_in(known, host).ok());
             if let Some(known) = at.and_then(|at| known.get_mut(at)).filter(|_| is_at_rest) {
-                known.1 = open.file.age();
+                known.1 = lane.file.age();
             }
             !is_at_rest
         });
     }
 
-    /// Writes the file at this place in the list. If the disk is full, and the oldest file may go, it is tried once more;
-    /// the next may go when that has helped.
-    fn write_one(&mut self, at: usize, may_remove: &mut bool, books: &mut Books) -> io::Result<()> {
+    /// Writes the file at this place in the list, and cures what keeps it from being written: other files are closed if no
+    /// descriptor is left, and the oldest rotated ones go if the disk is full and they may. What can't be cured is said, and
+    /// keeps no other file from being written.
+    fn write_one(&mut self, at: usize, may_remove: &mut bool, books: &mut Books) {
+        let mut may_close = true;
         loop {
-            let Some(open) = self.open.get_mut(at) else { return Ok(()) };
-            let (before, was_open) = (open.file.waiting(), open.file.is_open());
-            let written = open.file.write(self.now, books);
-            open.is_refused = written.is_err();
-            self.waiting = self.waiting + open.file.waiting() - before;
-            let owner = open.owner;
-            if !was_open && open.file.is_open() {
+            let Some(lane) = self.lanes.get_mut(at) else { return };
+            let (before, was_open) = (lane.file.waiting(), lane.file.is_open());
+            let written = lane.write(self.now, books);
+            self.waiting = self.waiting + lane.file.waiting() - before;
+            let needed = lane.file.waiting();
+            if !was_open && lane.file.is_open() {
                 self.close_some(books);
             }
             self.hand_over(at, books);
-            let Err(error) = written else {
-                *may_remove = self.removes_when_full;
-                return Ok(());
-            };
-            let removes = is_disk_full(&error) && std::mem::replace(may_remove, false);
-            if !removes || !self.remove_oldest(books)? {
-                return Err(io::Error::new(error.kind(), format!("{}: {error}", shown(&self.path_of(owner)))));
+            match written {
+                Ok(()) => {
+                    *may_remove = self.removes_when_full;
+                    return self.note_success(at, books);
+                }
+                Err(error) if is_descriptor_shortage(&error) && mem::take(&mut may_close) => {
+                    if self.close_least_used(CLOSED_AT_ONCE, books) {
+                        continue;
+                    }
+                    return self.note_failure(at, &error, books);
+                }
+                Err(error) if is_disk_full(&error) && mem::replace(may_remove, false) => {
+                    if self.remove_oldest(needed, books) {
+                        continue;
+                    }
+                    return self.note_failure(at, &error, books);
+                }
+                Err(error) => return self.note_failure(at, &error, books),
             }
         }
     }
 
-    /// `--disk-full drop-oldest`: the rotated file that was written to longest ago goes, whosever it is.
-    fn remove_oldest(&mut self, books: &mut Books) -> io::Result<bool> {
+    fn note_success(&mut self, at: usize, books: &mut Books) {
+        let Some(lane) = self.lanes.get_mut(at) else { return };
+        let was_stuck = lane.is_stuck();
+        if let Some(missed) = lane.succeed(books) {
+            self.gaps.push_back((lane.owner, missed));
+        }
+        self.releases += u64::from(was_stuck);
+    }
+
+    fn note_failure(&mut self, at: usize, error: &io::Error, books: &mut Books) {
+        let Some(lane) = self.lanes.get_mut(at) else { return };
+        lane.fail(self.now, error, books);
+        self.due_at = Some(self.now);
+    }
+
+    /// `--disk-full drop-oldest`: the rotated files that were written to longest ago go, whosever they are, until so many
+    /// bytes are free. Whether any was removed.
+    fn remove_oldest(&mut self, needed: usize, books: &mut Books) -> bool {
+        let Ok(found) = found(&self.pattern) else { return false };
         let written_at = |path: &Path| fs::symlink_metadata(path).and_then(|found| found.modified());
-        let rotated = found(&self.pattern)?.into_iter().filter(|(_, _, number)| *number > 0);
-        let oldest = rotated.min_by_key(|(path, _, _)| written_at(path).unwrap_or(SystemTime::UNIX_EPOCH));
-        let Some((path, owner, _)) = oldest else { return Ok(false) };
-        let Some(removed) = remove_counted(path)? else { return Ok(false) };
-        self.marked = owner;
-        note_removed(&removed, books);
-        Ok(true)
+        let rotated = found.into_iter().filter(|(_, _, number)| *number > 0);
+        let mut rotated: Vec<_> = rotated
+            .map(|(path, owner, _)| (written_at(&path).unwrap_or(SystemTime::UNIX_EPOCH), path, owner))
+            .collect();
+        let mut freed = 0;
+        while freed < needed as u64 {
+            let oldest = (0..rotated.len()).min_by_key(|at| rotated.get(*at).map(|found| found.0));
+            let Some(oldest) = oldest else { break };
+            let (_, path, owner) = rotated.swap_remove(oldest);
+            let Ok(Some(removed)) = remove_counted(path, self.options.mark_gaps) else { continue };
+            freed += removed.bytes.max(1);
+            self.gaps.push_back((owner, note_removed(&removed, books)));
+        }
+        if let Some(syncs) = &mut self.syncs {
+            self.lanes.iter_mut().for_each(|lane| lane.file.hand_over(syncs));
+            syncs.forget_removed();
+        }
+        freed > 0
     }
 
     /// The position up to which all is written.
@@ -314,9 +373,22 @@ impl HostFiles {
     fn note_written(&mut self) {
         if self.waiting == 0 {
             (self.written, self.checkpoint) = (self.taken, self.taken);
-        } else if self.open.iter().all(|open| open.file.written() >= open.mark) {
+        } else if self.lanes.iter().all(|lane| lane.file.written() >= lane.mark) {
             (self.written, self.checkpoint) = (self.checkpoint, self.taken);
-            self.open.iter_mut().for_each(|open| open.mark = open.file.taken());
+            self.lanes.iter_mut().for_each(|lane| lane.mark = lane.file.taken());
+        }
+    }
+
+    /// Files that stand still too long are passed over, and who is held up is counted.
+    fn pass_over(&mut self, books: &mut Books) {
+        self.held_up = 0;
+        for lane in &mut self.lanes {
+            let before = lane.file.waiting();
+            if lane.pass_over(self.now, books) {
+                self.waiting = self.waiting + lane.file.waiting() - before;
+                self.releases += 1;
+            }
+            self.held_up += usize::from(lane.holds_up());
         }
     }
 }
@@ -330,53 +402,67 @@ impl Target for HostFiles {
         };
         let used = self.taken;
         let at = self.place_of(owner);
-        let Some(open) = self.open.get_mut(at) else { return Took::Waits };
-        open.used = used;
-        let (before, was_open) = (open.file.waiting(), open.file.is_open());
-        // That the file of one host was refused is no reason to write no other: its own turn comes at the flush.
-        let took = open.file.take(parts, may_write && !open.is_refused, books);
-        open.is_refused |= took == Took::Refused;
-        self.waiting = self.waiting + open.file.waiting() - before;
-        if !was_open && open.file.is_open() {
+        let Some(lane) = self.lanes.get_mut(at) else { return Took::Waits };
+        lane.used = used;
+        let (before, was_open) = (lane.file.waiting(), lane.file.is_open());
+        let mut taken = lane.take(parts, may_write, books);
+        self.waiting = self.waiting + lane.file.waiting() - before;
+        if taken.as_ref().is_err_and(is_descriptor_shortage) && self.close_least_used(CLOSED_AT_ONCE, books) {
+            let lane = self.find(owner).ok().and_then(|at| self.lanes.get_mut(at));
+            taken = lane.map_or(Ok(()), |lane| lane.file.prepare(books)).map(|()| Took::Written);
+        }
+        if let Err(error) = &taken {
+            self.note_failure(at, error, books);
+            self.held_up += 1;
+        }
+        if !was_open {
             self.due_at = Some(Duration::ZERO);
             self.close_some(books);
         }
         self.hand_over(at, books);
-        if took == Took::Waits { Took::Waits } else { Took::Written }
+        if was_open && matches!(taken, Ok(Took::Waits)) { Took::Waits } else { Took::Written }
     }
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
         self.now = now;
+        let before = self.waiting;
         let is_much = self.waiting > MOST_GATHERED;
         let mut may_remove = self.removes_when_full;
-        let mut result = Ok(());
-        for at in 0..self.open.len() {
-            let Some(open) = self.open.get_mut(at) else { break };
+        for at in 0..self.lanes.len() {
+            let Some(lane) = self.lanes.get_mut(at) else { break };
             if is_much {
-                open.file.hurry();
+                lane.file.hurry();
             }
-            if open.file.is_due(now) {
-                // The others are written all the same.
-                result = self.write_one(at, &mut may_remove, books).and(result);
+            if lane.is_due(now) {
+                self.write_one(at, &mut may_remove, books);
             }
         }
+        self.pass_over(books);
         self.forget_closed();
         self.note_written();
-        let due_in = self.open.iter().filter_map(|open| open.file.due_in(now)).min();
+        let due_in = self.lanes.iter().filter_map(|lane| lane.due_in(now)).min();
         self.due_at = due_in.map(|wait| now + wait);
         self.sync(books);
-        result.map(|()| if self.waiting == 0 { Wrote::All } else { Wrote::Later })
+        // At the end, and whenever none of those that wait can be written, the output as a whole stands still.
+        let is_still = self.waiting > 0 && self.waiting >= before;
+        let all_stuck = || self.lanes.iter().all(|lane| lane.file.waiting() == 0 || lane.is_stuck());
+        Ok(match self.waiting {
+            0 => Wrote::All,
+            _ if is_still && all_stuck() => Wrote::Away,
+            _ => Wrote::Later,
+        })
     }
 
     fn standing(&self) -> Standing {
         let delivered = self.syncs.as_ref().map_or_else(|| self.written(), Syncs::synced);
-        Standing { waiting: self.waiting, held: self.waiting, delivered }
+        let (held_up, releases) = (self.held_up, self.releases);
+        Standing { waiting: self.waiting, held: self.waiting, delivered, held_up, releases }
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {
-        let dropped = self.open.iter_mut().map(|open| open.file.drop_lines());
+        let dropped = self.lanes.iter_mut().map(Lane::drop_all);
         let (lines, bytes) = dropped.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        self.waiting -= bytes;
+        self.waiting = self.lanes.iter().map(|lane| lane.file.waiting()).sum();
         (lines, bytes)
     }
 
@@ -385,105 +471,59 @@ impl Target for HostFiles {
         self.due_at.map(|at| at.saturating_sub(now)).into_iter().chain(sync).min()
     }
 
+    fn holds_up(&self, host: Host) -> bool {
+        // A host that has no file of its own may have to share one.
+        let at = self.find(Some(host)).or_else(|at| match place_in(&self.known, host) {
+            Ok(_) => Err(at),
+            Err(_) if self.known.len() < self.options.host_files => Err(at),
+            Err(_) => self.find(None),
+        });
+        at.ok().and_then(|at| self.lanes.get(at)).is_some_and(Lane::holds_up)
+    }
+
+    fn passes_over_itself(&self) -> bool {
+        true
+    }
+
+    fn next_gap(&mut self) -> Option<Gap> {
+        let (owner, gap) = self.gaps.pop_front()?;
+        self.marked = owner;
+        Some(gap)
+    }
+
+    fn try_now(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::try_now);
+    }
+
     fn reopen(&mut self) {
         self.due_at = Some(Duration::ZERO);
-        self.open.iter_mut().for_each(|open| open.file.reopen());
+        self.lanes.iter_mut().for_each(|lane| {
+            lane.try_now();
+            lane.file.reopen();
+        });
     }
 
     fn settle(&mut self, _: Duration, books: &mut Books) -> bool {
-        self.open.iter_mut().for_each(|open| open.file.end());
+        self.is_ending = true;
+        self.lanes.iter_mut().for_each(|lane| lane.file.end());
         if self.waiting > 0 {
             self.due_at = Some(Duration::ZERO);
             return false;
         }
         let written = self.written();
         if let Some(syncs) = &mut self.syncs {
-            let files: Vec<Arc<_>> = self.open.iter_mut().filter_map(|open| open.file.dirty()).collect();
-            note_sync(syncs.last(written, files), &self.name, books);
+            let files: Vec<Arc<_>> = self.lanes.iter_mut().filter_map(|lane| lane.file.dirty()).collect();
+            books.unsynced = note_sync(syncs.last(written, files), &self.name, books);
         }
+        books.missed_lines += self.lanes.iter_mut().map(Lane::missed_at_the_end).sum::<u64>();
         true
     }
-}
-
-/// A host as a part of a file's name on any file system, FAT included: `:` becomes `-`, `%` becomes `_`, and the `/64`
-/// of an IPv6 network is left out.
-#[inline(never)] // one copy, for size
-fn safe_name(host: &Host) -> Vec<u8> {
-    let mut name = host.to_string().into_bytes();
-    if name.ends_with(b"/64") {
-        name.truncate(name.len() - 3);
-    }
-    exchange(&mut name, *b":%", *b"-_");
-    name
-}
-
-/// The host that [`safe_name`] made this name of, if it is one.
-fn host_of(name: &[u8]) -> Option<Host> {
-    let mut text = name.to_owned();
-    exchange(&mut text, *b"-_", *b":%");
-    let text = str::from_utf8(&text).ok()?;
-    let (ip, scope) = text.split_once('%').unwrap_or((text, "0"));
-    let host = match ip.parse() {
-        Ok(IpAddr::V4(ip)) => Host::V4(ip.octets()),
-        Ok(IpAddr::V6(ip)) => Peer::from(SocketAddr::V6(SocketAddrV6::new(ip, 0, 0, scope.parse().ok()?))).host(),
-        Err(_) => Host::Unix,
-    };
-    (safe_name(&host) == name).then_some(host)
-}
-
-fn exchange(name: &mut [u8], from: [u8; 2], to: [u8; 2]) {
-    for byte in name {
-        for (from, to) in from.into_iter().zip(to) {
-            if *byte == from {
-                *byte = to;
-            }
-        }
-    }
-}
-
-fn place_of_host(pattern: &[u8]) -> Option<usize> {
-    pattern.windows(HOST_WORD.len()).position(|window| window == HOST_WORD.as_bytes())
-}
-
-fn path_of(pattern: &Path, name: &[u8]) -> PathBuf {
-    let bytes = pattern.as_os_str().as_bytes();
-    let Some(at) = place_of_host(bytes) else { return pattern.to_owned() };
-    let (before, after) = bytes.split_at(at);
-    let after = after.get(HOST_WORD.len()..).unwrap_or_default();
-    OsString::from_vec([before, name, after].concat()).into()
-}
-
-/// Whose file has this name.
-fn owner_in(pattern: &Path, file_name: &[u8]) -> Option<Owner> {
-    let pattern = pattern.file_name()?.as_bytes();
-    let (before, after) = pattern.split_at(place_of_host(pattern)?);
-    let name = file_name.strip_prefix(before)?.strip_suffix(after.get(HOST_WORD.len()..)?)?;
-    if name == OTHERS { Some(None) } else { host_of(name).map(Some) }
-}
-
-/// The files of hosts that there are: each with its owner, and its number if it was rotated, else 0.
-fn found(pattern: &Path) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
-    let folder = folder_of(pattern);
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let rotated = |name| numbered_name(name).and_then(|(base, number)| Some((owner_in(pattern, base)?, number)));
-        // First as it is: the end of an address looks like a number.
-        let owner = owner_in(pattern, name.as_bytes()).map(|owner| (owner, 0));
-        if let Some((owner, number)) = owner.or_else(|| rotated(name.as_bytes())) {
-            files.push((folder.join(&name), owner, number));
-        }
-    }
-    Ok(files)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn peer(text: &str) -> Host {
-        Peer::from(text.parse::<SocketAddr>().unwrap()).host()
-    }
+    use crate::engine::peer::Peer;
 
     /// Files in a directory of this test's own, which is gone with them.
     struct Fixture {
@@ -514,7 +554,7 @@ mod tests {
         fn is_open(&self, host: u16) -> bool {
             let [high, low] = host.to_be_bytes();
             let at = self.files.find(Some(Host::V4([10, 0, high, low])));
-            at.is_ok_and(|at| self.files.open[at].file.is_open())
+            at.is_ok_and(|at| self.files.lanes[at].file.is_open())
         }
     }
 
@@ -535,7 +575,7 @@ mod tests {
         fixture.write(2);
         let closed: Vec<u16> = (0..257).filter(|host| !fixture.is_open(*host)).collect();
         assert_eq!(closed, (1..=17).collect::<Vec<u16>>(), "some at once, and the first not among them");
-        assert_eq!(fixture.files.open.len(), 257 - 17);
+        assert_eq!(fixture.files.lanes.len(), 257 - 17);
         fixture.take(1, b"back\n");
         fixture.write(3);
         assert_eq!(fs::read(fixture.folder.join("10.0.0.1")).unwrap(), b"line\nback\n");
@@ -578,33 +618,5 @@ mod tests {
         fixture.write(1000);
         assert_eq!(fs::read(fixture.folder.join("10.0.0.0.1")).unwrap(), b"line\nmore\n");
         assert!(!fs::exists(fixture.folder.join("10.0.0.1.1")).unwrap(), "begun 900 s later");
-    }
-
-    #[test]
-    fn a_hosts_name_is_safe_and_leads_back_to_it() {
-        for (host, name) in [
-            (peer("192.0.2.7:1"), "192.0.2.7"),
-            (peer("[2001:db8:0:1::7]:1"), "2001-db8-0-1--"),
-            (peer("[fe80::1%2]:1"), "fe80--1_2"),
-            (Host::Unix, "unix"),
-        ] {
-            assert_eq!(safe_name(&host), name.as_bytes());
-            for pattern in ["/logs/a-{host}.log", "{host}", "{host}.1"] {
-                let pattern = Path::new(pattern);
-                let path = path_of(pattern, name.as_bytes());
-                assert_eq!(path, PathBuf::from(pattern.to_str().unwrap().replace("{host}", name)));
-                assert_eq!(owner_in(pattern, path.file_name().unwrap().as_bytes()), Some(Some(host)));
-            }
-        }
-        assert_eq!(owner_in(Path::new("{host}.log"), b"other.log"), Some(None));
-    }
-
-    #[test]
-    fn what_only_looks_like_a_hosts_file_is_none() {
-        for name in
-            ["syslog.log", "1.2.3.log", "1.2.3.4.5.log", "01.2.3.4.log", "2001-DB8--.log", "fe80--1_x.log", ".log"]
-        {
-            assert_eq!(owner_in(Path::new("{host}.log"), name.as_bytes()), None, "{name}");
-        }
     }
 }

@@ -100,6 +100,8 @@ pub(super) struct LogFile {
     waiting: Waiting,
     rotation: Option<Rotation>,
     removes_when_full: bool,
+    /// Files may hold marks of gaps.
+    marks_gaps: bool,
     unsynced: Unsynced,
     /// Bytes taken so far.
     taken: u64,
@@ -134,6 +136,7 @@ impl LogFile {
             waiting: Waiting::new(kept),
             rotation,
             removes_when_full: options.disk_full == DiskFull::DropOldest,
+            marks_gaps: options.mark_gaps,
             unsynced: Unsynced {
                 is_wanted,
                 is_dirty: false,
@@ -232,6 +235,30 @@ impl LogFile {
     }
 
     /// Somebody has moved the file away (SIGHUP), or what kept us from rotating: all is tried at once.
+    /// The same, and the first line too if it is longer than this; what the file has of it is cut off.
+    pub(super) fn drop_lines_over(&mut self, most: usize) -> (u64, usize) {
+        if self.first_line() <= most {
+            return self.waiting.drop_lines();
+        }
+        let torn = if let End::Torn { bytes } = self.end { bytes } else { 0 };
+        let is_cut_back = torn == 0 || self.take_back(torn).is_ok();
+        self.end = if is_cut_back { End::Whole } else { End::Unended };
+        let (lines, bytes) = self.waiting.drop_all();
+        (lines, bytes + if is_cut_back { 0 } else { torn })
+    }
+
+    /// Opens it if it is not, so that it is known whether it can be.
+    ///
+    /// # Errors
+    /// Of the system.
+    pub(super) fn prepare(&mut self, books: &mut Books) -> io::Result<()> {
+        self.check_file(books).map(drop)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn reopen(&mut self) {
         self.reopening = Reopening::Asked;
         if let Some(backoff) = self.rotation.as_mut().and_then(|rotation| rotation.trouble.as_mut()) {
@@ -652,9 +679,11 @@ impl LogFile {
         let Some(rotation) = self.rotation.as_ref().filter(|_| self.removes_when_full) else { return Ok(false) };
         let mut freed = 0;
         while freed < self.waiting.len() as u64 {
-            let Some(removed) = rotation.files.remove_oldest()? else { break };
+            let Some(removed) = rotation.files.remove_oldest(self.marks_gaps)? else { break };
             freed += removed.bytes.max(1);
-            note_removed(&removed, books);
+            let gap = note_removed(&removed, books);
+            let before = books.gap.unwrap_or(Gap { lines: 0, bytes: 0, ..gap });
+            books.gap = Some(Gap { lines: before.lines + gap.lines, bytes: before.bytes + gap.bytes, ..gap });
         }
         self.forget_removed_ones();
         Ok(freed > 0)
@@ -691,24 +720,31 @@ impl LogFile {
     /// Takes the start of a line that the file ends with back to what waits.
     fn cut_back(&mut self, books: &mut Books) {
         let End::Torn { bytes } = self.end else { return };
-        let Some(file) = self.file.as_deref() else { return };
-        let mut start = vec![0; bytes];
-        let taken_back = file.metadata().and_then(|found| {
-            let at = found.len().saturating_sub(bytes as u64);
-            let reader = File::open(&self.path)?;
-            if identity_of(&reader.metadata()?) != identity_of(&found) {
-                return Err(ErrorKind::NotFound.into());
-            }
-            reader.read_exact_at(&mut start, at)?;
-            file.set_len(at)
-        });
-        if taken_back.is_ok() {
-            self.waiting.prepend(&start);
+        if self.take_back(bytes).is_ok() {
             self.end = End::Whole;
         } else {
             self.drop_torn_line(books);
             self.end = End::Unended;
         }
+    }
+
+    /// Cuts the last bytes off the file, which wait again.
+    ///
+    /// # Errors
+    /// They can't be read, or not be cut off; nothing is changed then.
+    fn take_back(&mut self, bytes: usize) -> io::Result<()> {
+        let Some(file) = self.file.as_deref() else { return Err(ErrorKind::NotFound.into()) };
+        let found = file.metadata()?;
+        let at = found.len().saturating_sub(bytes as u64);
+        let reader = File::open(&self.path)?;
+        if identity_of(&reader.metadata()?) != identity_of(&found) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let mut start = vec![0; bytes];
+        reader.read_exact_at(&mut start, at)?;
+        file.set_len(at)?;
+        self.waiting.prepend(&start);
+        Ok(())
     }
 
     /// Writes the block behind what waits without copying it; `None` if the file has no room for all of that.
@@ -773,14 +809,14 @@ impl Rotation {
     }
 }
 
-/// Counts the lines of a removed file as dropped, and says so.
-pub(super) fn note_removed(removed: &Removed, books: &mut Books) -> bool {
+/// Counts the lines of a removed file as dropped, says so, and gives what is to be marked: those lines, and what the marks
+/// among them told of, which is told again.
+pub(super) fn note_removed(removed: &Removed, books: &mut Books) -> Gap {
     let (path, lines, bytes) = (shown(&removed.path), removed.lines.unwrap_or_default(), removed.bytes);
     books.report(format_args!("the disk is full: removed {path} with {lines} lines, {bytes} bytes"));
     books.dropped(lines, bytes);
-    let before = books.gap.unwrap_or(Gap { lines: 0, bytes: 0, why: Why::DiskFull });
-    books.gap = Some(Gap { lines: before.lines + lines, bytes: before.bytes + bytes, why: Why::DiskFull });
-    true
+    let told = removed.told;
+    Gap { lines: lines + told.lines, bytes: bytes + told.bytes, why: Why::DiskFull }
 }
 
 /// Whether a descriptor that gave this error is as good as before.

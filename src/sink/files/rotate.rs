@@ -8,7 +8,7 @@
 //! line is mended when a file is opened.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use memchr::{memchr_iter, memrchr};
 
 use super::path::{folder_of, shown};
 use crate::config::output::MOST_KEPT;
+use crate::sink::format::told_by;
 
 /// Bytes read at once to count lines: what one `read` of a client asks for, too.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -36,9 +37,20 @@ pub(super) struct Rotated {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Removed {
     pub(super) path: PathBuf,
+    /// Of lines of clients.
     pub(super) bytes: u64,
-    /// Those with a `\n`, and a torn last one; `None` if the file was too large to count them, or unreadable.
+    /// Those with a `\n`, and a torn last one, but for marks of gaps; `None` if the file was too large to count them, or
+    /// unreadable.
     pub(super) lines: Option<u64>,
+    /// What marks of gaps in it told of.
+    pub(super) told: Told,
+}
+
+/// What marks of gaps tell of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Told {
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
 }
 
 /// One system call of a shift. Number 0 is the output file itself.
@@ -130,9 +142,9 @@ impl Rotated {
     ///
     /// # Errors
     /// Of the system, when the directory can't be read or the file not be removed.
-    pub(super) fn remove_oldest(&self) -> io::Result<Option<Removed>> {
+    pub(super) fn remove_oldest(&self, has_marks: bool) -> io::Result<Option<Removed>> {
         let Some(oldest) = self.numbers()?.into_iter().max() else { return Ok(None) };
-        remove_counted(self.numbered(oldest))
+        remove_counted(self.numbered(oldest), has_marks)
     }
 
     /// What a shift does now, in this order.
@@ -211,13 +223,21 @@ pub(super) fn remove(path: &Path) -> io::Result<bool> {
 ///
 /// # Errors
 /// Of the system, when it can't be removed.
-pub(super) fn remove_counted(path: PathBuf) -> io::Result<Option<Removed>> {
+pub(super) fn remove_counted(path: PathBuf, has_marks: bool) -> io::Result<Option<Removed>> {
     let Ok(found) = fs::symlink_metadata(&path) else { return Ok(None) };
-    let bytes = found.len();
+    let mut bytes = found.len();
     // Opening a fifo would wait for a writer. A file that can't be read is removed all the same: space is needed.
     let is_counted = found.is_file() && bytes <= MOST_COUNTED_BYTES;
-    let lines = if is_counted { count_lines(&path).ok() } else { None };
-    Ok(remove(&path)?.then_some(Removed { path, bytes, lines }))
+    let mut lines = if is_counted { count_lines(&path).ok() } else { None };
+    let mut told = Told::default();
+    if let Some(count) = lines.as_mut().filter(|_| has_marks) {
+        // A file that was counted can be read once more; if not, its marks are lines like any other.
+        let marks = count_marks(&path).unwrap_or_default();
+        *count -= marks.count.min(*count);
+        bytes -= marks.bytes.min(bytes);
+        told = marks.told;
+    }
+    Ok(remove(&path)?.then_some(Removed { path, bytes, lines, told }))
 }
 
 /// An error that says what was tried with which file.
@@ -258,6 +278,31 @@ pub(super) fn numbered_name(found: &[u8]) -> Option<(&[u8], usize)> {
 /// Whether waiting for space may cure it.
 pub(super) fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// Marks of gaps in a file.
+#[derive(Default)]
+struct Marks {
+    count: u64,
+    bytes: u64,
+    told: Told,
+}
+
+fn count_marks(path: &Path) -> io::Result<Marks> {
+    let mut reader = BufReader::new(File::open(path)?.take(MOST_COUNTED_BYTES));
+    let (mut marks, mut line) = (Marks::default(), Vec::new());
+    loop {
+        line.clear();
+        let count = reader.read_until(b'\n', &mut line)?;
+        if count == 0 {
+            return Ok(marks);
+        }
+        if let Some((lines, bytes)) = told_by(&line) {
+            marks.count += 1;
+            marks.bytes += count as u64;
+            marks.told = Told { lines: marks.told.lines + lines, bytes: marks.told.bytes + bytes };
+        }
+    }
 }
 
 fn count_lines(path: &Path) -> io::Result<u64> {
@@ -512,7 +557,7 @@ mod tests {
         }
         let moved = folder.0.join(OsStr::from_bytes(b"\xff {} \n.log.1"));
         assert_eq!(fs::read(&moved).unwrap(), b"line\n");
-        assert_eq!(rotated.remove_oldest().unwrap().unwrap().path, moved);
+        assert_eq!(rotated.remove_oldest(false).unwrap().unwrap().path, moved);
     }
 
     #[test]
@@ -586,10 +631,10 @@ mod tests {
             fs::write(rotated.numbered(number), bytes).unwrap();
         }
         for (number, bytes, lines) in [(12, 2 * 65_536 + 3, 3), (3, 8, 3), (1, 0, 0)] {
-            let expected = Removed { path: rotated.numbered(number), bytes, lines: Some(lines) };
-            assert_eq!(rotated.remove_oldest().unwrap(), Some(expected));
+            let expected = Removed { path: rotated.numbered(number), bytes, lines: Some(lines), told: Told::default() };
+            assert_eq!(rotated.remove_oldest(false).unwrap(), Some(expected));
         }
-        assert_eq!(rotated.remove_oldest().unwrap(), None);
+        assert_eq!(rotated.remove_oldest(false).unwrap(), None);
         assert_eq!(folder.names(), ["app.log"]);
     }
 
@@ -599,8 +644,8 @@ mod tests {
         let rotated = folder.rotated(1);
         for (bytes, lines) in [(64 << 20, Some(1)), ((64 << 20) + 1, None)] {
             File::create(rotated.numbered(1)).unwrap().set_len(bytes).unwrap();
-            let expected = Removed { path: rotated.numbered(1), bytes, lines };
-            assert_eq!(rotated.remove_oldest().unwrap(), Some(expected));
+            let expected = Removed { path: rotated.numbered(1), bytes, lines, told: Told::default() };
+            assert_eq!(rotated.remove_oldest(false).unwrap(), Some(expected));
         }
     }
 
@@ -611,7 +656,7 @@ mod tests {
         let _bound = UnixListener::bind(rotated.numbered(2)).unwrap();
         symlink(folder.0.join("elsewhere"), rotated.numbered(1)).unwrap();
         for number in [2, 1] {
-            let removed = rotated.remove_oldest().unwrap().unwrap();
+            let removed = rotated.remove_oldest(false).unwrap().unwrap();
             assert_eq!((removed.path, removed.lines), (rotated.numbered(number), None));
         }
         assert_eq!(pairs(&folder.files()), [("elsewhere", "elsewhere")]);

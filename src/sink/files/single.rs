@@ -121,7 +121,7 @@ impl Target for SingleFile {
     fn standing(&self) -> Standing {
         let waiting = self.file.waiting();
         let delivered = self.syncs.as_ref().map_or_else(|| self.file.written(), Syncs::synced);
-        Standing { waiting, held: waiting, delivered }
+        Standing { waiting, held: waiting, delivered, ..Standing::default() }
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {

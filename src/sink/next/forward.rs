@@ -533,7 +533,7 @@ impl Target for Forward {
     fn standing(&self) -> Standing {
         // Written once: what is sent again does not take it back.
         let delivered = self.taken - self.lines.unsent() as u64;
-        Standing { waiting: self.lines.waiting(), held: self.lines.held(), delivered }
+        Standing { waiting: self.lines.waiting(), held: self.lines.held(), delivered, ..Standing::default() }
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {

@@ -198,7 +198,7 @@ impl Target for Descriptor {
 
     fn standing(&self) -> Standing {
         let waiting = self.waiting.len();
-        Standing { waiting, held: waiting, delivered: self.taken - waiting as u64 }
+        Standing { waiting, held: waiting, delivered: self.taken - waiting as u64, ..Standing::default() }
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {

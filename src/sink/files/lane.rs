@@ -1,0 +1,195 @@
+//! The file of one host, when it is written to, and what becomes of the host's lines while it takes none: what one host's
+//! file can't do holds up no other. Invariant: a lane that is passed over holds no more than [`PROBE_BYTES`].
+
+use std::io;
+use std::mem;
+use std::path::Path;
+use std::time::Duration;
+
+use super::log_file::LogFile;
+use super::names::Owner;
+use super::path::shown;
+use crate::config::output::{OnStall, OutputOptions};
+use crate::engine::gap::{Gap, Why};
+use crate::sink::pace::Pacing;
+use crate::sink::target::{Books, Took};
+use crate::sink::waiting::{Parts, len_of, lines_in};
+
+/// A first line that is no longer stays with a file that is passed over: writing it is how to find out that lines are taken
+/// again. A longer one goes with the others, and the file is opened in its place.
+const PROBE_BYTES: usize = 256;
+
+/// What becomes of lines that come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    Taking,
+    /// It has stood still for too long (`--on-stall drop`): they are counted.
+    PassedOver {
+        missed: Gap,
+    },
+}
+
+/// One host's file.
+pub(super) struct Lane {
+    pub(super) owner: Owner,
+    pub(super) file: LogFile,
+    /// The position at which it was last used.
+    pub(super) used: u64,
+    /// The position within the file up to which it had taken lines at the checkpoint.
+    pub(super) mark: u64,
+    pacing: Pacing,
+    stand: Stand,
+    /// After how long without taking anything it is passed over.
+    stall_timeout: Option<Duration>,
+}
+
+impl Lane {
+    pub(super) fn new(owner: Owner, path: &Path, options: &OutputOptions) -> Self {
+        Self {
+            owner,
+            file: LogFile::new(path, options, 0),
+            used: 0,
+            mark: 0,
+            pacing: Pacing::default(),
+            stand: Stand::Taking,
+            stall_timeout: (options.on_stall == OnStall::Drop).then_some(options.stall_timeout),
+        }
+    }
+
+    /// Whether no more of this host should be read for the moment: what came already waits.
+    pub(super) fn holds_up(&self) -> bool {
+        self.stand == Stand::Taking && self.is_stuck() && self.file.waiting() > 0
+    }
+
+    /// Whether the last try failed.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.pacing.stuck_since().is_some()
+    }
+
+    /// Whether it may be forgotten once it is closed: it has nothing to write, and nothing to find out.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.file.is_open() && self.file.waiting() == 0 && !self.is_stuck() && self.stand == Stand::Taking
+    }
+
+    /// Whether the lane has something to do now.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        self.pacing.may_try(now) && (self.file.is_due(now) || self.is_stuck())
+            || self.stall_left(now).is_some_and(|left| left.is_zero())
+    }
+
+    pub(super) fn try_now(&mut self) {
+        self.pacing.try_now();
+    }
+
+    /// Takes lines. A file that is not open is opened at once, so that one which can't be is known before more is read of
+    /// its host.
+    ///
+    /// # Errors
+    /// It can't be opened; the lines wait.
+    pub(super) fn take(&mut self, parts: Parts<'_>, may_write: bool, books: &mut Books) -> io::Result<Took> {
+        if let Stand::PassedOver { missed } = &mut self.stand {
+            let (lines, bytes) = (lines_in(parts), len_of(parts) as u64);
+            missed.lines += lines;
+            missed.bytes += bytes;
+            books.dropped(lines, bytes);
+            return Ok(Took::Written);
+        }
+        let was_open = self.file.is_open();
+        let took = self.file.take(parts, may_write && self.pacing.is_flowing(), books);
+        if took == Took::Refused {
+            self.pacing.refuse();
+        }
+        if !was_open && self.pacing.is_flowing() {
+            self.file.prepare(books)?;
+        }
+        Ok(took)
+    }
+
+    /// Writes what waits, if it is time to.
+    ///
+    /// # Errors
+    /// Of the system: the caller may cure it, and else tells [`Self::fail`].
+    pub(super) fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<()> {
+        if !self.pacing.may_try(now) {
+            return Ok(());
+        }
+        let before = self.file.waiting();
+        if before == 0 && self.is_stuck() {
+            self.file.prepare(books)?;
+        }
+        let written = self.file.write(now, books);
+        if self.file.waiting() < before {
+            self.pacing.progress();
+        }
+        written.map(drop)
+    }
+
+    /// The write worked: what was missed while the file took nothing, if anything.
+    pub(super) fn succeed(&mut self, books: &mut Books) -> Option<Gap> {
+        let was_failing = self.pacing.done();
+        match mem::replace(&mut self.stand, Stand::Taking) {
+            Stand::Taking if was_failing => {
+                books.report(format_args!("{} takes lines again", shown(self.file.path())));
+                None
+            }
+            Stand::Taking => None,
+            Stand::PassedOver { missed } => {
+                let (path, lines) = (shown(self.file.path()), missed.lines);
+                books.report(format_args!("{path} takes lines again; {lines} lines were dropped meanwhile"));
+                Some(missed)
+            }
+        }
+    }
+
+    /// The write failed.
+    pub(super) fn fail(&mut self, now: Duration, error: &io::Error, books: &mut Books) {
+        let is_news = !self.pacing.is_failing();
+        books.counters.failures = books.counters.failures.saturating_add(1);
+        self.pacing.fail(now, false);
+        if is_news && self.stand == Stand::Taking {
+            let path = shown(self.file.path());
+            let who = if self.stall_timeout.is_some() { "the lines of its host" } else { "the clients of its host" };
+            books.report(format_args!("cannot write to {path}: {error}; {who} wait, trying again"));
+        }
+    }
+
+    /// `--on-stall drop`: a file that stands still too long is passed over. True if it is from now on.
+    pub(super) fn pass_over(&mut self, now: Duration, books: &mut Books) -> bool {
+        if !self.stall_left(now).is_some_and(|left| left.is_zero()) {
+            return false;
+        }
+        let (lines, bytes) = self.file.drop_lines_over(PROBE_BYTES);
+        self.stand = Stand::PassedOver { missed: Gap { lines, bytes: bytes as u64, why: Why::Stalled } };
+        books.dropped(lines, bytes as u64);
+        let path = shown(self.file.path());
+        books.report(format_args!(
+            "{path} has taken nothing for --stall-timeout: it is passed over, the lines of its host are dropped"
+        ));
+        true
+    }
+
+    /// How long until it is passed over.
+    fn stall_left(&self, now: Duration) -> Option<Duration> {
+        let since = self.pacing.stuck_since().filter(|_| self.stand == Stand::Taking)?;
+        Some(self.stall_timeout?.saturating_sub(now.saturating_sub(since)))
+    }
+
+    /// How long until there is something to do though nothing comes.
+    pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
+        let own = if self.pacing.is_flowing() { self.file.due_in(now) } else { self.pacing.due_in(now) };
+        own.into_iter().chain(self.stall_left(now)).min()
+    }
+
+    /// All that waits is dropped; how many lines and bytes that were.
+    pub(super) fn drop_all(&mut self) -> (u64, usize) {
+        self.file.drop_lines_over(0)
+    }
+
+    /// The end has come, and the file still took nothing: how many lines it did not get.
+    pub(super) fn missed_at_the_end(&mut self) -> u64 {
+        match mem::replace(&mut self.stand, Stand::Taking) {
+            Stand::Taking => 0,
+            Stand::PassedOver { missed } => missed.lines,
+        }
+    }
+}
