@@ -346,6 +346,19 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_begins_where_a_word_could() {
+        for (line, rest) in [
+            ("# all of it", ""),
+            ("max-line = 8 # bytes", "max-line = 8 "),
+            ("max-line = 8\t# bytes", "max-line = 8\t"),
+            ("output = a#b", "output = a#b"),
+            ("output = a#b # c", "output = a#b "),
+        ] {
+            assert_eq!(strip_comment(line), rest);
+        }
+    }
+
+    #[test]
     fn help_shows_every_option_and_the_default_that_the_parser_has() {
         let text = help();
         let defaults = Settings::default();
