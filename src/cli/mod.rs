@@ -1,17 +1,17 @@
 //! The door: from arguments to a running server, and from its end to an exit code. Not part of the library's promise;
 //! it is here so that tests and fuzzers reach it.
 
+#[cfg(feature = "status")]
+mod ask;
 mod check;
 mod help;
 mod inherit;
 mod logging;
-#[cfg(feature = "status")]
-mod look;
 mod notify;
 pub mod options;
 mod parse;
 mod report;
-mod watch;
+mod runner;
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -22,13 +22,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use log::{info, warn};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
-pub use self::help::help;
 #[cfg(feature = "status")]
-pub use self::look::{DEFAULT_STATUS, Look};
+pub use self::ask::{DEFAULT_STATUS, Look};
+pub use self::help::help;
 pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file};
 
 use self::options::Settings;
-use self::watch::Watch;
+use self::runner::Watch;
 use crate::config::limits::DEFAULT_MEMORY;
 use crate::config::listen::ListenAddr;
 use crate::config::units::DisplaySize;
@@ -60,10 +60,10 @@ pub fn main() -> ExitCode {
         Ok(Invocation::Run(settings)) => run(*settings),
         Ok(Invocation::Check(settings, origins)) => check(*settings, &origins),
         #[cfg(feature = "status")]
-        Ok(Invocation::Look(look)) => match look::look(&look) {
-            look::Seen::Healthy => Exit::Clean,
-            look::Seen::Unhealthy => Exit::Failure,
-            look::Seen::Unreachable => Exit::Usage,
+        Ok(Invocation::Look(look)) => match ask::look(&look) {
+            ask::Seen::Healthy => Exit::Clean,
+            ask::Seen::Unhealthy => Exit::Failure,
+            ask::Seen::Unreachable => Exit::Usage,
         },
         Err(error) => {
             logging::complain(&error);

@@ -7,7 +7,7 @@ use std::fs;
 use lexopt::Arg;
 
 #[cfg(feature = "status")]
-use super::look::{DEFAULT_STATUS, Look};
+use super::ask::{DEFAULT_STATUS, Look};
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
 use crate::config::listen::DEFAULT_LISTEN;
 #[cfg(feature = "status")]
