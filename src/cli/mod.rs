@@ -23,12 +23,12 @@ use log::{info, warn};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 #[cfg(feature = "status")]
-pub use self::ask::{DEFAULT_STATUS, Look};
+pub use self::ask::{DEFAULT_STATUS, Question};
 pub use self::help::help;
 pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file};
 
 use self::options::Settings;
-use self::runner::Watch;
+use self::runner::Runner;
 use crate::config::limits::DEFAULT_MEMORY;
 use crate::config::listen::ListenAddr;
 use crate::config::units::DisplaySize;
@@ -60,10 +60,10 @@ pub fn main() -> ExitCode {
         Ok(Invocation::Run(settings)) => run(*settings),
         Ok(Invocation::Check(settings, origins)) => check(*settings, &origins),
         #[cfg(feature = "status")]
-        Ok(Invocation::Look(look)) => match ask::look(&look) {
-            ask::Seen::Healthy => Exit::Clean,
-            ask::Seen::Unhealthy => Exit::Failure,
-            ask::Seen::Unreachable => Exit::Usage,
+        Ok(Invocation::Ask(question)) => match ask::ask(&question) {
+            ask::Found::Healthy => Exit::Clean,
+            ask::Found::Unhealthy => Exit::Failure,
+            ask::Found::Unreachable => Exit::Usage,
         },
         Err(error) => {
             logging::complain(&error);
@@ -146,7 +146,7 @@ fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
     let mut _borrowed = if is_person { None } else { start_log()? };
     let inherited_places = inherit::listen_on(&inherited, settings);
     let lowered = fit_to_the_box(settings);
-    let (mut server, mut watch, status) = start(settings, inherited)?;
+    let (mut server, mut runner, status) = start(settings, inherited)?;
     if is_person {
         greet(server.local_addrs(), &settings.outputs, status.as_ref());
         _borrowed = start_log()?;
@@ -165,14 +165,14 @@ fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
     }
     let limits = &settings.config.limits;
     info!("Memory budget {}, at most {} connections", DisplaySize(limits.memory), limits.max_connections);
-    Ok(finish(watch.run(&mut server)))
+    Ok(finish(runner.run(&mut server)))
 }
 
 /// Opens everything, and tells where the status endpoint is.
 fn start(
     settings: &Settings,
     inherited: Vec<Inherited>,
-) -> Result<(Server<Outputs>, Watch, Option<ListenAddr>), Refusal> {
+) -> Result<(Server<Outputs>, Runner, Option<ListenAddr>), Refusal> {
     settings.validate().map_err(|error| match inherited.is_empty() {
         true => usage(error),
         false => usage(format_args!("{error}; mind the sockets that LISTEN_FDS hands over")),
@@ -190,10 +190,10 @@ fn start(
         status = Some(server.serve_status(at, settings.status_tail).map_err(refused)?);
         server.show_settings(shown(settings));
     }
-    let watch = take_signals(&server.handle())
-        .and_then(|()| Watch::new(&server, settings))
+    let runner = take_signals(&server.handle())
+        .and_then(|()| Runner::new(&server, settings))
         .map_err(|error| failure(format_args!("cannot take signals: {error}; raise the limit on open files")))?;
-    Ok((server, watch, status))
+    Ok((server, runner, status))
 }
 
 /// Every option and its value, as a config file has it; those that may be given more than once with all of theirs.

@@ -7,7 +7,7 @@ use std::fs;
 use lexopt::Arg;
 
 #[cfg(feature = "status")]
-use super::ask::{DEFAULT_STATUS, Look};
+use super::ask::{DEFAULT_STATUS, Question};
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
 use crate::config::listen::DEFAULT_LISTEN;
 #[cfg(feature = "status")]
@@ -21,9 +21,9 @@ pub enum Invocation {
     Run(Box<Settings>),
     /// `--check`: say what these are, where they came from, and what they can cost.
     Check(Box<Settings>, Origins),
-    /// `status`: ask a running one how it is.
+    /// `status`: ask a running server how it is.
     #[cfg(feature = "status")]
-    Look(Look),
+    Ask(Question),
     /// `--help`.
     Help,
     /// `--version`.
@@ -72,7 +72,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
                 .ok_or_else(|| UsageError(format!("-{} is no option; see --help", letter.escape_debug())))?,
             #[cfg(feature = "status")]
             Arg::Value(text) if text == "status" && given.is_empty() && config_path.is_none() => {
-                return look(parser);
+                return question(parser);
             }
             Arg::Value(text) => {
                 let text = text.to_string_lossy();
@@ -136,13 +136,13 @@ fn put_together(
 
 /// `lumberjack status [ADDR] [--json] [--watch]`.
 #[cfg(feature = "status")]
-fn look(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
-    let (mut at, mut is_json, mut watches) = (None, false, false);
+fn question(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
+    let (mut at, mut is_json, mut repeats) = (None, false, false);
     while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::Help),
             Arg::Long("json") => is_json = true,
-            Arg::Long("watch") => watches = true,
+            Arg::Long("watch") => repeats = true,
             Arg::Value(text) if at.is_none() => {
                 let text = utf8(text, "status")?;
                 let wrong = |error: ListenAddrError| wrong_value("status", &text, &error.to_string());
@@ -158,7 +158,7 @@ fn look(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
         Some(at) => at,
         None => DEFAULT_STATUS.parse().map_err(|error: ListenAddrError| UsageError(error.to_string()))?,
     };
-    Ok(Invocation::Look(Look { at, is_json, watches }))
+    Ok(Invocation::Ask(Question { at, is_json, repeats }))
 }
 
 /// Reads a config file's text into `settings`: `name = value` a line, `#` begins a comment.
@@ -233,8 +233,8 @@ mod tests {
     #[cfg(feature = "status")]
     #[test]
     fn status_asks_the_usual_place_or_another() {
-        let look = |args: &[&str]| match parse(args.iter().map(OsString::from)) {
-            Ok(Invocation::Look(Look { at, is_json, watches })) => Ok((at.to_string(), is_json, watches)),
+        let ask = |args: &[&str]| match parse(args.iter().map(OsString::from)) {
+            Ok(Invocation::Ask(Question { at, is_json, repeats })) => Ok((at.to_string(), is_json, repeats)),
             Ok(Invocation::Help) => Ok(("help".to_owned(), false, false)),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
@@ -245,8 +245,8 @@ mod tests {
             (&["status", "--watch", "unix:/run/s"], ("unix:/run/s", false, true)),
             (&["status", "--help"], ("help", false, false)),
         ] {
-            let (at, is_json, watches) = wanted;
-            assert_eq!(look(args), Ok((at.to_owned(), is_json, watches)), "{args:?}");
+            let (at, is_json, repeats) = wanted;
+            assert_eq!(ask(args), Ok((at.to_owned(), is_json, repeats)), "{args:?}");
         }
         for (args, sentence) in [
             (&["status", "localhost:1"][..], "status localhost:1: names are not looked up"),
@@ -254,7 +254,7 @@ mod tests {
             (&["status", "--config", "x"], "status takes an address, --json and --watch"),
             (&["--keep-empty", "status"], "status stands alone: options begin with --; see --help"),
         ] {
-            let error = look(args).unwrap_err();
+            let error = ask(args).unwrap_err();
             assert!(error.starts_with(sentence), "{args:?}: {error}");
         }
     }
