@@ -48,7 +48,7 @@ pub fn rows() -> Vec<Row> {
             name: option.name,
             value: option.value,
             help: option.help,
-            default: Some((option.default)(&settings)),
+            default: Some(option.current(&settings)),
         }));
     }
     rows.extend(COMMAND_LINE_ONLY.iter().map(|(name, letter, value, help)| Row {

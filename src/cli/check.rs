@@ -36,17 +36,13 @@ pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>
     }
     let mut text = String::new();
     for option in OPTIONS {
-        let mut origins = origins.iter().filter(|(name, _)| *name == option.name);
-        if option.name == "listen" {
-            for at in &settings.config.listen {
-                setting(&mut text, option.name, &at.to_string(), origins.next());
-            }
-        } else if option.name == "output" {
-            for output in &settings.outputs {
-                setting(&mut text, option.name, &output.to_string(), origins.next());
-            }
-        } else {
-            setting(&mut text, option.name, &(option.default)(settings), origins.next_back());
+        let values = option.values(settings);
+        let places: Vec<&str> =
+            origins.iter().filter(|(name, _)| *name == option.name).map(|(_, place)| place.as_str()).collect();
+        // What is no list may have been given more than once: its last place counts.
+        let mut places = places.iter().skip(places.len().saturating_sub(values.len()));
+        for value in values {
+            setting(&mut text, option.name, &value, places.next().unwrap_or(&"default"));
         }
     }
     costs(&mut text, settings, plan);
@@ -67,8 +63,7 @@ pub(super) fn misfits(bill: &str) -> impl Iterator<Item = &str> {
 }
 
 #[inline(never)] // one copy, for size
-fn setting(text: &mut String, name: &str, value: &str, origin: Option<&(&'static str, String)>) {
-    let origin = origin.map_or("default", |(_, place)| place);
+fn setting(text: &mut String, name: &str, value: &str, origin: &str) {
     // Only the name of a file can be such that a config file can't hold it.
     let _ = if value.contains(char::is_control) || strip_comment(value).trim() != value {
         writeln!(text, "{MISFIT}--{name} {value:?} ({origin}): a config file can't hold this name; give it another")

@@ -188,23 +188,12 @@ fn start(
     #[cfg(feature = "status")]
     if let Some(at) = &settings.status {
         status = Some(server.serve_status(at, settings.status_tail).map_err(refused)?);
-        server.show_settings(shown(settings));
+        server.show_settings(options::OPTIONS.iter().map(|option| (option.name, option.current(settings))).collect());
     }
     let runner = take_signals(&server.handle())
         .and_then(|()| Runner::new(&server, settings))
         .map_err(|error| failure(format_args!("cannot take signals: {error}; raise the limit on open files")))?;
     Ok((server, runner, status))
-}
-
-/// Every option and its value, as a config file has it; those that may be given more than once with all of theirs.
-#[cfg(feature = "status")]
-fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
-    let value = |option: &options::Opt| match option.name {
-        "listen" => settings.config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        "output" => settings.outputs.iter().map(OutputAddr::name).collect::<Vec<_>>().join(", "),
-        _ => (option.default)(settings),
-    };
-    options::OPTIONS.iter().map(|option| (option.name, value(option))).collect()
 }
 
 fn finish(ended: Result<(), RunError>) -> Exit {

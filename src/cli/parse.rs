@@ -9,10 +9,8 @@ use lexopt::Arg;
 #[cfg(feature = "status")]
 use super::ask::{DEFAULT_STATUS, Question};
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
-use crate::config::listen::DEFAULT_LISTEN;
 #[cfg(feature = "status")]
 use crate::config::listen::ListenAddrError;
-use crate::sink::OutputAddr;
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,29 +105,18 @@ fn put_together(
         })?;
         read_config_file(&path, &text, &mut settings, &mut origins)?;
     }
-    // A list given by flags replaces the file's.
-    for list in ["listen", "output"] {
-        if given.iter().any(|(option, _)| option.name == list) {
-            if list == "listen" {
-                settings.config.listen.clear()
-            } else {
-                settings.outputs.clear()
-            }
-            origins.retain(|(name, _)| *name != list);
-        }
+    // What flags give replaces what the file gave.
+    for (option, _) in &given {
+        (option.clear)(&mut settings);
+        origins.retain(|(name, _)| *name != option.name);
     }
     for (option, text) in given {
         (option.set)(&mut settings, &text)
             .map_err(|error| wrong_value(&format!("--{}", option.name), &text, &error))?;
         origins.push((option.name, "flag".to_owned()));
     }
-    settings.is_listen_given = !settings.config.listen.is_empty();
-    if !settings.is_listen_given {
-        settings.config.listen.extend(DEFAULT_LISTEN.parse());
-    }
-    if settings.outputs.is_empty() {
-        settings.outputs.push(OutputAddr::stdout());
-    }
+    settings.is_listen_given = is_given(&origins, "listen");
+    settings.is_memory_given = is_given(&origins, "memory");
     settings.validate().map_err(UsageError)?;
     Ok((settings, origins))
 }
@@ -182,10 +169,17 @@ fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &m
         };
         let (name, text) = (name.trim(), text.trim());
         let option = find(name).ok_or_else(|| UsageError(format!("{place}: {}", unknown(name, ""))))?;
+        if !is_given(origins, name) {
+            (option.clear)(settings);
+        }
         (option.set)(settings, text).map_err(|error| wrong_value(&format!("{place}: {name}"), text, &error))?;
         origins.push((option.name, place));
     }
     Ok(())
+}
+
+fn is_given(origins: &Origins, wanted: &str) -> bool {
+    origins.iter().any(|(name, _)| *name == wanted)
 }
 
 /// A `#` begins a comment at the start of a line or after a space: a path may hold one.
@@ -228,6 +222,8 @@ fn unknown(name: &str, dashes: &str) -> UsageError {
 mod tests {
     use super::super::help;
     use super::*;
+    use crate::config::listen::DEFAULT_LISTEN;
+    use crate::sink::OutputAddr;
     use std::time::Duration;
 
     #[cfg(feature = "status")]
@@ -332,7 +328,7 @@ mod tests {
         let defaults = Settings::default();
         for option in OPTIONS {
             let mut settings = Settings::default();
-            let text = format!("# comment\n{} = {} # and another\n", option.name, (option.default)(&defaults));
+            let text = format!("# comment\n{} = {} # and another\n", option.name, option.current(&defaults));
             parse_config_file("a.conf", &text, &mut settings).unwrap();
         }
         for (text, sentence) in [
@@ -363,15 +359,13 @@ mod tests {
         let text = help();
         let defaults = Settings::default();
         for option in OPTIONS {
-            let default = (option.default)(&defaults);
+            let default = option.current(&defaults);
             let row = text.lines().find(|line| line.starts_with(' ') && line.contains(&format!("--{} ", option.name)));
             let row = row.unwrap();
             assert!(row.ends_with(&format!("[{default}]")), "{row}");
-            let mut settings = Settings { is_memory_given: true, ..Settings::default() };
+            let mut settings = Settings::default();
+            (option.clear)(&mut settings);
             (option.set)(&mut settings, &default).unwrap();
-            settings.config.listen.clear();
-            settings.outputs.clear();
-            settings.is_memory_given = false;
             assert_eq!(settings, defaults, "--{} {default} is not what it is without", option.name);
         }
         let shown = text.lines().filter(|line| line.contains(" --")).count();
