@@ -27,10 +27,10 @@ impl Json {
         self
     }
 
-    /// Adds each of some numbers.
+    /// Adds numbers, whose names have spaces between.
     #[inline(never)] // one copy, for size
-    pub fn numbers(&mut self, names: &[&str], numbers: &[u64]) {
-        for (name, number) in names.iter().zip(numbers) {
+    pub fn numbers(&mut self, names: &str, numbers: &[u64]) {
+        for (name, number) in names.split(' ').zip(numbers) {
             self.number(name, *number);
         }
     }
@@ -92,7 +92,7 @@ impl Json {
         self
     }
 
-    /// Parts what follows from what was there before.
+    /// A comma between members, and none before the first.
     #[inline(never)] // one copy, for size
     fn comma(&mut self) {
         if !self.text.ends_with(['{', '[']) {

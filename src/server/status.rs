@@ -17,7 +17,7 @@ use crate::Lines;
 use crate::config::limits::{MemoryPlan, WhenFull};
 use crate::config::listen::ListenAddr;
 use crate::engine::peer::Peer;
-use crate::engine::stats::{Parts, ms};
+use crate::engine::stats::{View, ms};
 use crate::host;
 use crate::net::{ListenOptions, MOST_VISITORS, Net, STATUS_LISTENER, Source};
 use crate::sink::{Sink, write_peer, write_time};
@@ -500,7 +500,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let (connections, hosts) = if most == 0 { Default::default() } else { self.rows(most) };
         self.handle.snapshot(|snapshot| {
             write(&Board {
-                parts: Parts::new(snapshot, &pollers),
+                view: View::new(snapshot, &pollers),
                 settings: &desk.settings,
                 uptime_ms: now,
                 wall_ms: self.clock.wall_ms(),

@@ -18,7 +18,7 @@ pub fn page() -> Vec<u8> {
 
 /// What the page may do: its own style and script, by their hash, and ask the server that it came from. A test computes
 /// the hashes.
-const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-5MleP6QfimjAYVKWyQ0cKdPr0DVRAcYNHrlZcxdyrl4='; script-src 'sha256-ZO1+LTwF8lKwbmSlcKi7hB15XoQvLg9NnAH4h0nPUkE='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-5MleP6QfimjAYVKWyQ0cKdPr0DVRAcYNHrlZcxdyrl4='; script-src 'sha256-UfhhgjD7dXT3Pn/govE9VUnNv7G/HbiX4H0Y8Hhuyvw='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 /// What an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
