@@ -23,7 +23,7 @@ use crate::net::{ListenOptions, MOST_VISITORS, Net, STATUS_LISTENER, Source};
 use crate::sink::{Sink, write_peer, write_time};
 use crate::status::board::{Board, MOST_ROW_BYTES, Row};
 use crate::status::request::{Form, Refusal, Request, Route};
-use crate::status::respond::{Content, Kind, MOST_HEAD_BYTES, page};
+use crate::status::respond::{Content, Kind, MOST_HEAD_BYTES, PAGE};
 use crate::status::tail::{self, MOST_EVENT_BYTES, MOST_WAITING, Viewer};
 use crate::status::visitor::{Ms, Need, Visitor};
 
@@ -435,7 +435,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let mut status = "200 OK";
         let (kind, text) = match route {
             Route::Page | Route::Tail { .. } => {
-                return Content { status, kind: Kind::Page, body: page().into() };
+                return Content { status, kind: Kind::Page, body: PAGE.into() };
             }
             Route::Status => (Kind::Json, self.handle.status().to_json() + "\n"),
             Route::Metrics => (Kind::Metrics, self.board(desk, 0, &|board| board.to_metrics())),

@@ -3,7 +3,6 @@
 //! requests of 8 KiB, answers, and what waits for viewers of the tail.
 
 pub mod board;
-mod inflate;
 pub mod request;
 pub mod respond;
 pub mod tail;

@@ -18,6 +18,8 @@ pub enum Refusal {
     Unknown,
     /// 405: only GET and HEAD are served.
     Method,
+    /// 406: it asks for the page, and does not accept gzip.
+    Unpacked,
     /// 408: it took too long.
     TooSlow,
     /// 421: it asks a loopback address by another name.
@@ -111,6 +113,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
     }
     let is_newer = found.version == Some(1);
     let (mut keeps_alive, mut closes, mut hosts, mut is_local) = (is_newer, false, 0, true);
+    let mut takes_gzip = false;
     for header in found.headers.iter() {
         let (name, value) = (header.name.as_bytes(), header.value.trim_ascii());
         if is(name, b"connection") {
@@ -119,6 +122,8 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
         } else if is(name, b"host") {
             hosts += 1;
             is_local = is_local_name(value);
+        } else if is(name, b"accept-encoding") {
+            takes_gzip |= accepts(value, b"gzip");
         } else if is(name, b"transfer-encoding") || (is(name, b"content-length") && value != b"0") {
             // A body would be taken for the next request.
             return Err(Refusal::Malformed);
@@ -128,7 +133,10 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
     if hosts > 1 || (is_newer && hosts == 0) {
         return Err(Refusal::Malformed);
     }
-    let route = route(found.path.unwrap_or_default());
+    let route = match route(found.path.unwrap_or_default()) {
+        Ok(Route::Page) if !takes_gzip => Err(Refusal::Unpacked),
+        route => route,
+    };
     Ok(Some(Request { route, how: How { is_head, keeps_alive: keeps_alive && !closes }, is_local, len }))
 }
 
@@ -141,6 +149,15 @@ fn is(one: &[u8], other: &[u8]) -> bool {
 #[inline(never)] // one copy, for size
 fn names(list: &[u8], word: &[u8]) -> bool {
     list.split(|byte| *byte == b',').any(|part| is(part.trim_ascii(), word))
+}
+
+/// Whether a field's list of words has this one, and not with the weight 0: RFC 9110, 12.4.2.
+fn accepts(list: &[u8], word: &[u8]) -> bool {
+    list.split(|byte| *byte == b',').any(|part| {
+        let end = part.iter().position(|byte| *byte == b';').unwrap_or(part.len());
+        let (name, weight) = part.split_at(end);
+        is(name.trim_ascii(), word) && (weight.is_empty() || weight.iter().any(|byte| (b'1'..=b'9').contains(byte)))
+    })
 }
 
 /// Whether a Host field is an address, or localhost.
@@ -239,7 +256,7 @@ mod tests {
             ("/tail?matches=x&match=a%20b+c%ff%zz%+1%4&peer=192.0.2.7", tail(b"a b c\xff%zz% 1%4", b"192.0.2.7")),
             (&longest, tail(&[b'A'; MOST_VALUE_BYTES], b"")),
         ] {
-            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\nrest");
+            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\nrest");
             let request = ask(&text).unwrap().unwrap();
             assert_eq!((request.route, request.len), (Ok(route), text.len() - 4), "{target}");
             assert!(request.how.keeps_alive && !request.how.is_head);
@@ -306,6 +323,25 @@ mod tests {
         ] {
             let request = ask(&format!("GET / HTTP/{version}\r\nHost: a\r\n{field}\r\n\r\n")).unwrap().unwrap();
             assert_eq!(request.how.keeps_alive, keeps_alive, "{version} {field}");
+        }
+    }
+
+    #[test]
+    fn the_page_is_for_those_who_accept_gzip() {
+        for (field, is_accepted) in [
+            ("Accept-Encoding: gzip, deflate, br, zstd", true),
+            ("accept-encoding: br;q=1.0,GZIP ; q=0.8", true),
+            ("Accept-Encoding: br\r\nAccept-Encoding: gzip;q=1", true),
+            ("Accept-Encoding: gzip;q=0.001", true),
+            ("Accept-Encoding: gzip;q=0", false),
+            ("Accept-Encoding: gzip; q=0.000, br", false),
+            ("Accept-Encoding: gzipped, x-gzip", false),
+            ("Accept-Encoding:", false),
+            ("Accept: gzip", false),
+        ] {
+            let request = ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n")).unwrap().unwrap();
+            let wanted = if is_accepted { Ok(Route::Page) } else { Err(Refusal::Unpacked) };
+            assert_eq!((request.route, request.how.keeps_alive), (wanted, true), "{field}");
         }
     }
 
