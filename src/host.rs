@@ -4,11 +4,18 @@
 use std::fs;
 use std::path::Path;
 
+#[cfg(feature = "cli")]
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 /// Raises the soft limit on open files to the hard one (P10), and tells what it is then.
 #[cfg(feature = "cli")]
 #[must_use]
 pub(crate) fn raise_descriptor_limit() -> u64 {
-    rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::MAX)
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return u64::MAX };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
 }
 
 /// Memory that the process may have, in bytes: that of the box, or of its cgroup if that is less.
