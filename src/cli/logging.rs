@@ -1,5 +1,5 @@
-//! Our own log, on stderr: it never stops the loop and never ends the program. What stderr does not take at once is
-//! dropped and counted.
+//! Our own log, on stderr. Invariant: a stderr that is full or broken neither stops the loop nor ends the program: a line
+//! that it does not take at once is dropped and counted.
 
 use std::fmt;
 use std::fs::File;
@@ -20,9 +20,9 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Whether lines begin as the journal wants them.
 static IS_FOR_JOURNAL: AtomicBool = AtomicBool::new(false);
 
-/// Room for a usual line, taken once.
+/// Capacity of the buffer at the start, in bytes: most lines fit.
 const USUAL: usize = 512;
-/// The longest line of our own log that is kept together; ours are far shorter.
+/// A line that gets longer than this is written in pieces. Ours are far shorter.
 const LONGEST: usize = 16 * 1024;
 
 /// What a line of this level begins with: for the journal its priority, as syslog numbers them.
@@ -100,10 +100,11 @@ impl Stderr {
     }
 }
 
-/// Starts the log. A second start changes nothing. What it gives back is to be kept until the end.
+/// Starts the log; a second call does nothing. The caller keeps what is returned until the program ends: it is what puts
+/// stderr back as it was.
 ///
 /// # Errors
-/// When no descriptor is free.
+/// No descriptor is free.
 pub(super) fn start(level: LevelFilter, format: LogFormat) -> io::Result<Option<Borrowed>> {
     match format {
         LogFormat::Auto => {}
@@ -123,8 +124,8 @@ pub(super) fn start(level: LevelFilter, format: LogFormat) -> io::Result<Option<
     Ok(borrowed)
 }
 
-/// Finds out whether stderr is the journal, which tells by naming its device and inode in `JOURNAL_STREAM`: a child of a
-/// service may have the variable, and a stderr of its own.
+/// Finds out whether stderr is the journal: then its device and inode are those in `JOURNAL_STREAM`. The variable alone
+/// proves nothing: a child of a service inherits it, but may have another stderr.
 pub(super) fn find_journal() {
     let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return };
     let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned().map(File::from) else { return };
@@ -137,12 +138,12 @@ pub(super) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// One line for a person, without waiting: if stderr does not take it, nobody can be told.
+/// Writes one line to stderr, log or not, and does not wait: if stderr does not take it, it is lost.
 pub(super) fn complain(error: &dyn fmt::Display) {
     let line = format!("{}lumberjack: {error}\n", priority(Level::Error)).into_bytes();
     match adopt_stderr() {
         Ok(Adopted { file, way, borrowed: _borrowed }) => Stderr { file, way, line }.write_line(),
-        // No descriptor is free, which may be just what is to be said.
+        // No descriptor is free; this may be the very error that is reported.
         Err(_) => drop(io::stderr().write_all(&line)),
     }
 }

@@ -1,5 +1,5 @@
-//! The door: from arguments to a running server, and from its end to an exit code. Not part of the library's promise;
-//! it is here so that tests and fuzzers reach it.
+//! The program: from arguments to a running server, and from its end to an exit code. It is in the library so that tests
+//! and fuzzers reach it, and no promise to embedders.
 
 #[cfg(feature = "status")]
 mod ask;
@@ -38,8 +38,8 @@ use crate::net::MOST_VISITORS;
 use crate::server::{BindError, Handle, RunError, Server};
 use crate::sink::{OutputAddr, Outputs, own_stdout};
 
-/// Descriptors that are not connections: the standard three, the poll loop, the wake-up, the output, the log, and some
-/// to spare; listeners come on top.
+/// Descriptors of every process of ours: the standard three, the poll loop, the wake-up, the log, and some to spare.
+/// Listeners, outputs and the status endpoint come on top.
 const OTHER_DESCRIPTORS: u64 = 16;
 
 /// Exit codes (P13).
@@ -83,7 +83,7 @@ fn show(text: &str) -> Exit {
     }
 }
 
-/// `--check`: opens nothing. What does not fit is said on stderr too.
+/// `--check`: writes settings and costs to stdout, and what does not fit this box to stderr too. Opens nothing.
 #[inline(never)] // for size
 fn check(mut settings: Settings, origins: &Origins) -> Exit {
     let lowered = fit_to_the_box(&mut settings);
@@ -94,7 +94,7 @@ fn check(mut settings: Settings, origins: &Origins) -> Exit {
             return Exit::Usage;
         }
     };
-    // The runtime puts /dev/null in place of a closed stdout. What is made here is dropped before the text is written.
+    // At the start, Rust's runtime opens /dev/null in place of a closed stdout: this finds that out.
     if own_stdout().is_err() {
         logging::complain(&"cannot write to stdout: it is closed, or /dev/null opened to read too; redirect it");
         return Exit::Failure;
@@ -134,14 +134,14 @@ fn run(mut settings: Settings) -> Exit {
 }
 
 fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
-    let inherited = inherit::take().map_err(usage)?;
+    let inherited = inherit::sockets().map_err(usage)?;
     let (level, format) = (settings.log_level, settings.log_format);
     let start_log = || {
         logging::start(level, format).map_err(|error| {
             failure(format_args!("cannot open the log on stderr: {error}; raise the limit on open files"))
         })
     };
-    // A person is greeted before the log begins, and the greeting says what its first lines would.
+    // A person at a terminal gets a greeting, which has what the first lines of the log would say; the log starts after it.
     let is_person = std::io::stderr().is_terminal();
     let mut _borrowed = if is_person { None } else { start_log()? };
     let inherited_places = inherit::listen_on(&inherited, settings);
@@ -168,7 +168,7 @@ fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
     Ok(finish(runner.run(&mut server)))
 }
 
-/// Opens everything, and tells where the status endpoint is.
+/// Opens everything. Returns the address of the status endpoint too, if there is one.
 fn start(
     settings: &Settings,
     inherited: Vec<Inherited>,
@@ -212,14 +212,15 @@ fn finish(ended: Result<(), RunError>) -> Exit {
     }
 }
 
-/// Descriptors that are not connections.
+/// Descriptors that this process needs besides those of connections.
 fn other_descriptors(settings: &Settings) -> u64 {
     let outputs: usize = settings.outputs.iter().map(|output| output.descriptors(&settings.output)).sum();
     let status = if settings.has_status() { MOST_VISITORS + 1 } else { 0 };
     OTHER_DESCRIPTORS + (settings.config.listen.len() + outputs + status) as u64
 }
 
-/// Lowers what this box can't give. The answer says what was asked for and can't be had.
+/// Lowers `memory` (unless it was given) and `max_connections` to what this box has. Returns a warning if connections were
+/// lowered.
 fn fit_to_the_box(settings: &mut Settings) -> Option<String> {
     let others = other_descriptors(settings);
     let limits = &mut settings.config.limits;
@@ -243,9 +244,9 @@ fn take_signals(handle: &Handle) -> std::io::Result<()> {
     let stop = handle.stop_flag();
     let came = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
-        // First of all, for one that comes before the others are there: it would be taken, and do nothing.
+        // First, so that a signal that comes while the others are being registered is seen below and not lost.
         signal_hook::flag::register(signal, came.clone())?;
-        // In this order: the flag is still unset when the first signal looks at it.
+        // Before the flag is registered: at the first signal this still finds it unset, and does nothing.
         signal_hook::flag::register_conditional_shutdown(signal, Exit::Failure as i32, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
         signal_hook::low_level::pipe::register(signal, handle.signal_writer()?)?;
@@ -255,12 +256,13 @@ fn take_signals(handle: &Handle) -> std::io::Result<()> {
     }
     signal_hook::flag::register(SIGHUP, handle.reopen_flag())?;
     signal_hook::low_level::pipe::register(SIGHUP, handle.signal_writer()?)?;
-    // At a limit on the size of files the write then fails, which is said and tried again; untaken, the signal kills.
+    // A write beyond the limit on file size sends this signal, which would end the process. Caught, the write fails
+    // instead: that is logged, and tried again.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     Ok(())
 }
 
-/// To a person: where it listens, where lines go, how to send the first one, and where to look.
+/// Tells a person at a terminal where the server listens, where lines go, how to send one, and the status page's address.
 fn greet(local_addrs: &[ListenAddr], outputs: &[OutputAddr], status: Option<&ListenAddr>) {
     let places: Vec<String> = local_addrs.iter().map(ToString::to_string).collect();
     let output = outputs.iter().map(OutputAddr::name).collect::<Vec<_>>().join(", ");

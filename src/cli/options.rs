@@ -1,4 +1,5 @@
-//! The one table of options: the parser, the config file and `--help` are all made from it, so that they can't differ.
+//! The one table of options. The parser, the config file, `--help`, `--check` and the pages in `dist/` are all made from
+//! it. A new option is a field of [`Settings`], its default, and a row of [`OPTIONS`].
 
 use core::fmt;
 use core::str::FromStr;
@@ -17,17 +18,17 @@ use crate::sink::{Format, OutputAddr, SYNTAX, parse_tag, validate};
 word_enum! {
     /// How a line of our own log begins (`--log-format`).
     LogFormat {
-        /// As the journal wants it if stderr is the journal, else with the time.
+        /// `journal` if stderr is the journal, else `plain`.
         #[default]
         Auto = "auto",
         /// With the time.
         Plain = "plain",
-        /// With its priority, and without a time, which the journal knows.
+        /// With the priority, for the journal, which adds the time itself.
         Journal = "journal",
     }
 }
 
-/// What the command line and the config file come to.
+/// What the command line and the config file say together. [`Settings::default`] is what holds if they say nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Where to listen, and the limits.
@@ -38,21 +39,21 @@ pub struct Settings {
     pub format: Format,
     /// How files and the next receivers are treated.
     pub output: OutputOptions,
-    /// Where the status endpoint is.
+    /// Address of the status endpoint, if there is one.
     #[cfg(feature = "status")]
     pub status: Option<ListenAddr>,
-    /// Whether it shows lines.
+    /// Whether the status endpoint shows lines.
     #[cfg(feature = "status")]
     pub status_tail: bool,
     /// How much of our own log is shown.
     pub log_level: LevelFilter,
-    /// How its lines begin.
+    /// How lines of our own log begin.
     pub log_format: LogFormat,
-    /// How often it gets a summary; 0 is never.
+    /// How often our own log gets a line of rates; 0 is never.
     pub report_interval: Duration,
-    /// Whether `--listen` was given; else sockets that are handed over take the default's place.
+    /// Whether `--listen` was given. If not, sockets that a supervisor hands over replace its default.
     pub is_listen_given: bool,
-    /// Whether `--memory` was given; else the box decides.
+    /// Whether `--memory` was given. If not, it is lowered on a box with little memory.
     pub is_memory_given: bool,
 }
 
@@ -87,10 +88,10 @@ impl Settings {
         false
     }
 
-    /// Checks all that can be checked without the box.
+    /// Checks all that does not depend on the box.
     ///
     /// # Errors
-    /// The first thing that makes no sense, as a sentence.
+    /// A sentence about the first setting that does not work.
     pub fn validate(&self) -> Result<(), String> {
         self.config.validate().map_err(|error| error.to_string())?;
         #[cfg(feature = "status")]
@@ -155,7 +156,7 @@ impl Group {
     ];
 }
 
-/// Puts a value into the settings, or says what is wrong with it.
+/// Puts a value into the settings, or returns what is wrong with it.
 pub type Set = fn(&mut Settings, &str) -> Result<(), String>;
 /// Is given each value that an option has.
 pub type Each<'e> = &'e mut dyn FnMut(&dyn fmt::Display);
@@ -490,12 +491,13 @@ pub fn find(name: &str) -> Option<&'static Opt> {
     OPTIONS.iter().find(|option| option.name == name)
 }
 
-/// The nearest real option to a mistyped one, if any is near. In a config file, those of the command line are not.
+/// The option whose name is most like a mistyped one, if any is like it. In a config file, options that only the command
+/// line has do not count.
 #[must_use]
 pub fn nearest(name: &str, is_in_file: bool) -> Option<&'static str> {
     let only_here = COMMAND_LINE_ONLY.iter().filter(|_| !is_in_file).map(|option| option.0);
     let names = OPTIONS.iter().map(|option| option.name).chain(only_here);
     let by_distance = names.map(|real| (strsim::osa_distance(name, real), real));
-    // A third of the letters may be wrong: more is another word.
+    // Up to a third of the letters may be wrong.
     by_distance.filter(|(distance, real)| *distance <= real.len().div_ceil(3)).min().map(|(_, real)| real)
 }

@@ -1,4 +1,5 @@
-//! Arguments and config file to settings; flags win. Every mistake is one sentence: what, where, what to do.
+//! Reads arguments and config file into settings; flags win. Invariant: every mistake becomes one sentence that says what
+//! is wrong, where, and what to do.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -17,7 +18,7 @@ use crate::config::listen::ListenAddrError;
 pub enum Invocation {
     /// Run with these.
     Run(Box<Settings>),
-    /// `--check`: say what these are, where they came from, and what they can cost.
+    /// `--check`: show these settings, where each came from, and what they can cost.
     Check(Box<Settings>, Origins),
     /// `status`: ask a running server how it is.
     #[cfg(feature = "status")]
@@ -28,7 +29,8 @@ pub enum Invocation {
     Version,
 }
 
-/// Which options were given, in order, and where: `FILE:LINE`, or `flag`. The last one counts, but of a list.
+/// Which options were given, in order, and where: `FILE:LINE`, or `flag`. If one is there more than once, the last counts;
+/// of a list, all do.
 pub type Origins = Vec<(&'static str, String)>;
 
 /// A mistake in the arguments or the config file, as a sentence.
@@ -92,7 +94,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
     Ok(if is_check { Invocation::Check(settings, origins) } else { Invocation::Run(settings) })
 }
 
-/// Settings of a config file and of flags, which win; what nobody gave is its default.
+/// The defaults, then what the config file says, then what flags say.
 fn put_together(
     config_path: Option<String>,
     given: Vec<(&'static Opt, String)>,
@@ -182,7 +184,7 @@ fn is_given(origins: &Origins, wanted: &str) -> bool {
     origins.iter().any(|(name, _)| *name == wanted)
 }
 
-/// A `#` begins a comment at the start of a line or after a space: a path may hold one.
+/// The line without its comment. A `#` begins one only at the start of a line, or after a space or tab: paths may hold `#`.
 pub(super) fn strip_comment(line: &str) -> &str {
     let is_comment = |(at, _): &(usize, &str)| {
         line.get(..*at).is_some_and(|before| before.is_empty() || before.ends_with([' ', '\t']))

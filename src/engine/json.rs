@@ -1,11 +1,10 @@
-//! A writer for the few JSON objects we make, a screen of code. Two libraries were measured on the same objects
-//! (stripped bytes beyond a program without JSON): this 5,216; serde_json 8,240, with five crates and a derive macro to
-//! build; miniserde 28,696. Nothing here needs the parsers that they come with. Invariant: what is written is one valid
-//! JSON object.
+//! Writes the few JSON objects that we make. Of our own because it is smaller: this takes 5,216 bytes of the stripped
+//! binary, serde_json 8,240 for the same objects, with five crates and a derive macro to build, miniserde 28,696; and
+//! nothing here parses. Invariant: what is written is one valid JSON object.
 
 use core::fmt::Write;
 
-/// An object in the making.
+/// An object that is being written.
 #[derive(Debug)]
 pub struct Json {
     text: String,
@@ -100,7 +99,7 @@ impl Json {
         }
     }
 
-    /// The whole object.
+    /// Ends the object.
     #[must_use]
     pub fn finish(mut self) -> String {
         self.text.push('}');
@@ -124,7 +123,7 @@ impl Json {
 pub fn quote(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
-    // All that is escaped is ASCII, and so no part of another character.
+    // All bytes that are escaped are ASCII, so none is in the middle of a character.
     while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
         let (plain, special) = rest.split_at(at);
         out.push_str(plain);

@@ -1,5 +1,5 @@
-//! Counters, and what they look like from outside: the seed's `getTcpStatus` and `getDiagnostics` as data and as JSON.
-//! Invariant: the seed's names stay; ours stand beside them.
+//! Counters and gauges, a row each, and what an operator sees of a server: status and diagnostics, as data and as JSON.
+//! Invariant: the JSON names that `getTcpStatus` and `getDiagnostics` of the original server had are kept.
 
 use super::json::Json;
 use crate::config::limits::Limits;
@@ -179,10 +179,10 @@ pub struct OutputStats {
     pub counters: OutputCounters,
 }
 
-/// A server at the end of a turn.
+/// How a server stood at the end of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Whether it takes clients.
+    /// Whether it accepts clients.
     pub running: bool,
     /// The port of its first TCP listener.
     pub port: Option<u16>,
@@ -198,15 +198,15 @@ pub struct Snapshot {
     pub outputs: Vec<OutputStats>,
 }
 
-/// The seed's `getTcpStatus`, with ours beside it.
+/// The status: what `getTcpStatus` of the original server gave, and all counters and gauges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// Whether the question could be answered: always, as in the seed.
+    /// Always true; the original had it.
     pub ok: bool,
     /// `Running on port N`, `Running on unix:/path`, or `Not running`.
     pub message: String,
-    /// Whether it takes clients.
+    /// Whether it accepts clients.
     pub running: bool,
     /// The port of its first TCP listener, while it runs.
     pub port: Option<u16>,
@@ -252,13 +252,13 @@ impl Status {
     }
 }
 
-/// The seed's `getDiagnostics`, with ours beside it.
+/// The diagnostics: what `getDiagnostics` of the original server gave, and addresses, limits, counters, gauges and outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostics {
     /// The part for TCP.
     pub tcp: TcpDiagnostics,
-    /// The part for HTTP: empty but in what the status endpoint answers.
+    /// The part for HTTP. Only in answers of the status endpoint is there anything in it.
     pub http: HttpDiagnostics,
     /// Where it listens.
     pub listen: Vec<String>,
@@ -268,15 +268,15 @@ pub struct Diagnostics {
     pub counters: Counters,
     /// How things stand.
     pub gauges: Gauges,
-    /// Where lines go, and how much went there.
+    /// The outputs, and what went to each.
     pub outputs: Vec<OutputStats>,
 }
 
-/// The seed's `tcp` object.
+/// The `tcp` object of the original server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpDiagnostics {
-    /// Whether it takes clients.
+    /// Whether it accepts clients.
     pub running: bool,
     /// The port of its first TCP listener, while it runs.
     pub port: Option<u16>,
@@ -284,13 +284,13 @@ pub struct TcpDiagnostics {
     pub active_connections: u64,
 }
 
-/// The seed's `http` object.
+/// The `http` object of the original server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct HttpDiagnostics {
-    /// Those to whom lines go as they come.
+    /// How many visitors are sent lines as they come (`/tail`).
     pub active_pollers: u64,
-    /// One text for each: who it is, and what it asked for.
+    /// One text for each of them: its address, and what it asked for.
     pub poller_details: Vec<String>,
 }
 
@@ -381,7 +381,7 @@ fn port(json: &mut Json, port: Option<u16>) {
     }
 }
 
-/// A duration in milliseconds. 64 bits last for 500 million years; 128, as `as_millis` has them, take more code.
+/// A duration in milliseconds. `as_millis` gives 128 bits, which take more code; 64 are enough for 500 million years.
 #[must_use]
 #[inline(never)] // one copy, for size
 pub fn ms(duration: core::time::Duration) -> u64 {
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_names_are_kept() {
+    fn the_names_of_the_original_are_kept() {
         let status = Status::from(&snapshot()).to_json();
         let start = r#"{"ok":true,"message":"Running on port 4445","running":true,"port":4445,"activeConnections":3,"#;
         assert!(status.starts_with(start), "{status}");

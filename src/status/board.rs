@@ -1,54 +1,54 @@
-//! What the endpoint tells: the diagnostics as JSON, CSV, a screen of text, and Prometheus metrics. Invariant: no metric
-//! has a label whose values come from clients.
+//! How a server is, as JSON, CSV, a screen of text, and Prometheus metrics. Invariant: no metric has a label whose values
+//! come from clients.
 
 use std::fmt::Write;
 
 use crate::engine::json::{Json, quote};
 use crate::engine::stats::{Counters, Gauges, Kind, OutputCounters, Row as Number, Table, View};
 
-/// A server, as it is now.
+/// All that is shown of a server, as it is now.
 #[derive(Debug, Clone)]
 pub struct Board<'a> {
     /// The diagnostics: counters, gauges, limits and outputs.
     pub view: View<'a>,
-    /// Every option of the program, and its value.
+    /// Name and value of every option of the program.
     pub settings: &'a [(&'static str, String)],
     /// How long it has run, in milliseconds.
     pub uptime_ms: u64,
     /// What time it is, in milliseconds since 1970.
     pub wall_ms: u64,
-    /// Why lines do not flow; empty while they do or could.
+    /// Why lines do not flow; empty if they do, or would if clients sent any.
     pub reasons: Vec<&'static str>,
-    /// What the status endpoint itself holds, in bytes.
+    /// Memory that the status endpoint itself takes, in bytes.
     pub status_bytes: u64,
     /// Memory that the process takes, in bytes.
     pub rss: u64,
-    /// Descriptors that are open, and how many may be.
+    /// How many descriptors are open, and how many may be.
     pub descriptors: (u64, u64),
-    /// The connections that cost most, with numbers as in [`CONNECTION`].
+    /// The connections with most pending bytes, then most traffic; numbers as in [`CONNECTION`].
     pub connections: Vec<Row>,
-    /// The hosts of all connections that cost most, with numbers as in [`HOST`].
+    /// Likewise the hosts; numbers as in [`HOST`].
     pub hosts: Vec<Row>,
 }
 
 /// One connection, or one host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row {
-    /// Which.
+    /// Its address.
     pub who: String,
-    /// What it does; nothing for a host.
+    /// What it is doing; empty for a host.
     pub state: &'static str,
-    /// The rest, as many as there are names.
+    /// The numbers, in the order of their names.
     pub numbers: [u64; 5],
 }
 
-/// The numbers of a connection: how long it has been there and silent, in milliseconds; bytes read from it, lines of it
-/// that went out, and the bytes of its unfinished line.
+/// Names of the numbers of a connection: milliseconds since it came and since its last byte, bytes read, lines written, and
+/// bytes of its unfinished line.
 pub const CONNECTION: &str = "sinceMs idleMs bytes lines pendingBytes";
-/// The numbers of a host: its connections, the bytes of their unfinished lines, bytes read from them, and lines of theirs
-/// that went out.
+/// Names of the numbers of a host, over all its connections: how many there are, bytes of unfinished lines, bytes read, and
+/// lines written.
 pub const HOST: &str = "connections pendingBytes bytes lines";
-/// What a row takes at most, as a row and as JSON, one of each kind.
+/// The most bytes that a connection and a host take together, as rows and as JSON.
 pub const MOST_ROW_BYTES: usize = 640;
 
 impl Board<'_> {
@@ -92,7 +92,7 @@ impl Board<'_> {
     pub fn to_csv(&self) -> String {
         let mut text = "peer,since_ms,idle_ms,bytes,lines,pending_bytes,state\r\n".to_owned();
         for row in &self.connections {
-            // None of these holds a comma or a quote.
+            // No address and no state has a comma or a quote in it.
             text.push_str(&row.who);
             fill(&mut text, ",#,#,#,#,#,", &row.numbers);
             put(&mut text, &[row.state, "\r\n"]);
@@ -170,7 +170,7 @@ impl Board<'_> {
             for output in outputs {
                 let number = output.counters.values().get(at).copied().unwrap_or_default();
                 put(&mut text, &["lumberjack_", row.metric, end, "{output="]);
-                // The name is the operator's; its control characters are escaped already.
+                // The name is in the operator's settings; its control characters are escaped already.
                 quote(&output.name, &mut text);
                 fill(&mut text, "} #\n", &[number]);
             }
@@ -189,7 +189,7 @@ fn put(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));
 }
 
-/// Appends a text with a number in place of each `#`, and of each `%` a column with one.
+/// Appends `pattern` with the next number in place of each `#`, and in place of each `%` in a column of 12.
 #[inline(never)] // one copy, for size
 fn fill(text: &mut String, pattern: &str, numbers: &[u64]) {
     let mut numbers = numbers.iter();

@@ -1,4 +1,4 @@
-//! Answers: head and body into a buffer. Invariant: each has a length, but for the tail, which ends with its connection.
+//! Writes HTTP answers into a buffer. Invariant: each says its length; only the tail goes on until its connection ends.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ use super::request::{How, Refusal};
 /// The page, as it is sent: `gzip -9nc page.html > page.html.gz`. As it is, it would be 12 KB more of the binary.
 pub const PAGE: &[u8] = include_bytes!("page.html.gz");
 
-/// What the page may do: its own style and script, by their hash, and ask the server that it came from. A test computes
-/// the hashes.
+/// What a browser lets the page do: use its own style and script, named by their hash, and ask the server that it came from.
+/// A test computes the hashes.
 const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-5MleP6QfimjAYVKWyQ0cKdPr0DVRAcYNHrlZcxdyrl4='; script-src 'sha256-UfhhgjD7dXT3Pn/govE9VUnNv7G/HbiX4H0Y8Hhuyvw='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 /// What an answer is.
@@ -22,29 +22,29 @@ pub enum Kind {
     Metrics,
     /// Text.
     Text,
-    /// For a spreadsheet.
+    /// CSV.
     Csv,
     /// Server-sent events.
     Events,
 }
 
-/// What a request is answered with.
+/// Status and body of an answer.
 #[derive(Debug, Clone)]
 pub struct Content {
-    /// `200 OK`.
+    /// The HTTP status, such as `200 OK`.
     pub status: &'static str,
-    /// What the body is.
+    /// The type of the body.
     pub kind: Kind,
     /// The body.
     pub body: Cow<'static, [u8]>,
 }
 
-/// What a head takes at most besides a page's policy, and a refusal as a whole.
+/// The most bytes of a head without the page's policy, and of a whole refusal.
 pub const MOST_HEAD_BYTES: usize = 512;
 
 impl Content {
-    /// The answer with this body, in no more memory than it takes. Of events the body begins here, and goes on until the
-    /// connection ends. There is no Date: nothing that is never stored needs one.
+    /// The whole answer, in a buffer of exactly its length. If it is [`Kind::Events`], more events may follow until the
+    /// connection ends. There is no `Date`: it is for caches, and no answer is stored.
     #[must_use]
     pub fn answer(&self, how: How) -> Vec<u8> {
         let (kind, policy) = match self.kind {
@@ -66,7 +66,7 @@ impl Content {
             policy,
             allow,
             if self.kind == Kind::Page { "\r\nContent-Encoding: gzip" } else { "" },
-            // Said in 1.1 too, for clients of 1.0.
+            // HTTP 1.1 does not need a `keep-alive`, but clients of 1.0 do.
             if how.keeps_alive { "\r\nConnection: keep-alive" } else { "\r\nConnection: close" },
             if self.kind == Kind::Events { "" } else { "\r\nContent-Length: " },
             if self.kind == Kind::Events { "" } else { &length },
@@ -78,12 +78,12 @@ impl Content {
 }
 
 impl Refusal {
-    /// The answer that says so.
+    /// The answer: its status, and a sentence.
     #[must_use]
     pub fn answer(self, how: How) -> Vec<u8> {
         let (status, sentence) = match self {
-            Self::Malformed => ("400 Bad Request", "this is no request that is understood here\n"),
-            Self::Unknown => ("404 Not Found", "there is /, /status, /diagnostics, /metrics, /healthz and /tail\n"),
+            Self::Malformed => ("400 Bad Request", "this is not a request that is understood here\n"),
+            Self::Unknown => ("404 Not Found", "there are /, /status, /diagnostics, /metrics, /healthz and /tail\n"),
             Self::Method => ("405 Method Not Allowed", "only GET and HEAD are served\n"),
             Self::Unpacked => (
                 "406 Not Acceptable",
@@ -94,7 +94,7 @@ impl Refusal {
             Self::TooLarge => {
                 ("431 Request Header Fields Too Large", "a request may have 8 KiB, 64 fields, 256 bytes a value\n")
             }
-            Self::Busy => ("503 Service Unavailable", "too much is asked at once, try again\n"),
+            Self::Busy => ("503 Service Unavailable", "too much is asked for at once: try again\n"),
         };
         Content { status, kind: Kind::Text, body: sentence.as_bytes().into() }.answer(how)
     }
