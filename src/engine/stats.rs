@@ -444,6 +444,7 @@ mod tests {
         let diagnostics = Diagnostics::from(&snapshot()).to_json();
         let start = r#"{"tcp":{"running":true,"port":4445,"activeConnections":3},"http":{"activePollers":0,"pollerDetails":[]},"#;
         assert!(diagnostics.starts_with(start), "{diagnostics}");
+        assert!(diagnostics.contains(r#""keepEmpty":false,"receipt":false},"#), "every limit: {diagnostics}");
         assert!(diagnostics.contains(r#""maxLine":102400,"#) && diagnostics.contains(r#""lines":7,"#), "{diagnostics}");
     }
 
