@@ -51,7 +51,7 @@ fn completions_know_the_words_of_a_choice() {
     assert_names(&pages::bash(), "--format) mapfile -t COMPREPLY < <(compgen -W 'raw peer json'");
     assert_names(
         &pages::zsh(),
-        "'--when-full=[what happens to one more\\: it waits in the backlog, or is closed]:value:(wait reject)'",
+        "'--long-lines=[what happens to a longer line\\: it is dropped, cut off, or made into several]:value:(skip cut split)'",
     );
     assert_names(&pages::fish(), "-l long-lines -x -a 'skip cut split' ");
 }

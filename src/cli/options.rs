@@ -404,85 +404,85 @@ macro_rules! options {
 /// Every option but `--config`, `--check`, `--help` and `--version`, which only the command line has.
 pub const OPTIONS: &[Opt] = options! {
     "listen" / 'l' = "ADDR:PORT|unix:/path" Input List(config.listen)
-        "where to listen; may be given more than once; port 0 picks one";
+        "where clients connect; may be given more than once; port 0: the system picks one";
     "unix-mode" = "OCTAL" Input Octal(config.unix_mode)
         "permission bits of a Unix socket's file";
     "receipt" = "" Input Switch(config.limits.receipt)
-        "a client that half-closes is told \"N lines\" once its lines are written";
+        "a client that ends its sending side gets \"N lines\" back once its lines are written";
     "output" / 'o' = SYNTAX Output List(outputs)
-        "where lines go: stdout, a file ({host} in its name: one for each host), or the next receiver; may be given more than once";
+        "where lines go: - is stdout, a file ({host} in its name: one for each client host), or another receiver; may be given more than once";
     "format" = "raw|peer|json" Output Word(format)
-        "raw: the line; peer: time, peer, line; json: one object a line";
+        "raw: the line as it came; peer: time, client address, line; json: the same as an object";
     "tag" = "NAME" Output Tag(output.tag)
-        "a constant field of each line, with --format peer or json";
+        "a word that is added to each line, in --format peer and json";
     "mark-gaps" = "" Output Switch(output.mark_gaps)
-        "the output says where something was dropped, and how much";
+        "where lines were dropped, the output gets a line that says how many, and why";
     "rotate-size" = "SIZE" Files Size(output.rotate_size)
-        "a file that would get longer is begun anew; 0 is never";
+        "a file that would get longer is rotated: renamed to FILE.1, and a new one begun; 0 is never";
     "rotate-age" = "DURATION" Files Time(output.rotate_age)
-        "a file this old is begun anew; 0 is never";
+        "a file this old is rotated; 0 is never";
     "rotate-keep" = "NUMBER" Files Number(output.rotate_keep)
-        "how many earlier files are kept: FILE.1 is the newest";
+        "how many rotated files are kept: FILE.1 is the newest";
     "disk-full" = "wait|drop-oldest" Files Word(output.disk_full)
-        "when the disk is full: clients wait, or the oldest rotated file goes";
+        "when the disk is full: clients wait, or the oldest rotated file is removed";
     "sync" = "never|interval|DURATION" Files Word(output.sync)
-        "how often lines are synced to the disk at most; interval is 1s";
+        "how often written lines are forced to the disk (fdatasync); interval is 1s";
     "flush-every" = "DURATION" Files Time(output.flush_every)
-        "longest that lines gather before a write, to spare flash; 0 is not at all";
+        "how long lines may wait in memory to be written to a file together, to spare flash; 0 is not at all";
     "host-files" = "NUMBER" Files Number(output.host_files)
-        "files for hosts at most; further hosts share one";
+        "most files that {host} makes; further hosts share one";
     "on-stall" = "wait|drop" Output Word(output.on_stall)
-        "when an output takes nothing: clients wait, or lines for it are dropped";
+        "when an output accepts nothing: clients wait, or it is skipped and misses lines";
     "stall-timeout" = "DURATION" Output Time(output.stall_timeout)
-        "after how long they are dropped";
+        "how long an output may accept nothing before --on-stall drop skips it";
     "max-line" = "SIZE" Lines Size(config.limits.max_line)
-        "longest line, without its ending";
+        "longest line in bytes, without its line ending";
     "long-lines" = "skip|cut|split" Lines Word(config.limits.long_lines)
-        "what happens to a longer one";
+        "what happens to a longer line: it is dropped, cut off, or made into several";
     "max-buffer" = "SIZE" Lines Size(config.limits.max_buffer)
-        "bytes without a newline that get the overflow warning";
+        "bytes without a newline after which the log warns of a client";
     "keep-empty" = "" Lines Switch(config.limits.keep_empty)
-        "empty lines go out too";
+        "empty lines are written too";
     "memory" = "SIZE" Room Size(config.limits.memory)
-        "all memory that clients and a slow output may take; by default at most a quarter of the box";
+        "most memory that clients and slow outputs may use; by default at most a quarter of the box's";
     "max-connections" = "NUMBER" Room Number(config.limits.max_connections)
-        "connections at once";
+        "most client connections at once";
     "when-full" = "wait|reject" Room Word(config.limits.when_full)
-        "what happens to one more: it waits in the backlog, or is closed";
+        "what happens to a client beyond --max-connections: it waits until there is room, or is closed";
     "max-per-host" = "NUMBER|half" Room NumberOrHalf(config.limits.max_per_host)
-        "connections of one host at once; 0 is no limit";
+        "most connections of one client host; 0 is no limit";
     "idle-timeout" = "DURATION" Times Time(config.limits.idle_timeout)
-        "silence after which a client is told goodbye";
+        "silence after which a client is told goodbye: a FIN; it is still read until it closes";
     "line-timeout" = "DURATION" Times Time(config.limits.line_timeout)
-        "time after which a line without its newline goes out as it is";
+        "how long a line may wait for its newline before it is written as it is";
     "linger" = "DURATION" Times Time(config.limits.linger)
-        "time that a client may take to close after our goodbye; 0 closes at once";
+        "how long a client may be silent after the goodbye before it is closed; 0 closes at once";
     "keepalive" = "DURATION" Times Time(config.limits.keepalive)
-        "silence after which TCP asks whether a client is alive";
+        "silence after which TCP probes whether a client is still there";
     "drain-timeout" = "DURATION" Times Time(config.limits.drain_timeout)
-        "longest wait for clients, and for a stuck output, at shutdown; 0 waits for neither";
+        "longest wait, at shutdown, for clients that still send, and for an output that accepts nothing; 0 waits for neither";
     "gather" = "DURATION" Times Time(config.limits.gather)
-        "longest that a line waits for others, while many come alone; 0 is never, at most 100ms";
+        "under load, how long a line may wait to be written together with others; 0 is never, at most 100ms";
     #[cfg(feature = "status")]
     "status" = "ADDR:PORT|unix:/path|off" Program WordOrOff(status)
-        "where to show over HTTP how it is: a page, metrics, diagnostics, lines as they come";
+        "where to answer HTTP requests: a page, metrics, diagnostics, lines as they come";
     #[cfg(feature = "status")]
     "status-tail" = "on|off" Program Switch(status_tail)
-        "whether lines are shown there";
+        "whether --status may show the lines themselves";
     "log-level" = "LEVEL" Program Level(log_level)
-        "own log on stderr: off, error, warn, info, debug or trace";
+        "how much the program's own log on stderr says: off, error, warn, info, debug or trace";
     "log-format" = "auto|plain|journal" Program Word(log_format)
-        "plain: with the time; journal: with <N>, its priority; auto: what stderr is";
+        "its lines begin with: plain: the time; journal: <N>, the priority; auto: journal if stderr is the journal";
     "report-interval" = "DURATION" Program Time(report_interval)
-        "how often the log gets a line of rates, connections and memory; 0 is never";
+        "how often that log gets a line of rates, connections and memory; 0 is never";
 };
 
 /// Options that only the command line has, as `--help` shows them.
 pub const COMMAND_LINE_ONLY: &[(&str, Option<char>, &str, &str)] = &[
-    ("config", None, "FILE", "the same options, one a line: max-line = 64KiB; flags win"),
-    ("check", None, "", "print the settings, their origin and what they can cost at worst, and run nothing"),
-    ("help", Some('h'), "", "this text"),
-    ("version", Some('V'), "", "the version"),
+    ("config", None, "FILE", "a file with these options, one a line: max-line = 64KiB; the command line wins"),
+    ("check", None, "", "print all settings, where each was set, and what they can cost at worst; run nothing"),
+    ("help", Some('h'), "", "show all options"),
+    ("version", Some('V'), "", "show the version"),
 ];
 
 /// The option with this name.
