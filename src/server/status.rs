@@ -119,6 +119,29 @@ impl<L, T> Onlookers for Option<Box<Desk<L, T>>> {
 }
 
 impl<L, T> Desk<L, T> {
+    fn new(listener: L, share: usize, serves_tail: bool, is_local: bool) -> Self {
+        Self {
+            listener,
+            may_have_visitors: true,
+            retry_at: 0,
+            places: (0..MOST_VISITORS).map(|_| None).collect(),
+            first: 0,
+            share,
+            serves_tail,
+            is_local,
+            next_pass: 0,
+            due_at: Some(0),
+            viewers: 0,
+            left: 0,
+            slot: 0,
+            peer: Vec::new(),
+            time: Vec::new(),
+            event: Vec::new(),
+            descriptors: None,
+            settings: Vec::new(),
+        }
+    }
+
     /// Some lines go by.
     #[inline(never)] // off the path of those who log while nobody looks on
     fn show(&mut self, peer: &Peer, wall_ms: u64, lines: Lines<'_>) {
@@ -254,26 +277,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.budget.lower(share);
             self.connections.keep_accounts(self.clock.now());
         }
-        self.desk = Some(Box::new(Desk {
-            listener,
-            may_have_visitors: true,
-            retry_at: 0,
-            places: (0..MOST_VISITORS).map(|_| None).collect(),
-            first: 0,
-            share,
-            serves_tail,
-            is_local: matches!(&local, ListenAddr::Tcp(addr) if addr.ip().is_loopback()),
-            next_pass: 0,
-            due_at: Some(0),
-            viewers: 0,
-            left: 0,
-            slot: 0,
-            peer: Vec::new(),
-            time: Vec::new(),
-            event: Vec::new(),
-            descriptors: None,
-            settings: Vec::new(),
-        }));
+        let is_local = matches!(&local, ListenAddr::Tcp(addr) if addr.ip().is_loopback());
+        self.desk = Some(Box::new(Desk::new(listener, share, serves_tail, is_local)));
         Ok(local)
     }
 
@@ -612,4 +617,18 @@ impl Top {
 
 fn age_ms(now: Duration, then: Duration) -> u64 {
     ms(now.saturating_sub(then))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p9_passes_take_a_thirtieth_of_the_time_at_most_and_are_20_ms_apart_at_least() {
+        let mut desk = Desk::<(), ()>::new((), 1 << 20, true, true);
+        for (took_us, rest_ms) in [(0, 20), (600, 20), (700, 21), (2_000, 60), (50_000, 1_500)] {
+            desk.end_pass(1_000, Duration::from_micros(took_us));
+            assert_eq!(desk.next_pass - 1_000, rest_ms, "after {took_us} us");
+        }
+    }
 }
