@@ -13,59 +13,54 @@ pub(super) const BURST: u32 = 5;
 /// How long a window lasts.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
-/// The kinds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Notice {
-    LineTooLong,
-    BufferOverflow,
-    Timeout,
-    Memory,
-    Rejected,
-    PerHost,
-    OtherProtocol,
-    NoDescriptor,
-    FullHouse,
-    Sink,
-    CutOff,
-    NearlyFull,
+/// The kinds of warnings, and what the sum of those suppressed calls each: from one list, so that there is a name and a
+/// window for every kind.
+macro_rules! notices {
+    ($($kind:ident = $name:literal),+ $(,)?) => {
+        /// A kind of warning.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Notice { $($kind),+ }
+
+        const NAMES: [&str; KINDS] = [$($name),+];
+
+        /// How many kinds there are.
+        pub(super) const KINDS: usize = [$(Notice::$kind),+].len();
+    };
 }
 
-/// How many kinds there are.
-pub(super) const KINDS: usize = 12;
+notices! {
+    LineTooLong = "Line too long",
+    BufferOverflow = "Buffer overflow",
+    Timeout = "Socket timeout",
+    Memory = "memory budget",
+    Rejected = "rejected connection",
+    PerHost = "host limit",
+    OtherProtocol = "other protocol",
+    NoDescriptor = "descriptor",
+    FullHouse = "connection limit",
+    Sink = "output",
+    CutOff = "cut off",
+    NearlyFull = "connections in use",
+}
 
 #[derive(Default)]
 struct Window {
     begin: Duration,
     sent: u32,
     suppressed: u64,
-    /// The last that was suppressed, where the last is what counts: how an output stands.
+    /// The last that was suppressed, kept only of warnings about one output: it says how that output stands now.
     last: Option<String>,
 }
 
-/// What went out lately, by kind.
+/// How many warnings of each kind were logged lately, and how many were only counted.
 #[derive(Default)]
 pub(super) struct Notices {
-    /// One for each kind, and one for each output behind them: none may hide what is said of another.
+    /// One for each kind, and behind these one for each output, so that a noisy output can't hide what is said of another.
     windows: [Window; KINDS + MOST_OUTPUTS],
 }
 
-const NAMES: [&str; KINDS] = [
-    "Line too long",
-    "Buffer overflow",
-    "Socket timeout",
-    "memory budget",
-    "rejected connection",
-    "host limit",
-    "other protocol",
-    "descriptor",
-    "connection limit",
-    "output",
-    "cut off",
-    "connections in use",
-];
-
 impl Notices {
-    /// Sends a warning, or counts it.
+    /// Logs a warning, or only counts it if there were too many of its kind lately.
     pub(super) fn warn(&mut self, now: Duration, notice: Notice, message: fmt::Arguments<'_>) {
         self.summarise(now);
         if self.windows.get_mut(notice as usize).is_some_and(|window| window.admits(now)) {
@@ -73,7 +68,7 @@ impl Notices {
         }
     }
 
-    /// The same of an output, by its number.
+    /// The same for a sentence about one output, by its number.
     pub(super) fn warn_of_output(&mut self, now: Duration, number: usize, sentence: String) {
         self.summarise(now);
         let Some(window) = self.windows.get_mut(KINDS + number.min(MOST_OUTPUTS - 1)) else { return };
@@ -105,7 +100,7 @@ impl Notices {
     }
 }
 
-/// Those of the kinds; what is said of outputs names them itself.
+/// The name of each window. A sentence about an output names that output itself, so that one word is enough there.
 fn names() -> impl Iterator<Item = &'static str> {
     NAMES.into_iter().chain(std::iter::repeat("output"))
 }
