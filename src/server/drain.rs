@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use log::info;
 
-use super::ending::Close;
-use super::{RunError, Server};
+use super::Server;
+use super::error::RunError;
+use super::life::{Close, Life};
 use crate::net::{Key, Net};
 use crate::sink::Sink;
 
@@ -19,28 +20,6 @@ const LAST_SILENCE: Duration = Duration::from_millis(50);
 const LAST_WAIT: Duration = Duration::from_millis(500);
 /// The most clients that are taken from the backlogs once the drain is over: what they can hold (`net::BACKLOG`).
 const MOST_WAITING: u64 = 4096;
-
-/// Where the server stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
-    /// It takes clients and lines.
-    Serving,
-    /// It has said goodbye, and reads on. `since` is on the reading clock, `began` on the other.
-    Draining { since: Duration, began: Duration },
-    /// Each connection is read once more to its end and closed, those too that still wait at a door; then the sink gets
-    /// what is left. `since` is on the reading clock; `accepted` is how many had come in before.
-    Finishing { began: Duration, since: Duration, accepted: u64 },
-    /// Over.
-    Stopped,
-}
-
-impl Life {
-    /// Whether connections are read in turn: at the very end each is read to its own end instead, and would never get
-    /// there if others filled the sink meanwhile.
-    pub(super) fn reads_in_turn(self) -> bool {
-        matches!(self, Self::Serving | Self::Draining { .. })
-    }
-}
 
 impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn begin_drain(&mut self) {

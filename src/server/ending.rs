@@ -1,16 +1,14 @@
 //! How connections end: timers, goodbyes, and the one way out (P2, P6, P7). Invariant: only `close` removes a
 //! connection, and it gives everything back.
 
-use std::io;
-
 use log::debug;
 
+use super::Server;
 use super::connection::{Connection, Phase};
-use super::drain::Life;
+use super::error::RunError;
+use super::life::{Close, Life, Next};
 use super::notices::Notice;
 use super::outlet::Out;
-use super::reading::Next;
-use super::{RunError, Server};
 use crate::engine::peer::Host;
 use crate::engine::wheel::{Tick, ticks};
 use crate::net::{Key, Net, Ready, Source};
@@ -23,29 +21,6 @@ const LAST_BYTES: u32 = 16 * 1024 * 1024;
 
 /// Timers that fire in one turn: a crowd that came at once is told goodbye in turns that leave time to read.
 const FIRES: usize = 256;
-
-/// Why a connection is closed.
-#[derive(Debug)]
-pub(super) enum Close {
-    /// The client closed it.
-    Ended,
-    /// The client has its receipt.
-    Answered,
-    /// It gets no receipt, since the sink may have lost some of its lines.
-    InDoubt,
-    /// The client has left without waiting for its receipt.
-    Gone,
-    /// It broke.
-    Failed(io::Error),
-    /// It lingered for `--linger`.
-    Lingered,
-    /// Its place was needed.
-    GaveWay,
-    /// It floods, and would keep its place for ever.
-    CutOff,
-    /// The server ends.
-    Stopping,
-}
 
 impl<S: Sink, N: Net> Server<S, N> {
     /// The one way out (P7): gives back descriptor, buffer, wheel entry, slot and counts, and logs it.

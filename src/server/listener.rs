@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::debug;
 
 use super::Server;
-use super::drain::Life;
+use super::life::Life;
 use super::notices::Notice;
 use crate::config::limits::{MOST_CONNECTIONS, WhenFull};
 use crate::engine::peer::{Host, Peer};

@@ -11,6 +11,7 @@ mod ending;
 mod error;
 mod gather;
 mod handle;
+mod life;
 mod lingering;
 mod listener;
 mod notices;
@@ -33,12 +34,13 @@ pub(crate) use self::pulse::Pulse;
 
 use self::clock::Clock;
 use self::connection::Connections;
-use self::drain::Life;
 use self::gather::{Brought, Gather};
+use self::life::Life;
 use self::lingering::Lingering;
 use self::listener::{Door, House};
 use self::notices::{Notice, Notices};
 use self::outlet::{Onlookers, Outcome, Outlet};
+use self::reading::READ_BYTES;
 #[cfg(feature = "status")]
 use self::status::Desk;
 use crate::config::limits::{Config, Limits, MemoryPlan};
@@ -50,16 +52,6 @@ use crate::engine::wheel::TimerWheel;
 use crate::inherited::Inherited;
 use crate::net::{EVENTS, ListenOptions, Mio, Net, Ready, STATUS_LISTENER, Source};
 use crate::sink::{Interest, Sink};
-
-/// Bytes asked of one `read`. CPU for 128-byte lines beside that of a loop that only copies, with reads of 64 KiB, from
-/// 1, 16 and 1000 clients, best of five or six rounds, by KiB a read (two cores with 1 MiB of second-level cache each):
-/// 16: 1.35, 1.35, 1.32; 32: 1.25, 1.33, 1.13; 64: 1.06, 1.09, 1.04; 96: 1.05, 1.06, 1.08; 128: 1.06, 1.06, 1.02;
-/// 192: 0.98, 0.97, 1.11; 256: 0.98, 1.01, 1.09. Memory that was never read into is not resident.
-const READ_BYTES: usize = 256 * 1024;
-/// The same in a crowd, so that a turn, and with it the wait of whoever speaks beside a crowd that floods, stays short.
-const CROWD_READ_BYTES: usize = 64 * 1024;
-/// From so many ready connections on it is a crowd: 4 MiB a turn, 3 ms.
-const CROWD: usize = 16;
 
 /// Connections that the tables have room for from the start: 2 MiB of addresses, none of memory.
 const EXPECTED: usize = 16 * 1024;

@@ -1,7 +1,7 @@
 //! How a server is between two turns, for whoever runs its loop: no lock, no allocation.
 
 use super::Server;
-use super::drain::Life;
+use super::life::Life;
 use crate::net::Net;
 use crate::sink::Sink;
 

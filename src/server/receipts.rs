@@ -8,7 +8,7 @@ use log::debug;
 
 use super::Server;
 use super::connection::{Phase, Readiness, Sum};
-use super::ending::Close;
+use super::life::Close;
 use crate::net::{Key, Net};
 use crate::sink::Sink;
 

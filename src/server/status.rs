@@ -9,8 +9,8 @@ use log::info;
 
 use super::Server;
 use super::connection::{Account, Connection};
-use super::drain::Life;
 use super::error::BindError;
+use super::life::Life;
 use super::listener::is_gone_client;
 use super::outlet::Onlookers;
 use crate::Lines;
