@@ -26,8 +26,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.life = Life::Draining { since: self.clock.reading(), began: self.clock.now() };
         self.house.end_pause();
         self.leave_inherited_doors();
-        info!("[tcp] Stopping server, closing {} active socket(s)", self.connections.len());
-        let keys: Vec<Key> = self.connections.keys().collect();
+        info!("[tcp] Stopping server, closing {} active socket(s)", self.clients.connections.len());
+        let keys: Vec<Key> = self.clients.connections.keys().collect();
         for key in keys {
             self.say_goodbye(key);
         }
@@ -43,9 +43,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         // client that floods is cut off (`note_last_bytes`), so that this comes to an end.
         let reading = self.clock.reading();
         let is_late = reading.saturating_sub(since) >= self.limits.drain_timeout;
-        let is_silent = reading.saturating_sub(since.max(self.last_bytes)) >= QUIET;
-        let is_quiet = is_silent && self.connections.ready_len() == 0 && self.doors.is_empty();
-        let is_empty = self.connections.len() == 0 && self.doors.is_empty();
+        let is_silent = reading.saturating_sub(since.max(self.clock.last_bytes())) >= QUIET;
+        let is_quiet = is_silent && self.clients.connections.ready_len() == 0 && self.doors.is_empty();
+        let is_empty = self.clients.connections.len() == 0 && self.doors.is_empty();
         if is_empty || is_quiet || is_late {
             self.life = Life::Finishing { began, since: reading, accepted: self.counters.accepted };
         }
@@ -78,7 +78,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         };
         let is_over = matches!(self.life, Life::Finishing { .. }) && self.is_closed();
         if is_over && self.outlet.settle(self.clock.now()) {
-            self.settle_receipts();
+            self.give_last_receipts();
             if self.doors.is_empty() {
                 self.life = Life::Stopped;
                 self.tell_reports();
@@ -103,7 +103,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             return Err(RunError::SinkGivenUp {
                 sink: self.outlet.sink.describe(),
                 lost_bytes: self.outlet.sink.held(),
-                connections: self.connections.len(),
+                connections: self.clients.connections.len(),
             });
         }
         Ok(())
@@ -118,7 +118,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.close_empty_doors();
         let is_endless = self.counters.accepted - accepted_before > MOST_WAITING;
         // Who is owed a receipt may hold the descriptor that is missing, and gives it back when the sink has settled.
-        let is_hopeless = self.house.is_paused() && !self.connections.iter().any(|(_, conn)| conn.is_owed());
+        let is_hopeless = self.house.is_paused() && !self.clients.connections.iter().any(|(_, conn)| conn.is_owed());
         if is_endless || is_hopeless {
             self.doors.clear();
         }
@@ -130,13 +130,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         let reading = self.clock.reading();
         let is_late = reading.saturating_sub(since) >= LAST_WAIT;
         // All are looked at now; who is queued after that met a full sink.
-        self.connections.forget_ready();
-        let keys: Vec<Key> = self.connections.keys().collect();
+        self.clients.connections.forget_ready();
+        let keys: Vec<Key> = self.clients.connections.keys().collect();
         for key in keys {
-            if self.outlet.is_stalled() || !self.drain_connection(key) {
+            if self.outlet.is_stalled() || !self.read_to_end(key) {
                 break;
             }
-            let Some(conn) = self.connections.get_mut(key).filter(|conn| !conn.is_owed()) else { continue };
+            let Some(conn) = self.clients.connections.get_mut(key).filter(|conn| !conn.is_owed()) else { continue };
             if is_late || reading.saturating_sub(conn.last_word.begins_at()) >= LAST_SILENCE {
                 self.close(key, Close::Stopping);
             }
@@ -147,7 +147,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Whether nobody is left, or can come in, but those who are owed a receipt, which the sink's settling decides on.
     fn is_closed(&self) -> bool {
         let is_shut = self.doors.is_empty() || self.house.is_paused();
-        is_shut && self.connections.iter().all(|(_, conn)| conn.is_owed())
+        is_shut && self.clients.connections.iter().all(|(_, conn)| conn.is_owed())
     }
 
     /// How long until the drain has something to decide.
@@ -163,7 +163,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             Life::Draining { began, .. } if self.outlet.is_stalled() => stuck(began),
             Life::Draining { since, began } => {
                 // Silence ends nothing while somebody waits at a door.
-                let quiet = self.doors.is_empty().then(|| (since.max(self.last_bytes) + QUIET).saturating_sub(reading));
+                let quiet =
+                    self.doors.is_empty().then(|| (since.max(self.clock.last_bytes()) + QUIET).saturating_sub(reading));
                 let late = (since + self.limits.drain_timeout).saturating_sub(reading);
                 stuck(began).into_iter().chain(quiet).chain([late]).min()
             }
@@ -173,7 +174,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 // All closed and written: the next turn sees it, and there is nothing to wait for.
                 let waits = self.outlet.is_stalled() || (is_closed && !is_written);
                 let may_come_in = !self.doors.is_empty() && !self.house.is_paused();
-                let is_now = is_closed || may_come_in || self.connections.ready_len() > 0;
+                let is_now = is_closed || may_come_in || self.clients.connections.ready_len() > 0;
                 let next_look = if is_now { Duration::ZERO } else { LAST_SILENCE };
                 if waits { stuck(began) } else { Some(next_look) }
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use log::debug;
 
 use super::Server;
+use super::clients::Refusal;
 use super::life::Life;
 use super::notices::Notice;
 use crate::config::limits::{MOST_CONNECTIONS, WhenFull};
@@ -102,10 +103,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         match self.life {
             // With one that lingers, one more may come in, and takes its place.
             Life::Serving => {
-                self.connections.len() >= self.limits.max_connections + usize::from(!self.lingering.is_empty())
+                self.clients.connections.len()
+                    >= self.limits.max_connections + usize::from(!self.clients.lingering.is_empty())
             }
             // Who waits in the backlog when the server stops is taken too: else its lines are lost (P11).
-            _ => self.connections.len() >= MOST_CONNECTIONS,
+            _ => self.clients.connections.len() >= MOST_CONNECTIONS,
         }
     }
 
@@ -162,7 +164,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 // If one descriptor more did not help, all of those who linger would be driven out for nobody: the whole
                 // system is short. Of our own limit one more may be missing after a pause.
                 let may_help = is_shortage && !self.house.has_given_way;
-                if may_help && self.give_way(None) {
+                if may_help && self.close_longest_lingering(None) {
                     self.house.has_given_way = true;
                     return Accepted::One;
                 }
@@ -188,7 +190,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.house.paused_until = Some(self.clock.now() + DESCRIPTOR_PAUSE);
     }
 
-    fn admit(&mut self, mut stream: N::Stream, peer: Peer) {
+    fn admit(&mut self, stream: N::Stream, peer: Peer) {
         let now = self.clock.now();
         if self.life == Life::Serving && self.is_full() {
             self.counters.rejected = self.counters.rejected.saturating_add(1);
@@ -196,27 +198,13 @@ impl<S: Sink, N: Net> Server<S, N> {
             let message = format_args!("[tcp] Connection limit reached ({limit}), rejecting connection from {peer}");
             return self.notices.warn(now, Notice::Rejected, message);
         }
-        let Some(key) = self.connections.next_key() else { return };
-        if self.budget.connect(key.index, peer.host()).is_err() {
-            self.counters.refused_per_host = self.counters.refused_per_host.saturating_add(1);
-            let (host, limit) = (peer.host(), self.limits.per_host().unwrap_or_default());
-            let message = format_args!(
-                "[tcp] Host {host} has {limit} connections already, rejecting connection from {peer}; --max-per-host sets the limit"
-            );
-            return self.notices.warn(now, Notice::PerHost, message);
-        }
-        if let Err(error) = self.net.register(&mut stream, key) {
-            self.budget.disconnect(key.index);
-            self.counters.rejected = self.counters.rejected.saturating_add(1);
-            let message = format_args!("[tcp] Cannot watch {peer}: {error}, rejecting connection");
-            return self.notices.warn(now, Notice::NoDescriptor, message);
-        }
-        self.connections.insert(stream, peer, self.clock.tick());
-        self.connections.open_account(key, self.clock.now());
+        let admitted = self.clients.admit(stream, peer, &self.clock, |stream, key| self.net.register(stream, key));
+        let key = match admitted {
+            Ok(key) => key,
+            Err(refusal) => return self.note_refusal(&peer, &refusal),
+        };
         self.counters.accepted = self.counters.accepted.saturating_add(1);
-        self.peak_connections = self.peak_connections.max(self.connections.len());
-        debug!("[tcp] Socket connected: {peer} (active: {})", self.connections.len());
-        self.arm(key);
+        debug!("[tcp] Socket connected: {peer} (active: {})", self.clients.connections.len());
         if self.life == Life::Serving {
             self.hold_to_share(peer.host());
             self.make_room();
@@ -225,11 +213,30 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
+    fn note_refusal(&mut self, peer: &Peer, refusal: &Refusal) {
+        let now = self.clock.now();
+        match refusal {
+            Refusal::PerHost => {
+                self.counters.refused_per_host = self.counters.refused_per_host.saturating_add(1);
+                let (host, limit) = (peer.host(), self.limits.per_host().unwrap_or_default());
+                let message = format_args!(
+                    "[tcp] Host {host} has {limit} connections already, rejecting connection from {peer}; --max-per-host sets the limit"
+                );
+                self.notices.warn(now, Notice::PerHost, message);
+            }
+            Refusal::Unwatched(error) => {
+                self.counters.rejected = self.counters.rejected.saturating_add(1);
+                let message = format_args!("[tcp] Cannot watch {peer}: {error}, rejecting connection");
+                self.notices.warn(now, Notice::NoDescriptor, message);
+            }
+        }
+    }
+
     /// A host that is over its share with those that linger pays by them, so that it can't fill the house (P14); if the
     /// sink has no room for what they may still have to say, in a later turn.
     fn hold_to_share(&mut self, host: Host) {
-        while self.budget.is_over(host) {
-            if !self.give_way(Some(host)) {
+        while self.clients.is_over_share(host) {
+            if !self.close_longest_lingering(Some(host)) {
                 if !self.house.over_share.contains(&host) {
                     self.house.over_share.push(host);
                 }
@@ -241,8 +248,8 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// One more than the limit came in, as somebody lingers: that one goes now, or, if the sink has no room for what it
     /// may still have to say, in a later turn.
     fn make_room(&mut self) {
-        if self.life == Life::Serving && self.connections.len() > self.limits.max_connections {
-            self.give_way(None);
+        if self.life == Life::Serving && self.clients.connections.len() > self.limits.max_connections {
+            self.close_longest_lingering(None);
         }
     }
 
@@ -251,7 +258,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if self.life != Life::Serving {
             return;
         }
-        let (len, limit) = (self.connections.len(), self.limits.max_connections);
+        let (len, limit) = (self.clients.connections.len(), self.limits.max_connections);
         let is_full = self.is_full();
         let waits = self.limits.when_full == WhenFull::Wait;
         if is_full && !self.house.is_full {

@@ -2,10 +2,13 @@
 //! timers and writes what they brought, in this order, and each step is bounded; after a busy one it lets bytes gather.
 //! Invariant: between turns, [`Server::check`] holds.
 
+mod accounts;
+mod clients;
 mod clock;
 mod connection;
 #[cfg(feature = "cli")]
 pub(crate) mod cost;
+mod deadlines;
 mod drain;
 mod ending;
 mod error;
@@ -32,11 +35,10 @@ pub use self::handle::Handle;
 #[cfg(feature = "cli")]
 pub(crate) use self::pulse::Pulse;
 
+use self::clients::Clients;
 use self::clock::Clock;
-use self::connection::Connections;
 use self::gather::{Brought, Gather};
 use self::life::Life;
-use self::lingering::Lingering;
 use self::listener::{Door, House};
 use self::notices::{Notice, Notices};
 use self::outlet::{Onlookers, Outcome, Outlet};
@@ -45,16 +47,11 @@ use self::reading::READ_BYTES;
 use self::status::Desk;
 use crate::config::limits::{Config, Limits, MemoryPlan};
 use crate::config::listen::ListenAddr;
-use crate::engine::budget::Budget;
 use crate::engine::framer::Rules;
 use crate::engine::stats::{Counters, Gauges, OutputStats, Snapshot};
-use crate::engine::wheel::TimerWheel;
 use crate::inherited::Inherited;
 use crate::net::{EVENTS, ListenOptions, Mio, Net, Ready, STATUS_LISTENER, Source};
 use crate::sink::{Interest, Sink};
-
-/// Connections that the tables have room for from the start: 2 MiB of addresses, none of memory.
-const EXPECTED: usize = 16 * 1024;
 
 /// The status endpoint, if there is one.
 #[cfg(feature = "status")]
@@ -90,19 +87,13 @@ pub struct Server<S: Sink, N: Net = Mio> {
     doors: Vec<Door<N::Listener>>,
     local_addrs: Vec<ListenAddr>,
     house: House,
-    connections: Connections<N::Stream>,
-    lingering: Lingering,
-    wheel: TimerWheel,
-    budget: Budget,
+    clients: Clients<N::Stream>,
     outlet: Outlet<S>,
     desk: Desks<N>,
     clock: Clock,
     gather: Gather,
-    /// When bytes last came, on the clock that stands still while nothing is read.
-    last_bytes: Duration,
     notices: Notices,
     counters: Counters,
-    peak_connections: usize,
     life: Life,
     handle: Handle,
     read_buffer: Vec<u8>,
@@ -163,24 +154,18 @@ impl<S: Sink, N: Net> Server<S, N> {
         let snapshot = first_snapshot(&limits, &local_addrs, sink.outputs());
         let handle = Handle::new(snapshot, net.waker().map_err(BindError::Poll)?);
         let clock = Clock::new(net.now());
-        let expected = limits.max_connections.min(EXPECTED);
         Ok(Self {
             rules: Rules::new(&limits),
             doors,
             local_addrs,
             house: House::default(),
-            connections: Connections::new(expected),
-            lingering: Lingering::default(),
-            wheel: TimerWheel::new(clock.tick(), expected),
-            budget: Budget::new(plan.pending_share, limits.per_host(), expected),
+            clients: Clients::new(&limits, plan.pending_share, clock.tick()),
             outlet: Outlet::new(sink, plan, limits.max_line, is_watched),
             desk: Desks::<N>::default(),
-            last_bytes: clock.reading(),
             clock,
             gather: Gather::new(limits.gather),
             notices: Notices::default(),
             counters: Counters::default(),
-            peak_connections: 0,
             life: Life::Serving,
             handle,
             read_buffer: vec![0; READ_BYTES],
@@ -246,7 +231,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         self.finish_draining()?;
         self.notices.summarise(self.clock.now());
-        self.forget_crowd();
+        self.clients.forget_crowd();
         self.publish();
         #[cfg(feature = "status")]
         self.serve_visitors();
@@ -280,7 +265,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                     is_sink_gone |= self.outlet.sink.ready(number, event.failed);
                     self.outlet.writable();
                 }
-                Source::Connection(key) => self.connections.mark_ready(key, *event),
+                Source::Connection(key) => self.clients.connections.mark_ready(key, *event),
             }
         }
         if is_sink_gone { Err(self.sink_gone(None)) } else { Ok(count) }
@@ -290,13 +275,13 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn longest_wait(&self) -> Option<Duration> {
         let now = self.clock.now();
         let can_read = !self.outlet.is_stalled();
-        let can_be_read = self.connections.ready_len() > 0 && self.life.reads_in_turn();
+        let can_be_read = self.clients.connections.ready_len() > 0 && self.life.reads_in_turn();
         if (can_read && (can_be_read || self.can_accept())) || (self.limits.receipt && self.is_receipt_due()) {
             return Some(Duration::ZERO);
         }
         // Timers that don't fire now must not end the wait either: that would be a spin.
         let fires = can_read && self.life == Life::Serving;
-        let next_timer = self.wheel.next_deadline().filter(|_| fires).map(|tick| self.clock.until(tick));
+        let next_timer = self.clients.deadlines.next().filter(|_| fires).map(|tick| self.clock.until(tick));
         let waits = [
             next_timer,
             self.house.due_in(now),
@@ -348,17 +333,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         RunError::SinkGone { sink, source, lost_bytes: self.outlet.sink.waiting() }
     }
 
-    fn forget_crowd(&mut self) {
-        if self.connections.is_after_crowd() {
-            let expected = self.limits.max_connections.min(EXPECTED);
-            self.connections.reset(expected);
-            self.wheel.reset(expected);
-            self.budget.reset(expected);
-        }
-    }
-
     fn publish(&self) {
-        let gauges = self.gauges();
+        let gauges = Gauges { sink_waiting_bytes: self.outlet.sink.waiting() as u64, ..self.clients.gauges() };
         self.handle.publish(|snapshot| {
             snapshot.running = self.life == Life::Serving;
             snapshot.counters = self.counters;
@@ -369,35 +345,15 @@ impl<S: Sink, N: Net> Server<S, N> {
         });
     }
 
-    fn gauges(&self) -> Gauges {
-        Gauges {
-            active_connections: self.connections.len() as u64,
-            lingering: self.lingering.len() as u64,
-            pending_bytes: self.budget.used() as u64,
-            sink_waiting_bytes: self.outlet.sink.waiting() as u64,
-            peak_connections: self.peak_connections as u64,
-            hosts: self.budget.hosts() as u64,
-        }
-    }
-
     /// Asserts what must hold between turns. Walks over everything: for tests, never for a release turn.
     #[doc(hidden)]
     pub fn check(&self) {
-        self.budget.check();
-        self.wheel.check();
-        self.connections.check();
-        let held: usize = self.connections.iter().map(|(_, conn)| conn.framer.held()).sum();
-        assert_eq!(self.budget.used(), held, "1. the budget is exactly what is held (P5)");
-        assert!(self.budget.used() <= self.budget.limit(), "2. pending lines stay within their share (P5)");
-        assert!(self.outlet.sink.held() <= self.outlet.share(), "3. the sink stays within its share (P5)");
-        let lingering = self.connections.iter().filter(|(_, conn)| conn.is_lingering()).count();
-        assert_eq!(self.lingering.len(), lingering, "4. the list of goodbyes is exactly those who linger (P6)");
-        self.lingering.check();
-        assert!(self.wheel.len() <= self.connections.len(), "5. nothing but connections is armed (P7)");
-        for (_, conn) in self.connections.iter() {
+        self.clients.check();
+        assert!(self.outlet.sink.held() <= self.outlet.share(), "6. the sink stays within its share (P5)");
+        for (_, conn) in self.clients.connections.iter() {
             conn.framer.check(&self.rules);
+            assert!(self.limits.receipt || !conn.is_owed(), "7. receipts are only given where they are asked for");
         }
-        self.check_receipts();
         #[cfg(feature = "status")]
         self.check_desk();
     }

@@ -27,8 +27,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         Pulse {
             lines: self.counters.lines,
             bytes: self.counters.bytes,
-            connections: self.connections.len(),
-            held_bytes: self.budget.used() + self.outlet.sink.held(),
+            connections: self.clients.connections.len(),
+            held_bytes: self.clients.budget.used() + self.outlet.sink.held(),
             is_stalled: self.outlet.is_stalled(),
             is_ending: self.life != Life::Serving,
         }

@@ -6,11 +6,10 @@ use std::io::ErrorKind;
 use log::debug;
 
 use super::Server;
-use super::connection::{Connection, Phase, Readiness};
+use super::connection::{Connection, Readiness};
 use super::life::{Close, Next};
 use super::notices::Notice;
 use super::outlet::Out;
-
 use crate::config::limits::LongLines;
 use crate::engine::framer::Fed;
 use crate::engine::peer::Peer;
@@ -31,16 +30,16 @@ const CROWD: usize = 16;
 impl<S: Sink, N: Net> Server<S, N> {
     /// Reads once from every connection that is ready, round robin (P9).
     pub(super) fn read_ready(&mut self) {
-        let ready = self.connections.ready_len();
+        let ready = self.clients.connections.ready_len();
         self.most_read = if ready > CROWD { CROWD_READ_BYTES } else { READ_BYTES };
         for _ in 0..ready {
             if self.outlet.is_stalled() || !self.life.reads_in_turn() {
                 return;
             }
-            let Some(key) = self.connections.pop_ready() else { return };
+            let Some(key) = self.clients.connections.pop_ready() else { return };
             let before = self.counters.bytes;
             let next = self.read(key);
-            self.settle(key, next);
+            self.act_on(key, next);
             if self.is_past_drain_timeout() {
                 self.note_last_bytes(key, self.counters.bytes - before);
             }
@@ -48,17 +47,17 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// Acts on what a read came to. The connection is not on the ready queue.
-    pub(super) fn settle(&mut self, key: Key, next: Next) {
-        let Some(conn) = self.connections.get_mut(key) else { return };
+    pub(super) fn act_on(&mut self, key: Key, next: Next) {
+        let Some(conn) = self.clients.connections.get_mut(key) else { return };
         match next {
             Next::Again | Next::Full => {
                 if !conn.is_queued() {
                     conn.readiness = Readiness::Queued;
                 }
                 // At the end it would lose its turn to those that filled the sink, again and again (P9).
-                self.connections.requeue(key, matches!(next, Next::Full));
+                self.clients.connections.requeue(key, matches!(next, Next::Full));
             }
-            Next::Wait => conn.readiness = Readiness::Drained,
+            Next::Wait => conn.readiness = Readiness::NotReady,
             Next::Close(why) => self.close(key, why),
         }
     }
@@ -67,7 +66,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// a line and its FIN at once ends in the turn it came in.
     pub(super) fn read(&mut self, key: Key) -> Next {
         let ends = |conn: &mut Connection<_>| matches!(conn.readiness, Readiness::QueuedToEnd | Readiness::QueuedGone);
-        let is_to_end = self.connections.get_mut(key).is_some_and(ends);
+        let is_to_end = self.clients.connections.get_mut(key).is_some_and(ends);
         match self.read_once(key, is_to_end) {
             Next::Again if is_to_end => match self.read_once(key, is_to_end) {
                 // It has had its turn: the others come first once the sink has room.
@@ -80,7 +79,7 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// `is_to_end`: a short read does not mean that nothing is left.
     pub(super) fn read_once(&mut self, key: Key, is_to_end: bool) -> Next {
-        let Some(conn) = self.connections.get_mut(key) else { return Next::Wait };
+        let Some(conn) = self.clients.connections.get_mut(key) else { return Next::Wait };
         if conn.is_owed() {
             // Its end was read: all that can come is that it leaves without its receipt.
             return if conn.readiness == Readiness::QueuedGone { Next::Close(Close::Gone) } else { Next::Wait };
@@ -99,9 +98,9 @@ impl<S: Sink, N: Net> Server<S, N> {
             Ok(0) => Next::Close(Close::Ended),
             Ok(count) => {
                 // Trap: a FIN that came with the data makes no second event, so a short read alone is not the end.
-                let is_drained = count < room.len() && !is_to_end;
-                self.take(key, room.get(..count).unwrap_or_default());
-                if is_drained { Next::Wait } else { Next::Again }
+                let is_emptied = count < room.len() && !is_to_end;
+                self.feed(key, room.get(..count).unwrap_or_default());
+                if is_emptied { Next::Wait } else { Next::Again }
             }
             Err(error) => match error.kind() {
                 ErrorKind::Interrupted => Next::Again,
@@ -113,22 +112,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         next
     }
 
-    /// Takes one chunk of a connection.
-    fn take(&mut self, key: Key, chunk: &[u8]) {
-        let now = self.clock.tick();
-        let Some(conn) = self.connections.get_mut(key) else { return };
+    /// One chunk of a connection goes through its framer.
+    fn feed(&mut self, key: Key, chunk: &[u8]) {
+        let is_first = self.clients.note_bytes(key, self.clock.tick());
+        self.clock.note_bytes();
         self.counters.bytes = self.counters.bytes.saturating_add(chunk.len() as u64);
-        self.last_bytes = self.clock.reading();
-        conn.last_word = now;
-        let is_first = match &mut conn.phase {
-            Phase::Lingering { order, spoke, .. } => {
-                // Who still speaks gives way last.
-                self.lingering.remove(conn.peer.host(), *order);
-                *order = self.lingering.insert(conn.peer.host(), key);
-                !std::mem::replace(spoke, true)
-            }
-            phase => std::mem::replace(phase, Phase::Speaking) == Phase::Silent,
-        };
+        let Some(conn) = self.clients.connections.get_mut(key) else { return };
         let peer = conn.peer;
         let had_pending = conn.framer.pending() > 0;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
@@ -137,33 +126,43 @@ impl<S: Sink, N: Net> Server<S, N> {
         if !fed.tail.is_empty() {
             self.keep(key, fed.tail);
             // A tail shorter than the chunk began in it, behind the end of a line or of a piece.
-            self.time_line(key, !had_pending || fed.tail.len() < chunk.len());
+            if !had_pending || fed.tail.len() < chunk.len() {
+                self.clients.begin_line(key, self.clock.tick());
+            }
         } else if had_pending {
-            self.budget.hold(key.index, conn.framer.held());
+            self.clients.hold(key);
         }
         if is_first {
-            self.look_at_first_bytes(&peer, chunk);
+            self.warn_if_foreign(&peer, chunk);
         }
-        self.connections.count(key, chunk.len() as u64, fed.lines, self.clock.now());
-        self.note(key, &peer, &fed);
+        self.account(key, chunk.len() as u64, fed.lines);
+        self.note(&peer, &fed);
+    }
+
+    /// What a connection brought counts for its receipt and for the status endpoint.
+    pub(super) fn account(&mut self, key: Key, bytes: u64, lines: u64) {
+        self.clients.accounts.count(key.index, bytes, lines, self.clock.now());
+        if self.limits.receipt {
+            self.clients.receipts.count(key.index, lines, self.outlet.sink.doubts());
+        }
     }
 
     /// Keeps the start of a line. If the budget has no room, the host that holds most pays (P5).
     fn keep(&mut self, key: Key, tail: &[u8]) {
-        let Some(conn) = self.connections.get_mut(key) else { return };
+        let Some(conn) = self.clients.connections.get_mut(key) else { return };
         // Counted before anybody pays, so that who brings most pays itself, and not all that are smaller.
-        self.budget.hold(key.index, conn.framer.capacity_with(tail.len(), &self.rules));
-        while let Some((payer, conn)) = self.budget.payer().and_then(|id| self.connections.at(id)) {
+        self.clients.budget.hold(key.index, conn.framer.capacity_with(tail.len(), &self.rules));
+        while let Some((payer, conn)) = self.clients.budget.payer().and_then(|id| self.clients.connections.at(id)) {
             let is_self = payer == key;
             let dropped = if is_self { conn.framer.skip_with(tail) } else { conn.framer.drop_pending() };
             let peer = conn.peer;
-            self.budget.hold(payer.index, 0);
+            self.clients.budget.hold(payer.index, 0);
             self.note_dropped(&peer, dropped);
             if is_self {
                 return;
             }
         }
-        if let Some(conn) = self.connections.get_mut(key) {
+        if let Some(conn) = self.clients.connections.get_mut(key) {
             conn.framer.keep(tail, &self.rules);
         }
     }
@@ -177,7 +176,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.notices.warn(self.clock.now(), Notice::Memory, message);
     }
 
-    fn look_at_first_bytes(&mut self, peer: &Peer, chunk: &[u8]) {
+    fn warn_if_foreign(&mut self, peer: &Peer, chunk: &[u8]) {
         if let Verdict::Foreign(protocol) = sniff(chunk) {
             let cure = protocol.cure();
             let message = format_args!("[tcp] {peer} seems to speak {protocol}, not lines: {cure}");
@@ -186,10 +185,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// Counts what the framer did, and warns of what it dropped (P12).
-    pub(super) fn note(&mut self, key: Key, peer: &Peer, fed: &Fed<'_>) {
-        if self.limits.receipt {
-            self.connections.count_lines(key, fed.lines, self.outlet.sink.doubts());
-        }
+    pub(super) fn note(&mut self, peer: &Peer, fed: &Fed<'_>) {
         let counters = &mut self.counters;
         counters.lines = counters.lines.saturating_add(fed.lines);
         counters.unterminated = counters.unterminated.saturating_add(fed.unterminated);

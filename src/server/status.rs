@@ -8,7 +8,8 @@ use std::time::Duration;
 use log::info;
 
 use super::Server;
-use super::connection::{Account, Connection};
+use super::accounts::Account;
+use super::connection::Connection;
 use super::error::BindError;
 use super::life::Life;
 use super::listener::is_gone_client;
@@ -262,7 +263,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// # Errors
     /// [`BindError::Status`]; or [`BindError::Config`] when the memory budget has no room for it.
     pub fn serve_status(&mut self, at: &ListenAddr, serves_tail: bool) -> Result<ListenAddr, BindError> {
-        let plan = MemoryPlan { sink_share: self.outlet.share(), pending_share: self.budget.limit() };
+        let plan = MemoryPlan { sink_share: self.outlet.share(), pending_share: self.clients.budget.limit() };
         let share = match &self.desk {
             Some(desk) => desk.share,
             None => plan.status_share(&self.limits)?,
@@ -274,8 +275,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             .map_err(|error| BindError::Status(Box::new(BindError::new(at, error))))?;
         info!("[status] Listening on {local}");
         if self.desk.is_none() {
-            self.budget.lower(share);
-            self.connections.keep_accounts(self.clock.now());
+            self.clients.budget.lower(share);
+            self.clients.accounts.begin(self.clients.connections.places(), self.clock.now());
         }
         let is_local = matches!(&local, ListenAddr::Tcp(addr) if addr.ip().is_loopback());
         self.desk = Some(Box::new(Desk::new(listener, share, serves_tail, is_local)));
@@ -489,7 +490,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     #[inline(never)] // for size
     fn board(&self, desk: &mut Desk<N::Listener, N::Stream>, most: usize, write: Write<'_>) -> String {
         // This visitor is not in its place.
-        let (mut pollers, mut clients) = (Vec::new(), self.connections.len() as u64 + 1);
+        let (mut pollers, mut clients) = (Vec::new(), self.clients.connections.len() as u64 + 1);
         for place in desk.visitors() {
             clients += 1;
             if place.visitor.is_watching() {
@@ -525,13 +526,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         let now = self.clock.now();
         let mut ranked = Top::new(most);
         // Of each host, besides what is shown, its rate, and one of its connections.
-        let mut hosts = vec![([0; 5], 0); self.budget.host_places()];
-        for (index, conn) in self.connections.iter() {
-            let account = self.connections.account(index);
+        let mut hosts = vec![([0; 5], 0); self.clients.budget.host_places()];
+        for (index, conn) in self.clients.connections.iter() {
+            let account = self.clients.accounts.of(index);
             let pending = conn.framer.pending() as u64;
             let rate = account.bytes / (age_ms(now, account.since) / 1000 + 1);
             ranked.offer((pending, rate), index);
-            let place = u32::try_from(index).ok().and_then(|id| self.budget.host_place(id));
+            let place = u32::try_from(index).ok().and_then(|id| self.clients.budget.host_place(id));
             let Some((sums, one)) = place.and_then(|place| hosts.get_mut(place)) else { continue };
             *one = index;
             for (sum, number) in sums.iter_mut().zip([1, pending, account.bytes, account.lines, rate]) {
@@ -546,13 +547,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         let (mut rows, mut host_rows) = (Vec::with_capacity(ranked.list.len()), Vec::new());
         for (_, index) in ranked.list {
-            if let Some(conn) = self.connections.at_place(index) {
-                rows.push(self.row(conn, self.connections.account(index), now));
+            if let Some(conn) = self.clients.connections.at_place(index) {
+                rows.push(self.row(conn, self.clients.accounts.of(index), now));
             }
         }
         for (_, place) in ranked_hosts.list {
             let Some((numbers, one)) = hosts.get(place) else { continue };
-            if let Some(conn) = self.connections.at_place(*one) {
+            if let Some(conn) = self.clients.connections.at_place(*one) {
                 host_rows.push(Row { who: conn.peer.host().to_string(), state: "", numbers: *numbers });
             }
         }
@@ -582,10 +583,10 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Asserts the invariant.
     pub(super) fn check_desk(&self) {
         let Some(desk) = &self.desk else { return };
-        assert!(desk.held() <= desk.share, "6. visitors stay within their share: {} of {}", desk.held(), desk.share);
-        let shares = desk.share + self.budget.limit() + self.outlet.share();
-        assert!(shares <= self.limits.memory, "7. and all shares within the budget (P5)");
-        assert_eq!(desk.viewers, desk.count_viewers(), "8. lines go by those who look on");
+        assert!(desk.held() <= desk.share, "8. visitors stay within their share: {} of {}", desk.held(), desk.share);
+        let shares = desk.share + self.clients.budget.limit() + self.outlet.share();
+        assert!(shares <= self.limits.memory, "9. and all shares within the budget (P5)");
+        assert_eq!(desk.viewers, desk.count_viewers(), "10. lines go by those who look on");
     }
 }
 
