@@ -3,6 +3,7 @@
 //! Invariant: between turns, [`Server::check`] holds.
 
 mod accounts;
+mod admission;
 mod clients;
 mod clock;
 mod connection;
@@ -16,7 +17,7 @@ mod gather;
 mod handle;
 mod life;
 mod lingering;
-mod listener;
+
 mod notices;
 mod outlet;
 #[cfg(feature = "cli")]
@@ -35,11 +36,11 @@ pub use self::handle::Handle;
 #[cfg(feature = "cli")]
 pub(crate) use self::pulse::Pulse;
 
+use self::admission::{Door, House};
 use self::clients::Clients;
 use self::clock::Clock;
 use self::gather::{Brought, Gather};
 use self::life::Life;
-use self::listener::{Door, House};
 use self::notices::{Notice, Notices};
 use self::outlet::{Onlookers, Outcome, Outlet};
 use self::reading::READ_BYTES;

@@ -9,10 +9,10 @@ use log::info;
 
 use super::Server;
 use super::accounts::Account;
+use super::admission::is_gone_client;
 use super::connection::Connection;
 use super::error::BindError;
 use super::life::Life;
-use super::listener::is_gone_client;
 use super::outlet::Onlookers;
 use crate::Lines;
 use crate::config::limits::{MemoryPlan, WhenFull};
