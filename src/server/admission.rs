@@ -1,102 +1,93 @@
-//! Accepting: who comes in, who waits, who is turned away (P10, P14). Invariant: a listener that may have clients
-//! waiting is remembered until `accept` says that it has none, as its event comes only once.
+//! Accepting: who comes in, who waits, who is turned away, and which lingering connection is closed for somebody else
+//! (P10, P14). Invariant: whoever can come in does, in the turn in which it can.
 
 use std::io::{self, ErrorKind};
-use std::time::Duration;
 
 use log::debug;
 
 use super::Server;
 use super::clients::Refusal;
 use super::life::Life;
+use super::listener::{is_gone_client, is_shortage};
 use super::notices::Notice;
 use crate::config::limits::{MOST_CONNECTIONS, WhenFull};
 use crate::engine::peer::{Host, Peer};
-use crate::net::{EMFILE, ENFILE, Net};
+use crate::net::Net;
 use crate::sink::Sink;
 
 /// Clients taken from one listener in a turn, so that a storm of connects leaves time to read.
 const ACCEPTS: usize = 64;
-/// The longest that accepting pauses when no descriptor is free (P10).
-const DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
-/// What `accept` says when the process or the system has no descriptor or no memory for one more: ENFILE, EMFILE,
-/// ENOBUFS, ENOMEM. Linux numbers, the same on every architecture that Rust's std supports but MIPS and SPARC, where
-/// ENOBUFS differs and falls under "any other error", which pauses too.
-const SHORTAGES: [i32; 4] = [ENFILE, EMFILE, 105, 12];
 
-/// ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH: what accept(2) says to treat
-/// as "no such client after all".
-const NETWORK_ERRORS: [i32; 8] = [100, 71, 92, 112, 64, 113, 95, 101];
-
-/// Whether `accept` speaks of one client, not of the listener: it gave up while it waited, or the network said that it is
-/// gone, which Linux hands on (accept(2)). Or a signal came.
-pub(super) fn is_gone_client(error: &io::Error) -> bool {
-    let is_network = |code: i32| NETWORK_ERRORS.contains(&code);
-    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted)
-        || error.raw_os_error().is_some_and(is_network)
-}
-
-/// One listener.
-pub(super) struct Door<L> {
-    pub(super) number: usize,
-    listener: L,
-    may_have_clients: bool,
-}
-
-impl<L> Door<L> {
-    pub(super) fn new(number: usize, listener: L) -> Self {
-        // A client may have come before the first poll; the event then tells, but asking once costs nothing.
-        Self { number, listener, may_have_clients: true }
-    }
-
-    pub(super) fn has_clients(&mut self) {
-        self.may_have_clients = true;
-    }
-}
-
-/// How full the house is, and what was said about it.
+/// What was said about how full the server is, and what is still to be done about it.
 #[derive(Default)]
-pub(super) struct House {
-    paused_until: Option<Duration>,
+pub(super) struct Fullness {
     is_full: bool,
     is_nearly_full: bool,
-    /// Somebody gave its descriptor up, and nobody has come in since.
-    has_given_way: bool,
-    /// Hosts over their share, as the sink had no room for what one of theirs that lingers may still say (P14).
+    /// Hosts over their share, as the sink had no room for what one of theirs that lingers may still send (P14).
     over_share: Vec<Host>,
 }
 
-impl House {
-    pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
-        self.paused_until.map(|until| until.saturating_sub(now))
-    }
+/// How full the server is at one moment.
+#[derive(Clone, Copy)]
+struct Occupancy {
+    connections: usize,
+    max_connections: usize,
+    /// Whether the next client would have to wait, or be rejected.
+    is_full: bool,
+    /// Whether a client may be waiting.
+    is_waited_for: bool,
+}
 
-    /// Whether accepting waits for a descriptor.
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused_until.is_some()
-    }
+/// What an operator is to hear of when it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Full,
+    /// There is room again, and nobody waits any more.
+    Room,
+    /// 80 % of the connections are in use.
+    NearlyFull,
+}
 
-    /// A descriptor is free, or can be had now.
-    pub(super) fn end_pause(&mut self) {
-        self.paused_until = None;
+impl Fullness {
+    /// What has changed since the last time. Once when it gets full, once when there is room again, and once at 80 %.
+    fn changes(&mut self, now: Occupancy) -> impl Iterator<Item = Change> {
+        let (len, limit) = (now.connections, now.max_connections);
+        let mut changes = [None; 2];
+        if now.is_full && !self.is_full {
+            self.is_full = true;
+            changes[0] = Some(Change::Full);
+        } else if self.is_full && !now.is_full && !now.is_waited_for {
+            // Said when nobody waits any more, so that a queue that moves up one by one does not say it each time.
+            self.is_full = false;
+            changes[0] = Some(Change::Room);
+        }
+        // Back below 70 % before it is said again: a count that wavers around 80 % says it once.
+        if !self.is_nearly_full && len < limit && len.saturating_mul(5) >= limit.saturating_mul(4) && limit >= 5 {
+            self.is_nearly_full = true;
+            changes[1] = Some(Change::NearlyFull);
+        } else if self.is_nearly_full && len.saturating_mul(10) < limit.saturating_mul(7) {
+            self.is_nearly_full = false;
+        }
+        changes.into_iter().flatten()
     }
 }
 
-/// What one `accept` came to.
-enum Accepted {
-    One,
-    /// A client that was gone before it came in, as this error says.
+/// What asking a listener for a client came to.
+enum Asked {
+    /// One came in, was turned away, or is about to come in.
+    Somebody,
+    /// The next client was gone before it came in, as this error says.
     Nobody(io::Error),
-    NoMore,
-    Pause,
+    /// The listener is not to be asked again in this turn.
+    Enough,
+    /// Nothing is to be accepted for a while, as this error says.
+    Failed(io::Error),
 }
 
 impl<S: Sink, N: Net> Server<S, N> {
     /// Whether a client may be waiting that could come in now.
     pub(super) fn can_accept(&self) -> bool {
-        self.house.paused_until.is_none()
-            && self.doors.iter().any(|door| door.may_have_clients)
-            && (!self.is_full() || self.limits.when_full == WhenFull::Reject)
+        self.listeners.may_have_clients() && (!self.is_full() || self.limits.when_full == WhenFull::Reject)
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -111,83 +102,75 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
+    /// Asks each listener for the clients that wait there.
     pub(super) fn accept_clients(&mut self) {
-        if self.house.paused_until.is_some_and(|until| until <= self.clock.now()) {
-            self.house.paused_until = None;
-        }
+        self.listeners.end_old_pause(self.clock.now());
         self.note_fullness();
-        // A turn that can't read can't let a lingering connection give way either: it would lose what it holds.
+        // A turn that can't read can't close a lingering connection either: it would lose what that still sends.
         if self.outlet.is_stalled() {
             return;
         }
         self.make_room();
-        for host in std::mem::take(&mut self.house.over_share) {
+        for host in std::mem::take(&mut self.fullness.over_share) {
             self.hold_to_share(host);
         }
-        for at in 0..self.doors.len() {
-            let mut was_somebody = false;
-            for last in 1..=ACCEPTS {
-                if !self.can_accept() {
-                    break;
-                }
-                match self.accept_one(at) {
-                    Accepted::One => was_somebody = true,
-                    // An error that lasts, whatever accept(2) says of it, must not make the loop spin.
-                    Accepted::Nobody(error) if last == ACCEPTS && !was_somebody => {
-                        self.note_accept_error(&error, false);
-                        return self.pause_accepting();
-                    }
-                    Accepted::Nobody(_) => {}
-                    Accepted::NoMore => break,
-                    Accepted::Pause => return self.pause_accepting(),
-                }
+        for at in 0..self.listeners.len() {
+            if let Err(error) = self.accept_from(at) {
+                return self.pause_accepting(&error);
             }
         }
         self.note_fullness();
     }
 
-    fn accept_one(&mut self, at: usize) -> Accepted {
-        let Some(door) = self.doors.get_mut(at).filter(|door| door.may_have_clients) else { return Accepted::NoMore };
-        match self.net.accept(&mut door.listener) {
-            Ok((stream, peer)) => {
-                self.house.has_given_way = false;
-                self.admit(stream, peer);
-                Accepted::One
+    /// Asks the listener at one place, [`ACCEPTS`] times at most.
+    ///
+    /// # Errors
+    /// What `accept` said, if accepting is to pause.
+    fn accept_from(&mut self, at: usize) -> io::Result<()> {
+        let mut was_somebody = false;
+        for last in 1..=ACCEPTS {
+            if !self.can_accept() {
+                break;
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                door.may_have_clients = false;
-                Accepted::NoMore
-            }
-            Err(error) if is_gone_client(&error) => Accepted::Nobody(error),
-            Err(error) => {
-                let is_shortage = error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code));
-                // If one descriptor more did not help, all of those who linger would be driven out for nobody: the whole
-                // system is short. Of our own limit one more may be missing after a pause.
-                let may_help = is_shortage && !self.house.has_given_way;
-                if may_help && self.close_longest_lingering(None) {
-                    self.house.has_given_way = true;
-                    return Accepted::One;
-                }
-                self.house.has_given_way &= error.raw_os_error() != Some(EMFILE);
-                if may_help && self.outlet.is_stalled() {
-                    // Somebody would give way, but the sink has no room for what it has to say: as soon as it has.
-                    return Accepted::NoMore;
-                }
-                self.note_accept_error(&error, is_shortage);
-                Accepted::Pause
+            match self.accept_one(at) {
+                Asked::Somebody => was_somebody = true,
+                Asked::Enough => break,
+                // An error that lasts, whatever accept(2) says of it, must not make the loop spin.
+                Asked::Nobody(error) if last == ACCEPTS && !was_somebody => return Err(error),
+                Asked::Nobody(_) => {}
+                Asked::Failed(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
-    fn note_accept_error(&mut self, error: &io::Error, is_shortage: bool) {
-        let cure = if is_shortage { ". Raise the limit on open files, or lower --max-connections" } else { "" };
-        let message = format_args!("[tcp] Cannot accept: {error}; new clients wait, trying again in a second{cure}");
-        self.notices.warn(self.clock.now(), Notice::NoDescriptor, message);
+    fn accept_one(&mut self, at: usize) -> Asked {
+        let error = match self.listeners.accept(at, &mut self.net) {
+            Ok((stream, peer)) => {
+                self.admit(stream, peer);
+                return Asked::Somebody;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Asked::Enough,
+            Err(error) if is_gone_client(&error) => return Asked::Nobody(error),
+            Err(error) => error,
+        };
+        let may_help = is_shortage(&error) && self.listeners.may_free_descriptor();
+        if may_help && self.close_longest_lingering(None) {
+            self.listeners.note_freed_descriptor();
+            return Asked::Somebody;
+        }
+        // If a lingering connection was not closed only because the sink has no room for what it may still send, it is
+        // as soon as there is room.
+        if may_help && self.outlet.is_stalled() { Asked::Enough } else { Asked::Failed(error) }
     }
 
-    fn pause_accepting(&mut self) {
+    fn pause_accepting(&mut self, error: &io::Error) {
         self.counters.accept_pauses = self.counters.accept_pauses.saturating_add(1);
-        self.house.paused_until = Some(self.clock.now() + DESCRIPTOR_PAUSE);
+        let now = self.clock.now();
+        self.listeners.pause(now, error);
+        let cure = if is_shortage(error) { ". Raise the limit on open files, or lower --max-connections" } else { "" };
+        let message = format_args!("[tcp] Cannot accept: {error}; new clients wait, trying again in a second{cure}");
+        self.notices.warn(now, Notice::NoDescriptor, message);
     }
 
     fn admit(&mut self, stream: N::Stream, peer: Peer) {
@@ -237,8 +220,8 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn hold_to_share(&mut self, host: Host) {
         while self.clients.is_over_share(host) {
             if !self.close_longest_lingering(Some(host)) {
-                if !self.house.over_share.contains(&host) {
-                    self.house.over_share.push(host);
+                if !self.fullness.over_share.contains(&host) {
+                    self.fullness.over_share.push(host);
                 }
                 return;
             }
@@ -253,52 +236,70 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// Says once when the house gets full, once when there is room again, and once at 80 %.
+    /// Says what has changed about how full the server is.
     fn note_fullness(&mut self) {
         if self.life != Life::Serving {
             return;
         }
         let (len, limit) = (self.clients.connections.len(), self.limits.max_connections);
-        let is_full = self.is_full();
+        let (is_full, is_waited_for) = (self.is_full(), self.can_accept());
         let waits = self.limits.when_full == WhenFull::Wait;
-        if is_full && !self.house.is_full {
-            self.house.is_full = true;
-            if waits {
-                self.counters.accept_pauses = self.counters.accept_pauses.saturating_add(1);
-                let message = format_args!("[tcp] Connection limit reached ({limit}), new clients wait");
-                self.notices.warn(self.clock.now(), Notice::FullHouse, message);
-            }
-        } else if self.house.is_full && !is_full && !self.can_accept() {
-            // Said when nobody waits any more, so that a queue that moves up one by one does not say it each time.
-            self.house.is_full = false;
-            if waits {
-                let message = format_args!("[tcp] Below the connection limit again ({len} of {limit}), nobody waits");
-                self.notices.warn(self.clock.now(), Notice::FullHouse, message);
+        for change in
+            self.fullness.changes(Occupancy { connections: len, max_connections: limit, is_full, is_waited_for })
+        {
+            let now = self.clock.now();
+            match change {
+                Change::Full if waits => {
+                    self.counters.accept_pauses = self.counters.accept_pauses.saturating_add(1);
+                    let message = format_args!("[tcp] Connection limit reached ({limit}), new clients wait");
+                    self.notices.warn(now, Notice::FullHouse, message);
+                }
+                Change::Room if waits => {
+                    let message =
+                        format_args!("[tcp] Below the connection limit again ({len} of {limit}), nobody waits");
+                    self.notices.warn(now, Notice::FullHouse, message);
+                }
+                Change::Full | Change::Room => {}
+                Change::NearlyFull => {
+                    let then = if waits { "new clients wait" } else { "new ones are rejected" };
+                    let message = format_args!(
+                        "[tcp] {len} of {limit} connections in use: at {limit}, {then} (--max-connections)"
+                    );
+                    self.notices.warn(now, Notice::NearlyFull, message);
+                }
             }
         }
-        // Back below 70 % before it is said again: a count that wavers around 80 % says it once.
-        if !self.house.is_nearly_full && len < limit && len.saturating_mul(5) >= limit.saturating_mul(4) && limit >= 5 {
-            self.house.is_nearly_full = true;
-            let then = if waits { "new clients wait" } else { "new ones are rejected" };
-            let message =
-                format_args!("[tcp] {len} of {limit} connections in use: at {limit}, {then} (--max-connections)");
-            self.notices.warn(self.clock.now(), Notice::NearlyFull, message);
-        } else if self.house.is_nearly_full && len.saturating_mul(10) < limit.saturating_mul(7) {
-            self.house.is_nearly_full = false;
-        }
-    }
-
-    /// At the end: who waits at a listener that somebody else keeps open waits for our successor, and loses nothing.
-    pub(super) fn leave_inherited_doors(&mut self) {
-        let net = &mut self.net;
-        self.doors.retain_mut(|door| !net.leave(&mut door.listener));
     }
 
     /// At the end: a listener closes as soon as nobody waits at it. It is asked right before, since who came meanwhile
     /// would be reset.
-    pub(super) fn close_empty_doors(&mut self) {
-        self.doors.iter_mut().for_each(Door::has_clients);
+    pub(super) fn close_empty_listeners(&mut self) {
+        self.listeners.wake_all();
         self.accept_clients();
-        self.doors.retain(|door| door.may_have_clients);
+        self.listeners.close_empty();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p10_a_change_is_told_once_and_one_that_wavers_not_again() {
+        let mut fullness = Fullness::default();
+        let told: Vec<Vec<Change>> =
+            [(7, false), (8, false), (7, false), (8, false), (10, true), (10, true), (9, true)]
+                .into_iter()
+                .chain([(9, false), (6, false), (8, false)])
+                .map(|(connections, is_waited_for)| {
+                    let is_full = connections == 10;
+                    fullness.changes(Occupancy { connections, max_connections: 10, is_full, is_waited_for }).collect()
+                })
+                .collect();
+        let (nearly, full, room) = (vec![Change::NearlyFull], vec![Change::Full], vec![Change::Room]);
+        let nothing = Vec::new;
+        let expected =
+            [nothing(), nearly.clone(), nothing(), nothing(), full, nothing(), nothing(), room, nothing(), nearly];
+        assert_eq!(told, expected);
     }
 }

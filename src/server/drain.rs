@@ -24,8 +24,8 @@ const MOST_WAITING: u64 = 4096;
 impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn begin_drain(&mut self) {
         self.life = Life::Draining { since: self.clock.reading(), began: self.clock.now() };
-        self.house.end_pause();
-        self.leave_inherited_doors();
+        self.listeners.end_pause();
+        self.listeners.leave_inherited(&mut self.net);
         info!("[tcp] Stopping server, closing {} active socket(s)", self.clients.connections.len());
         let keys: Vec<Key> = self.clients.connections.keys().collect();
         for key in keys {
@@ -38,14 +38,14 @@ impl<S: Sink, N: Net> Server<S, N> {
         if self.outlet.is_stalled() {
             return;
         }
-        self.close_empty_doors();
+        self.close_empty_listeners();
         // On the clock that stands still while nothing is read: who waited for a slow sink still has bytes on the way. A
         // client that floods is cut off (`note_last_bytes`), so that this comes to an end.
         let reading = self.clock.reading();
         let is_late = reading.saturating_sub(since) >= self.limits.drain_timeout;
         let is_silent = reading.saturating_sub(since.max(self.clock.last_bytes())) >= QUIET;
-        let is_quiet = is_silent && self.clients.connections.ready_len() == 0 && self.doors.is_empty();
-        let is_empty = self.clients.connections.len() == 0 && self.doors.is_empty();
+        let is_quiet = is_silent && self.clients.connections.ready_len() == 0 && self.listeners.are_closed();
+        let is_empty = self.clients.connections.len() == 0 && self.listeners.are_closed();
         if is_empty || is_quiet || is_late {
             self.life = Life::Finishing { began, since: reading, accepted: self.counters.accepted };
         }
@@ -71,7 +71,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             Life::Serving | Life::Stopped => return Ok(()),
             Life::Draining { began, .. } => began,
             Life::Finishing { began, since, accepted } => {
-                self.close_doors(accepted);
+                self.close_listeners(accepted);
                 self.close_all(since)?;
                 began
             }
@@ -79,7 +79,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let is_over = matches!(self.life, Life::Finishing { .. }) && self.is_closed();
         if is_over && self.outlet.settle(self.clock.now()) {
             self.give_last_receipts();
-            if self.doors.is_empty() {
+            if self.listeners.are_closed() {
                 self.life = Life::Stopped;
                 self.tell_reports();
                 self.notices.finish();
@@ -111,16 +111,17 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// Who waits in the backlog is taken, at most as many as it holds: somebody who connects without end can't put off
     /// the end.
-    fn close_doors(&mut self, accepted_before: u64) {
+    fn close_listeners(&mut self, accepted_before: u64) {
         if self.outlet.is_stalled() {
             return;
         }
-        self.close_empty_doors();
+        self.close_empty_listeners();
         let is_endless = self.counters.accepted - accepted_before > MOST_WAITING;
         // Who is owed a receipt may hold the descriptor that is missing, and gives it back when the sink has settled.
-        let is_hopeless = self.house.is_paused() && !self.clients.connections.iter().any(|(_, conn)| conn.is_owed());
+        let is_hopeless =
+            self.listeners.are_paused() && !self.clients.connections.iter().any(|(_, conn)| conn.is_owed());
         if is_endless || is_hopeless {
-            self.doors.clear();
+            self.listeners.close_all();
         }
     }
 
@@ -146,7 +147,7 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// Whether nobody is left, or can come in, but those who are owed a receipt, which the sink's settling decides on.
     fn is_closed(&self) -> bool {
-        let is_shut = self.doors.is_empty() || self.house.is_paused();
+        let is_shut = self.listeners.are_closed() || self.listeners.are_paused();
         is_shut && self.clients.connections.iter().all(|(_, conn)| conn.is_owed())
     }
 
@@ -163,8 +164,10 @@ impl<S: Sink, N: Net> Server<S, N> {
             Life::Draining { began, .. } if self.outlet.is_stalled() => stuck(began),
             Life::Draining { since, began } => {
                 // Silence ends nothing while somebody waits at a door.
-                let quiet =
-                    self.doors.is_empty().then(|| (since.max(self.clock.last_bytes()) + QUIET).saturating_sub(reading));
+                let quiet = self
+                    .listeners
+                    .are_closed()
+                    .then(|| (since.max(self.clock.last_bytes()) + QUIET).saturating_sub(reading));
                 let late = (since + self.limits.drain_timeout).saturating_sub(reading);
                 stuck(began).into_iter().chain(quiet).chain([late]).min()
             }
@@ -173,7 +176,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 let is_written = self.outlet.sink.waiting() == 0 && !self.outlet.is_settling();
                 // All closed and written: the next turn sees it, and there is nothing to wait for.
                 let waits = self.outlet.is_stalled() || (is_closed && !is_written);
-                let may_come_in = !self.doors.is_empty() && !self.house.is_paused();
+                let may_come_in = !self.listeners.are_closed() && !self.listeners.are_paused();
                 let is_now = is_closed || may_come_in || self.clients.connections.ready_len() > 0;
                 let next_look = if is_now { Duration::ZERO } else { LAST_SILENCE };
                 if waits { stuck(began) } else { Some(next_look) }

@@ -33,7 +33,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if conn.is_probe() {
             self.counters.probes = self.counters.probes.saturating_add(1);
         }
-        self.house.end_pause();
+        self.listeners.end_pause();
         self.note(&conn.peer, &last);
         match why {
             Close::Failed(error) => debug!("[tcp] Socket failed: {}: {error}", conn.peer),
@@ -139,7 +139,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         self.clients.linger(key, self.clock.tick());
         // It would give its descriptor to somebody who waits for one.
-        self.house.end_pause();
+        self.listeners.end_pause();
     }
 
     /// The connection that has lingered longest without sending anything, of a host or of all, is closed, so that somebody

@@ -17,6 +17,7 @@ mod gather;
 mod handle;
 mod life;
 mod lingering;
+mod listener;
 
 mod notices;
 mod outlet;
@@ -36,11 +37,12 @@ pub use self::handle::Handle;
 #[cfg(feature = "cli")]
 pub(crate) use self::pulse::Pulse;
 
-use self::admission::{Door, House};
+use self::admission::Fullness;
 use self::clients::Clients;
 use self::clock::Clock;
 use self::gather::{Brought, Gather};
 use self::life::Life;
+use self::listener::Listeners;
 use self::notices::{Notice, Notices};
 use self::outlet::{Onlookers, Outcome, Outlet};
 use self::reading::READ_BYTES;
@@ -85,9 +87,8 @@ pub struct Server<S: Sink, N: Net = Mio> {
     net: N,
     limits: Limits,
     rules: Rules,
-    doors: Vec<Door<N::Listener>>,
-    local_addrs: Vec<ListenAddr>,
-    house: House,
+    listeners: Listeners<N::Listener>,
+    fullness: Fullness,
     clients: Clients<N::Stream>,
     outlet: Outlet<S>,
     desk: Desks<N>,
@@ -136,15 +137,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         config.validate()?;
         let Config { listen, unix_mode, limits } = config;
         let plan = MemoryPlan::new(&limits, sink.overhead())?;
-        let mut doors = Vec::new();
-        let mut local_addrs = Vec::new();
+        let mut listeners = Listeners::new();
         for (number, at) in listen.iter().enumerate() {
             let only_v6 = at.leaves_ipv4(&listen);
             let options = ListenOptions { unix_mode, keepalive: limits.keepalive, only_v6 };
             let (listener, local) = net.listen(at, &options, number).map_err(|error| BindError::new(at, error))?;
             info!("[tcp] Listening on {local}");
-            doors.push(Door::new(number, listener));
-            local_addrs.push(local);
+            listeners.add(listener, local);
         }
         let mut is_watched = false;
         while let Some(watch) = sink.unwatched() {
@@ -152,14 +151,13 @@ impl<S: Sink, N: Net> Server<S, N> {
             net.watch_sink(watch.number, watch.descriptor, is_read).map_err(BindError::Sink)?;
             is_watched = true;
         }
-        let snapshot = first_snapshot(&limits, &local_addrs, sink.outputs());
+        let snapshot = first_snapshot(&limits, listeners.local_addrs(), sink.outputs());
         let handle = Handle::new(snapshot, net.waker().map_err(BindError::Poll)?);
         let clock = Clock::new(net.now());
         Ok(Self {
             rules: Rules::new(&limits),
-            doors,
-            local_addrs,
-            house: House::default(),
+            listeners,
+            fullness: Fullness::default(),
             clients: Clients::new(&limits, plan.pending_share, clock.tick()),
             outlet: Outlet::new(sink, plan, limits.max_line, is_watched),
             desk: Desks::<N>::default(),
@@ -180,7 +178,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Where it listens, in the order of the configuration, with the ports that were picked for port 0.
     #[must_use]
     pub fn local_addrs(&self) -> &[ListenAddr] {
-        &self.local_addrs
+        self.listeners.local_addrs()
     }
 
     /// The way to stop it and to ask how it is.
@@ -258,9 +256,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                     self.desk.wake(event.source);
                     count -= 1;
                 }
-                Source::Listener(number) => {
-                    self.doors.iter_mut().filter(|door| door.number == number).for_each(Door::has_clients);
-                }
+                Source::Listener(number) => self.listeners.wake(number),
                 Source::Wake => {}
                 Source::Sink(number) => {
                     is_sink_gone |= self.outlet.sink.ready(number, event.failed);
@@ -285,7 +281,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let next_timer = self.clients.deadlines.next().filter(|_| fires).map(|tick| self.clock.until(tick));
         let waits = [
             next_timer,
-            self.house.due_in(now),
+            self.listeners.due_in(now),
             self.outlet.due_in(now),
             self.notices.due_in(now),
             self.drain_due_in(),

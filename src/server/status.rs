@@ -9,10 +9,10 @@ use log::info;
 
 use super::Server;
 use super::accounts::Account;
-use super::admission::is_gone_client;
 use super::connection::Connection;
 use super::error::BindError;
 use super::life::Life;
+use super::listener::is_gone_client;
 use super::outlet::Onlookers;
 use crate::Lines;
 use crate::config::limits::{MemoryPlan, WhenFull};
@@ -352,7 +352,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let Some(mut place) = desk.places.get_mut(number).and_then(Option::take) else { return };
         if !self.stays(desk, &mut place) {
             // Somebody who logs may wait for its descriptor.
-            return self.house.end_pause();
+            return self.listeners.end_pause();
         }
         if let Some(free) = desk.places.get_mut(number) {
             *free = Some(place);
@@ -475,7 +475,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let mut reasons = Vec::new();
         for (is_so, reason) in [
             (is_stalled, "an output has taken nothing for more than 10 s"),
-            (is_serving && self.house.is_paused(), "accepting is paused: no descriptor is free"),
+            (is_serving && self.listeners.are_paused(), "accepting is paused: no descriptor is free"),
             (is_full, "accepting is paused: all connections are taken (--max-connections)"),
             (!is_serving, "the server is stopping"),
         ] {

@@ -1,0 +1,161 @@
+//! The listeners: which of them may have clients waiting, and the pause in which none is asked. Invariant: a listener that
+//! may have clients waiting is remembered until `accept` says that it has none, as its event comes only once.
+
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use crate::config::listen::ListenAddr;
+use crate::engine::peer::Peer;
+use crate::net::{EMFILE, ENFILE, Net};
+
+/// The longest that accepting pauses when no descriptor is free (P10).
+const DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
+/// What `accept` says when the process or the system has no descriptor or no memory for one more: ENFILE, EMFILE,
+/// ENOBUFS, ENOMEM. Linux numbers, the same on every architecture that Rust's std supports but MIPS and SPARC, where
+/// ENOBUFS differs and falls under "any other error", which pauses too.
+const SHORTAGES: [i32; 4] = [ENFILE, EMFILE, 105, 12];
+
+/// ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH: what accept(2) says to treat
+/// as "no such client after all".
+const NETWORK_ERRORS: [i32; 8] = [100, 71, 92, 112, 64, 113, 95, 101];
+
+/// Whether an error of `accept` is about one client, not about the listener: the client gave up while it waited, or the
+/// network said that it is gone, which Linux hands on (accept(2)). Or a signal came.
+pub(super) fn is_gone_client(error: &io::Error) -> bool {
+    let is_network = |code: i32| NETWORK_ERRORS.contains(&code);
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted)
+        || error.raw_os_error().is_some_and(is_network)
+}
+
+/// Whether `accept` failed for want of a descriptor or memory.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code))
+}
+
+/// One listener.
+struct Listener<L> {
+    number: usize,
+    socket: L,
+    may_have_clients: bool,
+}
+
+/// All listeners that are open, and where all of them were opened.
+pub(super) struct Listeners<L> {
+    open: Vec<Listener<L>>,
+    local_addrs: Vec<ListenAddr>,
+    /// Until when nothing is accepted, since no descriptor is free.
+    paused_until: Option<Duration>,
+    /// A lingering connection was closed for its descriptor, and nobody has come in since.
+    has_freed_descriptor: bool,
+}
+
+impl<L> Listeners<L> {
+    pub(super) fn new() -> Self {
+        Self { open: Vec::new(), local_addrs: Vec::new(), paused_until: None, has_freed_descriptor: false }
+    }
+
+    /// One more listener, open at `local`.
+    pub(super) fn add(&mut self, socket: L, local: ListenAddr) {
+        // A client may have come before the first poll; the event then tells, but asking once costs nothing.
+        self.open.push(Listener { number: self.local_addrs.len(), socket, may_have_clients: true });
+        self.local_addrs.push(local);
+    }
+
+    /// Where they were opened, in the order of the configuration.
+    pub(super) fn local_addrs(&self) -> &[ListenAddr] {
+        &self.local_addrs
+    }
+
+    pub(super) fn are_closed(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// An event tells that clients wait at listener `number`.
+    pub(super) fn wake(&mut self, number: usize) {
+        self.open.iter_mut().filter(|one| one.number == number).for_each(|one| one.may_have_clients = true);
+    }
+
+    /// All of them are to be asked again.
+    pub(super) fn wake_all(&mut self) {
+        self.open.iter_mut().for_each(|one| one.may_have_clients = true);
+    }
+
+    /// Whether a client may be waiting, and accepting does not pause.
+    pub(super) fn may_have_clients(&self) -> bool {
+        self.paused_until.is_none() && self.open.iter().any(|one| one.may_have_clients)
+    }
+
+    /// Takes the next client that waits at the listener at this place.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none waits, else those of `accept`.
+    pub(super) fn accept<N: Net<Listener = L>>(&mut self, at: usize, net: &mut N) -> io::Result<(N::Stream, Peer)> {
+        let Some(one) = self.open.get_mut(at).filter(|one| one.may_have_clients) else {
+            return Err(ErrorKind::WouldBlock.into());
+        };
+        let accepted = net.accept(&mut one.socket);
+        match &accepted {
+            Ok(_) => self.has_freed_descriptor = false,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => one.may_have_clients = false,
+            Err(_) => {}
+        }
+        accepted
+    }
+
+    /// Whether closing a lingering connection for its descriptor may help, now that none is free. If freeing one did not
+    /// help, the whole system is short: then no more are closed, or all of them would go for nobody.
+    pub(super) fn may_free_descriptor(&self) -> bool {
+        !self.has_freed_descriptor
+    }
+
+    /// A lingering connection was closed for its descriptor.
+    pub(super) fn note_freed_descriptor(&mut self) {
+        self.has_freed_descriptor = true;
+    }
+
+    /// Nothing is accepted until a descriptor is free, or a second has passed; `error` is why. If it is our own limit that
+    /// was reached, after the pause one more descriptor may be freed: the limit may have been lowered.
+    pub(super) fn pause(&mut self, now: Duration, error: &io::Error) {
+        self.has_freed_descriptor &= error.raw_os_error() != Some(EMFILE);
+        self.paused_until = Some(now + DESCRIPTOR_PAUSE);
+    }
+
+    /// A descriptor is free, or can be had now.
+    pub(super) fn end_pause(&mut self) {
+        self.paused_until = None;
+    }
+
+    /// Ends a pause that has lasted long enough.
+    pub(super) fn end_old_pause(&mut self, now: Duration) {
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+    }
+
+    /// Whether accepting waits for a descriptor.
+    pub(super) fn are_paused(&self) -> bool {
+        self.paused_until.is_some()
+    }
+
+    /// How long until the pause ends, if there is one.
+    pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
+        self.paused_until.map(|until| until.saturating_sub(now))
+    }
+
+    /// At the end: listeners that somebody else keeps open are left to our successor, with who waits there.
+    pub(super) fn leave_inherited<N: Net<Listener = L>>(&mut self, net: &mut N) {
+        self.open.retain_mut(|one| !net.leave(&mut one.socket));
+    }
+
+    /// At the end: closes those at which nobody waits.
+    pub(super) fn close_empty(&mut self) {
+        self.open.retain(|one| one.may_have_clients);
+    }
+
+    /// At the end: closes all of them, though somebody may wait.
+    pub(super) fn close_all(&mut self) {
+        self.open.clear();
+    }
+}
