@@ -11,7 +11,7 @@ pub(super) enum Life {
     Serving,
     /// It has said goodbye, and reads on. `since` is on the reading clock, `began` on the other.
     Draining { since: Duration, began: Duration },
-    /// Each connection is read once more to its end and closed, those too that still wait at a door; then the sink gets
+    /// Each connection is read once more to its end and closed, also those that still wait at a listener; then the sink gets
     /// what is left. `since` is on the reading clock; `accepted` is how many had come in before.
     Finishing { began: Duration, since: Duration, accepted: u64 },
     /// Over.
@@ -23,6 +23,15 @@ impl Life {
     /// there if others filled the sink meanwhile.
     pub(super) fn reads_in_turn(self) -> bool {
         matches!(self, Self::Serving | Self::Draining { .. })
+    }
+
+    /// Whether the drain's time is up by the wall, though a full sink may have made its own clock stand still: from then
+    /// on a client that floods is cut off after a while.
+    pub(super) fn is_past(self, drain_timeout: Duration, now: Duration) -> bool {
+        match self {
+            Self::Draining { began, .. } | Self::Finishing { began, .. } => now.saturating_sub(began) >= drain_timeout,
+            Self::Serving | Self::Stopped => false,
+        }
     }
 }
 

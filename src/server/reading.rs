@@ -40,7 +40,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             let before = self.counters.bytes;
             let next = self.read(key);
             self.act_on(key, next);
-            if self.is_past_drain_timeout() {
+            if self.life.is_past(self.limits.drain_timeout, self.clock.now()) {
                 self.note_last_bytes(key, self.counters.bytes - before);
             }
         }
