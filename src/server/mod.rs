@@ -45,7 +45,7 @@ use self::life::Life;
 use self::listener::Listeners;
 use self::notices::{Notice, Notices};
 use self::outlet::{Onlookers, Outcome, Outlet};
-use self::reading::READ_BYTES;
+use self::reading::ReadBuffer;
 #[cfg(feature = "status")]
 use self::status::Desk;
 use crate::config::limits::{Config, Limits, MemoryPlan};
@@ -98,9 +98,7 @@ pub struct Server<S: Sink, N: Net = Mio> {
     counters: Counters,
     life: Life,
     handle: Handle,
-    read_buffer: Vec<u8>,
-    /// The most that is asked of one read in this turn.
-    most_read: usize,
+    read_buffer: ReadBuffer,
     events: Vec<Ready>,
 }
 
@@ -167,8 +165,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             counters: Counters::default(),
             life: Life::Serving,
             handle,
-            read_buffer: vec![0; READ_BYTES],
-            most_read: READ_BYTES,
+            read_buffer: ReadBuffer::new(),
             events: Vec::with_capacity(EVENTS),
             net,
             limits,

@@ -27,11 +27,35 @@ const CROWD_READ_BYTES: usize = 64 * 1024;
 /// From so many ready connections on it is a crowd: 4 MiB a turn, 3 ms.
 const CROWD: usize = 16;
 
+/// The one buffer that all reads go to, and how much of it a read may use in this turn.
+pub(super) struct ReadBuffer {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl ReadBuffer {
+    pub(super) fn new() -> Self {
+        Self { bytes: vec![0; READ_BYTES], most: READ_BYTES }
+    }
+
+    /// A turn begins in which so many connections can be read.
+    fn begin_turn(&mut self, ready: usize) {
+        self.most = if ready > CROWD { CROWD_READ_BYTES } else { READ_BYTES };
+    }
+
+    /// Its first bytes, `most` at most.
+    #[cfg(feature = "status")]
+    pub(super) fn first(&mut self, most: usize) -> &mut [u8] {
+        let len = most.min(self.bytes.len());
+        self.bytes.get_mut(..len).unwrap_or_default()
+    }
+}
+
 impl<S: Sink, N: Net> Server<S, N> {
     /// Reads once from every connection that is ready, round robin (P9).
     pub(super) fn read_ready(&mut self) {
         let ready = self.clients.connections.ready_len();
-        self.most_read = if ready > CROWD { CROWD_READ_BYTES } else { READ_BYTES };
+        self.read_buffer.begin_turn(ready);
         for _ in 0..ready {
             if self.outlet.is_stalled() || !self.life.reads_in_turn() {
                 return;
@@ -91,8 +115,9 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             return Next::Full;
         };
-        let mut buffer = std::mem::take(&mut self.read_buffer);
-        let room = buffer.get_mut(..allowance.min(self.most_read)).unwrap_or_default();
+        // Out of its place meanwhile, since what is read goes through methods of the server.
+        let mut buffer = std::mem::take(&mut self.read_buffer.bytes);
+        let room = buffer.get_mut(..allowance.min(self.read_buffer.most)).unwrap_or_default();
         let next = match self.net.read(&mut conn.stream, room) {
             Ok(0) if self.limits.receipt && self.owe_receipt(key) => Next::Wait,
             Ok(0) => Next::Close(Close::Ended),
@@ -108,7 +133,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 _ => Next::Close(Close::Failed(error)),
             },
         };
-        self.read_buffer = buffer;
+        self.read_buffer.bytes = buffer;
         next
     }
 

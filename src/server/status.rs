@@ -379,8 +379,8 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     fn read_visitor(&mut self, place: &mut Place<N::Stream>, room: usize) -> io::Result<()> {
-        let (now, most) = (self.now_ms(), place.visitor.wants().min(self.read_buffer.len()));
-        let buffer = self.read_buffer.get_mut(..most).unwrap_or_default();
+        let now = self.now_ms();
+        let buffer = self.read_buffer.first(place.visitor.wants());
         if buffer.is_empty() {
             return Ok(());
         }
