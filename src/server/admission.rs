@@ -7,9 +7,9 @@ use log::debug;
 
 use super::Server;
 use super::clients::Refusal;
+use super::fullness::Occupancy;
 use super::life::Life;
 use super::listener::{is_gone_client, is_shortage};
-use super::notices::Notice;
 use crate::config::limits::{MOST_CONNECTIONS, WhenFull};
 use crate::engine::peer::{Host, Peer};
 use crate::net::Net;
@@ -17,60 +17,6 @@ use crate::sink::Sink;
 
 /// Clients taken from one listener in a turn, so that a storm of connects leaves time to read.
 const ACCEPTS: usize = 64;
-
-/// What was said about how full the server is, and what is still to be done about it.
-#[derive(Default)]
-pub(super) struct Fullness {
-    is_full: bool,
-    is_nearly_full: bool,
-    /// Hosts over their share, as the sink had no room for what one of theirs that lingers may still send (P14).
-    over_share: Vec<Host>,
-}
-
-/// How full the server is at one moment.
-#[derive(Clone, Copy)]
-struct Occupancy {
-    connections: usize,
-    max_connections: usize,
-    /// Whether the next client would have to wait, or be rejected.
-    is_full: bool,
-    /// Whether a client may be waiting.
-    is_waited_for: bool,
-}
-
-/// What an operator is to hear of when it changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Full,
-    /// There is room again, and nobody waits any more.
-    Room,
-    /// 80 % of the connections are in use.
-    NearlyFull,
-}
-
-impl Fullness {
-    /// What has changed since the last time. Once when it gets full, once when there is room again, and once at 80 %.
-    fn changes(&mut self, now: Occupancy) -> impl Iterator<Item = Change> {
-        let (len, limit) = (now.connections, now.max_connections);
-        let mut changes = [None; 2];
-        if now.is_full && !self.is_full {
-            self.is_full = true;
-            changes[0] = Some(Change::Full);
-        } else if self.is_full && !now.is_full && !now.is_waited_for {
-            // Said when nobody waits any more, so that a queue that moves up one by one does not say it each time.
-            self.is_full = false;
-            changes[0] = Some(Change::Room);
-        }
-        // Back below 70 % before it is said again: a count that wavers around 80 % says it once.
-        if !self.is_nearly_full && len < limit && len.saturating_mul(5) >= limit.saturating_mul(4) && limit >= 5 {
-            self.is_nearly_full = true;
-            changes[1] = Some(Change::NearlyFull);
-        } else if self.is_nearly_full && len.saturating_mul(10) < limit.saturating_mul(7) {
-            self.is_nearly_full = false;
-        }
-        changes.into_iter().flatten()
-    }
-}
 
 /// What asking a listener for a client came to.
 enum Asked {
@@ -111,12 +57,13 @@ impl<S: Sink, N: Net> Server<S, N> {
             return;
         }
         self.make_room();
-        for host in std::mem::take(&mut self.fullness.over_share) {
+        for host in self.fullness.take_postponed() {
             self.hold_to_share(host);
         }
         for at in 0..self.listeners.len() {
             if let Err(error) = self.accept_from(at) {
-                return self.pause_accepting(&error);
+                self.tally().cannot_accept(&error);
+                return self.listeners.pause(self.clock.now(), &error);
             }
         }
         self.note_fullness();
@@ -164,27 +111,14 @@ impl<S: Sink, N: Net> Server<S, N> {
         if may_help && self.outlet.is_stalled() { Asked::Enough } else { Asked::Failed(error) }
     }
 
-    fn pause_accepting(&mut self, error: &io::Error) {
-        self.counters.accept_pauses = self.counters.accept_pauses.saturating_add(1);
-        let now = self.clock.now();
-        self.listeners.pause(now, error);
-        let cure = if is_shortage(error) { ". Raise the limit on open files, or lower --max-connections" } else { "" };
-        let message = format_args!("[tcp] Cannot accept: {error}; new clients wait, trying again in a second{cure}");
-        self.notices.warn(now, Notice::NoDescriptor, message);
-    }
-
     fn admit(&mut self, stream: N::Stream, peer: Peer) {
-        let now = self.clock.now();
         if self.life == Life::Serving && self.is_full() {
-            self.counters.rejected = self.counters.rejected.saturating_add(1);
-            let limit = self.limits.max_connections;
-            let message = format_args!("[tcp] Connection limit reached ({limit}), rejecting connection from {peer}");
-            return self.notices.warn(now, Notice::Rejected, message);
+            return self.tally().refused(&peer, &Refusal::Full);
         }
         let admitted = self.clients.admit(stream, peer, &self.clock, |stream, key| self.net.register(stream, key));
         let key = match admitted {
             Ok(key) => key,
-            Err(refusal) => return self.note_refusal(&peer, &refusal),
+            Err(refusal) => return self.tally().refused(&peer, &refusal),
         };
         self.counters.accepted = self.counters.accepted.saturating_add(1);
         debug!("[tcp] Socket connected: {peer} (active: {})", self.clients.connections.len());
@@ -196,40 +130,18 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    fn note_refusal(&mut self, peer: &Peer, refusal: &Refusal) {
-        let now = self.clock.now();
-        match refusal {
-            Refusal::PerHost => {
-                self.counters.refused_per_host = self.counters.refused_per_host.saturating_add(1);
-                let (host, limit) = (peer.host(), self.limits.per_host().unwrap_or_default());
-                let message = format_args!(
-                    "[tcp] Host {host} has {limit} connections already, rejecting connection from {peer}; --max-per-host sets the limit"
-                );
-                self.notices.warn(now, Notice::PerHost, message);
-            }
-            Refusal::Unwatched(error) => {
-                self.counters.rejected = self.counters.rejected.saturating_add(1);
-                let message = format_args!("[tcp] Cannot watch {peer}: {error}, rejecting connection");
-                self.notices.warn(now, Notice::NoDescriptor, message);
-            }
-        }
-    }
-
-    /// A host that is over its share with those that linger pays by them, so that it can't fill the house (P14); if the
-    /// sink has no room for what they may still have to say, in a later turn.
+    /// If a host has more than its share, connections of its own that linger are closed, so that it can't take up all that
+    /// there are (P14); or in a later turn, if the sink has no room for what they may still send.
     fn hold_to_share(&mut self, host: Host) {
         while self.clients.is_over_share(host) {
             if !self.close_longest_lingering(Some(host)) {
-                if !self.fullness.over_share.contains(&host) {
-                    self.fullness.over_share.push(host);
-                }
-                return;
+                return self.fullness.postpone(host);
             }
         }
     }
 
-    /// One more than the limit came in, as somebody lingers: that one goes now, or, if the sink has no room for what it
-    /// may still have to say, in a later turn.
+    /// If one more than the limit came in, as somebody lingers, that one is closed now; or in a later turn, if the sink has
+    /// no room for what it may still send.
     fn make_room(&mut self) {
         if self.life == Life::Serving && self.clients.connections.len() > self.limits.max_connections {
             self.close_longest_lingering(None);
@@ -241,33 +153,14 @@ impl<S: Sink, N: Net> Server<S, N> {
         if self.life != Life::Serving {
             return;
         }
-        let (len, limit) = (self.clients.connections.len(), self.limits.max_connections);
-        let (is_full, is_waited_for) = (self.is_full(), self.can_accept());
-        let waits = self.limits.when_full == WhenFull::Wait;
-        for change in
-            self.fullness.changes(Occupancy { connections: len, max_connections: limit, is_full, is_waited_for })
-        {
-            let now = self.clock.now();
-            match change {
-                Change::Full if waits => {
-                    self.counters.accept_pauses = self.counters.accept_pauses.saturating_add(1);
-                    let message = format_args!("[tcp] Connection limit reached ({limit}), new clients wait");
-                    self.notices.warn(now, Notice::FullHouse, message);
-                }
-                Change::Room if waits => {
-                    let message =
-                        format_args!("[tcp] Below the connection limit again ({len} of {limit}), nobody waits");
-                    self.notices.warn(now, Notice::FullHouse, message);
-                }
-                Change::Full | Change::Room => {}
-                Change::NearlyFull => {
-                    let then = if waits { "new clients wait" } else { "new ones are rejected" };
-                    let message = format_args!(
-                        "[tcp] {len} of {limit} connections in use: at {limit}, {then} (--max-connections)"
-                    );
-                    self.notices.warn(now, Notice::NearlyFull, message);
-                }
-            }
+        let occupancy = Occupancy {
+            connections: self.clients.connections.len(),
+            max_connections: self.limits.max_connections,
+            is_full: self.is_full(),
+            is_waited_for: self.can_accept(),
+        };
+        for change in self.fullness.changes(occupancy) {
+            self.tally().fullness(change, occupancy);
         }
     }
 
@@ -277,29 +170,5 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.listeners.wake_all();
         self.accept_clients();
         self.listeners.close_empty();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn p10_a_change_is_told_once_and_one_that_wavers_not_again() {
-        let mut fullness = Fullness::default();
-        let told: Vec<Vec<Change>> =
-            [(7, false), (8, false), (7, false), (8, false), (10, true), (10, true), (9, true)]
-                .into_iter()
-                .chain([(9, false), (6, false), (8, false)])
-                .map(|(connections, is_waited_for)| {
-                    let is_full = connections == 10;
-                    fullness.changes(Occupancy { connections, max_connections: 10, is_full, is_waited_for }).collect()
-                })
-                .collect();
-        let (nearly, full, room) = (vec![Change::NearlyFull], vec![Change::Full], vec![Change::Room]);
-        let nothing = Vec::new;
-        let expected =
-            [nothing(), nearly.clone(), nothing(), nothing(), full, nothing(), nothing(), room, nothing(), nearly];
-        assert_eq!(told, expected);
     }
 }

@@ -12,6 +12,7 @@ use super::lingering::Lingering;
 use super::receipts::Receipts;
 use crate::config::limits::Limits;
 use crate::engine::budget::Budget;
+use crate::engine::framer::Rules;
 use crate::engine::peer::{Host, Peer};
 use crate::engine::stats::Gauges;
 use crate::engine::wheel::Tick;
@@ -36,6 +37,8 @@ pub(super) struct Clients<T> {
 
 /// Why a client that was accepted can't stay.
 pub(super) enum Refusal {
+    /// There are as many connections as there may be (P10, `--when-full reject`).
+    Full,
     /// Its host has as many connections as it may (P14).
     PerHost,
     /// The kernel can't watch it.
@@ -112,6 +115,26 @@ impl<T> Clients<T> {
     pub(super) fn hold(&mut self, key: Key) {
         if let Some(conn) = self.connections.get(key) {
             self.budget.hold(key.index, conn.framer.held());
+        }
+    }
+
+    /// Keeps the start of a line. If the budget has no room, the host that holds most pays (P5): `dropped` hears whose
+    /// line went, and how long it was.
+    pub(super) fn keep(&mut self, key: Key, tail: &[u8], rules: &Rules, mut dropped: impl FnMut(&Peer, u64)) {
+        let Some(conn) = self.connections.get(key) else { return };
+        // Counted before anybody pays, so that who brings most pays itself, and not all that are smaller.
+        self.budget.hold(key.index, conn.framer.capacity_with(tail.len(), rules));
+        while let Some((payer, conn)) = self.budget.payer().and_then(|index| self.connections.at(index)) {
+            let is_self = payer == key;
+            let bytes = if is_self { conn.framer.skip_with(tail) } else { conn.framer.drop_pending() };
+            dropped(&conn.peer, bytes);
+            self.budget.hold(payer.index, 0);
+            if is_self {
+                return;
+            }
+        }
+        if let Some(conn) = self.connections.get_mut(key) {
+            conn.framer.keep(tail, rules);
         }
     }
 

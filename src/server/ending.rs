@@ -7,7 +7,6 @@ use super::Server;
 use super::connection::Connection;
 use super::error::RunError;
 use super::life::{Close, Life, Next};
-use super::notices::Notice;
 use super::outlet::Out;
 use crate::engine::peer::Host;
 use crate::engine::wheel::Tick;
@@ -34,7 +33,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.counters.probes = self.counters.probes.saturating_add(1);
         }
         self.listeners.end_pause();
-        self.note(&conn.peer, &last);
+        self.tally().fed(&conn.peer, &last);
         match why {
             Close::Failed(error) => debug!("[tcp] Socket failed: {}: {error}", conn.peer),
             why => debug!("[tcp] Socket ended: {}: {why:?}", conn.peer),
@@ -112,14 +111,13 @@ impl<S: Sink, N: Net> Server<S, N> {
             .flush_pending(&self.rules, &mut Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
         self.clients.hold(key);
         self.account(key, 0, fed.lines);
-        self.note(&peer, &fed);
+        self.tally().fed(&peer, &fed);
     }
 
     fn evict(&mut self, key: Key) {
         let Some(conn) = self.clients.connections.get(key) else { return };
-        let message = format_args!("[tcp] Socket timeout on {}, closing connection", conn.peer);
-        self.notices.warn(self.clock.now(), Notice::Timeout, message);
-        self.counters.evicted_idle = self.counters.evicted_idle.saturating_add(1);
+        let peer = conn.peer;
+        self.tally().evicted(&peer);
         if self.limits.linger.is_zero() {
             return self.close(key, Close::Lingered);
         }
@@ -189,10 +187,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         if !conn.is_read_out(bytes, LAST_BYTES) {
             return;
         }
-        let message =
-            format_args!("[tcp] {} sends faster than it can be closed: what it still sends is lost", conn.peer);
-        self.notices.warn(self.clock.now(), Notice::CutOff, message);
-        self.counters.cut_off = self.counters.cut_off.saturating_add(1);
+        let peer = conn.peer;
+        self.tally().cut_off(&peer);
         self.close(key, Close::CutOff);
     }
 }

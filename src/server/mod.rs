@@ -13,6 +13,7 @@ mod deadlines;
 mod drain;
 mod ending;
 mod error;
+mod fullness;
 mod gather;
 mod handle;
 mod life;
@@ -27,6 +28,7 @@ mod reading;
 mod receipts;
 #[cfg(feature = "status")]
 mod status;
+mod tally;
 
 use std::time::Duration;
 
@@ -37,9 +39,9 @@ pub use self::handle::Handle;
 #[cfg(feature = "cli")]
 pub(crate) use self::pulse::Pulse;
 
-use self::admission::Fullness;
 use self::clients::Clients;
 use self::clock::Clock;
+use self::fullness::Fullness;
 use self::gather::{Brought, Gather};
 use self::life::Life;
 use self::listener::Listeners;

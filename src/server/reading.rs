@@ -8,12 +8,8 @@ use log::debug;
 use super::Server;
 use super::connection::{Connection, Readiness};
 use super::life::{Close, Next};
-use super::notices::Notice;
 use super::outlet::Out;
-use crate::config::limits::LongLines;
-use crate::engine::framer::Fed;
-use crate::engine::peer::Peer;
-use crate::engine::sniff::{Verdict, sniff};
+use super::tally::Tally;
 use crate::net::{Key, Net};
 use crate::sink::{Origin, Sink};
 
@@ -149,7 +145,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         let mut out = Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
         let fed = conn.framer.feed(chunk, &self.rules, &mut out);
         if !fed.tail.is_empty() {
-            self.keep(key, fed.tail);
+            let Self { clients, rules, counters, notices, limits, clock, .. } = &mut *self;
+            let mut tally = Tally { counters, notices, limits, now: clock.now() };
+            clients.keep(key, fed.tail, rules, |peer, bytes| tally.dropped_for_budget(peer, bytes));
             // A tail shorter than the chunk began in it, behind the end of a line or of a piece.
             if !had_pending || fed.tail.len() < chunk.len() {
                 self.clients.begin_line(key, self.clock.tick());
@@ -158,10 +156,10 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.clients.hold(key);
         }
         if is_first {
-            self.warn_if_foreign(&peer, chunk);
+            self.tally().began(&peer, chunk);
         }
         self.account(key, chunk.len() as u64, fed.lines);
-        self.note(&peer, &fed);
+        self.tally().fed(&peer, &fed);
     }
 
     /// What a connection brought counts for its receipt and for the status endpoint.
@@ -172,60 +170,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// Keeps the start of a line. If the budget has no room, the host that holds most pays (P5).
-    fn keep(&mut self, key: Key, tail: &[u8]) {
-        let Some(conn) = self.clients.connections.get_mut(key) else { return };
-        // Counted before anybody pays, so that who brings most pays itself, and not all that are smaller.
-        self.clients.budget.hold(key.index, conn.framer.capacity_with(tail.len(), &self.rules));
-        while let Some((payer, conn)) = self.clients.budget.payer().and_then(|id| self.clients.connections.at(id)) {
-            let is_self = payer == key;
-            let dropped = if is_self { conn.framer.skip_with(tail) } else { conn.framer.drop_pending() };
-            let peer = conn.peer;
-            self.clients.budget.hold(payer.index, 0);
-            self.note_dropped(&peer, dropped);
-            if is_self {
-                return;
-            }
-        }
-        if let Some(conn) = self.clients.connections.get_mut(key) {
-            conn.framer.keep(tail, &self.rules);
-        }
-    }
-
-    fn note_dropped(&mut self, peer: &Peer, dropped_bytes: u64) {
-        self.counters.dropped_for_budget = self.counters.dropped_for_budget.saturating_add(1);
-        self.counters.dropped_bytes = self.counters.dropped_bytes.saturating_add(dropped_bytes);
-        let message = format_args!(
-            "[tcp] Memory budget used up, dropping the unfinished line of {peer} ({dropped_bytes} bytes so far); --memory sets it"
-        );
-        self.notices.warn(self.clock.now(), Notice::Memory, message);
-    }
-
-    fn warn_if_foreign(&mut self, peer: &Peer, chunk: &[u8]) {
-        if let Verdict::Foreign(protocol) = sniff(chunk) {
-            let cure = protocol.cure();
-            let message = format_args!("[tcp] {peer} seems to speak {protocol}, not lines: {cure}");
-            self.notices.warn(self.clock.now(), Notice::OtherProtocol, message);
-        }
-    }
-
-    /// Counts what the framer did, and warns of what it dropped (P12).
-    pub(super) fn note(&mut self, peer: &Peer, fed: &Fed<'_>) {
-        let counters = &mut self.counters;
-        counters.lines = counters.lines.saturating_add(fed.lines);
-        counters.unterminated = counters.unterminated.saturating_add(fed.unterminated);
-        counters.skipped_lines = counters.skipped_lines.saturating_add(fed.skipped);
-        counters.cut_lines = counters.cut_lines.saturating_add(fed.cut);
-        counters.dropped_bytes = counters.dropped_bytes.saturating_add(fed.dropped_bytes);
-        counters.overflows = counters.overflows.saturating_add(u64::from(fed.overflows));
+    /// Where what happens is counted and said.
+    pub(super) fn tally(&mut self) -> Tally<'_> {
         let now = self.clock.now();
-        let what = if self.limits.long_lines == LongLines::Cut { "cutting" } else { "skipping" };
-        for _ in 0..fed.too_long {
-            self.notices.warn(now, Notice::LineTooLong, format_args!("[tcp] Line too long on {peer}, {what}"));
-        }
-        for _ in 0..fed.overflows {
-            let message = format_args!("[tcp] Buffer overflow on {peer}, dropping oldest data");
-            self.notices.warn(now, Notice::BufferOverflow, message);
-        }
+        Tally { counters: &mut self.counters, notices: &mut self.notices, limits: &self.limits, now }
     }
 }
