@@ -64,23 +64,31 @@ pub(super) struct Plan {
     patience: Option<Duration>,
 }
 
+/// How much is left of a time that began at `since`.
+#[inline(never)] // one copy, for size
+fn left_of(time: Duration, since: Duration, now: Duration) -> Duration {
+    time.saturating_sub(now.saturating_sub(since))
+}
+
 /// Plans the drain, from where the server stands and what it sees.
 fn plan(life: Life, seen: &Seen, drain_timeout: Duration) -> Plan {
     let (Life::Draining { began, .. } | Life::Finishing { began, .. }) = life else {
         return Plan { step: Step::Read, due_in: None, patience: None };
     };
-    let patience = seen.stuck_since.map(|since| (since.max(began) + drain_timeout).saturating_sub(seen.now));
+    let patience = seen.stuck_since.map(|since| left_of(drain_timeout, since.max(began), seen.now));
     let (step, due_in) = match life {
         Life::Draining { .. } if seen.is_stalled => (Step::Read, patience),
         Life::Draining { since, .. } => {
             // On the clock that stands still while nothing is read: a client that waited for a slow sink still has bytes
             // on the way. One that floods is cut off (`note_last_bytes`), so that this comes to an end. Silence ends
             // nothing while somebody waits at a listener.
-            let is_quiet = !seen.has_listeners && !seen.is_ready;
-            let quiet_at = is_quiet.then(|| since.max(seen.last_bytes) + QUIET);
-            let empty_at = (!seen.has_listeners && !seen.has_connections).then_some(seen.reading);
-            let ends_at = [quiet_at, empty_at].into_iter().flatten().fold(since + drain_timeout, Duration::min);
-            let left = ends_at.saturating_sub(seen.reading);
+            let mut left = left_of(drain_timeout, since, seen.reading);
+            if !seen.has_listeners && !seen.is_ready {
+                left = left.min(left_of(QUIET, since.max(seen.last_bytes), seen.reading));
+            }
+            if !seen.has_listeners && !seen.has_connections {
+                left = Duration::ZERO;
+            }
             let step = if left.is_zero() { Step::Finish } else { Step::Read };
             (step, Some(patience.map_or(left, |patience| patience.min(left))))
         }

@@ -47,6 +47,7 @@ impl Tally<'_> {
     }
 
     /// The memory budget was used up, and a client's unfinished line had to go.
+    #[cold]
     pub(super) fn dropped_for_budget(&mut self, peer: &Peer, dropped_bytes: u64) {
         count(&mut self.counters.dropped_for_budget, 1);
         count(&mut self.counters.dropped_bytes, dropped_bytes);
@@ -66,6 +67,7 @@ impl Tally<'_> {
     }
 
     /// A client was accepted and closed at once.
+    #[cold]
     pub(super) fn refused(&mut self, peer: &Peer, refusal: &Refusal) {
         match refusal {
             Refusal::Full => {
@@ -92,6 +94,7 @@ impl Tally<'_> {
     }
 
     /// Accepting pauses, since it failed.
+    #[cold]
     pub(super) fn cannot_accept(&mut self, error: &io::Error) {
         count(&mut self.counters.accept_pauses, 1);
         let cure = if is_shortage(error) { ". Raise the limit on open files, or lower --max-connections" } else { "" };
@@ -100,6 +103,7 @@ impl Tally<'_> {
     }
 
     /// How full the server is has changed.
+    #[cold]
     pub(super) fn fullness(&mut self, change: Change, occupancy: Occupancy) {
         let Occupancy { connections: len, max_connections: limit, .. } = occupancy;
         let waits = self.limits.when_full == WhenFull::Wait;
@@ -125,6 +129,7 @@ impl Tally<'_> {
     }
 
     /// A client was silent for too long, and is told goodbye.
+    #[cold]
     pub(super) fn evicted(&mut self, peer: &Peer) {
         count(&mut self.counters.evicted_idle, 1);
         let message = format_args!("[tcp] Socket timeout on {peer}, closing connection");
@@ -132,6 +137,7 @@ impl Tally<'_> {
     }
 
     /// A client is closed in the middle of a flood.
+    #[cold]
     pub(super) fn cut_off(&mut self, peer: &Peer) {
         count(&mut self.counters.cut_off, 1);
         let message = format_args!("[tcp] {peer} sends faster than it can be closed: what it still sends is lost");
