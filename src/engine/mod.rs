@@ -7,6 +7,7 @@ pub mod budget;
 pub mod framer;
 pub mod gap;
 pub mod json;
+pub mod line_framer;
 pub mod peer;
 pub mod ranking;
 pub mod sniff;
