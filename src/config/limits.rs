@@ -7,6 +7,9 @@ use core::time::Duration;
 use super::listen::{ListenAddr, MOST_LISTENERS};
 use super::units::{DisplayDuration, DisplaySize};
 
+pub use super::word::WordError;
+pub(crate) use super::word::word_enum;
+
 /// Default of [`Limits::max_line`]: 100 KiB, the seed's `MAX_LINE_LENGTH`.
 pub const DEFAULT_MAX_LINE: usize = 100 * 1024;
 /// Default of [`Limits::max_buffer`]: 1 MiB, the seed's `MAX_BUFFER_SIZE`.
@@ -28,36 +31,6 @@ pub const LEAST_READ_BYTES: usize = 4096;
 
 const _: () = assert!(DEFAULT_MAX_BUFFER >= 2 * DEFAULT_MAX_LINE, "P4 needs twice --max-line");
 const _: () = assert!(DEFAULT_MEMORY >= 4 * DEFAULT_MAX_BUFFER, "the default budget holds several long lines");
-
-/// A setting that takes one of a few words.
-macro_rules! word_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        #[non_exhaustive]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $name {
-            /// Every word that the flag takes, the default first.
-            pub const WORDS: &[&str] = &[$($word),+];
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $word),+ })
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = WordError;
-
-            fn from_str(text: &str) -> Result<Self, WordError> {
-                match text { $($word => Ok(Self::$variant),)+ _ => Err(WordError { words: Self::WORDS }) }
-            }
-        }
-    };
-}
-pub(crate) use word_enum;
 
 word_enum! {
     /// What happens to a line longer than [`Limits::max_line`] (`--long-lines`, P3).
@@ -82,21 +55,6 @@ word_enum! {
         Reject = "reject",
     }
 }
-
-/// A word that is none of those a setting takes. `Display` is the end of a sentence that begins with the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WordError {
-    /// The words it takes.
-    pub words: &'static [&'static str],
-}
-
-impl fmt::Display for WordError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "use one of {}", self.words.join(", "))
-    }
-}
-
-impl core::error::Error for WordError {}
 
 /// Every limit of a server, each named as its flag. [`Limits::default`] is what the binary runs with.
 ///
