@@ -38,7 +38,7 @@ mod sink;
 mod status;
 
 pub use config::limits::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, LongLines, Overhead, WhenFull, WordError};
-pub use config::listen::{DEFAULT_LISTEN, ListenAddr, ListenAddrError};
+pub use config::listen::{DEFAULT_LISTEN, Framing, Listen, ListenAddr, ListenAddrError};
 pub use config::output::{
     DiskFull, MOST_OUTPUTS, OnStall, OutputAddr, OutputAddrError, OutputError, OutputOptions, SyncEvery,
 };

@@ -93,8 +93,8 @@ impl Settings {
         #[cfg(feature = "status")]
         if let Some(status) = &self.status {
             let listen = &self.config.listen;
-            let is_taken = |other: &&ListenAddr| other.covers(status, listen) || status.covers(other, listen);
-            if let Some(other) = listen.iter().find(is_taken) {
+            let mut others = listen.iter().map(|listen| &listen.at);
+            if let Some(other) = others.find(|other| other.covers(status, listen) || status.covers(other, listen)) {
                 return Err(format!(
                     "--status {status} is taken by --listen {other}: clients would not know what to speak; choose another port"
                 ));
@@ -110,7 +110,7 @@ impl Settings {
             return Err("--receipt says that lines are written, and --on-stall drop may drop them: choose one of them"
                 .to_owned());
         }
-        match self.outputs.iter().find(|output| self.config.listen.iter().any(|at| is_own(output, at))) {
+        match self.outputs.iter().find(|output| self.config.listen.iter().any(|listen| is_own(output, &listen.at))) {
             Some(own) => Err(format!(
                 "--output {} is where this program listens itself, and would send its lines round for ever: name the next receiver",
                 own.name()

@@ -4,7 +4,7 @@ use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
 
-use super::listen::{ListenAddr, MOST_LISTENERS};
+use super::listen::{Listen, ListenAddr, MOST_LISTENERS};
 use super::units::{DisplayDuration, DisplaySize};
 
 pub use super::word::WordError;
@@ -386,7 +386,7 @@ impl core::error::Error for ConfigError {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Where to listen (`--listen`), in this order.
-    pub listen: Vec<ListenAddr>,
+    pub listen: Vec<Listen>,
     /// Permission bits of the Unix sockets' files (`--unix-mode`). Default 0666, as `/dev/log` has it.
     pub unix_mode: u32,
     /// The limits.
@@ -396,10 +396,10 @@ pub struct Config {
 /// Default of [`Config::unix_mode`]: without write permission for others nobody else can log.
 pub const DEFAULT_UNIX_MODE: u32 = 0o666;
 impl Config {
-    /// Listens at one place, with the default limits.
+    /// Listens at one place for lines, with the default limits.
     #[must_use]
     pub fn listen(at: ListenAddr) -> Self {
-        Self { listen: vec![at], unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() }
+        Self { listen: vec![at.into()], unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() }
     }
 
     /// Checks the limits and the places to listen at.
@@ -414,8 +414,8 @@ impl Config {
         }
         for (number, one) in self.listen.iter().enumerate() {
             let others = self.listen.iter().enumerate().filter(|(other, _)| *other != number);
-            if let Some((_, other)) = others.into_iter().find(|(_, other)| one.covers(other, &self.listen)) {
-                return Err(ConfigError::Covered { by: one.clone(), listener: other.clone() });
+            if let Some((_, other)) = others.into_iter().find(|(_, other)| one.at.covers(&other.at, &self.listen)) {
+                return Err(ConfigError::Covered { by: one.at.clone(), listener: other.at.clone() });
             }
         }
         self.limits.validate()

@@ -1,15 +1,64 @@
-//! Where a server listens: a place, how it is written, and which places get in each other's way. Invariant: what prints
-//! parses to the same.
+//! Listeners: the place of each, how it is written, which places get in each other's way, and how the bytes that come
+//! there become lines. Invariant: what prints parses to the same.
 
 use core::fmt::{self, Write};
 use core::net::SocketAddr;
 use core::str::FromStr;
 use std::path::PathBuf;
 
+use super::word::{WordError, word_enum};
+
 /// Where the binary listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:4445";
 /// The most listeners a server can have: the numbers a token keeps for what is no connection, but two.
 pub const MOST_LISTENERS: usize = 28;
+
+word_enum! {
+    /// How the bytes of a listener's clients become lines.
+    Framing {
+        /// Each line ends in `\n`, or in `\r\n` (P1).
+        #[default]
+        Lines = "lines",
+    }
+}
+
+/// A listener: where it is, and what its clients send. Any [`ListenAddr`] is one whose clients send lines.
+///
+/// ```
+/// use lumberjack::{Framing, Listen};
+///
+/// let listen: Listen = "127.0.0.1:4445".parse()?;
+/// assert_eq!((listen.at.to_string().as_str(), listen.framing), ("127.0.0.1:4445", Framing::Lines));
+/// # Ok::<(), lumberjack::ListenAddrError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listen {
+    /// Where.
+    pub at: ListenAddr,
+    /// How bytes become lines. Default `lines`.
+    pub framing: Framing,
+}
+
+impl From<ListenAddr> for Listen {
+    fn from(at: ListenAddr) -> Self {
+        Self { at, framing: Framing::default() }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = ListenAddrError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<ListenAddr>().map(Self::from)
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.at.fmt(f)
+    }
+}
 
 /// A place to listen at: `ADDR:PORT`, `[ADDR]:PORT` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +143,7 @@ impl FromStr for ListenAddr {
 impl ListenAddr {
     /// Whether this place, given beside `all`, takes the clients of `other`, so that the system would refuse that.
     #[must_use]
-    pub fn covers(&self, other: &Self, all: &[Self]) -> bool {
+    pub fn covers(&self, other: &Self, all: &[Listen]) -> bool {
         let (Self::Tcp(one), Self::Tcp(two)) = (self, other) else { return self == other };
         if one.port() == 0 || one.port() != two.port() {
             return false;
@@ -105,10 +154,10 @@ impl ListenAddr {
 
     /// Whether an IPv6 place leaves IPv4 to a `0.0.0.0` that is given too, with the same port; otherwise `[::]` takes both.
     #[must_use]
-    pub fn leaves_ipv4(&self, all: &[Self]) -> bool {
+    pub fn leaves_ipv4(&self, all: &[Listen]) -> bool {
         let Self::Tcp(here) = self else { return false };
         let is_any_v4 = |at: &SocketAddr| at.is_ipv4() && at.ip().is_unspecified();
-        let takes_it = |other: &Self| matches!(other, Self::Tcp(at) if is_any_v4(at) && at.port() == here.port());
+        let takes_it = |other: &Listen| matches!(&other.at, Self::Tcp(at) if is_any_v4(at) && at.port() == here.port());
         here.is_ipv6() && here.port() != 0 && all.iter().any(takes_it)
     }
 }

@@ -5,4 +5,4 @@ pub mod limits;
 pub mod listen;
 pub mod output;
 pub mod units;
-pub mod word;
+mod word;

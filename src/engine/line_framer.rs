@@ -8,8 +8,9 @@
 
 use memchr::{memchr, memchr_iter, memrchr};
 
+use super::framing::{Fed, LineSink, Lines, Rules};
 use super::gap::{Gap, Why};
-use crate::config::limits::{Limits, LongLines};
+use crate::config::limits::LongLines;
 
 /// What a framer holds grows in steps of this many bytes: what allocators round to anyway.
 const ROUNDING: usize = 64;
@@ -21,87 +22,6 @@ const PASS_BYTES: usize = 254 * LANES;
 const PIECE_BYTES: usize = 2 * 1024;
 /// Lines shorter than this, on average, are squeezed together instead of going out one by one.
 const SHORT_BYTES: u64 = 32;
-
-/// The limits that framing needs, prepared once for all connections.
-pub struct Rules {
-    max_line: usize,
-    max_buffer: u32,
-    long_lines: LongLines,
-    keep_empty: bool,
-}
-
-impl Rules {
-    /// Takes `max_line`, `max_buffer`, `long_lines` and `keep_empty`.
-    #[must_use]
-    pub fn new(limits: &Limits) -> Self {
-        Self {
-            max_line: limits.max_line,
-            max_buffer: u32::try_from(limits.max_buffer).unwrap_or(u32::MAX - 1),
-            long_lines: limits.long_lines,
-            keep_empty: limits.keep_empty,
-        }
-    }
-}
-
-/// `head` and then `body` are `count` whole, clean lines of one connection, each ending in `\n`; or, when not `ended`,
-/// one line to which the sink adds the `\n`. `head` holds no `\n`: it is the start of the first line.
-#[derive(Debug, Clone, Copy)]
-pub struct Lines<'a> {
-    /// The start of the first line, from earlier chunks. Often empty.
-    pub head: &'a [u8],
-    /// The rest.
-    pub body: &'a [u8],
-    /// How many lines these are.
-    pub count: u64,
-    /// Whether the last line's `\n` is there.
-    pub ended: bool,
-}
-
-impl Lines<'_> {
-    /// Calls `each` with the two parts of every line, without its `\n`; the first part is empty but in the first line.
-    pub fn each(&self, mut each: impl FnMut(&[u8], &[u8])) {
-        if !self.ended {
-            return each(self.head, self.body);
-        }
-        let (mut head, mut start) = (self.head, 0);
-        for end in memchr_iter(b'\n', self.body) {
-            each(head, self.body.get(start..end).unwrap_or_default());
-            (head, start) = (&[], end + 1);
-        }
-    }
-}
-
-/// Takes lines as a framer finds them.
-pub trait LineSink {
-    /// Takes some lines of one connection.
-    fn lines(&mut self, lines: Lines<'_>);
-
-    /// Here, behind the lines taken so far, something is missing.
-    fn gap(&mut self, gap: Gap) {
-        let _ = gap;
-    }
-}
-
-/// What one step of a framer did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fed<'c> {
-    /// Lines that went out, the unterminated among them.
-    pub lines: u64,
-    /// Lines found longer than the cap and dropped or cut: one warning each.
-    pub too_long: u32,
-    /// Lines of which only the first `max_line` bytes went out.
-    pub cut: u64,
-    /// Lines dropped whole because of their length.
-    pub skipped: u64,
-    /// Bytes dropped, newlines not counted. Once their lines have ended, the gaps add up to them.
-    pub dropped_bytes: u64,
-    /// Lines that passed `max_buffer` without a newline: one warning each.
-    pub overflows: u32,
-    /// Lines that went out without having had a `\n`.
-    pub unterminated: u64,
-    /// What has to be kept: the start of a line that goes on in the next chunk.
-    pub tail: &'c [u8],
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -119,24 +39,24 @@ enum State {
     },
 }
 
-/// The framing of one connection.
+/// The framer of one connection whose lines end in `\n`.
 ///
 /// Attack: a client that never sends a newline makes a naive reader buffer for ever. This one holds at most
 /// `max_line + 1` bytes, whatever comes.
 #[derive(Debug)]
-pub struct Framer {
+pub struct LineFramer {
     pending: Vec<u8>,
     state: State,
 }
 
-impl Default for Framer {
+impl Default for LineFramer {
     fn default() -> Self {
         Self { pending: Vec::new(), state: State::Collecting }
     }
 }
 
 /// Input: these methods take bytes or their end, and give lines to `out`.
-impl Framer {
+impl LineFramer {
     /// Takes one chunk. The tail in the answer has to be given to [`Self::keep`] or [`Self::skip_with`] before the next.
     pub fn feed<'c>(&mut self, chunk: &'c [u8], rules: &Rules, out: &mut impl LineSink) -> Fed<'c> {
         let mut fed = Fed::default();
@@ -198,7 +118,7 @@ impl Framer {
 }
 
 /// Keeping: what stays between chunks, and who gives it up.
-impl Framer {
+impl LineFramer {
     /// What [`Self::held`] will be once a tail of `tail_len` bytes has been kept: exact at first, then growing by a
     /// quarter, and never more than the longest line needs.
     #[must_use]
@@ -226,13 +146,8 @@ impl Framer {
         self.pending.extend_from_slice(tail);
     }
 
-    /// The budget takes what is pending: the rest of the line will be skipped, and then be a gap. Tells how many bytes
-    /// that dropped.
-    pub fn drop_pending(&mut self) -> u64 {
-        self.skip_with(&[])
-    }
-
-    /// [`Self::drop_pending`], with a tail that was not kept yet.
+    /// The budget takes what is pending, and a tail that was not kept yet: the rest of the line will be skipped, and then be
+    /// a gap. Tells how many bytes that dropped.
     pub fn skip_with(&mut self, tail: &[u8]) -> u64 {
         let dropped = self.pending.len() as u64 + tail.len() as u64;
         self.pending = Vec::new();
@@ -242,7 +157,7 @@ impl Framer {
 }
 
 /// Answers.
-impl Framer {
+impl LineFramer {
     /// Bytes of the line whose `\n` has not come.
     #[must_use]
     pub fn pending(&self) -> usize {
@@ -272,7 +187,7 @@ impl Framer {
     }
 }
 
-impl Framer {
+impl LineFramer {
     /// How many lines `block`, which ends in `\n`, holds, if all of it can go out as it is.
     fn count_if_clean(&self, block: &[u8], rules: &Rules) -> Option<u64> {
         match self.state {
@@ -578,6 +493,7 @@ const fn round_up(bytes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::limits::Limits;
 
     #[derive(Default)]
     struct Gaps(Vec<Gap>);
@@ -596,7 +512,7 @@ mod tests {
             let limits = Limits { max_line: 10, max_buffer: 20, long_lines, ..Limits::default() };
             let (rules, mut out) = (Rules::new(&limits), Gaps::default());
             let state = State::Skipping { passed_bytes: u32::MAX - 2, why: Why::TooLong };
-            let mut framer = Framer { pending: Vec::new(), state };
+            let mut framer = LineFramer { pending: Vec::new(), state };
             for chunk in [&b"xxxx"[..], b"xxxx\n"] {
                 let fed = framer.feed(chunk, &rules, &mut out);
                 assert_eq!((fed.dropped_bytes, fed.overflows), (4, 0), "the counters go on");

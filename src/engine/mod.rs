@@ -5,9 +5,10 @@
 
 pub mod budget;
 pub mod framer;
+mod framing;
 pub mod gap;
 pub mod json;
-pub mod line_framer;
+mod line_framer;
 pub mod peer;
 pub mod ranking;
 pub mod sniff;

@@ -7,11 +7,12 @@ use log::debug;
 
 use super::Server;
 use super::clients::Refusal;
+use super::connection::Newcomer;
 use super::fullness::Occupancy;
 use super::life::Life;
 use super::listener::{is_gone_client, is_shortage};
 use crate::config::limits::{MOST_CONNECTIONS, WhenFull};
-use crate::engine::peer::{Host, Peer};
+use crate::engine::peer::Host;
 use crate::net::Net;
 use crate::sink::Sink;
 
@@ -93,8 +94,8 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     fn accept_one(&mut self, at: usize) -> Asked {
         let error = match self.listeners.accept(at, &mut self.net) {
-            Ok((stream, peer)) => {
-                self.admit(stream, peer);
+            Ok(newcomer) => {
+                self.admit(newcomer);
                 return Asked::Somebody;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Asked::Enough,
@@ -111,11 +112,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         if may_help && self.outlet.is_stalled() { Asked::Enough } else { Asked::Failed(error) }
     }
 
-    fn admit(&mut self, stream: N::Stream, peer: Peer) {
+    fn admit(&mut self, newcomer: Newcomer<N::Stream>) {
+        let peer = newcomer.peer;
         if self.life == Life::Serving && self.is_full() {
             return self.tally().refused(&peer, &Refusal::Full);
         }
-        let admitted = self.clients.admit(stream, peer, &self.clock, |stream, key| self.net.register(stream, key));
+        let admitted = self.clients.admit(newcomer, &self.clock, |stream, key| self.net.register(stream, key));
         let key = match admitted {
             Ok(key) => key,
             Err(refusal) => return self.tally().refused(&peer, &refusal),

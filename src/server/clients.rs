@@ -6,7 +6,7 @@ use std::io;
 
 use super::accounts::Accounts;
 use super::clock::Clock;
-use super::connection::{Connection, Connections, Phase};
+use super::connection::{Connection, Connections, Newcomer, Phase};
 use super::deadlines::Deadlines;
 use super::lingering::Lingering;
 use super::receipts::Receipts;
@@ -64,19 +64,18 @@ impl<T> Clients<T> {
     /// A client comes in, unless its host has too many, or `watch` fails, which has its events told.
     pub(super) fn admit(
         &mut self,
-        mut stream: T,
-        peer: Peer,
+        mut newcomer: Newcomer<T>,
         clock: &Clock,
         watch: impl FnOnce(&mut T, Key) -> io::Result<()>,
     ) -> Result<Key, Refusal> {
         let place = self.connections.vacant();
         let key = place.key();
-        self.budget.connect(key.index, peer.host()).map_err(|_| Refusal::PerHost)?;
-        if let Err(error) = watch(&mut stream, key) {
+        self.budget.connect(key.index, newcomer.peer.host()).map_err(|_| Refusal::PerHost)?;
+        if let Err(error) = watch(&mut newcomer.stream, key) {
             self.budget.disconnect(key.index);
             return Err(Refusal::Unwatched(error));
         }
-        place.insert(stream, peer, clock.tick());
+        place.insert(newcomer, clock.tick());
         self.receipts.open(key.index);
         self.accounts.open(key.index, clock.now());
         self.peak = self.peak.max(self.connections.len());

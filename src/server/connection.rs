@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use slab::{Slab, VacantEntry};
 
+use crate::config::listen::Framing;
 use crate::engine::budget::SLOT_BYTES;
 use crate::engine::framer::Framer;
 use crate::engine::peer::Peer;
@@ -52,6 +53,17 @@ pub(super) struct Connection<T> {
     pub(super) peer: Peer,
     generation: u32,
     pub(super) readiness: Readiness,
+    /// The number of its listener, by which its rules are known.
+    pub(super) listener: u8,
+}
+
+/// A client that was accepted, and is in no table yet.
+pub(super) struct Newcomer<T> {
+    pub(super) stream: T,
+    pub(super) peer: Peer,
+    /// The number of its listener.
+    pub(super) listener: u8,
+    pub(super) framing: Framing,
 }
 
 impl<T> Connection<T> {
@@ -247,15 +259,17 @@ impl<T> Vacant<'_, T> {
     }
 
     /// A connection takes the place.
-    pub(super) fn insert(self, stream: T, peer: Peer, now: Tick) {
+    pub(super) fn insert(self, newcomer: Newcomer<T>, now: Tick) {
+        let Newcomer { stream, peer, listener, framing } = newcomer;
         self.entry.insert(Connection {
             stream,
-            framer: Framer::default(),
+            framer: Framer::new(framing),
             last_word: now,
             phase: Phase::Silent,
             peer,
             generation: self.key.generation,
             readiness: Readiness::NotReady,
+            listener,
         });
         *self.touched = (*self.touched).max(self.key.index as usize + 1);
         *self.generation = self.generation.wrapping_add(1);
@@ -270,7 +284,8 @@ mod tests {
     fn insert(table: &mut Connections<()>, serial: u32) -> Key {
         let place = table.vacant();
         let key = place.key();
-        place.insert((), Peer::Unix { serial }, Tick(0));
+        let peer = Peer::Unix { serial };
+        place.insert(Newcomer { stream: (), peer, listener: 0, framing: Framing::Lines }, Tick(0));
         key
     }
 

@@ -4,8 +4,10 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use crate::config::listen::ListenAddr;
-use crate::engine::peer::Peer;
+use super::connection::Newcomer;
+use crate::config::limits::Limits;
+use crate::config::listen::{Framing, ListenAddr};
+use crate::engine::framer::Rules;
 use crate::net::{EMFILE, ENFILE, Net};
 
 /// The longest that accepting pauses when no descriptor is free (P10).
@@ -34,15 +36,20 @@ pub(super) fn is_shortage(error: &io::Error) -> bool {
 
 /// One listener.
 struct Listener<L> {
-    number: usize,
+    /// Its place in the configuration.
+    number: u8,
     socket: L,
+    framing: Framing,
     may_have_clients: bool,
 }
 
-/// All listeners that are open, and where all of them were opened.
+/// All listeners that are open; and of all that were opened, where, and by what rules their clients are read.
 pub(super) struct Listeners<L> {
     open: Vec<Listener<L>>,
     local_addrs: Vec<ListenAddr>,
+    rules: Vec<Rules>,
+    /// What is not said otherwise.
+    default_rules: Rules,
     /// Until when nothing is accepted, since no descriptor is free.
     paused_until: Option<Duration>,
     /// A lingering connection was closed for its descriptor, and nobody has come in since.
@@ -50,15 +57,30 @@ pub(super) struct Listeners<L> {
 }
 
 impl<L> Listeners<L> {
-    pub(super) fn new() -> Self {
-        Self { open: Vec::new(), local_addrs: Vec::new(), paused_until: None, has_freed_descriptor: false }
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            open: Vec::new(),
+            local_addrs: Vec::new(),
+            rules: Vec::new(),
+            default_rules: Rules::new(limits),
+            paused_until: None,
+            has_freed_descriptor: false,
+        }
     }
 
-    /// One more listener, open at `local`.
-    pub(super) fn add(&mut self, socket: L, local: ListenAddr) {
+    /// One more listener, open at `local`, whose clients are read by these rules.
+    pub(super) fn add(&mut self, socket: L, local: ListenAddr, rules: Rules) {
+        // There are at most `MOST_LISTENERS`.
+        let number = u8::try_from(self.local_addrs.len()).unwrap_or(u8::MAX);
         // A client may have come before the first poll; the event then tells, but asking once costs nothing.
-        self.open.push(Listener { number: self.local_addrs.len(), socket, may_have_clients: true });
+        self.open.push(Listener { number, socket, framing: rules.framing(), may_have_clients: true });
         self.local_addrs.push(local);
+        self.rules.push(rules);
+    }
+
+    /// The rules of the listener with this number, also after it was closed.
+    pub(super) fn rules(&self, number: u8) -> &Rules {
+        self.rules.get(usize::from(number)).unwrap_or(&self.default_rules)
     }
 
     /// Where they were opened, in the order of the configuration.
@@ -76,7 +98,10 @@ impl<L> Listeners<L> {
 
     /// An event tells that clients wait at listener `number`.
     pub(super) fn wake(&mut self, number: usize) {
-        self.open.iter_mut().filter(|one| one.number == number).for_each(|one| one.may_have_clients = true);
+        self.open
+            .iter_mut()
+            .filter(|one| usize::from(one.number) == number)
+            .for_each(|one| one.may_have_clients = true);
     }
 
     /// All of them are to be asked again.
@@ -93,7 +118,7 @@ impl<L> Listeners<L> {
     ///
     /// # Errors
     /// `WouldBlock` when none waits, else those of `accept`.
-    pub(super) fn accept<N: Net<Listener = L>>(&mut self, at: usize, net: &mut N) -> io::Result<(N::Stream, Peer)> {
+    pub(super) fn accept<N: Net<Listener = L>>(&mut self, at: usize, net: &mut N) -> io::Result<Newcomer<N::Stream>> {
         let Some(one) = self.open.get_mut(at).filter(|one| one.may_have_clients) else {
             return Err(ErrorKind::WouldBlock.into());
         };
@@ -103,7 +128,8 @@ impl<L> Listeners<L> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => one.may_have_clients = false,
             Err(_) => {}
         }
-        accepted
+        let (listener, framing) = (one.number, one.framing);
+        accepted.map(|(stream, peer)| Newcomer { stream, peer, listener, framing })
     }
 
     /// Whether closing a lingering connection for its descriptor may help, now that none is free. If freeing one did not
@@ -157,5 +183,31 @@ impl<L> Listeners<L> {
     /// At the end: closes all of them, though somebody may wait.
     pub(super) fn close_all(&mut self) {
         self.open.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::framer::{Framer, LineSink, Lines};
+
+    struct Nowhere;
+
+    impl LineSink for Nowhere {
+        fn lines(&mut self, _: Lines<'_>) {}
+    }
+
+    #[test]
+    fn each_listener_has_its_rules_also_after_it_was_closed() {
+        let rules = |max_line| Rules::new(&Limits { max_line, ..Limits::default() });
+        let mut listeners = Listeners::new(&Limits::default());
+        for max_line in [4, 3] {
+            listeners.add((), ListenAddr::Unix("/x".into()), rules(max_line));
+        }
+        listeners.close_all();
+        let skipped = |number| {
+            Framer::new(Framing::Lines).feed(b"12345\n1234\n123\n", listeners.rules(number), &mut Nowhere).skipped
+        };
+        assert_eq!((skipped(0), skipped(1)), (1, 2));
     }
 }

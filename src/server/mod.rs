@@ -51,7 +51,7 @@ use self::reading::ReadBuffer;
 #[cfg(feature = "status")]
 use self::status::Desk;
 use crate::config::limits::{Config, Limits, MemoryPlan};
-use crate::config::listen::ListenAddr;
+use crate::config::listen::{Listen, ListenAddr};
 use crate::engine::framer::Rules;
 use crate::engine::stats::{Counters, Gauges, OutputStats, Snapshot};
 use crate::inherited::Inherited;
@@ -88,7 +88,6 @@ pub enum Turn {
 pub struct Server<S: Sink, N: Net = Mio> {
     net: N,
     limits: Limits,
-    rules: Rules,
     listeners: Listeners<N::Listener>,
     fullness: Fullness,
     clients: Clients<N::Stream>,
@@ -137,13 +136,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         config.validate()?;
         let Config { listen, unix_mode, limits } = config;
         let plan = MemoryPlan::new(&limits, sink.overhead())?;
-        let mut listeners = Listeners::new();
-        for (number, at) in listen.iter().enumerate() {
+        let mut listeners = Listeners::new(&limits);
+        for (number, Listen { at, framing }) in listen.iter().enumerate() {
             let only_v6 = at.leaves_ipv4(&listen);
             let options = ListenOptions { unix_mode, keepalive: limits.keepalive, only_v6 };
             let (listener, local) = net.listen(at, &options, number).map_err(|error| BindError::new(at, error))?;
             info!("[tcp] Listening on {local}");
-            listeners.add(listener, local);
+            listeners.add(listener, local, Rules::new(&limits).with(*framing));
         }
         let mut is_watched = false;
         while let Some(watch) = sink.unwatched() {
@@ -155,7 +154,6 @@ impl<S: Sink, N: Net> Server<S, N> {
         let handle = Handle::new(snapshot, net.waker().map_err(BindError::Poll)?);
         let clock = Clock::new(net.now());
         Ok(Self {
-            rules: Rules::new(&limits),
             listeners,
             fullness: Fullness::default(),
             clients: Clients::new(&limits, plan.pending_share, clock.tick()),
@@ -347,7 +345,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.clients.check();
         assert!(self.outlet.sink.held() <= self.outlet.share(), "6. the sink stays within its share (P5)");
         for (_, conn) in self.clients.connections.iter() {
-            conn.framer.check(&self.rules);
+            conn.framer.check(self.listeners.rules(conn.listener));
             assert!(self.limits.receipt || !conn.is_owed(), "7. receipts are only given where they are asked for");
         }
         #[cfg(feature = "status")]

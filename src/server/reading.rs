@@ -143,11 +143,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         let had_pending = conn.framer.pending() > 0;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
         let mut out = Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
-        let fed = conn.framer.feed(chunk, &self.rules, &mut out);
+        let rules = self.listeners.rules(conn.listener);
+        let fed = conn.framer.feed(chunk, rules, &mut out);
         if !fed.tail.is_empty() {
-            let Self { clients, rules, counters, notices, limits, clock, .. } = &mut *self;
-            let mut tally = Tally { counters, notices, limits, now: clock.now() };
-            clients.keep(key, fed.tail, rules, |peer, bytes| tally.dropped_for_budget(peer, bytes));
+            // Not `tally()`, which would borrow the clients too.
+            let (counters, notices, now) = (&mut self.counters, &mut self.notices, self.clock.now());
+            let mut tally = Tally { counters, notices, limits: &self.limits, now };
+            self.clients.keep(key, fed.tail, rules, |peer, bytes| tally.dropped_for_budget(peer, bytes));
             // A tail shorter than the chunk began in it, behind the end of a line or of a piece.
             if !had_pending || fed.tail.len() < chunk.len() {
                 self.clients.begin_line(key, self.clock.tick());

@@ -183,14 +183,17 @@ impl<S: Sink, N: Net> Server<S, N> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::connection::Newcomer;
     use super::*;
+    use crate::config::listen::Framing;
     use crate::engine::peer::Peer;
     use crate::engine::wheel::Tick;
 
     fn insert(table: &mut Connections<()>, serial: u32) -> Key {
         let place = table.vacant();
         let key = place.key();
-        place.insert((), Peer::Unix { serial }, Tick(0));
+        let peer = Peer::Unix { serial };
+        place.insert(Newcomer { stream: (), peer, listener: 0, framing: Framing::Lines }, Tick(0));
         key
     }
 
