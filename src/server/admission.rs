@@ -159,7 +159,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             connections: self.clients.connections.len(),
             max_connections: self.limits.max_connections,
             is_full: self.is_full(),
-            is_waited_for: self.can_accept(),
+            is_waited_for: self.fullness.was_full() && self.can_accept(),
         };
         for change in self.fullness.changes(occupancy) {
             self.tally().fullness(change, occupancy);

@@ -96,10 +96,11 @@ impl<T> Clients<T> {
     }
 
     /// Bytes have come from a connection; tells whether they are its first.
-    pub(super) fn note_bytes(&mut self, key: Key, now: Tick) -> bool {
-        let Some(conn) = self.connections.get_mut(key) else { return false };
+    #[inline]
+    pub(super) fn note_bytes(&mut self, key: Key, now: Tick) -> Option<(&mut Connection<T>, bool)> {
+        let conn = self.connections.get_mut(key)?;
         conn.last_word = now;
-        match &mut conn.phase {
+        let is_first = match &mut conn.phase {
             Phase::Lingering { order, spoke, .. } => {
                 // A client that still speaks is the last to be closed for somebody else.
                 self.lingering.remove(conn.peer.host(), *order);
@@ -107,7 +108,8 @@ impl<T> Clients<T> {
                 !std::mem::replace(spoke, true)
             }
             phase => std::mem::replace(phase, Phase::Speaking) == Phase::Silent,
-        }
+        };
+        Some((conn, is_first))
     }
 
     /// A connection's pending line has changed: the budget learns what it holds now.
@@ -139,7 +141,9 @@ impl<T> Clients<T> {
 
     /// A pending line of a connection begins now.
     pub(super) fn begin_line(&mut self, key: Key, now: Tick) {
-        if let Some(conn) = self.connections.get(key) {
+        if self.deadlines.has_line_timeout()
+            && let Some(conn) = self.connections.get(key)
+        {
             self.deadlines.begin_line(key.index, conn, now);
         }
     }

@@ -53,11 +53,13 @@ impl Deadlines {
         self.wheel.cancel(index);
     }
 
+    /// Whether pending lines have deadlines at all.
+    pub(super) fn has_line_timeout(&self) -> bool {
+        self.line > 0
+    }
+
     /// A pending line of the connection at the place `index` begins now. Its deadline may be the earliest.
     pub(super) fn begin_line<T>(&mut self, index: u32, conn: &Connection<T>, now: Tick) {
-        if self.line == 0 {
-            return;
-        }
         let place = index as usize;
         if self.line_since.len() <= place {
             self.line_since.resize(place + 1, now);

@@ -56,10 +56,10 @@ enum Step {
 
 /// What comes next, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Plan {
+struct Plan {
     step: Step,
     /// How long the loop may wait before the drain decides anew; `None`: until an event comes.
-    pub(super) due_in: Option<Duration>,
+    due_in: Option<Duration>,
     /// How long until a sink that takes nothing is given up; `None`: it takes something.
     patience: Option<Duration>,
 }
@@ -133,17 +133,9 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// What the drain does next, and how long the loop may wait for it.
-    pub(super) fn drain_plan(&self) -> Plan {
-        let seen = match self.life {
-            Life::Serving | Life::Stopped => Seen::default(),
-            Life::Draining { .. } | Life::Finishing { .. } => self.seen_by_drain(),
-        };
-        plan(self.life, &seen, self.limits.drain_timeout)
-    }
-
-    fn seen_by_drain(&self) -> Seen {
+    fn drain_plan(&self) -> Plan {
         let connections = &self.clients.connections;
-        Seen {
+        let seen = Seen {
             now: self.clock.now(),
             reading: self.clock.reading(),
             last_bytes: self.clock.last_bytes(),
@@ -155,7 +147,14 @@ impl<S: Sink, N: Net> Server<S, N> {
             is_ready: connections.ready_len() > 0,
             has_listeners: !self.listeners.are_closed(),
             is_paused: self.listeners.are_paused(),
-        }
+        };
+        plan(self.life, &seen, self.limits.drain_timeout)
+    }
+
+    /// How long the loop may wait before the drain decides anew.
+    pub(super) fn drain_due_in(&self) -> Option<Duration> {
+        // Most turns have no drain to plan.
+        if self.life == Life::Serving { None } else { self.drain_plan().due_in }
     }
 
     /// Closes what is left, and ends when the sink has it all.

@@ -19,7 +19,7 @@ pub(super) struct Occupancy {
     pub(super) max_connections: usize,
     /// Whether the next client would have to wait, or be rejected.
     pub(super) is_full: bool,
-    /// Whether a client may be waiting.
+    /// Whether a client may be waiting; it counts only if it was full.
     pub(super) is_waited_for: bool,
 }
 
@@ -34,6 +34,11 @@ pub(super) enum Change {
 }
 
 impl Fullness {
+    /// Whether it was full the last time.
+    pub(super) fn was_full(&self) -> bool {
+        self.is_full
+    }
+
     /// What has changed since the last time.
     pub(super) fn changes(&mut self, now: Occupancy) -> impl Iterator<Item = Change> + use<> {
         let (len, limit) = (now.connections, now.max_connections);

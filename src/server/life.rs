@@ -27,6 +27,7 @@ impl Life {
 
     /// Whether the drain's time is up by the wall, though a full sink may have made its own clock stand still: from then
     /// on a client that floods is cut off after a while.
+    #[inline]
     pub(super) fn is_past(self, drain_timeout: Duration, now: Duration) -> bool {
         match self {
             Self::Draining { began, .. } | Self::Finishing { began, .. } => now.saturating_sub(began) >= drain_timeout,

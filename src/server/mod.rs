@@ -281,7 +281,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.listeners.due_in(now),
             self.outlet.due_in(now),
             self.notices.due_in(now),
-            self.drain_plan().due_in,
+            self.drain_due_in(),
             self.desk.due_in(now),
         ];
         waits.into_iter().flatten().min()

@@ -135,10 +135,9 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// One chunk of a connection goes through its framer.
     fn feed(&mut self, key: Key, chunk: &[u8]) {
-        let is_first = self.clients.note_bytes(key, self.clock.tick());
+        let Some((conn, is_first)) = self.clients.note_bytes(key, self.clock.tick()) else { return };
         self.clock.note_bytes();
         self.counters.bytes = self.counters.bytes.saturating_add(chunk.len() as u64);
-        let Some(conn) = self.clients.connections.get_mut(key) else { return };
         let peer = conn.peer;
         let had_pending = conn.framer.pending() > 0;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
@@ -164,11 +163,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.tally().fed(&peer, &fed);
     }
 
-    /// What a connection brought counts for its receipt and for the status endpoint.
+    /// What a connection brought counts for the status endpoint and for its receipt.
+    #[inline]
     pub(super) fn account(&mut self, key: Key, bytes: u64, lines: u64) {
         self.clients.accounts.count(key.index, bytes, lines, self.clock.now());
         if self.limits.receipt {
-            self.clients.receipts.count(key.index, lines, self.outlet.sink.doubts());
+            self.count_for_receipt(key, lines);
         }
     }
 

@@ -125,6 +125,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         true
     }
 
+    /// Lines of a connection went to the sink.
+    #[inline(never)] // one copy, for size
+    pub(super) fn count_for_receipt(&mut self, key: Key, lines: u64) {
+        self.clients.receipts.count(key.index, lines, self.outlet.sink.doubts());
+    }
+
     /// Whether it is known what the first on the list is to be told.
     pub(super) fn is_receipt_due(&self) -> bool {
         let first = self.clients.receipts.first();

@@ -36,6 +36,13 @@ impl Tally<'_> {
         count(&mut counters.cut_lines, fed.cut);
         count(&mut counters.dropped_bytes, fed.dropped_bytes);
         count(&mut counters.overflows, u64::from(fed.overflows));
+        if fed.too_long > 0 || fed.overflows > 0 {
+            self.fed_too_much(peer, fed);
+        }
+    }
+
+    #[cold]
+    fn fed_too_much(&mut self, peer: &Peer, fed: &Fed<'_>) {
         let what = if self.limits.long_lines == LongLines::Cut { "cutting" } else { "skipping" };
         for _ in 0..fed.too_long {
             self.notices.warn(self.now, Notice::LineTooLong, format_args!("[tcp] Line too long on {peer}, {what}"));
