@@ -161,7 +161,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             desk: Desks::<N>::default(),
             clock,
             gather: Gather::new(limits.gather),
-            notices: Notices::default(),
+            notices: Notices::new(),
             counters: Counters::default(),
             life: Life::Serving,
             handle,
