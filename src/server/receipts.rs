@@ -189,11 +189,11 @@ impl<S: Sink, N: Net> Server<S, N> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::connection::Newcomer;
     use super::*;
     use crate::config::listen::Framing;
     use crate::engine::peer::Peer;
     use crate::engine::wheel::Tick;
+    use crate::server::connection::Newcomer;
 
     fn insert(table: &mut Connections<()>, serial: u32) -> Key {
         let place = table.vacant();
