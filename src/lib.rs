@@ -56,7 +56,7 @@ mod sink;
 mod status;
 
 pub use config::limits::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, LongLines, Overhead, WhenFull, WordError};
-pub use config::listen::{DEFAULT_LISTEN, ListenAddr, ListenAddrError};
+pub use config::listen::{DEFAULT_LISTEN, Framing, Listen, ListenAddr, ListenAddrError};
 pub use config::output::{DiskFull, MOST_OUTPUTS, OnStall, OutputError, OutputOptions, SyncEvery};
 pub use config::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};
 pub use engine::framer::Lines;

@@ -10,7 +10,7 @@ use super::options::{OPTIONS, Settings};
 use super::other_descriptors;
 use super::parse::{Origins, strip_comment};
 use crate::config::limits::{ConfigError, Limits, MemoryPlan, Overhead};
-use crate::config::listen::ListenAddr;
+use crate::config::listen::{Listen, ListenAddr};
 use crate::config::units::DisplaySize;
 use crate::host;
 use crate::server::cost;
@@ -171,10 +171,10 @@ fn disk(settings: &Settings) -> String {
 }
 
 /// The most bytes that the kernel holds until we read them: of one client, and of all clients together.
-fn kernel_buffers(listen: &[ListenAddr], connections: u64) -> (u64, u64) {
-    let is_tcp = |at: &&ListenAddr| matches!(at, ListenAddr::Tcp(_));
-    let tcp = if listen.iter().any(|at| is_tcp(&at)) { host::tcp_buffer() } else { 0 };
-    let unix = if listen.iter().all(|at| is_tcp(&at)) { 0 } else { host::unix_buffer() };
+fn kernel_buffers(listen: &[Listen], connections: u64) -> (u64, u64) {
+    let is_tcp = |listen: &Listen| matches!(listen.at, ListenAddr::Tcp(_));
+    let tcp = if listen.iter().any(is_tcp) { host::tcp_buffer() } else { 0 };
+    let unix = if listen.iter().all(is_tcp) { 0 } else { host::unix_buffer() };
     let all_tcp = connections.saturating_mul(tcp).min(host::tcp_memory());
     (tcp.max(unix), all_tcp.max(connections.saturating_mul(unix)))
 }

@@ -42,8 +42,8 @@ pub(super) fn listen_on(inherited: &[Inherited], settings: &mut Settings) -> Str
     }
     let mut places = String::new();
     for socket in inherited {
-        if !listen.contains(socket.at()) {
-            listen.push(socket.at().clone());
+        if !listen.iter().any(|listen| listen.at == *socket.at()) {
+            listen.push(socket.at().clone().into());
         }
         places.push(' ');
         places.push_str(&socket.at().to_string());

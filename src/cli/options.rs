@@ -13,7 +13,7 @@ use crate::config::listen::DEFAULT_LISTEN;
 use crate::config::listen::ListenAddr;
 use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
-use crate::sink::{Format, OutputAddr, SYNTAX, parse_tag, validate};
+use crate::sink::{Format, OutputAddr, Outputs, SYNTAX, parse_tag};
 
 word_enum! {
     /// How a line of our own log begins (`--log-format`).
@@ -97,16 +97,15 @@ impl Settings {
         #[cfg(feature = "status")]
         if let Some(status) = &self.status {
             let listen = &self.config.listen;
-            let is_taken = |other: &&ListenAddr| other.covers(status, listen) || status.covers(other, listen);
-            if let Some(other) = listen.iter().find(is_taken) {
+            let mut others = listen.iter().map(|listen| &listen.at);
+            if let Some(other) = others.find(|other| other.covers(status, listen) || status.covers(other, listen)) {
                 return Err(format!(
                     "--status {status} is taken by --listen {other}: clients would not know what to speak; choose another port"
                 ));
             }
         }
         let max_line = self.config.limits.max_line;
-        let overhead = self.format.overhead(&self.output.tag, self.output.mark_gaps);
-        validate(&self.outputs, &self.output, overhead, max_line).map_err(|error| error.to_string())?;
+        Outputs::validate(&self.outputs, self.format, &self.output, max_line).map_err(|error| error.to_string())?;
         if self.format == Format::Raw && !self.output.tag.is_empty() {
             return Err("--tag is a field of --format peer and json, and raw has none: choose one of them".to_owned());
         }
@@ -114,7 +113,11 @@ impl Settings {
             return Err("--receipt says that lines are written, and --on-stall drop may drop them: choose one of them"
                 .to_owned());
         }
-        match self.outputs.iter().find(|output| self.config.listen.iter().any(|at| output.comes_back_to(at))) {
+        match self
+            .outputs
+            .iter()
+            .find(|output| self.config.listen.iter().any(|listen| output.comes_back_to(&listen.at)))
+        {
             Some(own) => Err(format!(
                 "--output {} is where this program listens itself, and would send its lines round for ever: name the next receiver",
                 own.name()

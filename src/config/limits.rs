@@ -4,8 +4,11 @@ use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
 
-use super::listen::{ListenAddr, MOST_LISTENERS};
+use super::listen::{Listen, ListenAddr, MOST_LISTENERS};
 use super::units::{DisplayDuration, DisplaySize};
+
+pub use super::word::WordError;
+pub(crate) use super::word::word_enum;
 
 /// Default of [`Limits::max_line`]: 100 KiB, as the original server had it (`MAX_LINE_LENGTH`).
 pub const DEFAULT_MAX_LINE: usize = 100 * 1024;
@@ -30,36 +33,6 @@ pub const LEAST_READ_BYTES: usize = 4096;
 const _: () = assert!(DEFAULT_MAX_BUFFER >= 2 * DEFAULT_MAX_LINE, "P4 needs twice --max-line");
 const _: () = assert!(DEFAULT_MEMORY >= 4 * DEFAULT_MAX_BUFFER, "the default budget holds several long lines");
 
-/// An enum whose values are written as words in settings.
-macro_rules! word_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        #[non_exhaustive]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $name {
-            /// Every word that the flag takes, the default first.
-            pub const WORDS: &[&str] = &[$($word),+];
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $word),+ })
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = WordError;
-
-            fn from_str(text: &str) -> Result<Self, WordError> {
-                match text { $($word => Ok(Self::$variant),)+ _ => Err(WordError { words: Self::WORDS }) }
-            }
-        }
-    };
-}
-pub(crate) use word_enum;
-
 word_enum! {
     /// What happens to a line longer than [`Limits::max_line`] (`--long-lines`, P3).
     LongLines {
@@ -83,21 +56,6 @@ word_enum! {
         Reject = "reject",
     }
 }
-
-/// A text that is none of the words that a setting takes. `Display` is the end of a sentence that begins with the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WordError {
-    /// The words it takes.
-    pub words: &'static [&'static str],
-}
-
-impl fmt::Display for WordError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "use one of {}", self.words.join(", "))
-    }
-}
-
-impl core::error::Error for WordError {}
 
 /// Every limit of a server, each named as its flag. [`Limits::default`] is what the binary runs with.
 ///
@@ -429,8 +387,8 @@ impl core::error::Error for ConfigError {}
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Addresses to listen on (`--listen`).
-    pub listen: Vec<ListenAddr>,
+    /// Listeners (`--listen`), in this order.
+    pub listen: Vec<Listen>,
     /// Permission bits of the Unix sockets' files (`--unix-mode`). Default 0666, as `/dev/log` has it.
     pub unix_mode: u32,
     /// The limits.
@@ -440,10 +398,10 @@ pub struct Config {
 /// Default of [`Config::unix_mode`]: without write permission for others nobody else can log.
 pub const DEFAULT_UNIX_MODE: u32 = 0o666;
 impl Config {
-    /// Listens on one address, with the default limits.
+    /// Listens at one place for lines, with the default limits.
     #[must_use]
     pub fn listen(at: ListenAddr) -> Self {
-        Self { listen: vec![at], unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() }
+        Self { listen: vec![at.into()], unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() }
     }
 
     /// Checks the limits and the addresses to listen on.
@@ -458,8 +416,8 @@ impl Config {
         }
         for (number, one) in self.listen.iter().enumerate() {
             let others = self.listen.iter().enumerate().filter(|(other, _)| *other != number);
-            if let Some((_, other)) = others.into_iter().find(|(_, other)| one.covers(other, &self.listen)) {
-                return Err(ConfigError::Covered { by: one.clone(), listener: other.clone() });
+            if let Some((_, other)) = others.into_iter().find(|(_, other)| one.at.covers(&other.at, &self.listen)) {
+                return Err(ConfigError::Covered { by: one.at.clone(), listener: other.at.clone() });
             }
         }
         self.limits.validate()

@@ -1,16 +1,65 @@
-//! Addresses to listen on: how they are written, and which can't be used together. Invariant: what prints parses to the
-//! same address.
+//! Listeners: the address of each, how it is written, which addresses can't be used together, and how the bytes that come
+//! there become lines. Invariant: what prints parses to the same.
 
 use core::fmt::{self, Write};
 use core::net::SocketAddr;
 use core::str::FromStr;
 use std::path::PathBuf;
 
+use super::word::{WordError, word_enum};
+
 /// Where the binary listens without `--listen`.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:4445";
 /// The most listeners that a server can have: a poll token has 64 numbers for what is no connection, and visitors, outputs
 /// and the like take the rest.
 pub const MOST_LISTENERS: usize = 28;
+
+word_enum! {
+    /// How the bytes of a listener's clients become lines.
+    Framing {
+        /// Each line ends in `\n`, or in `\r\n` (P1).
+        #[default]
+        Lines = "lines",
+    }
+}
+
+/// A listener: where it is, and what its clients send. Any [`ListenAddr`] is one whose clients send lines.
+///
+/// ```
+/// use lumberjack::{Framing, Listen};
+///
+/// let listen: Listen = "127.0.0.1:4445".parse()?;
+/// assert_eq!((listen.at.to_string().as_str(), listen.framing), ("127.0.0.1:4445", Framing::Lines));
+/// # Ok::<(), lumberjack::ListenAddrError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listen {
+    /// Where.
+    pub at: ListenAddr,
+    /// How bytes become lines. Default `lines`.
+    pub framing: Framing,
+}
+
+impl From<ListenAddr> for Listen {
+    fn from(at: ListenAddr) -> Self {
+        Self { at, framing: Framing::default() }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = ListenAddrError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<ListenAddr>().map(Self::from)
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.at.fmt(f)
+    }
+}
 
 /// An address to listen on: `ADDR:PORT`, `[ADDR]:PORT` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +145,7 @@ impl ListenAddr {
     /// Whether this address includes `other`, so that the system would refuse to listen on both. `all` is every address that
     /// is listened on.
     #[must_use]
-    pub fn covers(&self, other: &Self, all: &[Self]) -> bool {
+    pub fn covers(&self, other: &Self, all: &[Listen]) -> bool {
         let (Self::Tcp(one), Self::Tcp(two)) = (self, other) else { return self == other };
         if one.port() == 0 || one.port() != two.port() {
             return false;
@@ -108,10 +157,10 @@ impl ListenAddr {
     /// Whether this is an IPv6 address with the port of a `0.0.0.0` in `all`, and so takes no IPv4 clients; else `[::]` takes
     /// them too.
     #[must_use]
-    pub fn leaves_ipv4(&self, all: &[Self]) -> bool {
+    pub fn leaves_ipv4(&self, all: &[Listen]) -> bool {
         let Self::Tcp(here) = self else { return false };
         let is_any_v4 = |at: &SocketAddr| at.is_ipv4() && at.ip().is_unspecified();
-        let takes_it = |other: &Self| matches!(other, Self::Tcp(at) if is_any_v4(at) && at.port() == here.port());
+        let takes_it = |other: &Listen| matches!(&other.at, Self::Tcp(at) if is_any_v4(at) && at.port() == here.port());
         here.is_ipv6() && here.port() != 0 && all.iter().any(takes_it)
     }
 }

@@ -5,3 +5,4 @@ pub mod limits;
 pub mod listen;
 pub mod output;
 pub mod units;
+mod word;
