@@ -86,7 +86,6 @@ pub(super) struct Kept {
 
 /// What an output takes of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(feature = "cli"), expect(dead_code))]
 pub(crate) enum DiskUse {
     /// It is no file.
     Nothing,
