@@ -47,7 +47,8 @@ fn start(flags: &[String], status: Option<SocketAddr>) -> Receiver {
 fn ask(at: SocketAddr, target: &str) -> Option<usize> {
     let mut visitor = TcpStream::connect_timeout(&at, PATIENCE).ok()?;
     visitor.set_read_timeout(Some(PATIENCE)).ok()?;
-    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n");
     visitor.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
     visitor.read_to_end(&mut answer).ok()?;

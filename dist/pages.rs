@@ -1,7 +1,9 @@
-//! Writes the man page, the default config file and the shell completions, from the same table as `--help`.
+//! Writes the man page, the default config file, the shell completions and `docs/options.md`, from the same table as
+//! `--help`.
 //!
 //! `cargo run --example pages -- FOLDER` makes `lumberjack.1`, `lumberjack.conf`, `lumberjack.bash`, `_lumberjack`
-//! (zsh) and `lumberjack.fish` there. An example, so that none of it is in the program.
+//! (zsh), `lumberjack.fish` and `options.md` there; `-- FOLDER PAGE` makes that page alone: `-- docs options.md` is what
+//! to run after a change of the table. An example, so that none of it is in the program.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -48,7 +50,7 @@ pub fn rows() -> Vec<Row> {
             name: option.name,
             value: option.value,
             help: option.help,
-            default: Some((option.default)(&settings)),
+            default: Some(option.current(&settings)),
         }));
     }
     rows.extend(COMMAND_LINE_ONLY.iter().map(|(name, letter, value, help)| Row {
@@ -88,7 +90,7 @@ pub fn conf() -> String {
 pub fn man() -> String {
     let mut text = format!(
         ".TH LUMBERJACK 1 \"\" \"lumberjack {}\" \"User commands\"\n\
-         .SH NAME\nlumberjack \\- receives log lines over TCP and Unix sockets and writes each to one output\n\
+         .SH NAME\nlumberjack \\- receives log lines over TCP and Unix sockets and writes each to every output\n\
          .SH SYNOPSIS\n.B lumberjack\n[\\fIOPTIONS\\fR]\n{}\
          .SH DESCRIPTION\n\
          Applications connect and send lines that end in a newline. Whole lines come out, in order, once. No client\n\
@@ -214,6 +216,99 @@ printf 'hello\\en' | nc \\-N 127.0.0.1 4445
 .fi
 ";
 
+/// `docs/options.md`.
+#[must_use]
+pub fn options() -> String {
+    let mut text = String::from(OPTIONS_START);
+    let mut last = None;
+    for row in rows() {
+        if last != Some(row.group) {
+            last = Some(row.group);
+            let (title, note) = titled(heading(row.group));
+            let _ = write!(text, "\n## {title}\n\n{note}| option | default | what it does |\n| --- | --- | --- |\n");
+        }
+        let letter = row.letter.map(|letter| format!("-{letter}, ")).unwrap_or_default();
+        let value = if row.is_switch() { String::new() } else { format!(" {}", row.value) };
+        let default = match row.default.as_deref() {
+            None => String::new(),
+            Some("") => "none".to_owned(),
+            Some(default) => format!("`{default}`"),
+        };
+        let more = MORE.iter().find(|(name, _)| *name == row.name).map(|(_, more)| format!(". {more}"));
+        let help = row.help.replace('<', "&lt;");
+        // A bar ends a cell, in a code span too.
+        let option = format!("{letter}--{}{value}", row.name).replace('|', "\\|");
+        let _ = writeln!(text, "| `{option}` | {default} | {help}{} |", more.unwrap_or_default());
+    }
+    text
+}
+
+/// A heading, and what stands in brackets behind it, as a sentence.
+fn titled(heading: &str) -> (&str, String) {
+    match heading.split_once(" (") {
+        Some((title, note)) => (title, format!("{}.\n\n", note.trim_end_matches(')'))),
+        None => (heading, String::new()),
+    }
+}
+
+const OPTIONS_START: &str = "\
+# Options
+
+<!-- Made by `cargo run --example pages -- docs options.md` from the table of options; a test compares the two. -->
+
+`lumberjack [OPTIONS]` needs no option. `lumberjack --help` shows the same list.
+
+- **Sizes**: bytes, or with `KiB`, `MiB`, `GiB`, `kB` or `MB`. **Durations**: with `ms`, `s`, `m` or `h`.
+- **In a config file** (`--config FILE`) an option stands without its dashes, one a line: `max-line = 64KiB`. Options without
+  a value take `on` or `off`: `mark-gaps = on`. `#` begins a comment, at the start of a line or after a space. What the
+  command line says wins.
+- **Exit codes**: 0 is a clean end, 1 a failure at run time, 2 a mistake in the options, or, with `--check`, settings that do
+  not fit the box. With 1 and 2 there is one sentence on stderr; only a second SIGTERM or Ctrl-C ends the program with 1 and
+  says nothing.
+- **Signals**: SIGTERM and SIGINT (Ctrl-C) end it in order, a second one at once. SIGHUP opens output files anew. SIGUSR1
+  brings all figures as JSON in its own log.
+";
+
+/// What there is to know of an option beyond its help, and where to read more.
+const MORE: &[(&str, &str)] = &[
+    (
+        "listen",
+        "Names are not looked up: give an address. `0.0.0.0` is every IPv4 address of the box; `[::]` takes IPv4 clients \
+         too. How to point [clients](clients.md) at it",
+    ),
+    ("unix-mode", "With the default everybody on the box may log, as with `/dev/log`"),
+    ("receipt", "[Receipts](receipts.md)"),
+    (
+        "output",
+        "Up to [eight outputs](outputs.md#several-outputs), [files](files.md), \
+         [other receivers](forwarding.md), [a file for each host](files.md#a-file-for-each-host)",
+    ),
+    ("format", "[How a line looks](outputs.md#how-a-line-looks)"),
+    ("tag", "[How a line looks](outputs.md#how-a-line-looks)"),
+    ("mark-gaps", "[Where lines are missing](outputs.md#where-lines-are-missing)"),
+    ("on-stall", "[When an output stands still](outputs.md#when-an-output-stands-still)"),
+    ("rotate-size", "[Files that stay small](files.md#files-that-stay-small)"),
+    ("rotate-keep", "All files together take at most `--rotate-size` × (this number + 1)"),
+    ("disk-full", "[When the disk is full](files.md#when-the-disk-is-full)"),
+    (
+        "sync",
+        "At most once in that time, at least `100ms`: [what a power cut can lose](files.md#what-a-power-cut-can-lose)",
+    ),
+    ("flush-every", "[Care for flash](files.md#care-for-flash)"),
+    ("host-files", "[A file for each host](files.md#a-file-for-each-host)"),
+    ("max-line", "[What happens when a limit is hit](limits.md#what-happens-when-a-limit-is-hit)"),
+    ("max-buffer", "At least twice `--max-line`"),
+    ("max-connections", "Never more than the box has [open files](limits.md#what-happens-when-a-limit-is-hit) for"),
+    ("max-per-host", "`half` is half of `--max-connections`. An IPv6 network (/64) is one host"),
+    ("idle-timeout", "Any byte is a sign of life, an empty line too"),
+    ("gather", "A line that comes after a calm moment never waits"),
+    ("status", "[The status endpoint](status.md#the-status-endpoint)"),
+    ("status-tail", "[Who may look](status.md#who-may-look)"),
+    ("log-level", "[Its own log](status.md#its-own-log)"),
+    ("log-format", "[The journal](systemd.md#the-journal)"),
+    ("check", "[What it will cost](limits.md#what-it-will-cost---check)"),
+];
+
 /// Completions for bash.
 #[must_use]
 pub fn bash() -> String {
@@ -329,29 +424,43 @@ fn quoted(text: &str) -> String {
     text.replace('\'', "'\\''")
 }
 
-fn write_all(folder: &Path) -> std::io::Result<()> {
+/// A file's name, and what makes its text.
+type Page = (&'static str, fn() -> String);
+
+/// Every page.
+const PAGES: [Page; 6] = [
+    ("lumberjack.1", man),
+    ("lumberjack.conf", conf),
+    ("lumberjack.bash", bash),
+    ("_lumberjack", zsh),
+    ("lumberjack.fish", fish),
+    ("options.md", options),
+];
+
+/// Writes the page with this name, or all.
+fn write_pages(folder: &Path, only: Option<&str>) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
-    for (name, text) in [
-        ("lumberjack.1", man()),
-        ("lumberjack.conf", conf()),
-        ("lumberjack.bash", bash()),
-        ("_lumberjack", zsh()),
-        ("lumberjack.fish", fish()),
-    ] {
-        std::fs::write(folder.join(name), text)?;
+    for (name, page) in PAGES.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        std::fs::write(folder.join(name), page())?;
     }
     Ok(())
 }
 
 fn main() -> ExitCode {
-    let Some(folder) = std::env::args_os().nth(1) else {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let is_page = |only: &String| PAGES.iter().any(|(name, _)| name == only);
+    let (Some(folder), only) = (args.first(), args.get(1)) else {
         eprintln!("pages: name the folder to write to");
         return ExitCode::from(2);
     };
-    match write_all(Path::new(&folder)) {
+    if only.is_some_and(|only| !is_page(only)) {
+        eprintln!("pages: there is no such page: name one of {}", PAGES.map(|(name, _)| name).join(", "));
+        return ExitCode::from(2);
+    }
+    match write_pages(Path::new(folder), only.map(String::as_str)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("pages: cannot write to {}: {error}", folder.to_string_lossy().escape_debug());
+            eprintln!("pages: cannot write to {}: {error}", folder.escape_debug());
             ExitCode::FAILURE
         }
     }

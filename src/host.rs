@@ -1,17 +1,25 @@
-//! The box: how many descriptors the process may have, and how much memory there is.
-#![cfg_attr(not(feature = "cli"), allow(dead_code))] // most of it is for the door
+//! The box: how many descriptors the process may open, and how much memory there is.
+#![cfg_attr(not(feature = "cli"), allow(dead_code))] // most of it is for the program
 
 use std::fs;
 use std::path::Path;
 
-/// Raises the soft limit on open files to the hard one (P10), and tells what it is then.
+#[cfg(feature = "cli")]
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Raises the soft limit on open files to the hard one (P10). Returns the limit that then holds; without end if nothing is
+/// known.
 #[cfg(feature = "cli")]
 #[must_use]
 pub(crate) fn raise_descriptor_limit() -> u64 {
-    rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::MAX)
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return u64::MAX };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
 }
 
-/// Memory that the process may have, in bytes: that of the box, or of its cgroup if that is less.
+/// Memory that the process may take, in bytes: that of the box, or the limit of its cgroup if that is less.
 #[must_use]
 pub(crate) fn memory() -> Option<u64> {
     let limits = [box_memory(), cgroup_v2(), cgroup_v1()];
@@ -22,7 +30,7 @@ fn box_memory() -> Option<u64> {
     number_after(Path::new("/proc/meminfo"), "MemTotal:", 0)?.checked_mul(1024)
 }
 
-/// The least limit on the way from our cgroup up to the root.
+/// The smallest limit of our cgroup and all above it.
 fn cgroup_v2() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
     let own = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
@@ -47,7 +55,7 @@ pub(crate) fn tcp_buffer() -> u64 {
     number_after(Path::new("/proc/sys/net/ipv4/tcp_rmem"), "", 2).unwrap_or_default()
 }
 
-/// The most that all of TCP may take on this box, in bytes; without end where nothing tells.
+/// The most memory that all TCP sockets of this box may take, in bytes; without end if nothing is known.
 #[must_use]
 pub(crate) fn tcp_memory() -> u64 {
     let pages = number_after(Path::new("/proc/sys/net/ipv4/tcp_mem"), "", 2);
@@ -55,54 +63,54 @@ pub(crate) fn tcp_memory() -> u64 {
     pages.map_or(u64::MAX, |pages| pages.saturating_mul(page_kib * 1024))
 }
 
-/// What a client of a Unix socket may send before it is read, in bytes: its own send buffer.
+/// The most bytes that a client of a Unix socket can send before we read: the size of its send buffer.
 #[must_use]
 pub(crate) fn unix_buffer() -> u64 {
     number_after(Path::new("/proc/sys/net/core/wmem_default"), "", 0).unwrap_or_default()
 }
 
-/// What this program takes so far at most, in bytes, with its libraries, and with all of its code that it has not run
-/// yet. 4 MiB where nothing tells.
+/// The most memory that this process has taken so far, in bytes, and all of its code, of which not every page is loaded
+/// yet. 4 MiB if nothing is known.
 #[must_use]
 pub(crate) fn program_memory() -> u64 {
     let [kib, code_kib] = ["VmHWM:", "VmExe:"].map(|name| number_after(Path::new("/proc/self/status"), name, 0));
     (kib.unwrap_or(4096) + code_kib.unwrap_or_default()) * 1024
 }
 
-/// Memory that the process takes now, in bytes.
+/// Memory that the process takes now, in bytes; 0 if unknown.
 #[cfg(feature = "status")]
 #[must_use]
 pub(crate) fn resident_memory() -> u64 {
     number_after(Path::new("/proc/self/status"), "VmRSS:", 0).unwrap_or_default() * 1024
 }
 
-/// Descriptors that are open.
+/// How many descriptors are open.
 #[cfg(feature = "status")]
 #[must_use]
 pub(crate) fn descriptors_in_use() -> u64 {
     let folder = "/proc/self/fd";
     match fs::metadata(folder).map(|folder| folder.len()) {
-        // Since 6.2, Linux tells their number as the folder's size.
+        // Since Linux 6.2 the size of the folder is their number.
         Ok(count @ 1..) => count,
-        // One is the folder itself.
+        // One of them is the folder that is being read.
         _ => fs::read_dir(folder).map_or(0, |entries| entries.count().saturating_sub(1) as u64),
     }
 }
 
-/// Descriptors that may be open; without end where nothing tells.
+/// How many descriptors may be open; without end where nothing tells.
 #[must_use]
 pub(crate) fn descriptor_limit() -> u64 {
     number_after(Path::new("/proc/self/limits"), "Max open files", 0).unwrap_or(u64::MAX)
 }
 
-/// The number after this name, or further on.
+/// The number after `name` in a file: of those behind it the one at `at`, from 0.
 #[inline(never)] // one copy, for size
 fn number_after(path: &Path, name: &str, at: usize) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     text.split_once(name)?.1.split_ascii_whitespace().nth(at)?.parse().ok()
 }
 
-/// `max`, which is no limit, is no number.
+/// The number that a file holds. `None` for `max`, which stands for no limit.
 fn number(path: &Path) -> Option<u64> {
     number_after(path, "", 0)
 }

@@ -1,5 +1,5 @@
-//! A listening socket that somebody else opened and keeps: a supervisor, so that a place stays open while the server is
-//! replaced. Invariant: what is in here can be listened on.
+//! A listening socket that a supervisor opened and keeps open, so that clients can connect while the server is replaced.
+//! Invariant: an [`Inherited`] can be listened on.
 
 use std::fmt;
 use std::io;
@@ -9,11 +9,11 @@ use socket2::{Socket, Type};
 
 use crate::config::listen::ListenAddr;
 
-/// What the kernel says of a descriptor that is not open.
+/// Linux's `EBADF`: a descriptor is not open.
 const EBADF: i32 = 9;
 
-/// A listening TCP or Unix stream socket that was handed over, to be used where it listens. Whoever handed it over keeps
-/// it open: at its end, a server leaves who waits there to the next one.
+/// A listening TCP or Unix stream socket that was handed over. Whoever handed it over keeps it open: a server that ends
+/// does not accept the clients that still wait there, but leaves them to the next server.
 ///
 /// ```
 /// use lumberjack::{Config, Inherited, ListenAddr, MemorySink, Server};
@@ -32,10 +32,10 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Takes a descriptor, and finds out where it listens.
+    /// Takes over a descriptor, and finds out which address it listens on.
     ///
     /// # Errors
-    /// When it is no listening stream socket of TCP, or of a Unix path.
+    /// It is no listening stream socket, or neither of TCP nor of a Unix path.
     pub fn new(descriptor: OwnedFd) -> Result<Self, InheritError> {
         let socket = Socket::from(descriptor);
         match socket.r#type() {
@@ -43,7 +43,7 @@ impl Inherited {
             Ok(_) => return Err(InheritError::NoStream),
             Err(error) => {
                 if error.raw_os_error() == Some(EBADF) {
-                    // Nothing is open there, so nothing is to be closed: somebody else may get the number meanwhile.
+                    // Nothing is open there, so a drop must not close it: something else may have that number by then.
                     let _ = socket.into_raw_fd();
                 }
                 return Err(InheritError::NoSocket(error));
@@ -58,7 +58,7 @@ impl Inherited {
         Ok(Self { socket, at: at.ok_or(InheritError::NoPlace)? })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn at(&self) -> &ListenAddr {
         &self.at
@@ -69,7 +69,7 @@ impl Inherited {
     }
 }
 
-/// Why a descriptor can't be listened on. `Display` is the end of a sentence that begins with what it is.
+/// Why a descriptor can't be listened on. `Display` is the end of a sentence that begins with its number.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum InheritError {
@@ -77,7 +77,7 @@ pub enum InheritError {
     NoSocket(io::Error),
     /// A socket for datagrams or packets.
     NoStream,
-    /// A connection.
+    /// A socket that does not listen, such as a connection.
     NotListening,
     /// An abstract Unix socket, or one of another family.
     NoPlace,

@@ -1,6 +1,7 @@
 //! Lumberjack receives newline-delimited log lines over TCP and Unix sockets from many clients at once and writes each
-//! to one output: a single thread, a single poll loop, no allocation per line. No client can make it leak, grow past
-//! its memory budget, stall the others, or lose a line that was taken.
+//! to a sink: a file, stdout, another receiver, several of them, or one of your own. A single thread, a single poll
+//! loop, no allocation per line. No client can make it leak, grow past its memory budget, stall the others, or lose a
+//! line that was taken. Of the program of the same name this is everything but the command line.
 //!
 //! ```
 //! use std::io::Write;
@@ -19,9 +20,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Reading order for the code: `engine/config.rs`, `engine/framer.rs`, `engine/wheel.rs`, `engine/budget.rs`, then
-//! `server/connection.rs`, `server/mod.rs` (the turn), `server/reading.rs`, `server/ending.rs`, `server/drain.rs`, and
-//! `sink/mod.rs`. The README has the promises in the user's words and the map of the rooms.
+//! # In your program
+//!
+//! ```toml
+//! lumberjack = { path = "…", default-features = false }    # without the program's own dependencies
+//! ```
+//!
+//! - [`Config`] and [`Limits`] say where to listen and what clients may take. Every field has the name of the program's
+//!   option, and its default.
+//! - [`Server::bind`] opens the listeners. [`Server::run`] is the loop, for a thread of its own; [`Server::turn`] is one pass of
+//!   it, for a program that has a loop already (`cargo run --example embed` shows that).
+//! - [`Handle`] stops the server and asks how it is, from any thread: [`Status`] is the short form, [`Diagnostics`] the long one, both
+//!   also as JSON.
+//! - [`Outputs`] is the sink of the program: stdout, files that rotate, files for each host, the next receiver.
+//!   [`MemorySink`] keeps lines in memory. A [`Sink`] of your own takes whole lines, and says how much of them waits: that
+//!   counts towards [`Limits::memory`], and while it is too much, clients wait.
+//! - The feature `status` adds `Server::serve_status`, the HTTP endpoint. The feature `cli` is the program.
+//!
+//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P19 in these pages), how the code is divided, and
+//! which traps there are; `CONTRIBUTING.md` has the reading order.
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -38,7 +55,7 @@ mod sink;
 mod status;
 
 pub use config::limits::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, LongLines, Overhead, WhenFull, WordError};
-pub use config::listen::{DEFAULT_LISTEN, ListenAddr, ListenAddrError};
+pub use config::listen::{DEFAULT_LISTEN, Framing, Listen, ListenAddr, ListenAddrError};
 pub use config::output::{DiskFull, MOST_OUTPUTS, OnStall, OutputError, OutputOptions, SyncEvery};
 pub use config::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};
 pub use engine::framer::Lines;

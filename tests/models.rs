@@ -404,7 +404,7 @@ fn p5_a_crowd_of_equals_pays_one_by_one() {
 #[test]
 fn p13_every_option_with_any_default_reads_as_a_config_line() {
     for option in lumberjack::cli::options::OPTIONS {
-        let default = (option.default)(&lumberjack::cli::options::Settings::default());
+        let default = option.current(&lumberjack::cli::options::Settings::default());
         config::compare(&format!("{} = {default}", option.name));
         config::compare(&format!("--{}={default}", option.name));
         config::compare(&format!("{} = \u{7}{default}\u{85}", option.name));

@@ -128,3 +128,26 @@ fn only_the_door_names_the_door() {
     let is_door = |name: &str| name.starts_with("src/cli/") || ["src/main.rs", "src/lib.rs"].contains(&name);
     forbid(|name| !is_door(name), &["crate::cli", "lumberjack::cli"], "the door uses the rooms, not they it", 25);
 }
+
+/// The files of a folder that import each other in a circle, if there are any. The parent's own names, such as `Server`,
+/// are nobody's file.
+fn circle_in(folder: &str) -> Option<Vec<String>> {
+    let mut files: Vec<(String, String)> = sources().into_iter().filter(|(name, _)| is_in(folder)(name)).collect();
+    files.iter_mut().for_each(|(name, _)| *name = name[folder.len()..].trim_end_matches(".rs").to_owned());
+    // Files that import none of those that are left can be in no circle.
+    while let Some(at) = files.iter().position(|(_, text)| !files.iter().any(|(name, _)| imports(text, name))) {
+        files.remove(at);
+    }
+    (!files.is_empty()).then(|| files.into_iter().map(|(name, _)| name).collect())
+}
+
+fn imports(text: &str, name: &str) -> bool {
+    [format!("super::{name}::"), format!("super::{name};")].iter().any(|path| line_with(text, path).is_some())
+}
+
+#[test]
+fn no_files_of_the_server_import_each_other_in_a_circle() {
+    forbid(is_in("src/server/"), &["super::{"], "write one import a file, or this test misses what it names", 20);
+    assert!(imports("use super::life::Life;\n", "life") && !imports("use super::life_of::X;\n", "life"));
+    assert_eq!(circle_in("src/server/"), None, "these, or some of them: move what both need into a file below them");
+}

@@ -8,7 +8,8 @@ mod sim;
 use std::ops::Range;
 use std::panic::catch_unwind;
 
-use sim::{Dice, Report};
+use lumberjack::Limits;
+use sim::{Dice, Event, Report, Step, ms};
 
 fn add(total: &mut Report, world: &Report) {
     total.simulated += world.simulated;
@@ -81,4 +82,35 @@ fn in_every_world_nothing_is_lost_leaked_or_late() {
             assert!(count > 0, "no world met {what}");
         }
     }
+}
+
+/// Five clients that are told goodbye after 50 ms and stay, and two that come after a second and one and a half.
+fn live_with_five_that_linger(events: &[(u64, Event)]) -> Report {
+    let limits = Limits { idle_timeout: ms(50), max_per_host: Some(0), ..Limits::default() };
+    let (lingers, first, second) = ([(0, Step::Connect)], [(1000, Step::Connect)], [(1500, Step::Connect)]);
+    let lingers: &[(u64, Step)] = &lingers;
+    let report = sim::run_script(limits, &[lingers, lingers, lingers, lingers, lingers, &first, &second], events);
+    assert_eq!(report.evicted, 7, "all of them came in, and were told goodbye");
+    report
+}
+
+#[test]
+fn p10_when_the_whole_system_is_short_of_descriptors_one_lingering_client_is_closed_and_no_more() {
+    // That more are not closed in vain, the kernel checks.
+    let report = live_with_five_that_linger(&[(900, Event::Outage(ms(2500), true)), (5000, Event::Stop)]);
+    assert_eq!(report.pauses, 3, "they come in when the system has a descriptor again");
+}
+
+#[test]
+fn p10_after_a_pause_one_more_lingering_client_is_closed_for_a_descriptor_of_our_own() {
+    // A listener and five clients have six: two too many, of which one goes at once. That nobody waits for longer than a
+    // pause, the kernel checks.
+    let report = live_with_five_that_linger(&[(900, Event::Descriptors(5)), (5000, Event::Stop)]);
+    assert_eq!(report.pauses, 1, "the first comes in after one pause");
+}
+
+#[test]
+fn p10_for_each_who_comes_in_one_lingering_client_gives_its_descriptor() {
+    let report = live_with_five_that_linger(&[(900, Event::Descriptors(6)), (5000, Event::Stop)]);
+    assert_eq!(report.pauses, 0, "nobody has to wait");
 }

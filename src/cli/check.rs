@@ -1,6 +1,6 @@
-//! `--check`: the settings in force as a config file, where each came from, and, as comments, what they can cost at
-//! worst on this box and what does not fit on it. Invariant: the text, given to `--config`, leads to the same settings,
-//! unless it says that a name can't be written there.
+//! `--check`: the settings in force as a config file, with the origin of each; then, as comments, what they can cost on
+//! this box at worst, and which do not fit it. Invariant: the text, given to `--config`, leads to the same settings, unless
+//! one of its comments says that a name can't be written there.
 
 use std::fmt::{self, Write};
 
@@ -10,43 +10,39 @@ use super::options::{OPTIONS, Settings};
 use super::other_descriptors;
 use super::parse::{Origins, strip_comment};
 use crate::config::limits::{ConfigError, Limits, MemoryPlan, Overhead};
-use crate::config::listen::ListenAddr;
+use crate::config::listen::{Listen, ListenAddr};
 use crate::config::units::DisplaySize;
 use crate::host;
 use crate::server::cost;
 use crate::sink::{DiskUse, overhead};
 
-/// What a line of what does not fit begins with.
+/// How a comment about what does not fit begins.
 const MISFIT: &str = "# Does not fit: ";
 const DAY_MS: u64 = 24 * 3600 * 1000;
-/// What the longest line of our own log takes, beside the path of an output that fails.
+/// Bytes of the longest line of our own log, without the path of an output that it may name.
 const LOG_LINE_BYTES: u64 = 512;
-/// What the program itself may take more or less the next time.
+/// How much memory the program itself may take more in another run.
 const SPARE_BYTES: u64 = 256 * 1024;
 
-/// Writes it. `lowered` says that the box has too few descriptors, if so.
+/// The whole text. `lowered` is the warning that the box has too few descriptors, if it has.
 ///
 /// # Errors
-/// The settings make no sense here: the sentence that a start would end with.
+/// The settings do not work on this box: a start would end with the same sentence.
 pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>) -> Result<String, ConfigError> {
-    // What `parse` has checked still holds, but for the memory of a small box, and what the format adds to lines.
+    // `parse` has checked the settings, but not with this box's memory, nor with what the format adds to lines.
     let plan = MemoryPlan::new(&settings.config.limits, added(settings))?;
     if settings.has_status() {
         plan.status_share(&settings.config.limits)?;
     }
     let mut text = String::new();
     for option in OPTIONS {
-        let mut origins = origins.iter().filter(|(name, _)| *name == option.name);
-        if option.name == "listen" {
-            for at in &settings.config.listen {
-                setting(&mut text, option.name, &at.to_string(), origins.next());
-            }
-        } else if option.name == "output" {
-            for output in &settings.outputs {
-                setting(&mut text, option.name, &output.to_string(), origins.next());
-            }
-        } else {
-            setting(&mut text, option.name, &(option.default)(settings), origins.next_back());
+        let values = option.values(settings);
+        let places: Vec<&str> =
+            origins.iter().filter(|(name, _)| *name == option.name).map(|(_, place)| place.as_str()).collect();
+        // What is no list may have been given more than once: its last place counts.
+        let mut places = places.iter().skip(places.len().saturating_sub(values.len()));
+        for value in values {
+            setting(&mut text, option.name, &value, places.next().unwrap_or(&"default"));
         }
     }
     costs(&mut text, settings, plan);
@@ -61,15 +57,14 @@ fn added(settings: &Settings) -> Overhead {
     overhead(&settings.outputs, settings.format, &settings.output)
 }
 
-/// The sentences in it that say what does not fit.
+/// The sentences of the text about what does not fit.
 pub(super) fn misfits(bill: &str) -> impl Iterator<Item = &str> {
     bill.lines().filter_map(|line| line.strip_prefix(MISFIT))
 }
 
 #[inline(never)] // one copy, for size
-fn setting(text: &mut String, name: &str, value: &str, origin: Option<&(&'static str, String)>) {
-    let origin = origin.map_or("default", |(_, place)| place);
-    // Only the name of a file can be such that a config file can't hold it.
+fn setting(text: &mut String, name: &str, value: &str, origin: &str) {
+    // Of all values only a file's name can hold what a config file can't.
     let _ = if value.contains(char::is_control) || strip_comment(value).trim() != value {
         writeln!(text, "{MISFIT}--{name} {value:?} ({origin}): a config file can't hold this name; give it another")
     } else {
@@ -80,14 +75,14 @@ fn setting(text: &mut String, name: &str, value: &str, origin: Option<&(&'static
 fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     let limits = &settings.config.limits;
     let lines = limits.memory as u64;
-    // What the allocator wastes can't be computed. A third is the most that was seen, with glibc, when hundreds of
-    // clients grow long lines in small steps; `tests/process/check.rs` holds the sum against such a crowd.
+    // What the allocator wastes can't be computed. A third is the most that was measured, with glibc, when hundreds of
+    // clients send long lines in small pieces; `tests/process/check.rs` compares the sum with what such a crowd takes.
     let waste = lines / 3;
     let connections = limits.max_connections as u64;
     let each = cost::connection_bytes(limits.receipt) + if settings.has_status() { cost::STATUS_BYTES } else { 0 };
     let tables = connections * each as u64;
-    // The sink's buffer keeps what it has written until that is half of it, and moves when it grows; a line moves when
-    // it grows, and JSON may put one together, in a buffer that doubles.
+    // The sink's buffer may be half full of bytes that are written already, and there are two while it grows. A line is
+    // there twice while it grows, and JSON may build one in a buffer that doubles.
     let copies = 2 * plan.sink_share as u64 + 3 * limits.max_line as u64;
     let program = host::program_memory() + cost::BUFFER_BYTES as u64 + copies;
     let total = lines.saturating_add(waste + tables + program);
@@ -138,7 +133,7 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     };
 }
 
-/// What our own log can come to in a day, but for debug lines.
+/// The most bytes that our own log can take in a day, debug lines not counted.
 fn log_bytes(settings: &Settings) -> u64 {
     let longest = settings.outputs.iter().map(|output| output.name().len() as u64).max().unwrap_or_default();
     let warnings = match settings.log_level {
@@ -151,7 +146,7 @@ fn log_bytes(settings: &Settings) -> u64 {
     warnings + reports * LOG_LINE_BYTES
 }
 
-/// What files can come to.
+/// The most that each output can take of the disk, a comment each.
 fn disk(settings: &Settings) -> String {
     let options = &settings.output;
     let files = (options.rotate_size as u64).saturating_mul(options.rotate_keep as u64 + 1);
@@ -175,12 +170,11 @@ fn disk(settings: &Settings) -> String {
     text
 }
 
-/// What the kernel keeps of one client, and of all, until it is read; of TCP clients never more than its bound for all of
-/// TCP.
-fn kernel_buffers(listen: &[ListenAddr], connections: u64) -> (u64, u64) {
-    let is_tcp = |at: &&ListenAddr| matches!(at, ListenAddr::Tcp(_));
-    let tcp = if listen.iter().any(|at| is_tcp(&at)) { host::tcp_buffer() } else { 0 };
-    let unix = if listen.iter().all(|at| is_tcp(&at)) { 0 } else { host::unix_buffer() };
+/// The most bytes that the kernel holds until we read them: of one client, and of all clients together.
+fn kernel_buffers(listen: &[Listen], connections: u64) -> (u64, u64) {
+    let is_tcp = |listen: &Listen| matches!(listen.at, ListenAddr::Tcp(_));
+    let tcp = if listen.iter().any(is_tcp) { host::tcp_buffer() } else { 0 };
+    let unix = if listen.iter().all(is_tcp) { 0 } else { host::unix_buffer() };
     let all_tcp = connections.saturating_mul(tcp).min(host::tcp_memory());
     (tcp.max(unix), all_tcp.max(connections.saturating_mul(unix)))
 }

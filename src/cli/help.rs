@@ -28,7 +28,7 @@ pub fn help() -> String {
     for (group, heading) in Group::ALL {
         let _ = writeln!(text, "\n{heading}:");
         for option in OPTIONS.iter().filter(|option| option.group == group) {
-            let help = format!("{} [{}]", option.help, (option.default)(&defaults));
+            let help = format!("{} [{}]", option.help, option.current(&defaults));
             row(&mut text, option.letter, option.name, option.value, &help);
         }
         if group == Group::Program {

@@ -1,23 +1,24 @@
-//! Sockets that a supervisor hands over (`LISTEN_FDS`), so that a place stays open while we are replaced. Invariant: who
-//! hands a socket over is served there, or told why not.
+//! Listening sockets that a supervisor hands over (`LISTEN_FDS`), so that clients can connect while the program is
+//! replaced. Invariant: each of them is listened on, or the program ends and says why not.
 
 use super::options::Settings;
 use crate::inherited::Inherited;
 
-/// Where they begin: after stdin, stdout and stderr.
+/// Number of the first of them: 0 to 2 are stdin, stdout and stderr.
 const FIRST: usize = 3;
 
-/// Takes them. To be done before anything is opened, which could get the number of one that is not there.
+/// The sockets. Call this before anything is opened: a descriptor of our own could get the number of a socket that was
+/// announced and is not there.
 ///
 /// # Errors
-/// One that can't be listened on, as a sentence.
+/// A sentence about the first that can't be listened on.
 #[inline(never)] // for size
-pub(super) fn take() -> Result<Vec<Inherited>, String> {
+pub(super) fn sockets() -> Result<Vec<Inherited>, String> {
     let Ok(descriptors) = sd_listen_fds::get() else {
         return Err("LISTEN_FDS or LISTEN_PID is no number: unset both, or set them as systemd does".to_owned());
     };
     let mut listeners = Ok(Vec::new());
-    // All of them are looked at, or one that is not open would be closed.
+    // All are checked, even after an error: `Inherited` does not close a number that is not open, a plain drop would.
     for (number, (name, descriptor)) in (FIRST..).zip(descriptors) {
         match (Inherited::new(descriptor.into_std()), &mut listeners) {
             (Ok(listener), Ok(listeners)) => listeners.push(listener),
@@ -31,8 +32,8 @@ pub(super) fn take() -> Result<Vec<Inherited>, String> {
     listeners
 }
 
-/// Each of them is listened on, whether `--listen` names it or not: clients that connect there would wait for nothing. The
-/// default place is left alone then, since nobody asked for it. Gives their places, for a sentence.
+/// Adds their addresses to `--listen`, if it does not name them already; without an explicit `--listen` they replace its
+/// default. Returns the addresses, each after a space.
 #[inline(never)] // for size
 pub(super) fn listen_on(inherited: &[Inherited], settings: &mut Settings) -> String {
     let listen = &mut settings.config.listen;
@@ -41,8 +42,8 @@ pub(super) fn listen_on(inherited: &[Inherited], settings: &mut Settings) -> Str
     }
     let mut places = String::new();
     for socket in inherited {
-        if !listen.contains(socket.at()) {
-            listen.push(socket.at().clone());
+        if !listen.iter().any(|listen| listen.at == *socket.at()) {
+            listen.push(socket.at().clone().into());
         }
         places.push(' ');
         places.push_str(&socket.at().to_string());

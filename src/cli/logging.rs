@@ -1,5 +1,5 @@
-//! Our own log, on stderr: it never stops the loop and never ends the program. What stderr does not take at once is
-//! dropped and counted.
+//! Our own log, on stderr. Invariant: a stderr that is full or broken neither stops the loop nor ends the program: a line
+//! that it does not take at once is dropped and counted.
 
 use std::fmt;
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use log::LevelFilter;
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use super::options::LogFormat;
@@ -20,21 +20,41 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Whether lines begin as the journal wants them.
 static IS_FOR_JOURNAL: AtomicBool = AtomicBool::new(false);
 
-/// Room for a usual line, taken once.
+/// Capacity of the buffer at the start, in bytes: most lines fit.
 const USUAL: usize = 512;
-/// The longest line of our own log that is kept together; ours are far shorter.
+/// A line that gets longer than this is written in pieces. Ours are far shorter.
 const LONGEST: usize = 16 * 1024;
 
-/// How the journal wants a line to begin: its priority, as syslog numbers them, here 7, "debug".
-const DEBUG_PRIORITY: &[u8] = b"<7>";
-/// The same with 3, "error".
-const ERROR_PRIORITY: &str = "<3>";
-/// Where the number is.
-const PRIORITY_AT: usize = 1;
-/// Where the level's first letter is: behind the priority and a bracket, `<6>[INFO] …`.
-const LEVEL_AT: usize = DEBUG_PRIORITY.len() + 1;
+/// What a line of this level begins with: for the journal its priority, as syslog numbers them.
+fn priority(level: Level) -> &'static str {
+    if !IS_FOR_JOURNAL.load(Ordering::Relaxed) {
+        return "";
+    }
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
+    }
+}
 
-/// Gathers a line, puts the time or the priority before it, and writes it in one piece.
+/// Puts priority and level before each text. simplelog itself writes neither: its level would stand before the priority.
+struct Leveled(Box<WriteLogger<Stderr>>);
+
+impl Log for Leveled {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let (level, text) = (record.level(), record.args());
+        self.0.log(&Record::builder().level(level).args(format_args!("{}[{level}] {text}", priority(level))).build());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Gathers a line, puts the time before it unless the journal knows it, and writes it in one piece.
 struct Stderr {
     file: File,
     way: Way,
@@ -43,19 +63,13 @@ struct Stderr {
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let is_for_journal = IS_FOR_JOURNAL.load(Ordering::Relaxed);
-        if self.line.is_empty() && is_for_journal {
-            self.line.extend_from_slice(DEBUG_PRIORITY);
-        } else if self.line.is_empty() {
+        if self.line.is_empty() && !IS_FOR_JOURNAL.load(Ordering::Relaxed) {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             write_time(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), &mut self.line);
             self.line.push(b' ');
         }
         self.line.extend_from_slice(bytes);
         if bytes.ends_with(b"\n") || self.line.len() > LONGEST {
-            if is_for_journal {
-                self.set_priority();
-            }
             self.write_line();
         }
         Ok(bytes.len())
@@ -67,17 +81,6 @@ impl Write for Stderr {
 }
 
 impl Stderr {
-    /// The level is known once it is there.
-    fn set_priority(&mut self) {
-        let digit = match self.line.get(LEVEL_AT) {
-            Some(b'E') => b'3',
-            Some(b'W') => b'4',
-            Some(b'I') => b'6',
-            _ => return,
-        };
-        self.line.get_mut(PRIORITY_AT).into_iter().for_each(|place| *place = digit);
-    }
-
     fn write_line(&mut self) {
         let dropped = DROPPED.load(Ordering::Relaxed);
         let written = loop {
@@ -97,10 +100,11 @@ impl Stderr {
     }
 }
 
-/// Starts the log. A second start changes nothing. What it gives back is to be kept until the end.
+/// Starts the log; a second call does nothing. The caller keeps what is returned until the program ends: it is what puts
+/// stderr back as it was.
 ///
 /// # Errors
-/// When no descriptor is free.
+/// No descriptor is free.
 pub(super) fn start(level: LevelFilter, format: LogFormat) -> io::Result<Option<Borrowed>> {
     match format {
         LogFormat::Auto => {}
@@ -109,16 +113,19 @@ pub(super) fn start(level: LevelFilter, format: LogFormat) -> io::Result<Option<
     let Adopted { file, way, borrowed } = adopt_stderr()?;
     let config = ConfigBuilder::new()
         .set_time_level(LevelFilter::Off)
+        .set_max_level(LevelFilter::Off)
         .set_thread_level(LevelFilter::Off)
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
         .build();
-    let _ = WriteLogger::init(level, config, Stderr { file, way, line: Vec::with_capacity(USUAL) });
+    let stderr = Stderr { file, way, line: Vec::with_capacity(USUAL) };
+    log::set_max_level(level);
+    let _ = log::set_boxed_logger(Box::new(Leveled(WriteLogger::new(level, config, stderr))));
     Ok(borrowed)
 }
 
-/// Finds out whether stderr is the journal, which tells by naming its device and inode in `JOURNAL_STREAM`: a child of a
-/// service may have the variable, and a stderr of its own.
+/// Finds out whether stderr is the journal: then its device and inode are those in `JOURNAL_STREAM`. The variable alone
+/// proves nothing: a child of a service inherits it, but may have another stderr.
 pub(super) fn find_journal() {
     let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return };
     let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned().map(File::from) else { return };
@@ -131,13 +138,12 @@ pub(super) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// One line for a person, without waiting: if stderr does not take it, nobody can be told.
+/// Writes one line to stderr, log or not, and does not wait: if stderr does not take it, it is lost.
 pub(super) fn complain(error: &dyn fmt::Display) {
-    let prefix = if IS_FOR_JOURNAL.load(Ordering::Relaxed) { ERROR_PRIORITY } else { "" };
-    let line = format!("{prefix}lumberjack: {error}\n").into_bytes();
+    let line = format!("{}lumberjack: {error}\n", priority(Level::Error)).into_bytes();
     match adopt_stderr() {
         Ok(Adopted { file, way, borrowed: _borrowed }) => Stderr { file, way, line }.write_line(),
-        // No descriptor is free, which may be just what is to be said.
+        // No descriptor is free; this may be the very error that is reported.
         Err(_) => drop(io::stderr().write_all(&line)),
     }
 }

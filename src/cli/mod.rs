@@ -1,17 +1,17 @@
-//! The door: from arguments to a running server, and from its end to an exit code. Not part of the library's promise;
-//! it is here so that tests and fuzzers reach it.
+//! The program: from arguments to a running server, and from its end to an exit code. It is in the library so that tests
+//! and fuzzers reach it, and no promise to embedders.
 
+#[cfg(feature = "status")]
+mod ask;
 mod check;
 mod help;
 mod inherit;
 mod logging;
-#[cfg(feature = "status")]
-mod look;
 mod notify;
 pub mod options;
 mod parse;
 mod report;
-mod watch;
+mod runner;
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -22,13 +22,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use log::{info, warn};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
-pub use self::help::help;
 #[cfg(feature = "status")]
-pub use self::look::{DEFAULT_STATUS, Look};
+pub use self::ask::{DEFAULT_STATUS, Question};
+pub use self::help::help;
 pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file};
 
 use self::options::Settings;
-use self::watch::Watch;
+use self::runner::Runner;
 use crate::config::limits::DEFAULT_MEMORY;
 use crate::config::listen::ListenAddr;
 use crate::config::units::DisplaySize;
@@ -38,8 +38,8 @@ use crate::net::MOST_VISITORS;
 use crate::server::{BindError, Handle, RunError, Server};
 use crate::sink::{OutputAddr, Outputs, own_stdout};
 
-/// Descriptors that are not connections: the standard three, the poll loop, the wake-up, the output, the log, and some
-/// to spare; listeners come on top.
+/// Descriptors of every process of ours: the standard three, the poll loop, the wake-up, the log, and some to spare.
+/// Listeners, outputs and the status endpoint come on top.
 const OTHER_DESCRIPTORS: u64 = 16;
 
 /// Exit codes (P13).
@@ -60,10 +60,10 @@ pub fn main() -> ExitCode {
         Ok(Invocation::Run(settings)) => run(*settings),
         Ok(Invocation::Check(settings, origins)) => check(*settings, &origins),
         #[cfg(feature = "status")]
-        Ok(Invocation::Look(look)) => match look::look(&look) {
-            look::Seen::Healthy => Exit::Clean,
-            look::Seen::Unhealthy => Exit::Failure,
-            look::Seen::Unreachable => Exit::Usage,
+        Ok(Invocation::Ask(question)) => match ask::ask(&question) {
+            ask::Found::Healthy => Exit::Clean,
+            ask::Found::Unhealthy => Exit::Failure,
+            ask::Found::Unreachable => Exit::Usage,
         },
         Err(error) => {
             logging::complain(&error);
@@ -83,7 +83,7 @@ fn show(text: &str) -> Exit {
     }
 }
 
-/// `--check`: opens nothing. What does not fit is said on stderr too.
+/// `--check`: writes settings and costs to stdout, and what does not fit this box to stderr too. Opens nothing.
 #[inline(never)] // for size
 fn check(mut settings: Settings, origins: &Origins) -> Exit {
     let lowered = fit_to_the_box(&mut settings);
@@ -94,7 +94,7 @@ fn check(mut settings: Settings, origins: &Origins) -> Exit {
             return Exit::Usage;
         }
     };
-    // The runtime puts /dev/null in place of a closed stdout. What is made here is dropped before the text is written.
+    // At the start, Rust's runtime opens /dev/null in place of a closed stdout: this finds that out.
     if own_stdout().is_err() {
         logging::complain(&"cannot write to stdout: it is closed, or /dev/null opened to read too; redirect it");
         return Exit::Failure;
@@ -134,19 +134,19 @@ fn run(mut settings: Settings) -> Exit {
 }
 
 fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
-    let inherited = inherit::take().map_err(usage)?;
+    let inherited = inherit::sockets().map_err(usage)?;
     let (level, format) = (settings.log_level, settings.log_format);
     let start_log = || {
         logging::start(level, format).map_err(|error| {
             failure(format_args!("cannot open the log on stderr: {error}; raise the limit on open files"))
         })
     };
-    // A person is greeted before the log begins, and the greeting says what its first lines would.
+    // A person at a terminal gets a greeting, which has what the first lines of the log would say; the log starts after it.
     let is_person = std::io::stderr().is_terminal();
     let mut _borrowed = if is_person { None } else { start_log()? };
     let inherited_places = inherit::listen_on(&inherited, settings);
     let lowered = fit_to_the_box(settings);
-    let (mut server, mut watch, status) = start(settings, inherited)?;
+    let (mut server, mut runner, status) = start(settings, inherited)?;
     if is_person {
         greet(server.local_addrs(), &settings.outputs, status.as_ref());
         _borrowed = start_log()?;
@@ -165,14 +165,14 @@ fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
     }
     let limits = &settings.config.limits;
     info!("Memory budget {}, at most {} connections", DisplaySize(limits.memory), limits.max_connections);
-    Ok(finish(watch.run(&mut server)))
+    Ok(finish(runner.run(&mut server)))
 }
 
-/// Opens everything, and tells where the status endpoint is.
+/// Opens everything. Returns the address of the status endpoint too, if there is one.
 fn start(
     settings: &Settings,
     inherited: Vec<Inherited>,
-) -> Result<(Server<Outputs>, Watch, Option<ListenAddr>), Refusal> {
+) -> Result<(Server<Outputs>, Runner, Option<ListenAddr>), Refusal> {
     settings.validate().map_err(|error| match inherited.is_empty() {
         true => usage(error),
         false => usage(format_args!("{error}; mind the sockets that LISTEN_FDS hands over")),
@@ -188,23 +188,12 @@ fn start(
     #[cfg(feature = "status")]
     if let Some(at) = &settings.status {
         status = Some(server.serve_status(at, settings.status_tail).map_err(refused)?);
-        server.show_settings(shown(settings));
+        server.show_settings(options::OPTIONS.iter().map(|option| (option.name, option.current(settings))).collect());
     }
-    let watch = take_signals(&server.handle())
-        .and_then(|()| Watch::new(&server, settings))
+    let runner = take_signals(&server.handle())
+        .and_then(|()| Runner::new(&server, settings))
         .map_err(|error| failure(format_args!("cannot take signals: {error}; raise the limit on open files")))?;
-    Ok((server, watch, status))
-}
-
-/// Every option and its value, as a config file has it; those that may be given more than once with all of theirs.
-#[cfg(feature = "status")]
-fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
-    let value = |option: &options::Opt| match option.name {
-        "listen" => settings.config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        "output" => settings.outputs.iter().map(OutputAddr::name).collect::<Vec<_>>().join(", "),
-        _ => (option.default)(settings),
-    };
-    options::OPTIONS.iter().map(|option| (option.name, value(option))).collect()
+    Ok((server, runner, status))
 }
 
 fn finish(ended: Result<(), RunError>) -> Exit {
@@ -223,14 +212,15 @@ fn finish(ended: Result<(), RunError>) -> Exit {
     }
 }
 
-/// Descriptors that are not connections.
+/// Descriptors that this process needs besides those of connections.
 fn other_descriptors(settings: &Settings) -> u64 {
     let outputs: usize = settings.outputs.iter().map(|output| output.descriptors(&settings.output)).sum();
     let status = if settings.has_status() { MOST_VISITORS + 1 } else { 0 };
     OTHER_DESCRIPTORS + (settings.config.listen.len() + outputs + status) as u64
 }
 
-/// Lowers what this box can't give. The answer says what was asked for and can't be had.
+/// Lowers `memory` (unless it was given) and `max_connections` to what this box has. Returns a warning if connections were
+/// lowered.
 fn fit_to_the_box(settings: &mut Settings) -> Option<String> {
     let others = other_descriptors(settings);
     let limits = &mut settings.config.limits;
@@ -254,9 +244,9 @@ fn take_signals(handle: &Handle) -> std::io::Result<()> {
     let stop = handle.stop_flag();
     let came = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
-        // First of all, for one that comes before the others are there: it would be taken, and do nothing.
+        // First, so that a signal that comes while the others are being registered is seen below and not lost.
         signal_hook::flag::register(signal, came.clone())?;
-        // In this order: the flag is still unset when the first signal looks at it.
+        // Before the flag is registered: at the first signal this still finds it unset, and does nothing.
         signal_hook::flag::register_conditional_shutdown(signal, Exit::Failure as i32, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
         signal_hook::low_level::pipe::register(signal, handle.signal_writer()?)?;
@@ -266,12 +256,13 @@ fn take_signals(handle: &Handle) -> std::io::Result<()> {
     }
     signal_hook::flag::register(SIGHUP, handle.reopen_flag())?;
     signal_hook::low_level::pipe::register(SIGHUP, handle.signal_writer()?)?;
-    // At a limit on the size of files the write then fails, which is said and tried again; untaken, the signal kills.
+    // A write beyond the limit on file size sends this signal, which would end the process. Caught, the write fails
+    // instead: that is logged, and tried again.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     Ok(())
 }
 
-/// To a person: where it listens, where lines go, how to send the first one, and where to look.
+/// Tells a person at a terminal where the server listens, where lines go, how to send one, and the status page's address.
 fn greet(local_addrs: &[ListenAddr], outputs: &[OutputAddr], status: Option<&ListenAddr>) {
     let places: Vec<String> = local_addrs.iter().map(ToString::to_string).collect();
     let output = outputs.iter().map(OutputAddr::name).collect::<Vec<_>>().join(", ");

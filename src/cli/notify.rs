@@ -1,5 +1,6 @@
-//! What a supervisor such as systemd is told (sd_notify): that we listen, open files anew, end, are alive, and how it
-//! goes. By hand, since each is one datagram. Invariant: nothing here waits, and nothing that fails here stops us.
+//! What a supervisor such as systemd is told (sd_notify): that the server listens, opens files anew, ends, is alive, and
+//! its rates. Without a library, since each message is one datagram. Invariant: nothing here waits, and the server goes on
+//! whatever fails here.
 
 use std::env;
 use std::ffi::OsStr;
@@ -17,49 +18,49 @@ use nix::time::{ClockId, clock_gettime};
 use super::report::Span;
 use crate::server::Pulse;
 
-/// How often the status is told at most: what a person who looks on can follow.
+/// Least time between two `STATUS=` messages: a person can read along.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
-/// How often more time is asked for at the end, if something has moved since.
+/// While the server ends: least time between two requests for more time.
 const EXTEND_INTERVAL: Duration = Duration::from_secs(2);
-/// What it is asked for beyond `--drain-timeout`, after which an output that takes nothing is given up: what moves right
-/// after one look is seen by the next, and the last write and the exit take their time too.
+/// How much more than `--drain-timeout` is asked for. Progress right after one request is noticed at the next, and after
+/// the time-out, when a stuck output is given up, the last write and the exit take some time too.
 const EXTEND_SPARE: Duration = Duration::from_secs(4);
-const _: () = assert!(EXTEND_SPARE.as_millis() >= 2 * EXTEND_INTERVAL.as_millis(), "one more look fits in");
+const _: () = assert!(EXTEND_SPARE.as_millis() >= 2 * EXTEND_INTERVAL.as_millis(), "one more request fits in");
 
-/// The supervisor, and what it is to be told next.
+/// The supervisor, and what it was told.
 pub(super) struct Supervisor {
     socket: UnixDatagram,
     at: SocketAddr,
     beat: Option<Beat>,
-    /// The status that was told last.
+    /// The last `STATUS=` message.
     status: String,
-    /// Rates since when, or how it has been since nothing happens.
+    /// What rates are measured over. While nothing happens: its numbers are still those of now.
     span: Span,
-    /// While something happens: when it is told.
+    /// When the next status is due; `None` while nothing happens.
     status_due: Option<Instant>,
-    /// Since the end began: when more time is asked for, and how it was when it was asked for last.
+    /// Once the server ends: when to ask for more time next, and the numbers at the last request.
     ending: Option<(Instant, Pulse)>,
-    /// SIGHUP came.
+    /// SIGHUP came, and the supervisor was not told yet.
     asked_to_reload: Arc<AtomicBool>,
     is_reloading: bool,
     settings: Known,
 }
 
-/// What it knows of the settings.
+/// The settings that messages depend on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     pub(super) memory: usize,
     pub(super) drain_timeout: Duration,
 }
 
-/// The watchdog wants to hear of us.
+/// The supervisor's watchdog: it takes the server for dead if no message comes in time.
 struct Beat {
     interval: Duration,
     due: Instant,
 }
 
 impl Supervisor {
-    /// The one that `NOTIFY_SOCKET` names.
+    /// The supervisor that `NOTIFY_SOCKET` names, if any.
     pub(super) fn from_env(
         asked_to_reload: Arc<AtomicBool>,
         settings: Known,
@@ -90,20 +91,20 @@ impl Supervisor {
         })
     }
 
-    /// We listen.
+    /// Tells that the server listens, or that a reload is over.
     pub(super) fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// When there is something to tell though nothing happens.
+    /// When to call [`Self::after_turn`] even if no turn ends before.
     pub(super) fn due(&self) -> Option<Instant> {
         let beat = self.beat.as_ref().map(|beat| beat.due);
         let extension = self.ending.as_ref().map(|(due, _)| *due);
         [beat, extension, self.status_due].into_iter().flatten().min()
     }
 
-    /// A turn is over. `is_reopening`: files are still to be opened anew.
-    pub(super) fn look(&mut self, now: Instant, pulse: &Pulse, is_reopening: bool) {
+    /// Tells what is new after a turn. `is_reopening`: SIGHUP came, and files were not opened anew yet.
+    pub(super) fn after_turn(&mut self, now: Instant, pulse: &Pulse, is_reopening: bool) {
         if pulse.is_ending {
             self.end(now, pulse);
         } else {
@@ -116,8 +117,8 @@ impl Supervisor {
         self.tell_status(now, pulse);
     }
 
-    /// The end has begun, or goes on. More time is asked for only while something moves, and never more than until an
-    /// output that takes nothing is given up.
+    /// Tells that the server ends. Asks for more time again only if the numbers have changed since the last request, so a
+    /// stuck output is never waited for longer than `--drain-timeout` and the spare time.
     pub(super) fn end(&mut self, now: Instant, pulse: &Pulse) {
         if self.ending.as_ref().is_some_and(|(due, _)| now < *due) {
             return;
@@ -133,7 +134,7 @@ impl Supervisor {
 
     fn reload(&mut self, is_reopening: bool) {
         if self.asked_to_reload.load(Ordering::Relaxed) && self.asked_to_reload.swap(false, Ordering::SeqCst) {
-            // By this clock systemd knows the answer to its signal from that to an earlier one.
+            // systemd compares this time with that of its signal, to know that an earlier reload is not meant.
             let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
             self.send_time("RELOADING=1\nMONOTONIC_USEC=", now);
             self.is_reloading = true;
@@ -144,8 +145,8 @@ impl Supervisor {
         }
     }
 
-    /// Tells it at most once in an interval, and only what is new. At rest there is nothing to wake up for: rates are told
-    /// once more when they have come to nothing.
+    /// Sends the status at most once in an interval, and only if it has changed. When nothing happens any more, rates of
+    /// 0 are told once, and then the loop is not woken up for this.
     fn tell_status(&mut self, now: Instant, pulse: &Pulse) {
         let rests = *pulse == self.span.seen;
         match self.status_due {
@@ -175,7 +176,7 @@ impl Supervisor {
     }
 }
 
-/// A path, or behind an `@` the name of an abstract socket.
+/// A socket to send from, and the address to send to: a path, or `@` and the name of an abstract socket.
 fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     let at = match name.as_bytes() {
         [b'/', ..] => SocketAddr::from_pathname(name)?,
@@ -187,7 +188,7 @@ fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     Ok((socket, at))
 }
 
-/// How often the watchdog is told: twice in the time after which it takes us for dead. `None`: it does not watch us.
+/// Time between two messages to the watchdog: half of its own time-out. `None` if there is no watchdog for this process.
 fn watchdog() -> Option<Duration> {
     let number = |name| env::var(name).ok()?.parse::<u64>().ok();
     let usec = number("WATCHDOG_USEC").filter(|usec| *usec > 0)?;
@@ -203,7 +204,7 @@ mod tests {
         Pulse { lines: 0, bytes: 0, connections: 0, held_bytes: 0, is_stalled: false, is_ending: false };
     const SETTINGS: Known = Known { memory: 64 << 20, drain_timeout: Duration::from_secs(3) };
 
-    /// One that tells our own socket, from a moment on that its looks count from.
+    /// A supervisor that sends to our own socket, and the time that milliseconds count from.
     struct World {
         supervisor: Supervisor,
         socket: UnixDatagram,
@@ -233,9 +234,9 @@ mod tests {
             Self { supervisor, socket, begun }
         }
 
-        /// A look after so many milliseconds: what is told, and when the next one is due.
-        fn look(&mut self, ms: u64, pulse: Pulse) -> (Vec<String>, Option<u64>) {
-            self.supervisor.look(self.begun + Duration::from_millis(ms), &pulse, false);
+        /// A turn that ends after so many milliseconds: what is told, and when the next call is due.
+        fn turn(&mut self, ms: u64, pulse: Pulse) -> (Vec<String>, Option<u64>) {
+            self.supervisor.after_turn(self.begun + Duration::from_millis(ms), &pulse, false);
             let mut told = Vec::new();
             let mut bytes = [0; 1024];
             while let Ok(count) = self.socket.recv(&mut bytes) {
@@ -253,17 +254,17 @@ mod tests {
     #[test]
     fn the_status_is_told_when_it_is_new_and_nobody_is_woken_up_at_rest() {
         let mut world = World::new("status");
-        assert_eq!(world.look(100, CALM), nothing(None));
+        assert_eq!(world.turn(100, CALM), nothing(None));
         let one = Pulse { connections: 1, lines: 10, bytes: 1000, ..CALM };
-        assert_eq!(world.look(60_000, one), nothing(Some(65_000)), "rates count from when it began");
-        assert_eq!(world.look(64_999, one), nothing(Some(65_000)));
+        assert_eq!(world.turn(60_000, one), nothing(Some(65_000)), "rates count from when it began");
+        assert_eq!(world.turn(64_999, one), nothing(Some(65_000)));
         let told = "STATUS=1 connection, 2 lines/s, 200 B/s, 0 of 64 MiB".to_owned();
-        assert_eq!(world.look(65_000, one), (vec![told], Some(70_000)));
+        assert_eq!(world.turn(65_000, one), (vec![told], Some(70_000)));
         let calm = "STATUS=1 connection, 0 lines/s, 0 B/s, 0 of 64 MiB".to_owned();
-        assert_eq!(world.look(70_001, one), (vec![calm], None), "and once more when it has come to nothing");
+        assert_eq!(world.turn(70_001, one), (vec![calm], None), "and once more when it has come to nothing");
         // Somebody came and went: it is as it was.
-        assert_eq!(world.look(80_000, Pulse { connections: 2, ..one }), nothing(Some(85_000)));
-        assert_eq!(world.look(85_000, one), nothing(None));
+        assert_eq!(world.turn(80_000, Pulse { connections: 2, ..one }), nothing(Some(85_000)));
+        assert_eq!(world.turn(85_000, one), nothing(None));
     }
 
     #[test]
@@ -275,11 +276,11 @@ mod tests {
             (told, due)
         };
         let stopping = "STOPPING=1\nEXTEND_TIMEOUT_USEC=7000000".to_owned();
-        assert_eq!(extensions(world.look(1000, ending(0))), (vec![stopping], Some(3000)));
-        assert_eq!(extensions(world.look(2999, ending(10))), nothing(Some(3000)));
+        assert_eq!(extensions(world.turn(1000, ending(0))), (vec![stopping], Some(3000)));
+        assert_eq!(extensions(world.turn(2999, ending(10))), nothing(Some(3000)));
         let more = "EXTEND_TIMEOUT_USEC=7000000".to_owned();
-        assert_eq!(extensions(world.look(3000, ending(10))), (vec![more], Some(5000)));
-        assert_eq!(extensions(world.look(5000, ending(10))), nothing(Some(6000)), "then the status is due");
-        assert_eq!(extensions(world.look(7000, ending(10))), nothing(Some(9000)));
+        assert_eq!(extensions(world.turn(3000, ending(10))), (vec![more], Some(5000)));
+        assert_eq!(extensions(world.turn(5000, ending(10))), nothing(Some(6000)), "then the status is due");
+        assert_eq!(extensions(world.turn(7000, ending(10))), nothing(Some(9000)));
     }
 }

@@ -1,29 +1,34 @@
-//! The one table of options: the parser, the config file and `--help` are all made from it, so that they can't differ.
+//! The one table of options. The parser, the config file, `--help`, `--check` and the pages in `dist/` are all made from
+//! it. A new option is a field of [`Settings`], its default, and a row of [`OPTIONS`].
 
 use core::fmt;
 use core::str::FromStr;
 use std::time::Duration;
 
+use log::LevelFilter;
+
 use crate::config::limits::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
-use crate::config::listen::{DEFAULT_LISTEN, ListenAddr};
+use crate::config::listen::DEFAULT_LISTEN;
+#[cfg(feature = "status")]
+use crate::config::listen::ListenAddr;
 use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
-use crate::sink::{Format, OutputAddr, SYNTAX, parse_tag, validate};
+use crate::sink::{Format, OutputAddr, Outputs, SYNTAX, parse_tag};
 
 word_enum! {
     /// How a line of our own log begins (`--log-format`).
     LogFormat {
-        /// As the journal wants it if stderr is the journal, else with the time.
+        /// `journal` if stderr is the journal, else `plain`.
         #[default]
         Auto = "auto",
         /// With the time.
         Plain = "plain",
-        /// With its priority, and without a time, which the journal knows.
+        /// With the priority, for the journal, which adds the time itself.
         Journal = "journal",
     }
 }
 
-/// What the command line and the config file come to.
+/// What the command line and the config file say together. [`Settings::default`] is what holds if they say nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Where to listen, and the limits.
@@ -34,37 +39,37 @@ pub struct Settings {
     pub format: Format,
     /// How files and the next receivers are treated.
     pub output: OutputOptions,
-    /// Where the status endpoint is.
+    /// Address of the status endpoint, if there is one.
     #[cfg(feature = "status")]
     pub status: Option<ListenAddr>,
-    /// Whether it shows lines.
+    /// Whether the status endpoint shows lines.
     #[cfg(feature = "status")]
     pub status_tail: bool,
     /// How much of our own log is shown.
-    pub log_level: log::LevelFilter,
-    /// How its lines begin.
+    pub log_level: LevelFilter,
+    /// How lines of our own log begin.
     pub log_format: LogFormat,
-    /// How often it gets a summary; 0 is never.
+    /// How often our own log gets a line of rates; 0 is never.
     pub report_interval: Duration,
-    /// Whether `--listen` was given; else sockets that are handed over take the default's place.
+    /// Whether `--listen` was given. If not, sockets that a supervisor hands over replace its default.
     pub is_listen_given: bool,
-    /// Whether `--memory` was given; else the box decides.
+    /// Whether `--memory` was given. If not, it is lowered on a box with little memory.
     pub is_memory_given: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let config = Config { listen: Vec::new(), unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() };
+        let listen = DEFAULT_LISTEN.parse().into_iter().collect();
         Self {
-            config,
-            outputs: Vec::new(),
+            config: Config { listen, unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() },
+            outputs: vec![OutputAddr::stdout()],
             format: Format::Raw,
             output: OutputOptions::default(),
             #[cfg(feature = "status")]
             status: None,
             #[cfg(feature = "status")]
             status_tail: true,
-            log_level: log::LevelFilter::Info,
+            log_level: LevelFilter::Info,
             log_format: LogFormat::Auto,
             report_interval: Duration::ZERO,
             is_listen_given: false,
@@ -83,25 +88,24 @@ impl Settings {
         false
     }
 
-    /// Checks all that can be checked without the box.
+    /// Checks all that does not depend on the box.
     ///
     /// # Errors
-    /// The first thing that makes no sense, as a sentence.
+    /// A sentence about the first setting that does not work.
     pub fn validate(&self) -> Result<(), String> {
         self.config.validate().map_err(|error| error.to_string())?;
         #[cfg(feature = "status")]
         if let Some(status) = &self.status {
             let listen = &self.config.listen;
-            let is_taken = |other: &&ListenAddr| other.covers(status, listen) || status.covers(other, listen);
-            if let Some(other) = listen.iter().find(is_taken) {
+            let mut others = listen.iter().map(|listen| &listen.at);
+            if let Some(other) = others.find(|other| other.covers(status, listen) || status.covers(other, listen)) {
                 return Err(format!(
                     "--status {status} is taken by --listen {other}: clients would not know what to speak; choose another port"
                 ));
             }
         }
         let max_line = self.config.limits.max_line;
-        let overhead = self.format.overhead(&self.output.tag, self.output.mark_gaps);
-        validate(&self.outputs, &self.output, overhead, max_line).map_err(|error| error.to_string())?;
+        Outputs::validate(&self.outputs, self.format, &self.output, max_line).map_err(|error| error.to_string())?;
         if self.format == Format::Raw && !self.output.tag.is_empty() {
             return Err("--tag is a field of --format peer and json, and raw has none: choose one of them".to_owned());
         }
@@ -109,7 +113,11 @@ impl Settings {
             return Err("--receipt says that lines are written, and --on-stall drop may drop them: choose one of them"
                 .to_owned());
         }
-        match self.outputs.iter().find(|output| self.config.listen.iter().any(|at| output.comes_back_to(at))) {
+        match self
+            .outputs
+            .iter()
+            .find(|output| self.config.listen.iter().any(|listen| output.comes_back_to(&listen.at)))
+        {
             Some(own) => Err(format!(
                 "--output {} is where this program listens itself, and would send its lines round for ever: name the next receiver",
                 own.name()
@@ -151,8 +159,10 @@ impl Group {
     ];
 }
 
-/// Puts a value into the settings, or says what is wrong with it.
+/// Puts a value into the settings, or returns what is wrong with it.
 pub type Set = fn(&mut Settings, &str) -> Result<(), String>;
+/// Is given each value that an option has.
+pub type Each<'e> = &'e mut dyn FnMut(&dyn fmt::Display);
 
 /// One option that takes a value.
 pub struct Opt {
@@ -166,420 +176,316 @@ pub struct Opt {
     pub group: Group,
     /// What it does.
     pub help: &'static str,
-    /// What it is in these settings; in [`Settings::default`], what it is when not given. `listen` and `output`, which
-    /// may be there more than once, are always their default.
-    pub default: fn(&Settings) -> String,
-    /// Sets it.
+    /// Sets it. A list gets one more value.
     pub set: Set,
+    /// Empties it, if it is a list: flags replace a list of the config file, and both replace the default.
+    pub clear: fn(&mut Settings),
+    /// Calls back with its value in these settings; for a list, with each of its values.
+    show: fn(&Settings, Each<'_>),
 }
 
-#[inline(never)] // one copy, for size
-fn size(text: &str) -> Result<usize, String> {
-    parse_size(text).map_err(|error| error.to_string())
-}
+impl Opt {
+    /// Its value in these settings, as [`Self::set`] takes it; of a list, all of them. In [`Settings::default`]: what it is
+    /// when not given.
+    #[must_use]
+    pub fn values(&self, settings: &Settings) -> Vec<String> {
+        let mut values = Vec::new();
+        (self.show)(settings, &mut |value| values.push(value.to_string()));
+        values
+    }
 
-#[inline(never)] // one copy, for size
-fn number(text: &str) -> Result<usize, String> {
-    text.trim().parse().map_err(|_| "give a whole number".to_owned())
-}
-
-fn word<T: core::str::FromStr<Err: core::fmt::Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| error.to_string())
-}
-
-fn on_or_off(is_on: bool) -> String {
-    if is_on { "on" } else { "off" }.to_owned()
-}
-
-#[inline(never)] // one copy, for size
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| error.to_string())
-}
-
-#[inline(never)] // one copy, for size
-fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "true" | "yes" | "on" => Ok(true),
-        "false" | "no" | "off" => Ok(false),
-        _ => Err("use true or false".to_owned()),
+    /// The same as one text.
+    #[must_use]
+    pub fn current(&self, settings: &Settings) -> String {
+        self.values(settings).join(", ")
     }
 }
 
-macro_rules! duration {
-    ($name:literal, $field:ident, $help:literal) => {
-        Opt {
-            name: $name,
-            letter: None,
-            value: "DURATION",
-            group: Group::Times,
-            help: $help,
-            default: |settings| DisplayDuration(settings.config.limits.$field).to_string(),
-            set: |settings, text| {
-                settings.config.limits.$field = duration(text)?;
-                Ok(())
-            },
-        }
-    };
+/// How a field of the settings is read from text and shown as text.
+trait Kind<T> {
+    fn set(field: &mut T, text: &str) -> Result<(), String>;
+    fn show(field: &T, each: Each<'_>);
+    fn clear(_: &mut T) {}
 }
 
-macro_rules! output_duration {
-    ($name:literal, $group:ident, $field:ident, $help:literal) => {
-        Opt {
-            name: $name,
-            letter: None,
-            value: "DURATION",
-            group: Group::$group,
-            help: $help,
-            default: |settings| DisplayDuration(settings.output.$field).to_string(),
-            set: |settings, text| {
-                settings.output.$field = duration(text)?;
-                Ok(())
-            },
-        }
-    };
+/// Bytes: `64KiB`.
+struct Size;
+/// A whole number.
+struct Number;
+/// A duration: `30s`.
+struct Time;
+/// `on` or `off`.
+struct Switch;
+/// What the field's own type reads and prints.
+struct Word;
+/// The same, or `off`.
+#[cfg(feature = "status")]
+struct WordOrOff;
+/// The same, given any number of times.
+struct List;
+/// Permission bits of a file: `0660`.
+struct Octal;
+/// What `--tag` takes; empty is no tag.
+struct Tag;
+/// A whole number, or `half`.
+struct NumberOrHalf;
+/// A level of our own log, in lower case.
+struct Level;
+
+impl Kind<usize> for Size {
+    #[inline(never)] // one copy, for size
+    fn set(field: &mut usize, text: &str) -> Result<(), String> {
+        *field = parse_size(text).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    fn show(field: &usize, each: Each<'_>) {
+        each(&DisplaySize(*field));
+    }
 }
 
-macro_rules! limit {
-    ($name:literal, $value:literal, $group:ident, $help:literal, $default:expr, $set:expr) => {
-        Opt {
-            name: $name,
-            letter: None,
-            value: $value,
-            group: Group::$group,
-            help: $help,
-            default: $default,
-            set: $set,
+impl Kind<usize> for Number {
+    #[inline(never)] // one copy, for size
+    fn set(field: &mut usize, text: &str) -> Result<(), String> {
+        *field = text.trim().parse().map_err(|_| "give a whole number".to_owned())?;
+        Ok(())
+    }
+
+    fn show(field: &usize, each: Each<'_>) {
+        each(field);
+    }
+}
+
+impl Kind<Duration> for Time {
+    #[inline(never)] // one copy, for size
+    fn set(field: &mut Duration, text: &str) -> Result<(), String> {
+        *field = parse_duration(text).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    fn show(field: &Duration, each: Each<'_>) {
+        each(&DisplayDuration(*field));
+    }
+}
+
+impl Kind<bool> for Switch {
+    #[inline(never)] // one copy, for size
+    fn set(field: &mut bool, text: &str) -> Result<(), String> {
+        *field = match text {
+            "true" | "yes" | "on" => true,
+            "false" | "no" | "off" => false,
+            _ => return Err("use true or false".to_owned()),
+        };
+        Ok(())
+    }
+
+    #[inline(never)] // one copy, for size
+    fn show(field: &bool, each: Each<'_>) {
+        each(if *field { &"on" } else { &"off" });
+    }
+}
+
+impl<T: FromStr<Err: fmt::Display> + fmt::Display> Kind<T> for Word {
+    fn set(field: &mut T, text: &str) -> Result<(), String> {
+        *field = text.parse().map_err(|error: T::Err| error.to_string())?;
+        Ok(())
+    }
+
+    fn show(field: &T, each: Each<'_>) {
+        each(field);
+    }
+}
+
+#[cfg(feature = "status")]
+impl<T: FromStr<Err: fmt::Display> + fmt::Display> Kind<Option<T>> for WordOrOff {
+    fn set(field: &mut Option<T>, text: &str) -> Result<(), String> {
+        *field = match text {
+            "off" => None,
+            _ => Some(text.parse().map_err(|error: T::Err| error.to_string())?),
+        };
+        Ok(())
+    }
+
+    fn show(field: &Option<T>, each: Each<'_>) {
+        match field {
+            Some(value) => each(value),
+            None => each(&"off"),
         }
+    }
+}
+
+impl<T: FromStr<Err: fmt::Display> + fmt::Display> Kind<Vec<T>> for List {
+    fn set(field: &mut Vec<T>, text: &str) -> Result<(), String> {
+        field.push(text.parse().map_err(|error: T::Err| error.to_string())?);
+        Ok(())
+    }
+
+    fn show(field: &Vec<T>, each: Each<'_>) {
+        field.iter().for_each(|value| each(value));
+    }
+
+    fn clear(field: &mut Vec<T>) {
+        field.clear();
+    }
+}
+
+impl Kind<u32> for Octal {
+    fn set(field: &mut u32, text: &str) -> Result<(), String> {
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+        *field = mode.ok_or("give octal digits from 0 to 0777, such as 0660")?;
+        Ok(())
+    }
+
+    fn show(field: &u32, each: Each<'_>) {
+        each(&format_args!("{field:04o}"));
+    }
+}
+
+impl Kind<String> for Tag {
+    fn set(field: &mut String, text: &str) -> Result<(), String> {
+        *field = if text.is_empty() { String::new() } else { parse_tag(text)? };
+        Ok(())
+    }
+
+    fn show(field: &String, each: Each<'_>) {
+        each(field);
+    }
+}
+
+impl Kind<Option<usize>> for NumberOrHalf {
+    fn set(field: &mut Option<usize>, text: &str) -> Result<(), String> {
+        let wrong = |_| "give a whole number, half, or 0 for no limit".to_owned();
+        *field = if text == "half" { None } else { Some(text.trim().parse().map_err(wrong)?) };
+        Ok(())
+    }
+
+    fn show(field: &Option<usize>, each: Each<'_>) {
+        match field {
+            Some(limit) => each(limit),
+            None => each(&"half"),
+        }
+    }
+}
+
+impl Kind<LevelFilter> for Level {
+    fn set(field: &mut LevelFilter, text: &str) -> Result<(), String> {
+        let wrong = |_| "use one of off, error, warn, info, debug, trace".to_owned();
+        *field = text.parse().map_err(wrong)?;
+        Ok(())
+    }
+
+    fn show(field: &LevelFilter, each: Each<'_>) {
+        each(&field.as_str().to_lowercase());
+    }
+}
+
+/// One row an option: name, letter if it has one, what it takes, heading, kind and field; then what it does.
+macro_rules! options {
+    (@letter) => { None };
+    (@letter $letter:literal) => { Some($letter) };
+    ($(
+        $(#[$when:meta])*
+        $name:literal $(/ $letter:literal)? = $value:tt $group:ident $kind:ident($($field:tt)+)
+            $help:literal;
+    )+) => {
+        &[$(
+            $(#[$when])*
+            Opt {
+                name: $name,
+                letter: options!(@letter $($letter)?),
+                value: $value,
+                group: Group::$group,
+                help: $help,
+                set: |settings, text| $kind::set(&mut settings.$($field)+, text),
+                clear: |settings| $kind::clear(&mut settings.$($field)+),
+                show: |settings, each| $kind::show(&settings.$($field)+, each),
+            },
+        )+]
     };
 }
 
 /// Every option but `--config`, `--check`, `--help` and `--version`, which only the command line has.
-pub const OPTIONS: &[Opt] = &[
-    Opt {
-        name: "listen",
-        letter: Some('l'),
-        value: "ADDR:PORT|unix:/path",
-        group: Group::Input,
-        help: "where to listen; may be given more than once; port 0 picks one",
-        default: |_| DEFAULT_LISTEN.to_owned(),
-        set: |settings, text| {
-            settings.config.listen.push(word(text)?);
-            Ok(())
-        },
-    },
-    limit!(
-        "unix-mode",
-        "OCTAL",
-        Input,
-        "permission bits of a Unix socket's file",
-        |settings| format!("{:04o}", settings.config.unix_mode),
-        |settings, text| {
-            let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
-            settings.config.unix_mode = mode.ok_or("give octal digits from 0 to 0777, such as 0660")?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "receipt",
-        "",
-        Input,
-        "a client that half-closes is told \"N lines\" once its lines are written",
-        |settings| on_or_off(settings.config.limits.receipt),
-        |settings, text| {
-            settings.config.limits.receipt = switch(text)?;
-            Ok(())
-        }
-    ),
-    Opt {
-        name: "output",
-        letter: Some('o'),
-        value: SYNTAX,
-        group: Group::Output,
-        help: "where lines go: stdout, a file ({host} in its name: one for each host), or the next receiver; may be given more than once",
-        default: |_| "-".to_owned(),
-        set: |settings, text| {
-            settings.outputs.push(word(text)?);
-            Ok(())
-        },
-    },
-    limit!(
-        "format",
-        "raw|peer|json",
-        Output,
-        "raw: the line; peer: time, peer, line; json: one object a line",
-        |settings| settings.format.to_string(),
-        |settings, text| {
-            settings.format = word(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "tag",
-        "NAME",
-        Output,
-        "a constant field of each line, with --format peer or json",
-        |settings| settings.output.tag.clone(),
-        |settings, text| {
-            settings.output.tag = if text.is_empty() { String::new() } else { parse_tag(text)? };
-            Ok(())
-        }
-    ),
-    limit!(
-        "mark-gaps",
-        "",
-        Output,
-        "the output says where something was dropped, and how much",
-        |settings| on_or_off(settings.output.mark_gaps),
-        |settings, text| {
-            settings.output.mark_gaps = switch(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "rotate-size",
-        "SIZE",
-        Files,
-        "a file that would get longer is begun anew; 0 is never",
-        |settings| DisplaySize(settings.output.rotate_size).to_string(),
-        |settings, text| {
-            settings.output.rotate_size = size(text)?;
-            Ok(())
-        }
-    ),
-    output_duration!("rotate-age", Files, rotate_age, "a file this old is begun anew; 0 is never"),
-    limit!(
-        "rotate-keep",
-        "NUMBER",
-        Files,
-        "how many earlier files are kept: FILE.1 is the newest",
-        |settings| settings.output.rotate_keep.to_string(),
-        |settings, text| {
-            settings.output.rotate_keep = number(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "disk-full",
-        "wait|drop-oldest",
-        Files,
-        "when the disk is full: clients wait, or the oldest rotated file goes",
-        |settings| settings.output.disk_full.to_string(),
-        |settings, text| {
-            settings.output.disk_full = word(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "sync",
-        "never|interval|DURATION",
-        Files,
-        "how often lines are synced to the disk at most; interval is 1s",
-        |settings| settings.output.sync.to_string(),
-        |settings, text| {
-            settings.output.sync = word(text)?;
-            Ok(())
-        }
-    ),
-    output_duration!(
-        "flush-every",
-        Files,
-        flush_every,
-        "longest that lines gather before a write, to spare flash; 0 is not at all"
-    ),
-    limit!(
-        "host-files",
-        "NUMBER",
-        Files,
-        "files for hosts at most; further hosts share one",
-        |settings| settings.output.host_files.to_string(),
-        |settings, text| {
-            settings.output.host_files = number(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "on-stall",
-        "wait|drop",
-        Output,
-        "when an output takes nothing: clients wait, or lines for it are dropped",
-        |settings| settings.output.on_stall.to_string(),
-        |settings, text| {
-            settings.output.on_stall = word(text)?;
-            Ok(())
-        }
-    ),
-    output_duration!("stall-timeout", Output, stall_timeout, "after how long they are dropped"),
-    limit!(
-        "max-line",
-        "SIZE",
-        Lines,
-        "longest line, without its ending",
-        |settings| DisplaySize(settings.config.limits.max_line).to_string(),
-        |settings, text| {
-            settings.config.limits.max_line = size(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "long-lines",
-        "skip|cut|split",
-        Lines,
-        "what happens to a longer one",
-        |settings| settings.config.limits.long_lines.to_string(),
-        |settings, text| {
-            settings.config.limits.long_lines = word(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "max-buffer",
-        "SIZE",
-        Lines,
-        "bytes without a newline that get the overflow warning",
-        |settings| DisplaySize(settings.config.limits.max_buffer).to_string(),
-        |settings, text| {
-            settings.config.limits.max_buffer = size(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "keep-empty",
-        "",
-        Lines,
-        "empty lines go out too",
-        |settings| on_or_off(settings.config.limits.keep_empty),
-        |settings, text| {
-            settings.config.limits.keep_empty = switch(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "memory",
-        "SIZE",
-        Room,
-        "all memory that clients and a slow output may take; by default at most a quarter of the box",
-        |settings| DisplaySize(settings.config.limits.memory).to_string(),
-        |settings, text| {
-            settings.config.limits.memory = size(text)?;
-            settings.is_memory_given = true;
-            Ok(())
-        }
-    ),
-    limit!(
-        "max-connections",
-        "NUMBER",
-        Room,
-        "connections at once",
-        |settings| settings.config.limits.max_connections.to_string(),
-        |settings, text| {
-            settings.config.limits.max_connections = number(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "when-full",
-        "wait|reject",
-        Room,
-        "what happens to one more: it waits in the backlog, or is closed",
-        |settings| settings.config.limits.when_full.to_string(),
-        |settings, text| {
-            settings.config.limits.when_full = word(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "max-per-host",
-        "NUMBER|half",
-        Room,
-        "connections of one host at once; 0 is no limit",
-        |settings| settings.config.limits.max_per_host.map_or("half".to_owned(), |limit| limit.to_string()),
-        |settings, text| {
-            let wrong = |_| "give a whole number, half, or 0 for no limit".to_owned();
-            settings.config.limits.max_per_host =
-                if text == "half" { None } else { Some(number(text).map_err(wrong)?) };
-            Ok(())
-        }
-    ),
-    duration!("idle-timeout", idle_timeout, "silence after which a client is told goodbye"),
-    duration!("line-timeout", line_timeout, "time after which a line without its newline goes out as it is"),
-    duration!("linger", linger, "time that a client may take to close after our goodbye; 0 closes at once"),
-    duration!("keepalive", keepalive, "silence after which TCP asks whether a client is alive"),
-    duration!(
-        "drain-timeout",
-        drain_timeout,
-        "longest wait for clients, and for a stuck output, at shutdown; 0 waits for neither"
-    ),
-    duration!(
-        "gather",
-        gather,
-        "longest that a line waits for others, while many come alone; 0 is never, at most 100ms"
-    ),
+pub const OPTIONS: &[Opt] = options! {
+    "listen" / 'l' = "ADDR:PORT|unix:/path" Input List(config.listen)
+        "where clients connect; may be given more than once; port 0: the system picks one";
+    "unix-mode" = "OCTAL" Input Octal(config.unix_mode)
+        "permission bits of a Unix socket's file";
+    "receipt" = "" Input Switch(config.limits.receipt)
+        "a client that ends its sending side gets \"N lines\" back once its lines are written";
+    "output" / 'o' = SYNTAX Output List(outputs)
+        "where lines go: - is stdout, a file ({host} in its name: one for each client host), or another receiver; may be given more than once";
+    "format" = "raw|peer|json" Output Word(format)
+        "raw: the line as it came; peer: time, client address, line; json: the same as an object";
+    "tag" = "NAME" Output Tag(output.tag)
+        "a word that is added to each line, in --format peer and json";
+    "mark-gaps" = "" Output Switch(output.mark_gaps)
+        "where lines were dropped, the output gets a line that says how many, and why";
+    "rotate-size" = "SIZE" Files Size(output.rotate_size)
+        "a file that would get longer is rotated: renamed to FILE.1, and a new one begun; 0 is never";
+    "rotate-age" = "DURATION" Files Time(output.rotate_age)
+        "a file this old is rotated; 0 is never";
+    "rotate-keep" = "NUMBER" Files Number(output.rotate_keep)
+        "how many rotated files are kept: FILE.1 is the newest";
+    "disk-full" = "wait|drop-oldest" Files Word(output.disk_full)
+        "when the disk is full: clients wait, or the oldest rotated file is removed";
+    "sync" = "never|interval|DURATION" Files Word(output.sync)
+        "how often written lines are forced to the disk (fdatasync); interval is 1s";
+    "flush-every" = "DURATION" Files Time(output.flush_every)
+        "how long lines may wait in memory to be written to a file together, to spare flash; 0 is not at all";
+    "host-files" = "NUMBER" Files Number(output.host_files)
+        "most files that {host} makes; further hosts share one";
+    "on-stall" = "wait|drop" Output Word(output.on_stall)
+        "when an output accepts nothing: clients wait, or it is skipped and misses lines";
+    "stall-timeout" = "DURATION" Output Time(output.stall_timeout)
+        "how long an output may accept nothing before --on-stall drop skips it";
+    "max-line" = "SIZE" Lines Size(config.limits.max_line)
+        "longest line in bytes, without its line ending";
+    "long-lines" = "skip|cut|split" Lines Word(config.limits.long_lines)
+        "what happens to a longer line: it is dropped, cut off, or made into several";
+    "max-buffer" = "SIZE" Lines Size(config.limits.max_buffer)
+        "bytes without a newline after which the log warns of a client";
+    "keep-empty" = "" Lines Switch(config.limits.keep_empty)
+        "empty lines are written too";
+    "memory" = "SIZE" Room Size(config.limits.memory)
+        "most memory that clients and slow outputs may use; by default at most a quarter of the box's";
+    "max-connections" = "NUMBER" Room Number(config.limits.max_connections)
+        "most client connections at once";
+    "when-full" = "wait|reject" Room Word(config.limits.when_full)
+        "what happens to a client beyond --max-connections: it waits until there is room, or is closed";
+    "max-per-host" = "NUMBER|half" Room NumberOrHalf(config.limits.max_per_host)
+        "most connections of one client host; 0 is no limit";
+    "idle-timeout" = "DURATION" Times Time(config.limits.idle_timeout)
+        "silence after which a client is told goodbye: a FIN; it is still read until it closes";
+    "line-timeout" = "DURATION" Times Time(config.limits.line_timeout)
+        "how long a line may wait for its newline before it is written as it is";
+    "linger" = "DURATION" Times Time(config.limits.linger)
+        "how long a client may be silent after the goodbye before it is closed; 0 closes at once";
+    "keepalive" = "DURATION" Times Time(config.limits.keepalive)
+        "silence after which TCP probes whether a client is still there";
+    "drain-timeout" = "DURATION" Times Time(config.limits.drain_timeout)
+        "longest wait, at shutdown, for clients that still send, and for an output that accepts nothing; 0 waits for neither";
+    "gather" = "DURATION" Times Time(config.limits.gather)
+        "under load, how long a line may wait to be written together with others; 0 is never, at most 100ms";
     #[cfg(feature = "status")]
-    limit!(
-        "status",
-        "ADDR:PORT|unix:/path|off",
-        Program,
-        "where to show over HTTP how it is: a page, metrics, diagnostics, lines as they come",
-        |settings| settings.status.as_ref().map_or("off".to_owned(), ToString::to_string),
-        |settings, text| {
-            settings.status = if text == "off" { None } else { Some(word(text)?) };
-            Ok(())
-        }
-    ),
+    "status" = "ADDR:PORT|unix:/path|off" Program WordOrOff(status)
+        "where to answer HTTP requests: a page, metrics, diagnostics, lines as they come";
     #[cfg(feature = "status")]
-    limit!(
-        "status-tail",
-        "on|off",
-        Program,
-        "whether lines are shown there",
-        |settings| on_or_off(settings.status_tail),
-        |settings, text| {
-            settings.status_tail = switch(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "log-level",
-        "LEVEL",
-        Program,
-        "own log on stderr: off, error, warn, info, debug or trace",
-        |settings| settings.log_level.to_string().to_lowercase(),
-        |settings, text| {
-            let error = "use one of off, error, warn, info, debug, trace";
-            settings.log_level = text.parse().map_err(|_| error.to_owned())?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "log-format",
-        "auto|plain|journal",
-        Program,
-        "plain: with the time; journal: with <N>, its priority; auto: what stderr is",
-        |settings| settings.log_format.to_string(),
-        |settings, text| {
-            settings.log_format = word(text)?;
-            Ok(())
-        }
-    ),
-    limit!(
-        "report-interval",
-        "DURATION",
-        Program,
-        "how often the log gets a line of rates, connections and memory; 0 is never",
-        |settings| DisplayDuration(settings.report_interval).to_string(),
-        |settings, text| {
-            settings.report_interval = duration(text)?;
-            Ok(())
-        }
-    ),
-];
+    "status-tail" = "on|off" Program Switch(status_tail)
+        "whether --status may show the lines themselves";
+    "log-level" = "LEVEL" Program Level(log_level)
+        "how much the program's own log on stderr says: off, error, warn, info, debug or trace";
+    "log-format" = "auto|plain|journal" Program Word(log_format)
+        "its lines begin with: plain: the time; journal: <N>, the priority; auto: journal if stderr is the journal";
+    "report-interval" = "DURATION" Program Time(report_interval)
+        "how often that log gets a line of rates, connections and memory; 0 is never";
+};
 
 /// Options that only the command line has, as `--help` shows them.
 pub const COMMAND_LINE_ONLY: &[(&str, Option<char>, &str, &str)] = &[
-    ("config", None, "FILE", "the same options, one a line: max-line = 64KiB; flags win"),
-    ("check", None, "", "print the settings, their origin and what they can cost at worst, and run nothing"),
-    ("help", Some('h'), "", "this text"),
-    ("version", Some('V'), "", "the version"),
+    ("config", None, "FILE", "a file with these options, one a line: max-line = 64KiB; the command line wins"),
+    ("check", None, "", "print all settings, where each was set, and what they can cost at worst; run nothing"),
+    ("help", Some('h'), "", "show all options"),
+    ("version", Some('V'), "", "show the version"),
 ];
 
 /// The option with this name.
@@ -588,12 +494,13 @@ pub fn find(name: &str) -> Option<&'static Opt> {
     OPTIONS.iter().find(|option| option.name == name)
 }
 
-/// The nearest real option to a mistyped one, if any is near. In a config file, those of the command line are not.
+/// The option whose name is most like a mistyped one, if any is like it. In a config file, options that only the command
+/// line has do not count.
 #[must_use]
 pub fn nearest(name: &str, is_in_file: bool) -> Option<&'static str> {
     let only_here = COMMAND_LINE_ONLY.iter().filter(|_| !is_in_file).map(|option| option.0);
     let names = OPTIONS.iter().map(|option| option.name).chain(only_here);
     let by_distance = names.map(|real| (strsim::osa_distance(name, real), real));
-    // A third of the letters may be wrong: more is another word.
+    // Up to a third of the letters may be wrong.
     by_distance.filter(|(distance, real)| *distance <= real.len().div_ceil(3)).min().map(|(_, real)| real)
 }

@@ -1,4 +1,5 @@
-//! Arguments and config file to settings; flags win. Every mistake is one sentence: what, where, what to do.
+//! Reads arguments and config file into settings; flags win. Invariant: every mistake becomes one sentence that says what
+//! is wrong, where, and what to do.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,30 +8,29 @@ use std::fs;
 use lexopt::Arg;
 
 #[cfg(feature = "status")]
-use super::look::{DEFAULT_STATUS, Look};
+use super::ask::{DEFAULT_STATUS, Question};
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
-use crate::config::listen::DEFAULT_LISTEN;
 #[cfg(feature = "status")]
 use crate::config::listen::ListenAddrError;
-use crate::sink::OutputAddr;
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
     /// Run with these.
     Run(Box<Settings>),
-    /// `--check`: say what these are, where they came from, and what they can cost.
+    /// `--check`: show these settings, where each came from, and what they can cost.
     Check(Box<Settings>, Origins),
-    /// `status`: ask a running one how it is.
+    /// `status`: ask a running server how it is.
     #[cfg(feature = "status")]
-    Look(Look),
+    Ask(Question),
     /// `--help`.
     Help,
     /// `--version`.
     Version,
 }
 
-/// Which options were given, in order, and where: `FILE:LINE`, or `flag`. The last one counts, but of a list.
+/// Which options were given, in order, and where: `FILE:LINE`, or `flag`. If one is there more than once, the last counts;
+/// of a list, all do.
 pub type Origins = Vec<(&'static str, String)>;
 
 /// A mistake in the arguments or the config file, as a sentence.
@@ -72,7 +72,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
                 .ok_or_else(|| UsageError(format!("-{} is no option; see --help", letter.escape_debug())))?,
             #[cfg(feature = "status")]
             Arg::Value(text) if text == "status" && given.is_empty() && config_path.is_none() => {
-                return look(parser);
+                return question(parser);
             }
             Arg::Value(text) => {
                 let text = text.to_string_lossy();
@@ -94,7 +94,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
     Ok(if is_check { Invocation::Check(settings, origins) } else { Invocation::Run(settings) })
 }
 
-/// Settings of a config file and of flags, which win; what nobody gave is its default.
+/// The defaults, then what the config file says, then what flags say.
 fn put_together(
     config_path: Option<String>,
     given: Vec<(&'static Opt, String)>,
@@ -107,42 +107,31 @@ fn put_together(
         })?;
         read_config_file(&path, &text, &mut settings, &mut origins)?;
     }
-    // A list given by flags replaces the file's.
-    for list in ["listen", "output"] {
-        if given.iter().any(|(option, _)| option.name == list) {
-            if list == "listen" {
-                settings.config.listen.clear()
-            } else {
-                settings.outputs.clear()
-            }
-            origins.retain(|(name, _)| *name != list);
-        }
+    // What flags give replaces what the file gave.
+    for (option, _) in &given {
+        (option.clear)(&mut settings);
+        origins.retain(|(name, _)| *name != option.name);
     }
     for (option, text) in given {
         (option.set)(&mut settings, &text)
             .map_err(|error| wrong_value(&format!("--{}", option.name), &text, &error))?;
         origins.push((option.name, "flag".to_owned()));
     }
-    settings.is_listen_given = !settings.config.listen.is_empty();
-    if !settings.is_listen_given {
-        settings.config.listen.extend(DEFAULT_LISTEN.parse());
-    }
-    if settings.outputs.is_empty() {
-        settings.outputs.push(OutputAddr::stdout());
-    }
+    settings.is_listen_given = is_given(&origins, "listen");
+    settings.is_memory_given = is_given(&origins, "memory");
     settings.validate().map_err(UsageError)?;
     Ok((settings, origins))
 }
 
 /// `lumberjack status [ADDR] [--json] [--watch]`.
 #[cfg(feature = "status")]
-fn look(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
-    let (mut at, mut is_json, mut watches) = (None, false, false);
+fn question(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
+    let (mut at, mut is_json, mut repeats) = (None, false, false);
     while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::Help),
             Arg::Long("json") => is_json = true,
-            Arg::Long("watch") => watches = true,
+            Arg::Long("watch") => repeats = true,
             Arg::Value(text) if at.is_none() => {
                 let text = utf8(text, "status")?;
                 let wrong = |error: ListenAddrError| wrong_value("status", &text, &error.to_string());
@@ -158,7 +147,7 @@ fn look(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
         Some(at) => at,
         None => DEFAULT_STATUS.parse().map_err(|error: ListenAddrError| UsageError(error.to_string()))?,
     };
-    Ok(Invocation::Look(Look { at, is_json, watches }))
+    Ok(Invocation::Ask(Question { at, is_json, repeats }))
 }
 
 /// Reads a config file's text into `settings`: `name = value` a line, `#` begins a comment.
@@ -182,13 +171,20 @@ fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &m
         };
         let (name, text) = (name.trim(), text.trim());
         let option = find(name).ok_or_else(|| UsageError(format!("{place}: {}", unknown(name, ""))))?;
+        if !is_given(origins, name) {
+            (option.clear)(settings);
+        }
         (option.set)(settings, text).map_err(|error| wrong_value(&format!("{place}: {name}"), text, &error))?;
         origins.push((option.name, place));
     }
     Ok(())
 }
 
-/// A `#` begins a comment at the start of a line or after a space: a path may hold one.
+fn is_given(origins: &Origins, wanted: &str) -> bool {
+    origins.iter().any(|(name, _)| *name == wanted)
+}
+
+/// The line without its comment. A `#` begins one only at the start of a line, or after a space or tab: paths may hold `#`.
 pub(super) fn strip_comment(line: &str) -> &str {
     let is_comment = |(at, _): &(usize, &str)| {
         line.get(..*at).is_some_and(|before| before.is_empty() || before.ends_with([' ', '\t']))
@@ -228,13 +224,15 @@ fn unknown(name: &str, dashes: &str) -> UsageError {
 mod tests {
     use super::super::help;
     use super::*;
+    use crate::config::listen::DEFAULT_LISTEN;
+    use crate::sink::OutputAddr;
     use std::time::Duration;
 
     #[cfg(feature = "status")]
     #[test]
     fn status_asks_the_usual_place_or_another() {
-        let look = |args: &[&str]| match parse(args.iter().map(OsString::from)) {
-            Ok(Invocation::Look(Look { at, is_json, watches })) => Ok((at.to_string(), is_json, watches)),
+        let ask = |args: &[&str]| match parse(args.iter().map(OsString::from)) {
+            Ok(Invocation::Ask(Question { at, is_json, repeats })) => Ok((at.to_string(), is_json, repeats)),
             Ok(Invocation::Help) => Ok(("help".to_owned(), false, false)),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
@@ -245,8 +243,8 @@ mod tests {
             (&["status", "--watch", "unix:/run/s"], ("unix:/run/s", false, true)),
             (&["status", "--help"], ("help", false, false)),
         ] {
-            let (at, is_json, watches) = wanted;
-            assert_eq!(look(args), Ok((at.to_owned(), is_json, watches)), "{args:?}");
+            let (at, is_json, repeats) = wanted;
+            assert_eq!(ask(args), Ok((at.to_owned(), is_json, repeats)), "{args:?}");
         }
         for (args, sentence) in [
             (&["status", "localhost:1"][..], "status localhost:1: names are not looked up"),
@@ -254,7 +252,7 @@ mod tests {
             (&["status", "--config", "x"], "status takes an address, --json and --watch"),
             (&["--keep-empty", "status"], "status stands alone: options begin with --; see --help"),
         ] {
-            let error = look(args).unwrap_err();
+            let error = ask(args).unwrap_err();
             assert!(error.starts_with(sentence), "{args:?}: {error}");
         }
     }
@@ -332,7 +330,7 @@ mod tests {
         let defaults = Settings::default();
         for option in OPTIONS {
             let mut settings = Settings::default();
-            let text = format!("# comment\n{} = {} # and another\n", option.name, (option.default)(&defaults));
+            let text = format!("# comment\n{} = {} # and another\n", option.name, option.current(&defaults));
             parse_config_file("a.conf", &text, &mut settings).unwrap();
         }
         for (text, sentence) in [
@@ -346,19 +344,30 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_begins_where_a_word_could() {
+        for (line, rest) in [
+            ("# all of it", ""),
+            ("max-line = 8 # bytes", "max-line = 8 "),
+            ("max-line = 8\t# bytes", "max-line = 8\t"),
+            ("output = a#b", "output = a#b"),
+            ("output = a#b # c", "output = a#b "),
+        ] {
+            assert_eq!(strip_comment(line), rest);
+        }
+    }
+
+    #[test]
     fn help_shows_every_option_and_the_default_that_the_parser_has() {
         let text = help();
         let defaults = Settings::default();
         for option in OPTIONS {
-            let default = (option.default)(&defaults);
+            let default = option.current(&defaults);
             let row = text.lines().find(|line| line.starts_with(' ') && line.contains(&format!("--{} ", option.name)));
             let row = row.unwrap();
             assert!(row.ends_with(&format!("[{default}]")), "{row}");
-            let mut settings = Settings { is_memory_given: true, ..Settings::default() };
+            let mut settings = Settings::default();
+            (option.clear)(&mut settings);
             (option.set)(&mut settings, &default).unwrap();
-            settings.config.listen.clear();
-            settings.outputs.clear();
-            settings.is_memory_given = false;
             assert_eq!(settings, defaults, "--{} {default} is not what it is without", option.name);
         }
         let shown = text.lines().filter(|line| line.contains(" --")).count();

@@ -7,14 +7,14 @@ use log::info;
 
 use crate::server::Pulse;
 
-/// From when on rates are measured, and how it was then.
+/// The start of the time that rates are measured over, and what the numbers were then.
 pub(super) struct Span {
     pub(super) begun: Instant,
     pub(super) seen: Pulse,
 }
 
 impl Span {
-    /// One line, such as `3 connections, 1234 lines/s, 2.5 MB/s, 4.1 of 64 MiB; clients wait for the output`.
+    /// What happened since then, as one line such as `3 connections, 1234 lines/s, 2.5 MB/s, 4.1 of 64 MiB; clients wait for the output`.
     #[inline(never)] // one copy, for size
     pub(super) fn describe(&self, now: Instant, pulse: &Pulse, memory: usize) -> String {
         let ms = u64::try_from(now.saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX).max(1);
@@ -35,7 +35,7 @@ impl Span {
     }
 }
 
-/// A number in tenths, shown with one digit behind the point while it is small.
+/// A number in tenths. Below 10 it is shown with one digit behind the point.
 struct Tenths(u64);
 
 impl fmt::Display for Tenths {
@@ -54,7 +54,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// `None`: it is off.
+    /// `None` if `--report-interval` is 0.
     pub(super) fn new(interval: Duration, begun: Instant, seen: Pulse) -> Option<Self> {
         let due = begun.checked_add(interval).filter(|_| !interval.is_zero())?;
         Some(Self { interval, due, span: Span { begun, seen } })
@@ -64,13 +64,13 @@ impl Report {
         self.due
     }
 
-    pub(super) fn look(&mut self, now: Instant, pulse: &Pulse, memory: usize) {
+    pub(super) fn write_if_due(&mut self, now: Instant, pulse: &Pulse, memory: usize) {
         if now < self.due {
             return;
         }
         info!("[report] {}", self.span.describe(now, pulse, memory));
         self.span = Span { begun: now, seen: *pulse };
-        // What was missed while the loop stood still is not made up for.
+        // Reports that were due while the loop stood still are left out.
         self.due = now.checked_add(self.interval).unwrap_or(now);
     }
 }
@@ -82,7 +82,7 @@ mod tests {
     const NOTHING: Pulse =
         Pulse { lines: 0, bytes: 0, connections: 0, held_bytes: 0, is_stalled: false, is_ending: false };
 
-    /// What is said after so many milliseconds.
+    /// The line after so many milliseconds.
     fn described(ms: u64, pulse: Pulse) -> String {
         let begun = Instant::now();
         Span { begun, seen: NOTHING }.describe(begun + Duration::from_millis(ms), &pulse, 64 << 20)
@@ -93,7 +93,7 @@ mod tests {
         for (ms, lines, bytes, said) in [
             (1000, 0, 0, "0 lines/s, 0 B/s"),
             (5000, 1, 100, "0.2 lines/s, 20 B/s"),
-            // What came is never nothing.
+            // Rates are rounded up: 0 means that nothing came.
             (100_000, 1, 1, "0.1 lines/s, 0.1 B/s"),
             (1000, 12, 999, "12 lines/s, 999 B/s"),
             (1000, 1, 1000, "1 lines/s, 1 kB/s"),

@@ -1,68 +1,42 @@
-//! What a server is told: its limits, their defaults with their source, and what makes no sense.
+//! Limits of a server: their defaults with the reason for each, and which do not work, alone or together.
 
 use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
 
-use super::listen::{ListenAddr, MOST_LISTENERS};
+use super::listen::{Listen, ListenAddr, MOST_LISTENERS};
 use super::units::{DisplayDuration, DisplaySize};
 
-/// Default of [`Limits::max_line`]: 100 KiB, the seed's `MAX_LINE_LENGTH`.
+pub use super::word::WordError;
+pub(crate) use super::word::word_enum;
+
+/// Default of [`Limits::max_line`]: 100 KiB, as the original server had it (`MAX_LINE_LENGTH`).
 pub const DEFAULT_MAX_LINE: usize = 100 * 1024;
-/// Default of [`Limits::max_buffer`]: 1 MiB, the seed's `MAX_BUFFER_SIZE`.
+/// Default of [`Limits::max_buffer`]: 1 MiB, as the original server had it (`MAX_BUFFER_SIZE`).
 pub const DEFAULT_MAX_BUFFER: usize = 1024 * 1024;
 /// Default of [`Limits::memory`]: 64 MiB, which holds 650 pending lines of the longest kind. The binary lowers it to
 /// a quarter of the memory of the box or the cgroup.
 pub const DEFAULT_MEMORY: usize = 64 * 1024 * 1024;
 /// Default of [`Limits::max_connections`]. At rest, 1000 connections cost 124 KB of ours.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 1000;
-/// The most connections that [`Limits::max_connections`] may allow: a token keeps 20 bits for their number, of which
-/// the last 64 name listeners and the like.
+/// The most that [`Limits::max_connections`] may be: a poll token has 20 bits for the number of a connection, and the last
+/// 64 numbers are for listeners and the like.
 pub const MOST_CONNECTIONS: usize = (1 << 20) - 64;
 /// The longest line that [`Limits::max_line`] may allow: 1 GiB, so that a length always fits 32 bits.
 pub const LONGEST_LINE: usize = 1 << 30;
-/// The most that [`Limits::max_buffer`] may be: what has passed of a line is counted in 32 bits, and has to tell more.
+/// The most that [`Limits::max_buffer`] may be: the length of a line so far is counted in 32 bits, and has to be able to
+/// exceed it.
 pub const LARGEST_BUFFER: usize = u32::MAX as usize - 1;
-/// The least that a server reads at once when its memory is short; the sink's share of the budget has room for it.
+/// Bytes that a server reads at once at least, however short its memory is; the sink's share of the budget has room for them.
 pub const LEAST_READ_BYTES: usize = 4096;
 
 const _: () = assert!(DEFAULT_MAX_BUFFER >= 2 * DEFAULT_MAX_LINE, "P4 needs twice --max-line");
 const _: () = assert!(DEFAULT_MEMORY >= 4 * DEFAULT_MAX_BUFFER, "the default budget holds several long lines");
 
-/// A setting that takes one of a few words.
-macro_rules! word_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        #[non_exhaustive]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $name {
-            /// Every word that the flag takes, the default first.
-            pub const WORDS: &[&str] = &[$($word),+];
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $word),+ })
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = WordError;
-
-            fn from_str(text: &str) -> Result<Self, WordError> {
-                match text { $($word => Ok(Self::$variant),)+ _ => Err(WordError { words: Self::WORDS }) }
-            }
-        }
-    };
-}
-pub(crate) use word_enum;
-
 word_enum! {
     /// What happens to a line longer than [`Limits::max_line`] (`--long-lines`, P3).
     LongLines {
-        /// It is dropped whole, as the seed does.
+        /// It is dropped whole.
         #[default]
         Skip = "skip",
         /// Its first `max_line` bytes are a line; the rest is dropped.
@@ -73,30 +47,15 @@ word_enum! {
 }
 
 word_enum! {
-    /// What happens to a client that connects when `max_connections` are there (`--when-full`, P10).
+    /// What happens to a client that connects while `max_connections` are open (`--when-full`, P10).
     WhenFull {
         /// It waits in the kernel's backlog until there is room.
         #[default]
         Wait = "wait",
-        /// It is accepted and closed, for clients that go on to another receiver.
+        /// It is accepted and closed at once, so that it can try another receiver.
         Reject = "reject",
     }
 }
-
-/// A word that is none of those a setting takes. `Display` is the end of a sentence that begins with the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WordError {
-    /// The words it takes.
-    pub words: &'static [&'static str],
-}
-
-impl fmt::Display for WordError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "use one of {}", self.words.join(", "))
-    }
-}
-
-impl core::error::Error for WordError {}
 
 /// Every limit of a server, each named as its flag. [`Limits::default`] is what the binary runs with.
 ///
@@ -108,9 +67,9 @@ impl core::error::Error for WordError {}
 pub struct Limits {
     /// Longest line accepted, in bytes, without its ending (`--max-line`, P3). Default 100 KiB; 1 byte to 1 GiB.
     pub max_line: usize,
-    /// What happens to a longer one (`--long-lines`, P3). Default `skip`.
+    /// What happens to a line longer than that (`--long-lines`, P3). Default `skip`.
     pub long_lines: LongLines,
-    /// Whether empty lines go out (`--keep-empty`, P1). Default no.
+    /// Whether empty lines are written (`--keep-empty`, P1). Default no.
     pub keep_empty: bool,
     /// Bytes without a newline at which a client gets the `Buffer overflow` warning (`--max-buffer`, P4). Default
     /// 1 MiB; at least twice `max_line`, and less than 4 GiB.
@@ -120,30 +79,31 @@ pub struct Limits {
     pub memory: usize,
     /// Connections at once (`--max-connections`, P10). Default 1000; 1 to 1,048,512.
     pub max_connections: usize,
-    /// What happens to one more (`--when-full`, P10). Default `wait`.
+    /// What happens to a client beyond `max_connections` (`--when-full`, P10). Default `wait`.
     pub when_full: WhenFull,
     /// Connections of one host at once (`--max-per-host`, P14). `None`, the default, is half of `max_connections`;
     /// `Some(0)` is no limit.
     pub max_per_host: Option<usize>,
-    /// Silence after which a client is told goodbye (`--idle-timeout`, P6). Default 5 min, the seed's
-    /// `SOCKET_TIMEOUT_MS`; 0 is never.
+    /// Silence after which a client is told goodbye (`--idle-timeout`, P6). Default 5 min, as the
+    /// original server had it (`SOCKET_TIMEOUT_MS`); 0 is never.
     pub idle_timeout: Duration,
-    /// Time after which a line without its `\n` goes out as it is (`--line-timeout`, P2). Default 0, which is never.
+    /// Time after which an unfinished line is written as if its `\n` had come (`--line-timeout`, P2). Default 0, which is
+    /// never.
     pub line_timeout: Duration,
     /// Time that a client may take to close after our goodbye (`--linger`, P6). Default 1 h; 0 closes at once.
     pub linger: Duration,
-    /// Silence after which TCP asks whether the client is alive (`--keepalive`, P6). Default 60 s; 0 is never, else 1 s
-    /// to 32,767 s, the kernel's limit.
+    /// Silence after which the kernel begins to send TCP keepalive probes (`--keepalive`, P6). Default 60 s; 0 is never, else
+    /// 1 s to 32,767 s, the kernel's limit.
     pub keepalive: Duration,
-    /// The longest that shutdown reads on, not counting the time in which the sink is full, and the longest that it
-    /// waits for a sink that takes nothing (`--drain-timeout`, P11). Default 5 s; 0 waits for neither.
+    /// How long shutdown goes on reading at most, not counting time in which the sink is full, and how long it waits for a
+    /// sink that accepts nothing (`--drain-timeout`, P11). Default 5 s; 0 waits for neither.
     pub drain_timeout: Duration,
-    /// The longest that a line may wait so that others come with it, while many come alone (`--gather`): they then share
-    /// the system calls. The first after calm never waits. Default 1 ms; 0 is never; at most 100 ms.
+    /// How long a line may wait for lines of other clients, while most reads bring a single one (`--gather`): together they
+    /// take fewer system calls. The first line after a quiet time never waits. Default 1 ms; 0 is never; at most 100 ms.
     pub gather: Duration,
-    /// Whether a client that half-closes is told how many of its lines went to the output, once they are written
-    /// (`--receipt`). Default no. It proves nothing with outputs that may be passed over ([`crate::OnStall::Drop`]),
-    /// which the binary refuses.
+    /// Whether a client that ends its sending side is sent the number of its lines once they are written (`--receipt`).
+    /// Default no. With outputs that may be skipped ([`crate::OnStall::Drop`]) that number proves nothing; the binary
+    /// refuses the two together.
     pub receipt: bool,
 }
 
@@ -171,11 +131,11 @@ impl Default for Limits {
 
 /// The longest keepalive time that Linux takes: `MAX_TCP_KEEPIDLE`, 32,767 s.
 const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
-/// Default of [`Limits::gather`]. CPU of lines that come alone beside that of a loop that reads and writes each at once,
-/// from 1000 clients, by milliseconds: 0: 1.2, 1: 0.84, 2: 0.70, 3: 0.59, 5: 0.6; from 50 clients 0.42 with 1. Nobody
-/// notices a millisecond; beyond it, a person at a terminal might notice the sum of several receivers in a row.
+/// Default of [`Limits::gather`]. CPU time of single lines from 1000 clients, as a multiple of what a plain loop takes that
+/// reads and writes each at once: with 0 ms 1.2, 1 ms 0.84, 2 ms 0.70, 3 ms 0.59, 5 ms 0.6; from 50 clients, with 1 ms,
+/// 0.42. Nobody notices a millisecond; with more, a person might notice the sum over several receivers in a row.
 const DEFAULT_GATHER: Duration = Duration::from_millis(1);
-/// The longest gathering: what a person who looks on just notices.
+/// The most that [`Limits::gather`] may be: a person just notices it.
 const LONGEST_GATHER: Duration = Duration::from_millis(100);
 
 impl Limits {
@@ -189,10 +149,10 @@ impl Limits {
         }
     }
 
-    /// Checks each limit and each pair that must agree.
+    /// Checks each limit, and those that depend on each other.
     ///
     /// # Errors
-    /// The first that makes no sense, as a sentence that names the flag and what it takes.
+    /// The first that does not work; its sentence names the flag and what it takes.
     pub fn validate(&self) -> Result<(), ConfigError> {
         use ConfigError::{Duration as BadDuration, MaxBuffer, Size};
         let sizes = [
@@ -220,17 +180,17 @@ impl Limits {
     }
 }
 
-/// What a sink adds to what it is given, at worst: `per_byte` bytes for each byte of a line, and `per_line` more. And what
-/// it keeps: `kept` bytes though nothing is wrong, for which its share of the budget gets room besides.
+/// How many bytes a sink makes of a line at worst: `per_byte` for each of its bytes, and `per_line` more. And how many it
+/// may hold even while it could write: `kept`, for which its share of the budget gets room besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overhead {
     /// Bytes written for each byte of a line: 1, or 6 for JSON, where a control character becomes `\u0000`.
     pub per_byte: usize,
     /// Bytes written for each line besides, its `\n` included.
     pub per_line: usize,
-    /// Bytes that it may hold though it could write them.
+    /// Bytes that it may hold even while it could write them.
     pub kept: usize,
-    /// And how many lines more, each of the longest kind.
+    /// Lines of the longest kind that it may hold likewise.
     pub kept_lines: usize,
 }
 
@@ -244,13 +204,13 @@ impl Overhead {
         bytes.saturating_mul(self.per_byte).saturating_add(lines.saturating_mul(self.per_line))
     }
 
-    /// The most that it holds though nothing is wrong.
+    /// The most bytes that it may hold even while it could write them.
     pub(crate) fn most_kept(self, max_line: usize) -> usize {
         self.kept.saturating_add(self.at_most(max_line, 1).saturating_mul(self.kept_lines))
     }
 
-    /// The least that a sink's share of the budget has to be: the longest line, the least read, and what it keeps. A
-    /// read can hold as many lines as bytes, with `--keep-empty`.
+    /// The least that a sink's share of the budget may be: room for the longest line, the smallest read, and what it holds
+    /// anyway. With `--keep-empty` a read can be as many lines as bytes.
     pub(crate) fn least_share(self, max_line: usize) -> usize {
         let kept = self.most_kept(max_line);
         self.at_most(max_line + 1 + LEAST_READ_BYTES, 1 + LEAST_READ_BYTES).saturating_add(kept)
@@ -266,18 +226,16 @@ pub struct MemoryPlan {
     pub pending_share: usize,
 }
 
-/// What the sink's share has room for beyond the largest line and one read: bytes gathered from many small reads.
+/// Room in the sink's share for many small reads, beyond the longest line and one read.
 const GATHER_BYTES: usize = 256 * 1024;
-/// A read of so many bytes is to fit whatever it holds: with reads of 8 KiB, `peer` cost a third more.
+/// A read of this size should fit whatever its lines are: with reads of 8 KiB, `--format peer` took a third more CPU time.
 const USUAL_READ_BYTES: usize = 64 * 1024;
 
 impl MemoryPlan {
-    /// Splits `limits.memory`: the sink gets room for the longest line, a full read and what a turn gathers, but at
-    /// most half.
+    /// Splits `limits.memory`: the sink gets room for the longest line, a full read and many small ones, but at most half.
     ///
     /// # Errors
-    /// [`ConfigError::Memory`] when half is too little for the longest line and the least read, or the rest can't hold
-    /// a pending line of the longest kind.
+    /// [`ConfigError::Memory`] when half is too little for the longest line and the smallest read.
     pub fn new(limits: &Limits, overhead: Overhead) -> Result<Self, ConfigError> {
         let least_share = overhead.least_share(limits.max_line);
         let half = limits.memory / 2;
@@ -285,18 +243,18 @@ impl MemoryPlan {
             let least = least_share.saturating_mul(2).div_ceil(1024).saturating_mul(1024);
             return Err(ConfigError::Memory { memory: limits.memory, max_line: limits.max_line, least });
         }
-        // A quarter of the budget is more than enough for most; in a format that may make much of a byte, one read of
-        // the usual size needs it.
+        // In a format that can make six bytes of one, a read of the usual size needs much room; a quarter of the budget is
+        // enough.
         let usual_read = overhead.at_most(USUAL_READ_BYTES, USUAL_READ_BYTES).min(limits.memory / 4);
         let sink_share = half.min(least_share.saturating_add(GATHER_BYTES.max(usual_read)));
         Ok(Self { sink_share, pending_share: limits.memory - sink_share })
     }
 
-    /// What the status endpoint gets of the pending lines' share: a sixteenth of the budget, within bounds. What is left
+    /// Bytes that the status endpoint takes of the share of pending lines: a sixteenth of the budget, within bounds. The rest
     /// still holds a line of the longest kind.
     ///
     /// # Errors
-    /// [`ConfigError::StatusMemory`] when there is too little.
+    /// [`ConfigError::StatusMemory`] when there is too little for both.
     pub fn status_share(&self, limits: &Limits) -> Result<usize, ConfigError> {
         let longest = limits.max_line + 1;
         let room = self.pending_share.saturating_sub(longest);
@@ -309,12 +267,12 @@ impl MemoryPlan {
     }
 }
 
-/// The least that the status endpoint needs: room for its page, a request of each visitor, and a few lines on their way.
+/// Bytes that the status endpoint needs at least: for its page, a request of each visitor, and a few lines on their way.
 const LEAST_STATUS_BYTES: usize = 256 * 1024;
-/// The most that it gets: more than a thousand connections in an answer.
+/// Bytes that it gets at most: enough for an answer with more than a thousand connections.
 const MOST_STATUS_BYTES: usize = 2 * 1024 * 1024;
 
-/// Limits that make no sense, alone or together. `Display` is a whole sentence.
+/// Settings that do not work, alone or together. `Display` is a whole sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -347,7 +305,7 @@ pub enum ConfigError {
         /// The line cap that it has to hold twice.
         max_line: usize,
     },
-    /// `memory` can't hold one line of the longest kind on its way.
+    /// `memory` is too small for a line of the longest kind.
     Memory {
         /// What was given.
         memory: usize,
@@ -363,16 +321,16 @@ pub enum ConfigError {
         /// The least that works with it.
         least: usize,
     },
-    /// One place to listen at takes the clients of another.
+    /// Two addresses to listen on are the same, or one includes the other.
     Covered {
-        /// The one that takes them.
+        /// The one that includes the other.
         by: ListenAddr,
-        /// The one that would get none.
+        /// The one that is included.
         listener: ListenAddr,
     },
-    /// No place to listen at.
+    /// No address to listen on.
     NoListener,
-    /// More than [`MOST_LISTENERS`] of them.
+    /// More than [`MOST_LISTENERS`] addresses.
     TooManyListeners,
 }
 
@@ -410,8 +368,10 @@ impl fmt::Display for ConfigError {
             Self::Covered { by, listener } => {
                 write!(f, "--listen {listener} is covered by --listen {by}: give one of them")
             }
-            Self::NoListener => f.write_str("there is no place to listen at: give one with --listen"),
-            Self::TooManyListeners => write!(f, "too many places to listen at: at most {MOST_LISTENERS} are possible"),
+            Self::NoListener => f.write_str("there is no address to listen on: give one with --listen"),
+            Self::TooManyListeners => {
+                write!(f, "too many addresses to listen on: at most {MOST_LISTENERS} are possible")
+            }
         }
     }
 }
@@ -427,8 +387,8 @@ impl core::error::Error for ConfigError {}
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where to listen (`--listen`), in this order.
-    pub listen: Vec<ListenAddr>,
+    /// Listeners (`--listen`), in this order.
+    pub listen: Vec<Listen>,
     /// Permission bits of the Unix sockets' files (`--unix-mode`). Default 0666, as `/dev/log` has it.
     pub unix_mode: u32,
     /// The limits.
@@ -438,13 +398,13 @@ pub struct Config {
 /// Default of [`Config::unix_mode`]: without write permission for others nobody else can log.
 pub const DEFAULT_UNIX_MODE: u32 = 0o666;
 impl Config {
-    /// Listens at one place, with the default limits.
+    /// Listens at one place for lines, with the default limits.
     #[must_use]
     pub fn listen(at: ListenAddr) -> Self {
-        Self { listen: vec![at], unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() }
+        Self { listen: vec![at.into()], unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() }
     }
 
-    /// Checks the limits and the places to listen at.
+    /// Checks the limits and the addresses to listen on.
     ///
     /// # Errors
     /// See [`ConfigError`].
@@ -456,8 +416,8 @@ impl Config {
         }
         for (number, one) in self.listen.iter().enumerate() {
             let others = self.listen.iter().enumerate().filter(|(other, _)| *other != number);
-            if let Some((_, other)) = others.into_iter().find(|(_, other)| one.covers(other, &self.listen)) {
-                return Err(ConfigError::Covered { by: one.clone(), listener: other.clone() });
+            if let Some((_, other)) = others.into_iter().find(|(_, other)| one.at.covers(&other.at, &self.listen)) {
+                return Err(ConfigError::Covered { by: one.at.clone(), listener: other.at.clone() });
             }
         }
         self.limits.validate()
@@ -469,7 +429,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_valid_and_the_seeds() {
+    fn the_defaults_are_valid_and_those_of_the_original() {
         let limits = Limits::default();
         assert_eq!(limits.validate(), Ok(()));
         assert_eq!((limits.max_line, limits.max_buffer), (102_400, 1_048_576));

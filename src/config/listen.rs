@@ -1,17 +1,67 @@
-//! Where a server listens: a place, how it is written, and which places get in each other's way. Invariant: what prints
-//! parses to the same.
+//! Listeners: the address of each, how it is written, which addresses can't be used together, and how the bytes that come
+//! there become lines. Invariant: what prints parses to the same.
 
 use core::fmt::{self, Write};
 use core::net::SocketAddr;
 use core::str::FromStr;
 use std::path::PathBuf;
 
-/// Where the binary listens unless told otherwise.
+use super::word::{WordError, word_enum};
+
+/// Where the binary listens without `--listen`.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:4445";
-/// The most listeners a server can have: the numbers a token keeps for what is no connection, but two.
+/// The most listeners that a server can have: a poll token has 64 numbers for what is no connection, and visitors, outputs
+/// and the like take the rest.
 pub const MOST_LISTENERS: usize = 28;
 
-/// A place to listen at: `ADDR:PORT`, `[ADDR]:PORT` or `unix:/path`.
+word_enum! {
+    /// How the bytes of a listener's clients become lines.
+    Framing {
+        /// Each line ends in `\n`, or in `\r\n` (P1).
+        #[default]
+        Lines = "lines",
+    }
+}
+
+/// A listener: where it is, and what its clients send. Any [`ListenAddr`] is one whose clients send lines.
+///
+/// ```
+/// use lumberjack::{Framing, Listen};
+///
+/// let listen: Listen = "127.0.0.1:4445".parse()?;
+/// assert_eq!((listen.at.to_string().as_str(), listen.framing), ("127.0.0.1:4445", Framing::Lines));
+/// # Ok::<(), lumberjack::ListenAddrError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listen {
+    /// Where.
+    pub at: ListenAddr,
+    /// How bytes become lines. Default `lines`.
+    pub framing: Framing,
+}
+
+impl From<ListenAddr> for Listen {
+    fn from(at: ListenAddr) -> Self {
+        Self { at, framing: Framing::default() }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = ListenAddrError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<ListenAddr>().map(Self::from)
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.at.fmt(f)
+    }
+}
+
+/// An address to listen on: `ADDR:PORT`, `[ADDR]:PORT` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListenAddr {
@@ -27,7 +77,7 @@ impl fmt::Display for ListenAddr {
             Self::Tcp(addr) => addr.fmt(f),
             Self::Unix(path) => {
                 f.write_str("unix:")?;
-                // What names a place is one line in the log and in a sentence, whatever is in it.
+                // An address may have to fit a log line or a sentence: no control character may break it.
                 path.to_string_lossy().chars().try_for_each(|letter| match letter.is_control() {
                     true => letter.escape_debug().fmt(f),
                     false => f.write_char(letter),
@@ -37,17 +87,17 @@ impl fmt::Display for ListenAddr {
     }
 }
 
-/// Why a text is no place to listen at. `Display` is the end of a sentence that begins with the value.
+/// Why a text is no address to listen on. `Display` is the end of a sentence that begins with the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListenAddrError {
-    /// `unix:` without an absolute path behind it, or with control characters in it.
+    /// `unix:` without an absolute path after it, or with control characters in the path.
     UnixPath,
     /// An address without a port.
     NoPort,
     /// A host name.
     Name,
-    /// Neither.
+    /// Anything else.
     NotAnAddress,
 }
 
@@ -92,9 +142,10 @@ impl FromStr for ListenAddr {
 }
 
 impl ListenAddr {
-    /// Whether this place, given beside `all`, takes the clients of `other`, so that the system would refuse that.
+    /// Whether this address includes `other`, so that the system would refuse to listen on both. `all` is every address that
+    /// is listened on.
     #[must_use]
-    pub fn covers(&self, other: &Self, all: &[Self]) -> bool {
+    pub fn covers(&self, other: &Self, all: &[Listen]) -> bool {
         let (Self::Tcp(one), Self::Tcp(two)) = (self, other) else { return self == other };
         if one.port() == 0 || one.port() != two.port() {
             return false;
@@ -103,12 +154,13 @@ impl ListenAddr {
         one.ip() == two.ip() || (one.ip().is_unspecified() && takes_family)
     }
 
-    /// Whether an IPv6 place leaves IPv4 to a `0.0.0.0` that is given too, with the same port; otherwise `[::]` takes both.
+    /// Whether this is an IPv6 address with the port of a `0.0.0.0` in `all`, and so takes no IPv4 clients; else `[::]` takes
+    /// them too.
     #[must_use]
-    pub fn leaves_ipv4(&self, all: &[Self]) -> bool {
+    pub fn leaves_ipv4(&self, all: &[Listen]) -> bool {
         let Self::Tcp(here) = self else { return false };
         let is_any_v4 = |at: &SocketAddr| at.is_ipv4() && at.ip().is_unspecified();
-        let takes_it = |other: &Self| matches!(other, Self::Tcp(at) if is_any_v4(at) && at.port() == here.port());
+        let takes_it = |other: &Listen| matches!(&other.at, Self::Tcp(at) if is_any_v4(at) && at.port() == here.port());
         here.is_ipv6() && here.port() != 0 && all.iter().any(takes_it)
     }
 }

@@ -1,7 +1,8 @@
-//! What a server is told: limits, places to listen at, outputs, and how each is written. Invariant: what prints parses
-//! to the same, and nothing here opens or asks anything.
+//! Settings: limits, addresses to listen on, outputs, and how each is written as text. Invariant: what prints parses to the
+//! same value, and nothing here opens anything or reads the clock.
 
 pub mod limits;
 pub mod listen;
 pub mod output;
 pub mod units;
+mod word;

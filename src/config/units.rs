@@ -7,7 +7,7 @@ const SIZE_UNITS: [(&str, u64); 6] =
     [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
 const DURATION_UNITS_MS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
-/// Why a size or a duration was refused. `Display` is the end of a sentence that begins with the value.
+/// Why a text is no size or no duration. `Display` is the end of a sentence that begins with the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnitError {
@@ -17,7 +17,7 @@ pub enum UnitError {
     NotASize,
     /// Digits, then something that is no unit of a duration, or no unit at all.
     NotADuration,
-    /// More than this machine can count.
+    /// More than this machine's integers hold.
     TooLarge,
 }
 

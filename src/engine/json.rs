@@ -1,11 +1,10 @@
-//! A writer for the few JSON objects we make, a screen of code. Two libraries were measured on the same objects
-//! (stripped bytes beyond a program without JSON): this 5,216; serde_json 8,240, with five crates and a derive macro to
-//! build; miniserde 28,696. Nothing here needs the parsers that they come with. Invariant: what is written is one valid
-//! JSON object.
+//! Writes the few JSON objects that we make. Of our own because it is smaller: this takes 5,216 bytes of the stripped
+//! binary, serde_json 8,240 for the same objects, with five crates and a derive macro to build, miniserde 28,696; and
+//! nothing here parses. Invariant: what is written is one valid JSON object.
 
 use core::fmt::Write;
 
-/// An object in the making.
+/// An object that is being written.
 #[derive(Debug)]
 pub struct Json {
     text: String,
@@ -27,10 +26,10 @@ impl Json {
         self
     }
 
-    /// Adds each of some numbers.
+    /// Adds numbers, whose names have spaces between.
     #[inline(never)] // one copy, for size
-    pub fn numbers(&mut self, names: &[&str], numbers: &[u64]) {
-        for (name, number) in names.iter().zip(numbers) {
+    pub fn numbers(&mut self, names: &str, numbers: &[u64]) {
+        for (name, number) in names.split(' ').zip(numbers) {
             self.number(name, *number);
         }
     }
@@ -92,7 +91,7 @@ impl Json {
         self
     }
 
-    /// Parts what follows from what was there before.
+    /// A comma between members, and none before the first.
     #[inline(never)] // one copy, for size
     fn comma(&mut self) {
         if !self.text.ends_with(['{', '[']) {
@@ -100,7 +99,7 @@ impl Json {
         }
     }
 
-    /// The whole object.
+    /// Ends the object.
     #[must_use]
     pub fn finish(mut self) -> String {
         self.text.push('}');
@@ -124,7 +123,7 @@ impl Json {
 pub fn quote(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
-    // All that is escaped is ASCII, and so no part of another character.
+    // All bytes that are escaped are ASCII, so none is in the middle of a character.
     while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
         let (plain, special) = rest.split_at(at);
         out.push_str(plain);

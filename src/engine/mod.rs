@@ -5,8 +5,10 @@
 
 pub mod budget;
 pub mod framer;
+mod framing;
 pub mod gap;
 pub mod json;
+mod line_framer;
 pub mod peer;
 pub mod ranking;
 pub mod sniff;

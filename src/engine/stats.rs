@@ -1,28 +1,87 @@
-//! Counters, and what they look like from outside: the seed's `getTcpStatus` and `getDiagnostics` as data and as JSON.
-//! Invariant: the seed's names stay; ours stand beside them.
+//! Counters and gauges, a row each, and what an operator sees of a server: status and diagnostics, as data and as JSON.
+//! Invariant: the JSON names that `getTcpStatus` and `getDiagnostics` of the original server had are kept.
 
 use super::json::Json;
 use crate::config::limits::Limits;
 
+/// What a number tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// How things stand now: it rises and falls. All others only grow, and stop at their largest value.
+    Gauge,
+    /// Ordinary traffic.
+    Count,
+    /// Something that an operator may want to know, and by which nothing is lost.
+    Event,
+    /// Bytes, lines or connections that were lost.
+    Loss,
+}
+
+/// Names, kinds and meanings of some numbers, in one order. As few texts as can be: in a list, each would take 40 bytes
+/// more of the binary.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "status"), expect(dead_code))]
+pub(crate) struct Table {
+    /// The names in JSON, with spaces between.
+    pub(crate) names: &'static str,
+    kinds: &'static [Kind],
+    /// A line each: the name for Prometheus, and what it means.
+    metrics: &'static str,
+}
+
+/// What a number is called, and what it means.
+#[cfg(feature = "status")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    /// Its name in JSON.
+    pub(crate) name: &'static str,
+    /// What it tells.
+    pub(crate) kind: Kind,
+    /// Its name for Prometheus, without what all have before it and counters behind it.
+    pub(crate) metric: &'static str,
+    /// A sentence about it.
+    pub(crate) help: &'static str,
+}
+
+#[cfg(feature = "status")]
+impl Table {
+    /// Calls `each` with the row of each of these numbers, in their order.
+    #[inline(never)] // one copy, for size
+    pub(crate) fn each(&self, numbers: &[u64], each: &mut dyn FnMut(&Row, u64)) {
+        let named = self.names.split(' ').zip(self.kinds).zip(self.metrics.split('\n'));
+        for (((name, kind), metric), number) in named.zip(numbers) {
+            let (metric, help) = metric.split_once(' ').unwrap_or((metric, ""));
+            each(&Row { name, kind: *kind, metric, help }, *number);
+        }
+    }
+}
+
+/// One row a number: field, name in JSON, name for Prometheus, kind, and what it means, with the promises behind it.
 macro_rules! numbers {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident = $json:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($field:ident $json:literal $metric:literal $kind:ident $help:literal $(($promises:literal))?;)+
+    }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         #[non_exhaustive]
-        pub struct $name { $($(#[$field_doc])* pub $field: u64),+ }
+        pub struct $name { $(#[doc = concat!($help $(, " (", $promises, ")")?)] pub $field: u64),+ }
 
         impl $name {
-            /// The names of all numbers in JSON, in order.
-            pub(crate) const NAMES: &'static [&'static str] = &[$($json),+];
+            /// What each number is called and means, in the order of [`Self::values`].
+            pub(crate) const TABLE: Table = Table {
+                names: concat!($($json, " "),+),
+                kinds: &[$(Kind::$kind),+],
+                metrics: concat!($($metric, " ", $help, "\n"),+),
+            };
 
-            /// Every number, in the order of their names.
-            pub(crate) fn values(&self) -> [u64; Self::NAMES.len()] {
+            /// Every number, in order.
+            pub(crate) fn values(&self) -> [u64; [$($json),+].len()] {
                 [$(self.$field),+]
             }
 
             /// Every number with its name in JSON, in order.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                Self::NAMES.iter().copied().zip(self.values())
+                Self::TABLE.names.split(' ').zip(self.values())
             }
         }
     };
@@ -31,84 +90,85 @@ macro_rules! numbers {
 numbers! {
     /// What has happened since the start. All of them only grow, and stop at their largest value.
     Counters {
-        /// Lines that went to the sink.
-        lines = "lines",
-        /// Bytes read from clients.
-        bytes = "bytes",
-        /// Connections taken in.
-        accepted = "accepted",
-        /// Lines that went out without having had a newline (P2).
-        unterminated = "unterminated",
-        /// Lines dropped whole because of their length (P3).
-        skipped_lines = "skippedLines",
-        /// Lines of which only the start went out (P3, `--long-lines cut`).
-        cut_lines = "cutLines",
-        /// Bytes of clients that went nowhere, for whatever reason; newlines are not counted.
-        dropped_bytes = "droppedBytes",
-        /// Lines that passed `--max-buffer` without a newline (P4).
-        overflows = "overflows",
-        /// Connections told goodbye for silence (P6).
-        evicted_idle = "evictedIdle",
-        /// Unfinished lines dropped because the memory budget was used up (P5).
-        dropped_for_budget = "droppedForBudget",
-        /// Connections turned away because the house was full, or the kernel had no room (P10).
-        rejected = "rejected",
-        /// Connections turned away because their host had its share (P14).
-        refused_per_host = "refusedPerHost",
-        /// Connections closed in the middle of a flood, after 16 MiB of last reads (P6, P11).
-        cut_off = "cutOff",
-        /// Connections that ended without a byte (P12).
-        probes = "probes",
-        /// Times that accepting paused: a full house, or no descriptor (P10).
-        accept_pauses = "acceptPauses",
-        /// Times that reading stopped because the sink was full (P8).
-        sink_stalls = "sinkStalls",
+        lines "lines" "lines" Count
+            "Lines that went to the outputs.";
+        bytes "bytes" "received_bytes" Count
+            "Bytes read from clients.";
+        accepted "accepted" "accepted_connections" Count
+            "Connections accepted.";
+        unterminated "unterminated" "unterminated_lines" Event
+            "Lines written though their newline never came: their client ended, or --line-timeout passed." ("P2");
+        skipped_lines "skippedLines" "skipped_lines" Loss
+            "Lines dropped whole because they were longer than --max-line (--long-lines skip)." ("P3");
+        cut_lines "cutLines" "cut_lines" Loss
+            "Lines that lost their end because they were longer than --max-line (--long-lines cut)." ("P3");
+        dropped_bytes "droppedBytes" "dropped_bytes" Loss
+            "Bytes of clients that were dropped, for all reasons together; newlines do not count." ("P12");
+        overflows "overflows" "buffer_overflows" Event
+            "Lines that passed --max-buffer without a newline." ("P4");
+        evicted_idle "evictedIdle" "idle_evictions" Event
+            "Clients told goodbye because they were silent for --idle-timeout; no line is lost by that." ("P6");
+        dropped_for_budget "droppedForBudget" "memory_dropped_lines" Loss
+            "Unfinished lines dropped because --memory was used up; the host that held most lost them." ("P5");
+        rejected "rejected" "rejected_connections" Loss
+            "Connections turned away because --max-connections were open (--when-full reject), or the kernel was short."
+            ("P10");
+        refused_per_host "refusedPerHost" "host_refused_connections" Loss
+            "Connections turned away because their host had --max-per-host." ("P14");
+        cut_off "cutOff" "cut_off_connections" Loss
+            "Connections closed while their client still sent, 16 MiB after our goodbye." ("P6, P11");
+        probes "probes" "probes" Event
+            "Connections that ended without a byte, as port probes and health checks do." ("P12");
+        accept_pauses "acceptPauses" "accept_pauses" Event
+            "Times that new clients had to wait: --max-connections were open, or no file descriptor was free." ("P10");
+        sink_stalls "sinkStalls" "output_stalls" Event
+            "Times that reading stopped because an output was full; clients waited, and no line was lost." ("P8");
     }
 }
 
 numbers! {
     /// How things stand now.
     Gauges {
-        /// Connections, those that linger too: the length of the table.
-        active_connections = "activeConnections",
-        /// Connections that we have said goodbye to, and that have not closed yet (P6).
-        lingering = "lingering",
-        /// Memory that unfinished lines take (P5), in bytes.
-        pending_bytes = "pendingBytes",
-        /// Bytes of lines that wait for the sink (P8).
-        sink_waiting_bytes = "sinkWaitingBytes",
-        /// The most connections there were at once.
-        peak_connections = "peakConnections",
-        /// Hosts with a connection (P14).
-        hosts = "hosts",
+        active_connections "activeConnections" "connections" Gauge
+            "Connections now, with those that linger.";
+        lingering "lingering" "lingering_connections" Gauge
+            "Connections told goodbye that their client has not closed yet." ("P6");
+        pending_bytes "pendingBytes" "pending_bytes" Gauge
+            "Bytes of memory that unfinished lines take." ("P5");
+        sink_waiting_bytes "sinkWaitingBytes" "output_waiting_bytes" Gauge
+            "Bytes of lines that wait for the outputs." ("P8");
+        peak_connections "peakConnections" "peak_connections" Gauge
+            "The most connections that were open at once.";
+        hosts "hosts" "hosts" Gauge
+            "Hosts with a connection." ("P14");
     }
 }
 
 numbers! {
     /// What went to one output.
     OutputCounters {
-        /// Bytes written.
-        bytes = "bytes",
-        /// Writes that took some.
-        writes = "writes",
-        /// Bytes that wait for it now.
-        waiting_bytes = "waitingBytes",
-        /// Writes that failed.
-        failures = "failures",
-        /// Files that were full, or old, and begun anew (`--rotate-size`, `--rotate-age`).
-        rotations = "rotations",
-        /// Tries to begin a file anew that failed: lines went on into it.
-        rotation_failures = "rotationFailures",
-        /// Times that its file was synced to the disk (`--sync`).
-        syncs = "syncs",
-        /// Connections made to the next receiver.
-        connections = "connections",
-        /// Bytes sent to it once more, since it was not known whether they had arrived.
-        resent_bytes = "resentBytes",
-        /// Lines that it did not get, since it stood still (`--on-stall drop`) or its disk was full.
-        dropped_lines = "droppedLines",
-        /// Their bytes, as they would have been written.
-        dropped_bytes = "droppedBytes",
+        bytes "bytes" "output_bytes" Count
+            "Bytes written to the output.";
+        writes "writes" "output_writes" Count
+            "Writes that the output took, whole or in part.";
+        waiting_bytes "waitingBytes" "output_queued_bytes" Gauge
+            "Bytes that wait for the output now.";
+        failures "failures" "output_failures" Count
+            "Writes to the output that failed.";
+        rotations "rotations" "output_rotations" Count
+            "Times that the output's file was full or old and was begun anew (--rotate-size, --rotate-age).";
+        rotation_failures "rotationFailures" "output_rotation_failures" Event
+            "Tries to begin the output's file anew that failed: lines went on into the file, beyond its bound.";
+        syncs "syncs" "output_syncs" Count
+            "Times that the output's file was synced to the disk (--sync).";
+        connections "connections" "output_connections" Count
+            "Connections made to the next receiver.";
+        resent_bytes "resentBytes" "output_resent_bytes" Count
+            "Bytes sent to the next receiver again because it was unknown whether they had arrived.";
+        dropped_lines "droppedLines" "output_dropped_lines" Loss
+            "Lines that an output did not get: it stood still (--on-stall drop), or its disk was full (--disk-full).";
+        dropped_bytes "droppedBytes" "output_dropped_bytes" Count
+            "Bytes of the lines that the output did not get, as they would have been written.";
     }
 }
 
@@ -121,10 +181,10 @@ pub struct OutputStats {
     pub counters: OutputCounters,
 }
 
-/// A server at the end of a turn.
+/// How a server stood at the end of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Whether it takes clients.
+    /// Whether it accepts clients.
     pub running: bool,
     /// The port of its first TCP listener.
     pub port: Option<u16>,
@@ -140,15 +200,15 @@ pub struct Snapshot {
     pub outputs: Vec<OutputStats>,
 }
 
-/// The seed's `getTcpStatus`, with ours beside it.
+/// The status: what `getTcpStatus` of the original server gave, and all counters and gauges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// Whether the question could be answered: always, as in the seed.
+    /// Always true; the original had it.
     pub ok: bool,
     /// `Running on port N`, `Running on unix:/path`, or `Not running`.
     pub message: String,
-    /// Whether it takes clients.
+    /// Whether it accepts clients.
     pub running: bool,
     /// The port of its first TCP listener, while it runs.
     pub port: Option<u16>,
@@ -188,19 +248,19 @@ impl Status {
         json.boolean("ok", self.ok).text("message", &self.message).boolean("running", self.running);
         port(&mut json, self.port);
         json.number("activeConnections", self.active_connections);
-        json.object("gauges", |json| json.numbers(Gauges::NAMES, &self.gauges.values()));
-        json.object("counters", |json| json.numbers(Counters::NAMES, &self.counters.values()));
+        json.object("gauges", |json| json.numbers(Gauges::TABLE.names, &self.gauges.values()));
+        json.object("counters", |json| json.numbers(Counters::TABLE.names, &self.counters.values()));
         json.finish()
     }
 }
 
-/// The seed's `getDiagnostics`, with ours beside it.
+/// The diagnostics: what `getDiagnostics` of the original server gave, and addresses, limits, counters, gauges and outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostics {
     /// The part for TCP.
     pub tcp: TcpDiagnostics,
-    /// The part for HTTP: empty but in what the status endpoint answers.
+    /// The part for HTTP. Only in answers of the status endpoint is there anything in it.
     pub http: HttpDiagnostics,
     /// Where it listens.
     pub listen: Vec<String>,
@@ -210,15 +270,15 @@ pub struct Diagnostics {
     pub counters: Counters,
     /// How things stand.
     pub gauges: Gauges,
-    /// Where lines go, and how much went there.
+    /// The outputs, and what went to each.
     pub outputs: Vec<OutputStats>,
 }
 
-/// The seed's `tcp` object.
+/// The `tcp` object of the original server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpDiagnostics {
-    /// Whether it takes clients.
+    /// Whether it accepts clients.
     pub running: bool,
     /// The port of its first TCP listener, while it runs.
     pub port: Option<u16>,
@@ -226,13 +286,13 @@ pub struct TcpDiagnostics {
     pub active_connections: u64,
 }
 
-/// The seed's `http` object.
+/// The `http` object of the original server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct HttpDiagnostics {
-    /// Those to whom lines go as they come.
+    /// How many visitors are sent lines as they come (`/tail`).
     pub active_pollers: u64,
-    /// One text for each: who it is, and what it asked for.
+    /// One text for each of them: its address, and what it asked for.
     pub poller_details: Vec<String>,
 }
 
@@ -264,16 +324,16 @@ impl Diagnostics {
         let Self { tcp, http, listen, limits, counters, gauges, outputs } = self;
         let pollers = &http.poller_details;
         let mut json = Json::new();
-        Parts { tcp: *tcp, pollers, listen, limits, counters, gauges, outputs }.write(&mut json);
+        View { tcp: *tcp, pollers, listen, limits, counters, gauges, outputs }.write(&mut json);
         json.finish()
     }
 }
 
-/// What the diagnostics are made of.
+/// [`Diagnostics`] without a copy of anything.
 #[derive(Debug, Clone, Copy)]
-pub struct Parts<'a> {
+pub struct View<'a> {
     tcp: TcpDiagnostics,
-    /// To whom lines go as they come.
+    /// Who is sent lines as they come, one text each.
     pub pollers: &'a [String],
     /// Where it listens.
     pub listen: &'a [String],
@@ -287,15 +347,15 @@ pub struct Parts<'a> {
     pub outputs: &'a [OutputStats],
 }
 
-impl<'a> Parts<'a> {
-    /// Those of a server that is seen by these pollers.
+impl<'a> View<'a> {
+    /// That of a server to which these pollers are connected.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot, pollers: &'a [String]) -> Self {
         let Snapshot { counters, gauges, limits, listen, outputs, .. } = snapshot;
         Self { tcp: TcpDiagnostics::from(snapshot), pollers, listen, limits, counters, gauges, outputs }
     }
 
-    /// Adds all of it to an object.
+    /// Adds its members to a JSON object.
     pub fn write(&self, json: &mut Json) {
         json.object("tcp", |json| {
             json.boolean("running", self.tcp.running);
@@ -306,12 +366,12 @@ impl<'a> Parts<'a> {
             json.number("activePollers", self.pollers.len() as u64).texts("pollerDetails", self.pollers);
         });
         json.texts("listen", self.listen);
-        json.object("limits", |json| limits(json, self.limits));
-        json.object("gauges", |json| json.numbers(Gauges::NAMES, &self.gauges.values()));
-        json.object("counters", |json| json.numbers(Counters::NAMES, &self.counters.values()));
+        json.object("limits", |json| write_limits(json, self.limits));
+        json.object("gauges", |json| json.numbers(Gauges::TABLE.names, &self.gauges.values()));
+        json.object("counters", |json| json.numbers(Counters::TABLE.names, &self.counters.values()));
         json.object("outputs", |json| {
             for output in self.outputs {
-                json.object(&output.name, |json| json.numbers(OutputCounters::NAMES, &output.counters.values()));
+                json.object(&output.name, |json| json.numbers(OutputCounters::TABLE.names, &output.counters.values()));
             }
         });
     }
@@ -323,45 +383,40 @@ fn port(json: &mut Json, port: Option<u16>) {
     }
 }
 
-/// A duration in milliseconds. 64 bits last for 500 million years; 128, as `as_millis` has them, take more code.
+/// A duration in milliseconds. `as_millis` gives 128 bits, which take more code; 64 are enough for 500 million years.
 #[must_use]
 #[inline(never)] // one copy, for size
 pub fn ms(duration: core::time::Duration) -> u64 {
     duration.as_secs().saturating_mul(1000).saturating_add(u64::from(duration.subsec_millis()))
 }
 
+/// One row a limit: field, kind of value in JSON, name there, and value. One without a row does not compile.
+macro_rules! limits {
+    ($json:ident, $limits:ident: $($field:ident $kind:ident $name:literal $value:expr;)+) => {
+        let Limits { $($field: _),+ } = $limits;
+        $($json.$kind($name, $value);)+
+    };
+}
+
 #[inline(never)] // for size
-fn limits(json: &mut Json, limits: &Limits) {
-    json.numbers(
-        &[
-            "maxLine",
-            "maxBuffer",
-            "memory",
-            "maxConnections",
-            "maxPerHost",
-            "idleTimeout",
-            "lineTimeout",
-            "linger",
-            "keepalive",
-            "drainTimeout",
-            "gather",
-        ],
-        &[
-            limits.max_line as u64,
-            limits.max_buffer as u64,
-            limits.memory as u64,
-            limits.max_connections as u64,
-            limits.per_host().unwrap_or(0) as u64,
-            ms(limits.idle_timeout),
-            ms(limits.line_timeout),
-            ms(limits.linger),
-            ms(limits.keepalive),
-            ms(limits.drain_timeout),
-            ms(limits.gather),
-        ],
-    );
-    json.text("longLines", &limits.long_lines.to_string()).text("whenFull", &limits.when_full.to_string());
-    json.boolean("keepEmpty", limits.keep_empty);
+fn write_limits(json: &mut Json, limits: &Limits) {
+    limits! { json, limits:
+        max_line number "maxLine" limits.max_line as u64;
+        max_buffer number "maxBuffer" limits.max_buffer as u64;
+        memory number "memory" limits.memory as u64;
+        max_connections number "maxConnections" limits.max_connections as u64;
+        max_per_host number "maxPerHost" limits.per_host().unwrap_or(0) as u64;
+        idle_timeout number "idleTimeout" ms(limits.idle_timeout);
+        line_timeout number "lineTimeout" ms(limits.line_timeout);
+        linger number "linger" ms(limits.linger);
+        keepalive number "keepalive" ms(limits.keepalive);
+        drain_timeout number "drainTimeout" ms(limits.drain_timeout);
+        gather number "gather" ms(limits.gather);
+        long_lines text "longLines" &limits.long_lines.to_string();
+        when_full text "whenFull" &limits.when_full.to_string();
+        keep_empty boolean "keepEmpty" limits.keep_empty;
+        receipt boolean "receipt" limits.receipt;
+    }
 }
 
 #[cfg(test)]
@@ -384,13 +439,14 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_names_are_kept() {
+    fn the_names_of_the_original_are_kept() {
         let status = Status::from(&snapshot()).to_json();
         let start = r#"{"ok":true,"message":"Running on port 4445","running":true,"port":4445,"activeConnections":3,"#;
         assert!(status.starts_with(start), "{status}");
         let diagnostics = Diagnostics::from(&snapshot()).to_json();
         let start = r#"{"tcp":{"running":true,"port":4445,"activeConnections":3},"http":{"activePollers":0,"pollerDetails":[]},"#;
         assert!(diagnostics.starts_with(start), "{diagnostics}");
+        assert!(diagnostics.contains(r#""keepEmpty":false,"receipt":false},"#), "every limit: {diagnostics}");
         assert!(diagnostics.contains(r#""maxLine":102400,"#) && diagnostics.contains(r#""lines":7,"#), "{diagnostics}");
     }
 

@@ -1,4 +1,4 @@
-//! Two clocks from one reading a turn: time as it passes, and the time in which the server was reading, which is what
+//! Two clocks, both set once a turn: time as it passes, and the time in which the server was reading, which is what
 //! silence is measured by (P6). Invariant: neither ever goes back.
 
 use std::time::Duration;
@@ -17,11 +17,13 @@ pub(super) struct Clock {
     lost: Duration,
     /// [`Self::reading`] in ticks: each read asks for it, and the division is a long one.
     tick: Tick,
+    /// When bytes last came from any client, on [`Self::reading`].
+    last_bytes: Duration,
 }
 
 impl Clock {
     pub(super) fn new(now: Now) -> Self {
-        Self { now, lost: Duration::ZERO, tick: Tick::at_or_before(now.since_start) }
+        Self { now, lost: Duration::ZERO, tick: Tick::at_or_before(now.since_start), last_bytes: now.since_start }
     }
 
     /// A new turn has begun, after a poll that was to last `asked` at most. `was_stalled`: a full sink kept the server
@@ -51,6 +53,16 @@ impl Clock {
     /// Time since the start in which the server was reading.
     pub(super) fn reading(&self) -> Duration {
         self.now.since_start.saturating_sub(self.lost)
+    }
+
+    /// Bytes have come from a client.
+    pub(super) fn note_bytes(&mut self) {
+        self.last_bytes = self.reading();
+    }
+
+    /// When bytes last came from any client, on [`Self::reading`].
+    pub(super) fn last_bytes(&self) -> Duration {
+        self.last_bytes
     }
 
     /// [`Self::reading`] for the wheel; rounded down, so that no deadline is early.

@@ -1,7 +1,10 @@
 //! What a server takes besides the lines that it holds, from the real sizes: the figures behind `--check`.
 
-use super::connection::{Account, BYTES_EACH, Sum};
-use super::{READ_BYTES, notices};
+use super::accounts::Account;
+use super::connection::BYTES_EACH;
+use super::notices;
+use super::reading::READ_BYTES;
+use super::receipts::Sum;
 use crate::engine::budget;
 use crate::engine::peer::Host;
 use crate::net::{EVENTS, Key, Ready};

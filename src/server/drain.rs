@@ -1,12 +1,13 @@
-//! The orderly end (P11): who waits is taken, all are told goodbye and read until they have nothing left to say, and
-//! everything is written. Invariant: a life only moves forward, from serving to stopped.
+//! The orderly end (P11): who waits is accepted, all are told goodbye and read until they have nothing left to send, and
+//! everything is written. Invariant: [`plan`] alone says what the drain does next and how long the loop may wait for it.
 
 use std::time::Duration;
 
 use log::info;
 
-use super::ending::Close;
-use super::{RunError, Server};
+use super::Server;
+use super::error::RunError;
+use super::life::{Close, Life};
 use crate::net::{Key, Net};
 use crate::sink::{Order, Sink};
 
@@ -20,67 +21,140 @@ const LAST_WAIT: Duration = Duration::from_millis(500);
 /// The most clients that are taken from the backlogs once the drain is over: what they can hold (`net::BACKLOG`).
 const MOST_WAITING: u64 = 4096;
 
-/// Where the server stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
-    /// It takes clients and lines.
-    Serving,
-    /// It has said goodbye, and reads on. `since` is on the reading clock, `began` on the other.
-    Draining { since: Duration, began: Duration },
-    /// Each connection is read once more to its end and closed, those too that still wait at a door; then the sink gets
-    /// what is left. `since` is on the reading clock; `accepted` is how many had come in before.
-    Finishing { began: Duration, since: Duration, accepted: u64 },
-    /// Over.
-    Stopped,
+/// What the drain sees of the server.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    now: Duration,
+    /// The time in which the server was reading, and when bytes last came on that clock.
+    reading: Duration,
+    last_bytes: Duration,
+    /// Nothing is read, since the sink is full; and since when the sink has taken nothing though something waits.
+    is_stalled: bool,
+    stuck_since: Option<Duration>,
+    /// Nothing waits in the sink, and it has no work of its own left that we know of.
+    is_written: bool,
+    has_connections: bool,
+    /// Somebody is connected who is not only there to get a receipt, on which the sink decides.
+    has_more_to_read: bool,
+    /// Somebody is on the ready queue.
+    is_ready: bool,
+    has_listeners: bool,
+    /// Accepting waits for a descriptor.
+    is_paused: bool,
 }
 
-impl Life {
-    /// Whether connections are read in turn: at the very end each is read to its own end instead, and would never get
-    /// there if others filled the sink meanwhile.
-    pub(super) fn reads_in_turn(self) -> bool {
-        matches!(self, Self::Serving | Self::Draining { .. })
-    }
+/// What the drain does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It reads on.
+    Read,
+    /// The time of those who are connected is up: each is read to its end and closed.
+    Finish,
+    /// Everybody is gone: once the sink has brought all where it belongs, the server has ended.
+    Settle,
+}
+
+/// What comes next, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Plan {
+    step: Step,
+    /// How long the loop may wait before the drain decides anew; `None`: until an event comes.
+    due_in: Option<Duration>,
+    /// How long until a sink that takes nothing is given up; `None`: it takes something.
+    patience: Option<Duration>,
+}
+
+/// How much is left of a time that began at `since`.
+#[inline(never)] // one copy, for size
+fn left_of(time: Duration, since: Duration, now: Duration) -> Duration {
+    time.saturating_sub(now.saturating_sub(since))
+}
+
+/// Plans the drain, from where the server stands and what it sees.
+fn plan(life: Life, seen: &Seen, drain_timeout: Duration) -> Plan {
+    let (Life::Draining { began, .. } | Life::Finishing { began, .. }) = life else {
+        return Plan { step: Step::Read, due_in: None, patience: None };
+    };
+    let patience = seen.stuck_since.map(|since| left_of(drain_timeout, since.max(began), seen.now));
+    let (step, due_in) = match life {
+        Life::Draining { .. } if seen.is_stalled => (Step::Read, patience),
+        Life::Draining { since, .. } => {
+            // On the clock that stands still while nothing is read: a client that waited for a slow sink still has bytes
+            // on the way. One that floods is cut off (`note_last_bytes`), so that this comes to an end. Silence ends
+            // nothing while somebody waits at a listener.
+            let mut left = left_of(drain_timeout, since, seen.reading);
+            if !seen.has_listeners && !seen.is_ready {
+                left = left.min(left_of(QUIET, since.max(seen.last_bytes), seen.reading));
+            }
+            if !seen.has_listeners && !seen.has_connections {
+                left = Duration::ZERO;
+            }
+            let step = if left.is_zero() { Step::Finish } else { Step::Read };
+            (step, Some(patience.map_or(left, |patience| patience.min(left))))
+        }
+        _ if !seen.has_more_to_read && (!seen.has_listeners || seen.is_paused) => {
+            // If all is written already, the sink only has to be asked.
+            let is_now = seen.is_written && !seen.is_stalled;
+            (Step::Settle, if is_now { Some(Duration::ZERO) } else { patience })
+        }
+        _ if seen.is_stalled => (Step::Read, patience),
+        _ => {
+            let may_come_in = seen.has_listeners && !seen.is_paused;
+            (Step::Read, Some(if may_come_in || seen.is_ready { Duration::ZERO } else { LAST_SILENCE }))
+        }
+    };
+    Plan { step, due_in, patience }
 }
 
 impl<S: Sink, N: Net> Server<S, N> {
+    /// The end begins: everybody is told goodbye.
     pub(super) fn begin_drain(&mut self) {
         self.life = Life::Draining { since: self.clock.reading(), began: self.clock.now() };
-        self.house.end_pause();
-        self.leave_inherited_doors();
-        info!("[tcp] Stopping server, closing {} active socket(s)", self.connections.len());
-        let keys: Vec<Key> = self.connections.keys().collect();
+        self.listeners.end_pause();
+        self.listeners.leave_inherited(&mut self.net);
+        info!("[tcp] Stopping server, closing {} active socket(s)", self.clients.connections.len());
+        let keys: Vec<Key> = self.clients.connections.keys().collect();
         for key in keys {
             self.say_goodbye(key);
         }
     }
 
+    /// While the drain goes on: listeners at which nobody waits are closed; when the time of the others is up, so is this.
     pub(super) fn go_on_draining(&mut self) {
-        let Life::Draining { since, began } = self.life else { return };
+        let Life::Draining { began, .. } = self.life else { return };
         if self.outlet.is_stalled() {
             return;
         }
-        self.close_empty_doors();
-        // On the clock that stands still while nothing is read: who waited for a slow sink still has bytes on the way. A
-        // client that floods is cut off (`note_last_bytes`), so that this comes to an end.
-        let reading = self.clock.reading();
-        let is_late = reading.saturating_sub(since) >= self.limits.drain_timeout;
-        let is_silent = reading.saturating_sub(since.max(self.last_bytes)) >= QUIET;
-        let is_quiet = is_silent && self.connections.ready_len() == 0 && self.doors.is_empty();
-        let is_empty = self.connections.len() == 0 && self.doors.is_empty();
-        if is_empty || is_quiet || is_late {
-            self.life = Life::Finishing { began, since: reading, accepted: self.counters.accepted };
+        self.close_empty_listeners();
+        if self.drain_plan().step == Step::Finish {
+            let (since, accepted) = (self.clock.reading(), self.counters.accepted);
+            self.life = Life::Finishing { began, since, accepted };
         }
     }
 
-    /// Whether the drain's time is up by the wall, though a full sink may have made its own clock stand still: from then
-    /// on a client that floods is cut off after a while.
-    pub(super) fn is_past_drain_timeout(&self) -> bool {
-        match self.life {
-            Life::Draining { began, .. } | Life::Finishing { began, .. } => {
-                self.clock.now().saturating_sub(began) >= self.limits.drain_timeout
-            }
-            Life::Serving | Life::Stopped => false,
-        }
+    /// What the drain does next, and how long the loop may wait for it.
+    fn drain_plan(&self) -> Plan {
+        let connections = &self.clients.connections;
+        let seen = Seen {
+            now: self.clock.now(),
+            reading: self.clock.reading(),
+            last_bytes: self.clock.last_bytes(),
+            is_stalled: self.outlet.is_stalled(),
+            stuck_since: self.outlet.sink.state().stuck_since,
+            is_written: self.outlet.sink.state().waiting == 0 && !self.outlet.is_settling(),
+            has_connections: connections.len() > 0,
+            has_more_to_read: connections.iter().any(|(_, conn)| !conn.is_owed()),
+            is_ready: connections.ready_len() > 0,
+            has_listeners: !self.listeners.are_closed(),
+            is_paused: self.listeners.are_paused(),
+        };
+        plan(self.life, &seen, self.limits.drain_timeout)
+    }
+
+    /// How long the loop may wait before the drain decides anew.
+    pub(super) fn drain_due_in(&self) -> Option<Duration> {
+        // Most turns have no drain to plan.
+        if self.life == Life::Serving { None } else { self.drain_plan().due_in }
     }
 
     /// Closes what is left, and ends when the sink has it all.
@@ -88,118 +162,160 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// # Errors
     /// A sink that takes nothing for `--drain-timeout` is given up.
     pub(super) fn finish_draining(&mut self) -> Result<(), RunError> {
-        let began = match self.life {
+        match self.life {
             Life::Serving | Life::Stopped => return Ok(()),
-            Life::Draining { began, .. } => began,
-            Life::Finishing { began, since, accepted } => {
-                self.close_doors(accepted);
-                self.close_all(since)?;
-                began
+            Life::Draining { .. } => {}
+            Life::Finishing { since, accepted, .. } => {
+                self.close_listeners(accepted);
+                self.close_silent(since)?;
             }
-        };
-        let is_over = matches!(self.life, Life::Finishing { .. }) && self.is_closed();
-        if is_over && self.outlet.settle(self.clock.now()) {
-            self.settle_receipts();
-            if self.doors.is_empty() {
-                self.life = Life::Stopped;
-                let _ = self.take_sink_events();
-                self.notices.finish();
-                return self.outlet.take_loss().map_or(Ok(()), |loss| Err(RunError::from(loss)));
-            }
-            return Ok(());
         }
-        let stuck_for =
-            self.outlet.sink.state().stuck_since.map(|since| self.clock.now().saturating_sub(since.max(began)));
-        if stuck_for.is_some_and(|time| time >= self.limits.drain_timeout) {
-            // It may take lines again without having told: one more try before they are lost.
-            let waiting = self.outlet.sink.state().waiting;
-            self.outlet.sink.obey(Order::TryNow);
-            self.write()?;
-            let since = self.clock.now().saturating_sub(self.limits.drain_timeout);
-            // Of several outputs, only who stands still is lost.
-            let is_given_up = self.outlet.sink.obey(Order::GiveUp { since });
-            let _ = self.take_sink_events();
-            if is_given_up || self.outlet.sink.state().waiting < waiting {
-                return Ok(());
-            }
-            self.notices.finish();
-            return Err(RunError::SinkGivenUp {
-                sink: self.outlet.sink.describe(),
-                lost_bytes: self.outlet.sink.state().held,
-                connections: self.connections.len(),
-            });
+        if self.drain_plan().step == Step::Settle && self.outlet.settle(self.clock.now()) {
+            self.give_last_receipts();
+            // Else who is closed with its receipt has made room for somebody who waits at a listener.
+            return if self.listeners.are_closed() { self.end() } else { Ok(()) };
         }
-        Ok(())
+        if self.drain_plan().patience.is_some_and(|patience| patience.is_zero()) { self.give_up() } else { Ok(()) }
     }
 
-    /// Who waits in the backlog is taken, at most as many as it holds: somebody who connects without end can't put off
+    /// The server has come to its end.
+    fn end(&mut self) -> Result<(), RunError> {
+        self.life = Life::Stopped;
+        let _ = self.take_sink_events();
+        self.notices.finish();
+        self.outlet.take_loss().map_or(Ok(()), |loss| Err(RunError::from(loss)))
+    }
+
+    /// The sink has taken nothing for too long. It may take lines again without having told: one more try before they are
+    /// lost.
+    fn give_up(&mut self) -> Result<(), RunError> {
+        let waiting = self.outlet.sink.state().waiting;
+        self.outlet.sink.obey(Order::TryNow);
+        self.write()?;
+        let since = self.clock.now().saturating_sub(self.limits.drain_timeout);
+        // Of several outputs, only who stands still is lost.
+        let is_given_up = self.outlet.sink.obey(Order::GiveUp { since });
+        let _ = self.take_sink_events();
+        if is_given_up || self.outlet.sink.state().waiting < waiting {
+            return Ok(());
+        }
+        self.notices.finish();
+        Err(RunError::SinkGivenUp {
+            sink: self.outlet.sink.describe(),
+            lost_bytes: self.outlet.sink.state().held,
+            connections: self.clients.connections.len(),
+        })
+    }
+
+    /// Who waits in the backlog is accepted, at most as many as it holds: somebody who connects without end can't put off
     /// the end.
-    fn close_doors(&mut self, accepted_before: u64) {
+    fn close_listeners(&mut self, accepted_before: u64) {
         if self.outlet.is_stalled() {
             return;
         }
-        self.close_empty_doors();
+        self.close_empty_listeners();
         let is_endless = self.counters.accepted - accepted_before > MOST_WAITING;
         // Who is owed a receipt may hold the descriptor that is missing, and gives it back when the sink has settled.
-        let is_hopeless = self.house.is_paused() && !self.connections.iter().any(|(_, conn)| conn.is_owed());
+        let is_hopeless =
+            self.listeners.are_paused() && !self.clients.connections.iter().any(|(_, conn)| conn.is_owed());
         if is_endless || is_hopeless {
-            self.doors.clear();
+            self.listeners.close_all();
         }
     }
 
-    /// Closes whoever has nothing left. Trap: while a slow sink kept us from reading, a client's bytes waited in its own
+    /// Reads everybody to the end, and closes those from whom nothing comes any more. Trap: while a slow sink kept us from reading, a client's bytes waited in its own
     /// kernel; they come when there is room here, a moment after a read that found nothing more.
-    fn close_all(&mut self, since: Duration) -> Result<(), RunError> {
+    fn close_silent(&mut self, since: Duration) -> Result<(), RunError> {
         let reading = self.clock.reading();
         let is_late = reading.saturating_sub(since) >= LAST_WAIT;
-        // All are looked at now; who is queued after that met a full sink.
-        self.connections.forget_ready();
-        let keys: Vec<Key> = self.connections.keys().collect();
+        // All are read now; who is on the queue after that met a full sink.
+        self.clients.connections.forget_ready();
+        let keys: Vec<Key> = self.clients.connections.keys().collect();
         for key in keys {
-            if self.outlet.is_stalled() || !self.drain_connection(key) {
+            if self.outlet.is_stalled() || !self.read_to_end(key) {
                 break;
             }
-            let Some(conn) = self.connections.get_mut(key).filter(|conn| !conn.is_owed()) else { continue };
+            let Some(conn) = self.clients.connections.get_mut(key).filter(|conn| !conn.is_owed()) else { continue };
             if is_late || reading.saturating_sub(conn.last_word.begins_at()) >= LAST_SILENCE {
                 self.close(key, Close::Stopping);
             }
         }
         self.write()
     }
+}
 
-    /// Whether nobody is left, or can come in, but those who are owed a receipt, which the sink's settling decides on.
-    fn is_closed(&self) -> bool {
-        let is_shut = self.doors.is_empty() || self.house.is_paused();
-        is_shut && self.connections.iter().all(|(_, conn)| conn.is_owed())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = ms(5000);
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
     }
 
-    /// How long until the drain has something to decide.
-    pub(super) fn drain_due_in(&self) -> Option<Duration> {
-        let reading = self.clock.reading();
-        let now = self.clock.now();
-        let stuck = |began: Duration| {
-            let since = self.outlet.sink.state().stuck_since?.max(began);
-            Some((since + self.limits.drain_timeout).saturating_sub(now))
-        };
-        match self.life {
-            Life::Serving | Life::Stopped => None,
-            Life::Draining { began, .. } if self.outlet.is_stalled() => stuck(began),
-            Life::Draining { since, began } => {
-                // Silence ends nothing while somebody waits at a door.
-                let quiet = self.doors.is_empty().then(|| (since.max(self.last_bytes) + QUIET).saturating_sub(reading));
-                let late = (since + self.limits.drain_timeout).saturating_sub(reading);
-                stuck(began).into_iter().chain(quiet).chain([late]).min()
-            }
-            Life::Finishing { began, .. } => {
-                let is_closed = self.is_closed();
-                let is_written = self.outlet.sink.state().waiting == 0 && !self.outlet.is_settling();
-                // All closed and written: the next turn sees it, and there is nothing to wait for.
-                let waits = self.outlet.is_stalled() || (is_closed && !is_written);
-                let may_come_in = !self.doors.is_empty() && !self.house.is_paused();
-                let is_now = is_closed || may_come_in || self.connections.ready_len() > 0;
-                let next_look = if is_now { Duration::ZERO } else { LAST_SILENCE };
-                if waits { stuck(began) } else { Some(next_look) }
-            }
+    /// One connection, a second after the drain began, 100 ms after bytes came, and nobody waits anywhere.
+    fn seen() -> Seen {
+        Seen {
+            now: ms(3000),
+            reading: ms(2000),
+            last_bytes: ms(1900),
+            is_written: true,
+            has_connections: true,
+            has_more_to_read: true,
+            ..Seen::default()
+        }
+    }
+
+    fn check(life: Life, rows: &[(&str, Seen, Step, Option<Duration>)]) {
+        for (name, seen, step, due_in) in rows {
+            let found = plan(life, seen, TIMEOUT);
+            assert_eq!((found.step, found.due_in), (*step, *due_in), "{name}: {seen:?}");
+        }
+    }
+
+    #[test]
+    fn p11_the_drain_ends_when_all_are_gone_or_silent_or_late() {
+        let now = Some(ms(0));
+        let stuck = Seen { stuck_since: Some(ms(100)), is_written: false, ..seen() };
+        let rows = [
+            ("silence is not over", seen(), Step::Read, Some(ms(150))),
+            ("now it is", Seen { reading: ms(2150), ..seen() }, Step::Finish, now),
+            ("somebody can be read", Seen { is_ready: true, reading: ms(2150), ..seen() }, Step::Read, Some(ms(3850))),
+            ("somebody may wait", Seen { has_listeners: true, reading: ms(5999), ..seen() }, Step::Read, Some(ms(1))),
+            ("it is late", Seen { has_listeners: true, reading: ms(6000), ..seen() }, Step::Finish, now),
+            ("all are gone", Seen { has_connections: false, ..seen() }, Step::Finish, now),
+            // Stuck since before the drain began: its time counts from there.
+            ("the sink is stuck", Seen { is_ready: true, now: ms(6990), ..stuck }, Step::Read, Some(ms(10))),
+            ("it is full", Seen { is_stalled: true, reading: ms(9000), ..stuck }, Step::Read, Some(ms(4000))),
+            ("it works", Seen { is_stalled: true, stuck_since: None, ..stuck }, Step::Read, None),
+        ];
+        check(Life::Draining { since: ms(1000), began: ms(2000) }, &rows);
+    }
+
+    #[test]
+    fn p11_at_the_end_all_are_closed_and_then_the_sink_settles() {
+        let now = Some(ms(0));
+        let gone = Seen { has_connections: false, has_more_to_read: false, ..seen() };
+        let stuck = Seen { stuck_since: Some(ms(2500)), is_written: false, ..gone };
+        let rows = [
+            ("bytes may be on their way", seen(), Step::Read, Some(LAST_SILENCE)),
+            ("some are here", Seen { is_ready: true, ..seen() }, Step::Read, now),
+            ("somebody may wait", Seen { has_listeners: true, ..gone }, Step::Read, now),
+            ("and can't come in", Seen { has_listeners: true, is_paused: true, ..gone }, Step::Settle, now),
+            ("all are gone", gone, Step::Settle, now),
+            ("only receipts are owed", Seen { has_connections: true, ..gone }, Step::Settle, now),
+            ("the sink is to tell", Seen { stuck_since: None, ..stuck }, Step::Settle, None),
+            ("it takes nothing", stuck, Step::Settle, Some(ms(4500))),
+            ("it is full", Seen { is_stalled: true, has_more_to_read: true, ..stuck }, Step::Read, Some(ms(4500))),
+        ];
+        check(Life::Finishing { began: ms(2000), since: ms(1500), accepted: 0 }, &rows);
+    }
+
+    #[test]
+    fn p11_there_is_nothing_to_plan_before_and_after() {
+        for life in [Life::Serving, Life::Stopped] {
+            assert_eq!(plan(life, &seen(), TIMEOUT), Plan { step: Step::Read, due_in: None, patience: None });
         }
     }
 }

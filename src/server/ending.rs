@@ -1,18 +1,15 @@
 //! How connections end: timers, goodbyes, and the one way out (P2, P6, P7). Invariant: only `close` removes a
 //! connection, and it gives everything back.
 
-use std::io;
-
 use log::debug;
 
-use super::connection::{Connection, Phase};
-use super::drain::Life;
-use super::notices::Notice;
+use super::Server;
+use super::connection::Connection;
+use super::error::RunError;
+use super::life::{Close, Life, Next};
 use super::outlet::Out;
-use super::reading::Next;
-use super::{RunError, Server};
 use crate::engine::peer::Host;
-use crate::engine::wheel::{Tick, ticks};
+use crate::engine::wheel::Tick;
 use crate::net::{Key, Net, Ready, Source};
 use crate::sink::{Origin, Sink};
 
@@ -24,80 +21,30 @@ const LAST_BYTES: u32 = 16 * 1024 * 1024;
 /// Timers that fire in one turn: a crowd that came at once is told goodbye in turns that leave time to read.
 const FIRES: usize = 256;
 
-/// Why a connection is closed.
-#[derive(Debug)]
-pub(super) enum Close {
-    /// The client closed it.
-    Ended,
-    /// The client has its receipt.
-    Answered,
-    /// It gets no receipt, since the sink may have lost some of its lines.
-    InDoubt,
-    /// The client has left without waiting for its receipt.
-    Gone,
-    /// It broke.
-    Failed(io::Error),
-    /// It lingered for `--linger`.
-    Lingered,
-    /// Its place was needed.
-    GaveWay,
-    /// It floods, and would keep its place for ever.
-    CutOff,
-    /// The server ends.
-    Stopping,
-}
-
 impl<S: Sink, N: Net> Server<S, N> {
-    /// The one way out (P7): gives back descriptor, buffer, wheel entry, slot and counts, and logs it.
+    /// The one way out (P7): gives back descriptor, buffer, deadline, slot and counts, and logs it.
     pub(super) fn close(&mut self, key: Key, why: Close) {
-        let Some(mut conn) = self.connections.remove(key) else { return };
+        let Some(mut conn) = self.clients.remove(key) else { return };
         let origin = Origin { peer: &conn.peer, wall_ms: self.clock.wall_ms() };
-        let last = conn
-            .framer
-            .finish(&self.rules, &mut Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
-        self.wheel.cancel(key.index);
-        self.budget.disconnect(key.index);
-        let was_silent = match conn.phase {
-            Phase::Silent => true,
-            Phase::Speaking => false,
-            Phase::Lingering { order, spoke, .. } => {
-                self.lingering.remove(conn.peer.host(), order);
-                !spoke
-            }
-            Phase::Owed { spoke, .. } => !spoke,
-        };
-        if was_silent {
+        let rules = self.listeners.rules(conn.listener);
+        let last =
+            conn.framer.finish(rules, &mut Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
+        if conn.is_probe() {
             self.counters.probes = self.counters.probes.saturating_add(1);
         }
-        self.house.end_pause();
-        self.note(key, &conn.peer, &last);
+        self.listeners.end_pause();
+        self.tally().fed(&conn.peer, &last);
         match why {
             Close::Failed(error) => debug!("[tcp] Socket failed: {}: {error}", conn.peer),
             why => debug!("[tcp] Socket ended: {}: {why:?}", conn.peer),
         }
-        debug!("[tcp] Socket cleaned up: {} (active: {})", conn.peer, self.connections.len());
+        debug!("[tcp] Socket cleaned up: {} (active: {})", conn.peer, self.clients.connections.len());
     }
 
-    /// Sets the connection's one deadline.
-    pub(super) fn arm(&mut self, key: Key) {
-        let limits = Timeouts::of(self, key);
-        let Some(conn) = self.connections.get_mut(key) else { return };
-        match limits.earliest(conn) {
-            Some(at) => self.wheel.arm(key.index, at),
-            None => {
-                self.wheel.cancel(key.index);
-            }
-        }
-    }
-
-    /// A line has been begun, or goes on: its own deadline may be the earliest.
-    pub(super) fn time_line(&mut self, key: Key, is_new: bool) {
-        if self.limits.line_timeout.is_zero() || !is_new {
-            return;
-        }
-        let now = self.clock.tick();
-        self.connections.begin_line(key, now);
-        self.arm(key);
+    /// Whether one of a connection's deadlines has come.
+    fn is_due(&self, key: Key, now: Tick) -> bool {
+        let due = |conn| self.clients.deadlines.due(key.index, conn, now);
+        self.clients.connections.get(key).map(due).is_some_and(|due| due.line || due.silence)
     }
 
     /// Deadlines that have come are acted on.
@@ -110,15 +57,15 @@ impl<S: Sink, N: Net> Server<S, N> {
             if self.outlet.is_stalled() || self.life != Life::Serving {
                 return Ok(());
             }
-            let Some(id) = self.wheel.pop_due(now) else { return Ok(()) };
-            let Some(pending) = self.connections.at(id).map(|(_, conn)| conn.framer.pending()) else { continue };
+            let Some(index) = self.clients.deadlines.pop_due(now) else { return Ok(()) };
+            let Some((key, conn)) = self.clients.connections.at(index) else { continue };
+            let (pending, is_queued) = (conn.framer.pending(), conn.is_queued());
             if !self.outlet.has_room_for(pending) {
                 self.write()?;
             }
-            let Some((key, conn)) = self.connections.at(id) else { continue };
-            if conn.is_queued() || !self.outlet.has_room_for(pending) {
-                // It is to be read first, or the sink is to take some first; look again in a tick.
-                self.wheel.arm(id, now.saturating_add(1));
+            if is_queued || !self.outlet.has_room_for(pending) {
+                // It is to be read first, or the sink is to take some first: again in a tick.
+                self.clients.deadlines.arm_at(index, now.saturating_add(1));
                 continue;
             }
             self.fire(key, now);
@@ -129,54 +76,49 @@ impl<S: Sink, N: Net> Server<S, N> {
         Ok(())
     }
 
-    /// A deadline has come. The real one is computed from the connection's state, and bytes that came meanwhile count.
+    /// The wheel has fired for a connection. Its deadlines are computed from its state, and bytes that came meanwhile
+    /// count.
     fn fire(&mut self, key: Key, now: Tick) {
-        let limits = Timeouts::of(self, key);
-        let Some(conn) = self.connections.get_mut(key) else { return };
-        if limits.earliest(conn).is_none_or(|at| at > now) {
-            return self.arm(key);
+        if !self.is_due(key, now) {
+            return self.clients.arm(key);
         }
         let next = self.read(key);
-        self.settle(key, next);
-        let limits = Timeouts::of(self, key);
-        let Some(conn) = self.connections.get_mut(key) else { return };
+        self.act_on(key, next);
+        let Some(conn) = self.clients.connections.get(key) else { return };
         if conn.is_queued() {
-            return self.wheel.arm(key.index, now.saturating_add(1));
+            return self.clients.deadlines.arm_at(key.index, now.saturating_add(1));
         }
-        let is_line_due = limits.line(conn).is_some_and(|at| at <= now);
-        let is_silence_due = limits.silence(conn).is_some_and(|at| at <= now);
-        let is_lingering = conn.is_lingering();
-        if is_silence_due && is_lingering {
+        let (due, is_lingering) = (self.clients.deadlines.due(key.index, conn, now), conn.is_lingering());
+        if due.silence && is_lingering {
             return self.close(key, Close::Lingered);
         }
-        if is_line_due || is_silence_due {
+        if due.line || due.silence {
             self.flush_line(key);
         }
-        if is_silence_due {
+        if due.silence {
             return self.evict(key);
         }
-        self.arm(key);
+        self.clients.arm(key);
     }
 
     /// What is pending goes out as a line of its own (P2).
     pub(super) fn flush_line(&mut self, key: Key) {
-        let Some(conn) = self.connections.get_mut(key) else { return };
+        let Some(conn) = self.clients.connections.get_mut(key) else { return };
         let peer = conn.peer;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
+        let rules = self.listeners.rules(conn.listener);
         let fed = conn
             .framer
-            .flush_pending(&self.rules, &mut Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
-        self.budget.hold(key.index, conn.framer.held());
-        self.connections.count(key, 0, fed.lines, self.clock.now());
-        self.note(key, &peer, &fed);
+            .flush_pending(rules, &mut Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
+        self.clients.hold(key);
+        self.account(key, 0, fed.lines);
+        self.tally().fed(&peer, &fed);
     }
 
     fn evict(&mut self, key: Key) {
-        let Some(conn) = self.connections.get_mut(key) else { return };
+        let Some(conn) = self.clients.connections.get(key) else { return };
         let peer = conn.peer;
-        self.counters.evicted_idle = self.counters.evicted_idle.saturating_add(1);
-        let message = format_args!("[tcp] Socket timeout on {peer}, closing connection");
-        self.notices.warn(self.clock.now(), Notice::Timeout, message);
+        self.tally().evicted(&peer);
         if self.limits.linger.is_zero() {
             return self.close(key, Close::Lingered);
         }
@@ -184,31 +126,26 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// Our FIN. The connection is read on until the client closes too, so that a sender that has not noticed loses
-    /// nothing (P6). Who is owed a receipt has closed already, and gets that instead.
+    /// nothing (P6). A client that is owed a receipt has closed already, and gets that instead.
     pub(super) fn say_goodbye(&mut self, key: Key) {
-        let now = self.clock.tick();
         let is_heard = |conn: &&mut Connection<_>| !conn.is_lingering() && !conn.is_owed();
-        let Some(conn) = self.connections.get_mut(key).filter(is_heard) else { return };
-        let said = self.net.say_goodbye(&mut conn.stream);
-        let order = self.lingering.insert(conn.peer.host(), key);
-        conn.phase = Phase::Lingering { order, spoke: conn.phase == Phase::Speaking, last_bytes: 0 };
-        conn.last_word = now;
-        if let Err(error) = said {
+        let Some(conn) = self.clients.connections.get_mut(key).filter(is_heard) else { return };
+        if let Err(error) = self.net.say_goodbye(&mut conn.stream) {
             // The client is gone already, but what it sent may still be here: it is read to its end, which closes it.
             debug!("[tcp] No goodbye to {}: {error}", conn.peer);
-            self.connections.mark_ready(key, Ready { source: Source::Connection(key), ends: true, failed: true });
+            let gone = Ready { source: Source::Connection(key), ends: true, failed: true };
+            self.clients.connections.mark_ready(key, gone);
         }
-        self.budget.linger(key.index);
+        self.clients.linger(key, self.clock.tick());
         // It would give its descriptor to somebody who waits for one.
-        self.house.end_pause();
-        self.arm(key);
+        self.listeners.end_pause();
     }
 
-    /// The one that has lingered longest without a word, of a host or of all, gives its place to somebody else. False if
-    /// nobody lingers, or if the sink has no room for what it may still have to say.
-    pub(super) fn give_way(&mut self, group: Option<Host>) -> bool {
-        let Some(key) = self.lingering.first(group) else { return false };
-        let is_read = self.drain_connection(key);
+    /// The connection that has lingered longest without sending anything, of a host or of all, is closed, so that somebody
+    /// else can have its place. False if nobody lingers, or if the sink has no room for what it may still have to send.
+    pub(super) fn close_longest_lingering(&mut self, of: Option<Host>) -> bool {
+        let Some(key) = self.clients.lingering.first(of) else { return false };
+        let is_read = self.read_to_end(key);
         if is_read {
             self.close(key, Close::GaveWay);
         }
@@ -217,21 +154,21 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// Reads what a connection has left in the kernel, before it is closed. False if the sink is too full for it; then
     /// the connection is on the ready queue, since no event will tell again of what is left.
-    pub(super) fn drain_connection(&mut self, key: Key) -> bool {
+    pub(super) fn read_to_end(&mut self, key: Key) -> bool {
         loop {
             let before = self.counters.bytes;
             // To the end: what came right behind a short read would be lost.
             match self.read_once(key, true) {
                 Next::Full => {
-                    let was_queued = self.connections.get_mut(key).is_none_or(|conn| conn.is_queued());
+                    let was_queued = self.clients.connections.get(key).is_none_or(Connection::is_queued);
                     if !was_queued {
-                        self.settle(key, Next::Full);
+                        self.act_on(key, Next::Full);
                     }
                     return false;
                 }
                 Next::Again => {
                     self.note_last_bytes(key, self.counters.bytes - before);
-                    if self.connections.get_mut(key).is_none() {
+                    if self.clients.connections.get(key).is_none() {
                         return true;
                     }
                 }
@@ -243,61 +180,16 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
         }
     }
-}
 
-impl<S: Sink, N: Net> Server<S, N> {
     /// Bytes were read from a connection whose place is needed. Beyond [`LAST_BYTES`] it is closed, whatever it still
     /// sends.
     pub(super) fn note_last_bytes(&mut self, key: Key, bytes: u64) {
-        let Some(conn) = self.connections.get_mut(key) else { return };
+        let Some(conn) = self.clients.connections.get_mut(key) else { return };
         if !conn.is_read_out(bytes, LAST_BYTES) {
             return;
         }
         let peer = conn.peer;
-        self.counters.cut_off = self.counters.cut_off.saturating_add(1);
-        let message = format_args!("[tcp] {peer} sends faster than it can be closed: what it still sends is lost");
-        self.notices.warn(self.clock.now(), Notice::CutOff, message);
+        self.tally().cut_off(&peer);
         self.close(key, Close::CutOff);
-    }
-}
-
-/// The three time-outs, in ticks, 0 is never; and when a connection's pending line began.
-struct Timeouts {
-    idle: u64,
-    line: u64,
-    linger: u64,
-    line_since: Option<Tick>,
-}
-
-impl Timeouts {
-    fn of<S: Sink, N: Net>(server: &Server<S, N>, key: Key) -> Self {
-        let limits = &server.limits;
-        Self {
-            idle: ticks(limits.idle_timeout),
-            line: ticks(limits.line_timeout),
-            linger: ticks(limits.linger),
-            line_since: server.connections.line_since(key),
-        }
-    }
-
-    /// When silence has lasted too long, for one that we listen to or that lingers: who is owed a receipt waits for us.
-    /// One tick more: the last byte came somewhere within its tick, and no deadline is early.
-    fn silence<T>(&self, conn: &Connection<T>) -> Option<Tick> {
-        let longest = match conn.phase {
-            Phase::Silent | Phase::Speaking => self.idle,
-            Phase::Lingering { .. } => self.linger,
-            Phase::Owed { .. } => 0,
-        };
-        (longest > 0).then(|| conn.last_word.saturating_add(longest + 1))
-    }
-
-    /// When the pending line has waited too long.
-    fn line<T>(&self, conn: &Connection<T>) -> Option<Tick> {
-        let since = self.line_since.filter(|_| self.line > 0 && conn.framer.pending() > 0)?;
-        Some(since.saturating_add(self.line + 1))
-    }
-
-    fn earliest<T>(&self, conn: &Connection<T>) -> Option<Tick> {
-        self.silence(conn).into_iter().chain(self.line(conn)).min()
     }
 }

@@ -1,21 +1,15 @@
-//! Accepting: who comes in, who waits, who is turned away (P10, P14). Invariant: a listener that may have clients
-//! waiting is remembered until `accept` says that it has none, as its event comes only once.
+//! The listeners: which of them may have clients waiting, and the pause in which none is asked. Invariant: a listener that
+//! may have clients waiting is remembered until `accept` says that it has none, as its event comes only once.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use log::debug;
-
-use super::Server;
-use super::drain::Life;
-use super::notices::Notice;
-use crate::config::limits::{MOST_CONNECTIONS, WhenFull};
-use crate::engine::peer::{Host, Peer};
+use super::connection::Newcomer;
+use crate::config::limits::Limits;
+use crate::config::listen::{Framing, ListenAddr};
+use crate::engine::framer::Rules;
 use crate::net::{EMFILE, ENFILE, Net};
-use crate::sink::Sink;
 
-/// Clients taken from one listener in a turn, so that a storm of connects leaves time to read.
-const ACCEPTS: usize = 64;
 /// The longest that accepting pauses when no descriptor is free (P10).
 const DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
 /// What `accept` says when the process or the system has no descriptor or no memory for one more: ENFILE, EMFILE,
@@ -27,271 +21,193 @@ const SHORTAGES: [i32; 4] = [ENFILE, EMFILE, 105, 12];
 /// as "no such client after all".
 const NETWORK_ERRORS: [i32; 8] = [100, 71, 92, 112, 64, 113, 95, 101];
 
-/// Whether `accept` speaks of one client, not of the listener: it gave up while it waited, or the network said that it is
-/// gone, which Linux hands on (accept(2)). Or a signal came.
+/// Whether an error of `accept` is about one client, not about the listener: the client gave up while it waited, or the
+/// network said that it is gone, which Linux hands on (accept(2)). Or a signal came.
 pub(super) fn is_gone_client(error: &io::Error) -> bool {
     let is_network = |code: i32| NETWORK_ERRORS.contains(&code);
     matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted)
         || error.raw_os_error().is_some_and(is_network)
 }
 
+/// Whether `accept` failed for want of a descriptor or memory.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code))
+}
+
 /// One listener.
-pub(super) struct Door<L> {
-    pub(super) number: usize,
-    listener: L,
+struct Listener<L> {
+    /// Its place in the configuration.
+    number: u8,
+    socket: L,
+    framing: Framing,
     may_have_clients: bool,
 }
 
-impl<L> Door<L> {
-    pub(super) fn new(number: usize, listener: L) -> Self {
-        // A client may have come before the first poll; the event then tells, but asking once costs nothing.
-        Self { number, listener, may_have_clients: true }
-    }
-
-    pub(super) fn has_clients(&mut self) {
-        self.may_have_clients = true;
-    }
-}
-
-/// How full the house is, and what was said about it.
-#[derive(Default)]
-pub(super) struct House {
+/// All listeners that are open; and of all that were opened, where, and by what rules their clients are read.
+pub(super) struct Listeners<L> {
+    open: Vec<Listener<L>>,
+    local_addrs: Vec<ListenAddr>,
+    rules: Vec<Rules>,
+    /// What is not said otherwise.
+    default_rules: Rules,
+    /// Until when nothing is accepted, since no descriptor is free.
     paused_until: Option<Duration>,
-    is_full: bool,
-    is_nearly_full: bool,
-    /// Somebody gave its descriptor up, and nobody has come in since.
-    has_given_way: bool,
-    /// Hosts over their share, as the sink had no room for what one of theirs that lingers may still say (P14).
-    over_share: Vec<Host>,
+    /// A lingering connection was closed for its descriptor, and nobody has come in since.
+    has_freed_descriptor: bool,
 }
 
-impl House {
-    pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
-        self.paused_until.map(|until| until.saturating_sub(now))
+impl<L> Listeners<L> {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            open: Vec::new(),
+            local_addrs: Vec::new(),
+            rules: Vec::new(),
+            default_rules: Rules::new(limits),
+            paused_until: None,
+            has_freed_descriptor: false,
+        }
     }
 
-    /// Whether accepting waits for a descriptor.
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused_until.is_some()
+    /// One more listener, open at `local`, whose clients are read by these rules.
+    pub(super) fn add(&mut self, socket: L, local: ListenAddr, rules: Rules) {
+        // There are at most `MOST_LISTENERS`.
+        let number = u8::try_from(self.local_addrs.len()).unwrap_or(u8::MAX);
+        // A client may have come before the first poll; the event then tells, but asking once costs nothing.
+        self.open.push(Listener { number, socket, framing: rules.framing(), may_have_clients: true });
+        self.local_addrs.push(local);
+        self.rules.push(rules);
+    }
+
+    /// The rules of the listener with this number, also after it was closed.
+    pub(super) fn rules(&self, number: u8) -> &Rules {
+        self.rules.get(usize::from(number)).unwrap_or(&self.default_rules)
+    }
+
+    /// Where they were opened, in the order of the configuration.
+    pub(super) fn local_addrs(&self) -> &[ListenAddr] {
+        &self.local_addrs
+    }
+
+    pub(super) fn are_closed(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// An event tells that clients wait at listener `number`.
+    pub(super) fn wake(&mut self, number: usize) {
+        self.open
+            .iter_mut()
+            .filter(|one| usize::from(one.number) == number)
+            .for_each(|one| one.may_have_clients = true);
+    }
+
+    /// All of them are to be asked again.
+    pub(super) fn wake_all(&mut self) {
+        self.open.iter_mut().for_each(|one| one.may_have_clients = true);
+    }
+
+    /// Whether a client may be waiting, and accepting does not pause.
+    pub(super) fn may_have_clients(&self) -> bool {
+        self.paused_until.is_none() && self.open.iter().any(|one| one.may_have_clients)
+    }
+
+    /// Takes the next client that waits at the listener at this place.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none waits, else those of `accept`.
+    pub(super) fn accept<N: Net<Listener = L>>(&mut self, at: usize, net: &mut N) -> io::Result<Newcomer<N::Stream>> {
+        let Some(one) = self.open.get_mut(at).filter(|one| one.may_have_clients) else {
+            return Err(ErrorKind::WouldBlock.into());
+        };
+        let accepted = net.accept(&mut one.socket);
+        match &accepted {
+            Ok(_) => self.has_freed_descriptor = false,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => one.may_have_clients = false,
+            Err(_) => {}
+        }
+        let (listener, framing) = (one.number, one.framing);
+        accepted.map(|(stream, peer)| Newcomer { stream, peer, listener, framing })
+    }
+
+    /// Whether closing a lingering connection for its descriptor may help, now that none is free. If freeing one did not
+    /// help, the whole system is short: then no more are closed, or all of them would go for nobody.
+    pub(super) fn may_free_descriptor(&self) -> bool {
+        !self.has_freed_descriptor
+    }
+
+    /// A lingering connection was closed for its descriptor.
+    pub(super) fn note_freed_descriptor(&mut self) {
+        self.has_freed_descriptor = true;
+    }
+
+    /// Nothing is accepted until a descriptor is free, or a second has passed; `error` is why. If it is our own limit that
+    /// was reached, after the pause one more descriptor may be freed: the limit may have been lowered.
+    pub(super) fn pause(&mut self, now: Duration, error: &io::Error) {
+        self.has_freed_descriptor &= error.raw_os_error() != Some(EMFILE);
+        self.paused_until = Some(now + DESCRIPTOR_PAUSE);
     }
 
     /// A descriptor is free, or can be had now.
     pub(super) fn end_pause(&mut self) {
         self.paused_until = None;
     }
+
+    /// Ends a pause that has lasted long enough.
+    pub(super) fn end_old_pause(&mut self, now: Duration) {
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+    }
+
+    /// Whether accepting waits for a descriptor.
+    pub(super) fn are_paused(&self) -> bool {
+        self.paused_until.is_some()
+    }
+
+    /// How long until the pause ends, if there is one.
+    pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
+        self.paused_until.map(|until| until.saturating_sub(now))
+    }
+
+    /// At the end: listeners that somebody else keeps open are left to our successor, with who waits there.
+    pub(super) fn leave_inherited<N: Net<Listener = L>>(&mut self, net: &mut N) {
+        self.open.retain_mut(|one| !net.leave(&mut one.socket));
+    }
+
+    /// At the end: closes those at which nobody waits.
+    pub(super) fn close_empty(&mut self) {
+        self.open.retain(|one| one.may_have_clients);
+    }
+
+    /// At the end: closes all of them, though somebody may wait.
+    pub(super) fn close_all(&mut self) {
+        self.open.clear();
+    }
 }
 
-/// What one `accept` came to.
-enum Accepted {
-    One,
-    /// A client that was gone before it came in, as this error says.
-    Nobody(io::Error),
-    NoMore,
-    Pause,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::framer::{Framer, LineSink, Lines};
 
-impl<S: Sink, N: Net> Server<S, N> {
-    /// Whether a client may be waiting that could come in now.
-    pub(super) fn can_accept(&self) -> bool {
-        self.house.paused_until.is_none()
-            && self.doors.iter().any(|door| door.may_have_clients)
-            && (!self.is_full() || self.limits.when_full == WhenFull::Reject)
+    struct Nowhere;
+
+    impl LineSink for Nowhere {
+        fn lines(&mut self, _: Lines<'_>) {}
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        match self.life {
-            // With one that lingers, one more may come in, and takes its place.
-            Life::Serving => {
-                self.connections.len() >= self.limits.max_connections + usize::from(!self.lingering.is_empty())
-            }
-            // Who waits in the backlog when the server stops is taken too: else its lines are lost (P11).
-            _ => self.connections.len() >= MOST_CONNECTIONS,
+    #[test]
+    fn each_listener_has_its_rules_also_after_it_was_closed() {
+        let rules = |max_line| Rules::new(&Limits { max_line, ..Limits::default() });
+        let mut listeners = Listeners::new(&Limits::default());
+        for max_line in [4, 3] {
+            listeners.add((), ListenAddr::Unix("/x".into()), rules(max_line));
         }
-    }
-
-    pub(super) fn accept_clients(&mut self) {
-        if self.house.paused_until.is_some_and(|until| until <= self.clock.now()) {
-            self.house.paused_until = None;
-        }
-        self.note_fullness();
-        // A turn that can't read can't let a lingering connection give way either: it would lose what it holds.
-        if self.outlet.is_stalled() {
-            return;
-        }
-        self.make_room();
-        for host in std::mem::take(&mut self.house.over_share) {
-            self.hold_to_share(host);
-        }
-        for at in 0..self.doors.len() {
-            let mut was_somebody = false;
-            for last in 1..=ACCEPTS {
-                if !self.can_accept() {
-                    break;
-                }
-                match self.accept_one(at) {
-                    Accepted::One => was_somebody = true,
-                    // An error that lasts, whatever accept(2) says of it, must not make the loop spin.
-                    Accepted::Nobody(error) if last == ACCEPTS && !was_somebody => {
-                        self.note_accept_error(&error, false);
-                        return self.pause_accepting();
-                    }
-                    Accepted::Nobody(_) => {}
-                    Accepted::NoMore => break,
-                    Accepted::Pause => return self.pause_accepting(),
-                }
-            }
-        }
-        self.note_fullness();
-    }
-
-    fn accept_one(&mut self, at: usize) -> Accepted {
-        let Some(door) = self.doors.get_mut(at).filter(|door| door.may_have_clients) else { return Accepted::NoMore };
-        match self.net.accept(&mut door.listener) {
-            Ok((stream, peer)) => {
-                self.house.has_given_way = false;
-                self.admit(stream, peer);
-                Accepted::One
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                door.may_have_clients = false;
-                Accepted::NoMore
-            }
-            Err(error) if is_gone_client(&error) => Accepted::Nobody(error),
-            Err(error) => {
-                let is_shortage = error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code));
-                // If one descriptor more did not help, all of those who linger would be driven out for nobody: the whole
-                // system is short. Of our own limit one more may be missing after a pause.
-                let may_help = is_shortage && !self.house.has_given_way;
-                if may_help && self.give_way(None) {
-                    self.house.has_given_way = true;
-                    return Accepted::One;
-                }
-                self.house.has_given_way &= error.raw_os_error() != Some(EMFILE);
-                if may_help && self.outlet.is_stalled() {
-                    // Somebody would give way, but the sink has no room for what it has to say: as soon as it has.
-                    return Accepted::NoMore;
-                }
-                self.note_accept_error(&error, is_shortage);
-                Accepted::Pause
-            }
-        }
-    }
-
-    fn note_accept_error(&mut self, error: &io::Error, is_shortage: bool) {
-        let cure = if is_shortage { ". Raise the limit on open files, or lower --max-connections" } else { "" };
-        let message = format_args!("[tcp] Cannot accept: {error}; new clients wait, trying again in a second{cure}");
-        self.notices.warn(self.clock.now(), Notice::NoDescriptor, message);
-    }
-
-    fn pause_accepting(&mut self) {
-        self.counters.accept_pauses = self.counters.accept_pauses.saturating_add(1);
-        self.house.paused_until = Some(self.clock.now() + DESCRIPTOR_PAUSE);
-    }
-
-    fn admit(&mut self, mut stream: N::Stream, peer: Peer) {
-        let now = self.clock.now();
-        if self.life == Life::Serving && self.is_full() {
-            self.counters.rejected = self.counters.rejected.saturating_add(1);
-            let limit = self.limits.max_connections;
-            let message = format_args!("[tcp] Connection limit reached ({limit}), rejecting connection from {peer}");
-            return self.notices.warn(now, Notice::Rejected, message);
-        }
-        let Some(key) = self.connections.next_key() else { return };
-        if self.budget.connect(key.index, peer.host()).is_err() {
-            self.counters.refused_per_host = self.counters.refused_per_host.saturating_add(1);
-            let (host, limit) = (peer.host(), self.limits.per_host().unwrap_or_default());
-            let message = format_args!(
-                "[tcp] Host {host} has {limit} connections already, rejecting connection from {peer}; --max-per-host sets the limit"
-            );
-            return self.notices.warn(now, Notice::PerHost, message);
-        }
-        if let Err(error) = self.net.register(&mut stream, key) {
-            self.budget.disconnect(key.index);
-            self.counters.rejected = self.counters.rejected.saturating_add(1);
-            let message = format_args!("[tcp] Cannot watch {peer}: {error}, rejecting connection");
-            return self.notices.warn(now, Notice::NoDescriptor, message);
-        }
-        self.connections.insert(stream, peer, self.clock.tick());
-        self.connections.open_account(key, self.clock.now());
-        self.counters.accepted = self.counters.accepted.saturating_add(1);
-        self.peak_connections = self.peak_connections.max(self.connections.len());
-        debug!("[tcp] Socket connected: {peer} (active: {})", self.connections.len());
-        self.arm(key);
-        if self.life == Life::Serving {
-            self.hold_to_share(peer.host());
-            self.make_room();
-        } else {
-            self.say_goodbye(key);
-        }
-    }
-
-    /// A host that is over its share with those that linger pays by them, so that it can't fill the house (P14); if the
-    /// sink has no room for what they may still have to say, in a later turn.
-    fn hold_to_share(&mut self, host: Host) {
-        while self.budget.is_over(host) {
-            if !self.give_way(Some(host)) {
-                if !self.house.over_share.contains(&host) {
-                    self.house.over_share.push(host);
-                }
-                return;
-            }
-        }
-    }
-
-    /// One more than the limit came in, as somebody lingers: that one goes now, or, if the sink has no room for what it
-    /// may still have to say, in a later turn.
-    fn make_room(&mut self) {
-        if self.life == Life::Serving && self.connections.len() > self.limits.max_connections {
-            self.give_way(None);
-        }
-    }
-
-    /// Says once when the house gets full, once when there is room again, and once at 80 %.
-    fn note_fullness(&mut self) {
-        if self.life != Life::Serving {
-            return;
-        }
-        let (len, limit) = (self.connections.len(), self.limits.max_connections);
-        let is_full = self.is_full();
-        let waits = self.limits.when_full == WhenFull::Wait;
-        if is_full && !self.house.is_full {
-            self.house.is_full = true;
-            if waits {
-                self.counters.accept_pauses = self.counters.accept_pauses.saturating_add(1);
-                let message = format_args!("[tcp] Connection limit reached ({limit}), new clients wait");
-                self.notices.warn(self.clock.now(), Notice::FullHouse, message);
-            }
-        } else if self.house.is_full && !is_full && !self.can_accept() {
-            // Said when nobody waits any more, so that a queue that moves up one by one does not say it each time.
-            self.house.is_full = false;
-            if waits {
-                let message = format_args!("[tcp] Below the connection limit again ({len} of {limit}), nobody waits");
-                self.notices.warn(self.clock.now(), Notice::FullHouse, message);
-            }
-        }
-        // Back below 70 % before it is said again: a count that wavers around 80 % says it once.
-        if !self.house.is_nearly_full && len < limit && len.saturating_mul(5) >= limit.saturating_mul(4) && limit >= 5 {
-            self.house.is_nearly_full = true;
-            let then = if waits { "new clients wait" } else { "new ones are rejected" };
-            let message =
-                format_args!("[tcp] {len} of {limit} connections in use: at {limit}, {then} (--max-connections)");
-            self.notices.warn(self.clock.now(), Notice::NearlyFull, message);
-        } else if self.house.is_nearly_full && len.saturating_mul(10) < limit.saturating_mul(7) {
-            self.house.is_nearly_full = false;
-        }
-    }
-
-    /// At the end: who waits at a listener that somebody else keeps open waits for our successor, and loses nothing.
-    pub(super) fn leave_inherited_doors(&mut self) {
-        let net = &mut self.net;
-        self.doors.retain_mut(|door| !net.leave(&mut door.listener));
-    }
-
-    /// At the end: a listener closes as soon as nobody waits at it. It is asked right before, since who came meanwhile
-    /// would be reset.
-    pub(super) fn close_empty_doors(&mut self) {
-        self.doors.iter_mut().for_each(Door::has_clients);
-        self.accept_clients();
-        self.doors.retain(|door| door.may_have_clients);
+        listeners.close_all();
+        let skipped = |number| {
+            Framer::new(Framing::Lines).feed(b"12345\n1234\n123\n", listeners.rules(number), &mut Nowhere).skipped
+        };
+        assert_eq!((skipped(0), skipped(1)), (1, 2));
     }
 }

@@ -2,17 +2,24 @@
 //! timers and writes what they brought, in this order, and each step is bounded; after a busy one it lets bytes gather.
 //! Invariant: between turns, [`Server::check`] holds.
 
+mod accounts;
+mod admission;
+mod clients;
 mod clock;
 mod connection;
 #[cfg(feature = "cli")]
 pub(crate) mod cost;
+mod deadlines;
 mod drain;
 mod ending;
 mod error;
+mod fullness;
 mod gather;
 mod handle;
+mod life;
 mod lingering;
 mod listener;
+
 mod notices;
 mod outlet;
 #[cfg(feature = "cli")]
@@ -21,6 +28,7 @@ mod reading;
 mod receipts;
 #[cfg(feature = "status")]
 mod status;
+mod tally;
 
 use std::io;
 use std::time::Duration;
@@ -32,38 +40,24 @@ pub use self::handle::Handle;
 #[cfg(feature = "cli")]
 pub(crate) use self::pulse::Pulse;
 
+use self::clients::Clients;
 use self::clock::Clock;
-use self::connection::Connections;
-use self::drain::Life;
+use self::fullness::Fullness;
 use self::gather::{Brought, Gather};
-use self::lingering::Lingering;
-use self::listener::{Door, House};
+use self::life::Life;
+use self::listener::Listeners;
 use self::notices::Notices;
 use self::outlet::{Onlookers, Outlet};
+use self::reading::ReadBuffer;
 #[cfg(feature = "status")]
 use self::status::Desk;
 use crate::config::limits::{Config, Limits, MemoryPlan};
-use crate::config::listen::ListenAddr;
-use crate::engine::budget::Budget;
+use crate::config::listen::{Listen, ListenAddr};
 use crate::engine::framer::Rules;
 use crate::engine::stats::{Counters, Gauges, OutputStats, Snapshot};
-use crate::engine::wheel::TimerWheel;
 use crate::inherited::Inherited;
 use crate::net::{EVENTS, ListenOptions, Mio, Net, Ready, STATUS_LISTENER, Source};
 use crate::sink::{Event, Interest, Order, Sink};
-
-/// Bytes asked of one `read`. CPU for 128-byte lines beside that of a loop that only copies, with reads of 64 KiB, from
-/// 1, 16 and 1000 clients, best of five or six rounds, by KiB a read (two cores with 1 MiB of second-level cache each):
-/// 16: 1.35, 1.35, 1.32; 32: 1.25, 1.33, 1.13; 64: 1.06, 1.09, 1.04; 96: 1.05, 1.06, 1.08; 128: 1.06, 1.06, 1.02;
-/// 192: 0.98, 0.97, 1.11; 256: 0.98, 1.01, 1.09. Memory that was never read into is not resident.
-const READ_BYTES: usize = 256 * 1024;
-/// The same in a crowd, so that a turn, and with it the wait of whoever speaks beside a crowd that floods, stays short.
-const CROWD_READ_BYTES: usize = 64 * 1024;
-/// From so many ready connections on it is a crowd: 4 MiB a turn, 3 ms.
-const CROWD: usize = 16;
-
-/// Connections that the tables have room for from the start: 2 MiB of addresses, none of memory.
-const EXPECTED: usize = 16 * 1024;
 
 /// The status endpoint, if there is one.
 #[cfg(feature = "status")]
@@ -95,28 +89,18 @@ pub enum Turn {
 pub struct Server<S: Sink, N: Net = Mio> {
     net: N,
     limits: Limits,
-    rules: Rules,
-    doors: Vec<Door<N::Listener>>,
-    local_addrs: Vec<ListenAddr>,
-    house: House,
-    connections: Connections<N::Stream>,
-    lingering: Lingering,
-    wheel: TimerWheel,
-    budget: Budget,
+    listeners: Listeners<N::Listener>,
+    fullness: Fullness,
+    clients: Clients<N::Stream>,
     outlet: Outlet<S>,
     desk: Desks<N>,
     clock: Clock,
     gather: Gather,
-    /// When bytes last came, on the clock that stands still while nothing is read.
-    last_bytes: Duration,
     notices: Notices,
     counters: Counters,
-    peak_connections: usize,
     life: Life,
     handle: Handle,
-    read_buffer: Vec<u8>,
-    /// The most that is asked of one read in this turn.
-    most_read: usize,
+    read_buffer: ReadBuffer,
     events: Vec<Ready>,
 }
 
@@ -153,41 +137,30 @@ impl<S: Sink, N: Net> Server<S, N> {
         config.validate()?;
         let Config { listen, unix_mode, limits } = config;
         let plan = MemoryPlan::new(&limits, sink.overhead())?;
-        let mut doors = Vec::new();
-        let mut local_addrs = Vec::new();
-        for (number, at) in listen.iter().enumerate() {
+        let mut listeners = Listeners::new(&limits);
+        for (number, Listen { at, framing }) in listen.iter().enumerate() {
             let only_v6 = at.leaves_ipv4(&listen);
             let options = ListenOptions { unix_mode, keepalive: limits.keepalive, only_v6 };
             let (listener, local) = net.listen(at, &options, number).map_err(|error| BindError::new(at, error))?;
             info!("[tcp] Listening on {local}");
-            doors.push(Door::new(number, listener));
-            local_addrs.push(local);
+            listeners.add(listener, local, Rules::new(&limits).with(*framing));
         }
-        let snapshot = first_snapshot(&limits, &local_addrs, sink.outputs());
+        let snapshot = first_snapshot(&limits, listeners.local_addrs(), sink.outputs());
         let handle = Handle::new(snapshot, net.waker().map_err(BindError::Poll)?);
         let clock = Clock::new(net.now());
-        let expected = limits.max_connections.min(EXPECTED);
         let mut server = Self {
-            rules: Rules::new(&limits),
-            doors,
-            local_addrs,
-            house: House::default(),
-            connections: Connections::new(expected),
-            lingering: Lingering::default(),
-            wheel: TimerWheel::new(clock.tick(), expected),
-            budget: Budget::new(plan.pending_share, limits.per_host(), expected),
+            listeners,
+            fullness: Fullness::default(),
+            clients: Clients::new(&limits, plan.pending_share, clock.tick()),
             outlet: Outlet::new(sink, plan, limits.max_line),
             desk: Desks::<N>::default(),
-            last_bytes: clock.reading(),
             clock,
             gather: Gather::new(limits.gather),
-            notices: Notices::default(),
+            notices: Notices::new(),
             counters: Counters::default(),
-            peak_connections: 0,
             life: Life::Serving,
             handle,
-            read_buffer: vec![0; READ_BYTES],
-            most_read: READ_BYTES,
+            read_buffer: ReadBuffer::new(),
             events: Vec::with_capacity(EVENTS),
             net,
             limits,
@@ -199,7 +172,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Where it listens, in the order of the configuration, with the ports that were picked for port 0.
     #[must_use]
     pub fn local_addrs(&self) -> &[ListenAddr] {
-        &self.local_addrs
+        self.listeners.local_addrs()
     }
 
     /// The way to stop it and to ask how it is.
@@ -248,7 +221,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         self.finish_draining()?;
         self.notices.summarise(self.clock.now());
-        self.forget_crowd();
+        self.clients.forget_crowd();
         self.publish();
         #[cfg(feature = "status")]
         self.serve_visitors();
@@ -274,15 +247,13 @@ impl<S: Sink, N: Net> Server<S, N> {
                     self.desk.wake(event.source);
                     count -= 1;
                 }
-                Source::Listener(number) => {
-                    self.doors.iter_mut().filter(|door| door.number == number).for_each(Door::has_clients);
-                }
+                Source::Listener(number) => self.listeners.wake(number),
                 Source::Wake => {}
                 Source::Sink(number) => {
                     is_output_gone |= event.failed;
                     self.outlet.sink.ready(number, event.failed);
                 }
-                Source::Connection(key) => self.connections.mark_ready(key, *event),
+                Source::Connection(key) => self.clients.connections.mark_ready(key, *event),
             }
         }
         if is_output_gone {
@@ -296,16 +267,16 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn longest_wait(&self) -> Option<Duration> {
         let now = self.clock.now();
         let can_read = !self.outlet.is_stalled();
-        let can_be_read = self.connections.ready_len() > 0 && self.life.reads_in_turn();
+        let can_be_read = self.clients.connections.ready_len() > 0 && self.life.reads_in_turn();
         if (can_read && (can_be_read || self.can_accept())) || (self.limits.receipt && self.is_receipt_due()) {
             return Some(Duration::ZERO);
         }
         // Timers that don't fire now must not end the wait either: that would be a spin.
         let fires = can_read && self.life == Life::Serving;
-        let next_timer = self.wheel.next_deadline().filter(|_| fires).map(|tick| self.clock.until(tick));
+        let next_timer = self.clients.deadlines.next().filter(|_| fires).map(|tick| self.clock.until(tick));
         let waits = [
             next_timer,
-            self.house.due_in(now),
+            self.listeners.due_in(now),
             self.outlet.sink.due_in(now),
             self.notices.due_in(now),
             self.drain_due_in(),
@@ -345,17 +316,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         Ok(())
     }
 
-    fn forget_crowd(&mut self) {
-        if self.connections.is_after_crowd() {
-            let expected = self.limits.max_connections.min(EXPECTED);
-            self.connections.reset(expected);
-            self.wheel.reset(expected);
-            self.budget.reset(expected);
-        }
-    }
-
     fn publish(&self) {
-        let gauges = self.gauges();
+        let gauges = Gauges { sink_waiting_bytes: self.outlet.sink.state().waiting as u64, ..self.clients.gauges() };
         self.handle.publish(|snapshot| {
             snapshot.running = self.life == Life::Serving;
             snapshot.counters = self.counters;
@@ -366,35 +328,15 @@ impl<S: Sink, N: Net> Server<S, N> {
         });
     }
 
-    fn gauges(&self) -> Gauges {
-        Gauges {
-            active_connections: self.connections.len() as u64,
-            lingering: self.lingering.len() as u64,
-            pending_bytes: self.budget.used() as u64,
-            sink_waiting_bytes: self.outlet.sink.state().waiting as u64,
-            peak_connections: self.peak_connections as u64,
-            hosts: self.budget.hosts() as u64,
-        }
-    }
-
     /// Asserts what must hold between turns. Walks over everything: for tests, never for a release turn.
     #[doc(hidden)]
     pub fn check(&self) {
-        self.budget.check();
-        self.wheel.check();
-        self.connections.check();
-        let held: usize = self.connections.iter().map(|(_, conn)| conn.framer.held()).sum();
-        assert_eq!(self.budget.used(), held, "1. the budget is exactly what is held (P5)");
-        assert!(self.budget.used() <= self.budget.limit(), "2. pending lines stay within their share (P5)");
-        assert!(self.outlet.sink.state().held <= self.outlet.share(), "3. the sink stays within its share (P5)");
-        let lingering = self.connections.iter().filter(|(_, conn)| conn.is_lingering()).count();
-        assert_eq!(self.lingering.len(), lingering, "4. the list of goodbyes is exactly those who linger (P6)");
-        self.lingering.check();
-        assert!(self.wheel.len() <= self.connections.len(), "5. nothing but connections is armed (P7)");
-        for (_, conn) in self.connections.iter() {
-            conn.framer.check(&self.rules);
+        self.clients.check();
+        assert!(self.outlet.sink.state().held <= self.outlet.share(), "6. the sink stays within its share (P5)");
+        for (_, conn) in self.clients.connections.iter() {
+            conn.framer.check(self.listeners.rules(conn.listener));
+            assert!(self.limits.receipt || !conn.is_owed(), "7. receipts are only given where they are asked for");
         }
-        self.check_receipts();
         #[cfg(feature = "status")]
         self.check_desk();
     }

@@ -13,68 +13,68 @@ pub(super) const BURST: u32 = 5;
 /// How long a window lasts.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
-/// The kinds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Notice {
-    LineTooLong,
-    BufferOverflow,
-    Timeout,
-    Memory,
-    Rejected,
-    PerHost,
-    OtherProtocol,
-    NoDescriptor,
-    FullHouse,
-    CutOff,
-    NearlyFull,
+/// The kinds of warnings, and what the sum of those suppressed calls each: from one list, so that there is a name and a
+/// window for every kind.
+macro_rules! notices {
+    ($($kind:ident = $name:literal),+ $(,)?) => {
+        /// A kind of warning.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Notice { $($kind),+ }
+
+        const NAMES: [&str; KINDS] = [$($name),+];
+
+        /// How many kinds there are.
+        pub(super) const KINDS: usize = [$(Notice::$kind),+].len();
+    };
 }
 
-/// How many kinds there are.
-pub(super) const KINDS: usize = 11;
+notices! {
+    LineTooLong = "Line too long",
+    BufferOverflow = "Buffer overflow",
+    Timeout = "Socket timeout",
+    Memory = "memory budget",
+    Rejected = "rejected connection",
+    PerHost = "host limit",
+    OtherProtocol = "other protocol",
+    NoDescriptor = "descriptor",
+    FullHouse = "connection limit",
+    CutOff = "cut off",
+    NearlyFull = "connections in use",
+}
 
 #[derive(Default)]
 struct Window {
     begin: Duration,
     sent: u32,
     suppressed: u64,
-    /// The last that was suppressed, where the last is what counts: how an output stands.
+    /// The last that was suppressed, kept only of warnings about one output: it says how that output stands now.
     last: Option<String>,
 }
 
-/// What went out lately, by kind.
-#[derive(Default)]
+/// How many warnings of each kind were logged lately, and how many were only counted.
 pub(super) struct Notices {
-    /// One for each kind, and one for each output behind them: none may hide what is said of another.
-    windows: [Window; KINDS + MOST_OUTPUTS],
+    /// One for each kind, and behind these one for each output, so that a noisy output can't hide what is said of another.
+    /// No array, or each loop over them would be unrolled.
+    windows: Vec<Window>,
+    /// Whether any of them is open. Most turns find none.
+    has_open: bool,
 }
 
-const NAMES: [&str; KINDS] = [
-    "Line too long",
-    "Buffer overflow",
-    "Socket timeout",
-    "memory budget",
-    "rejected connection",
-    "host limit",
-    "other protocol",
-    "descriptor",
-    "connection limit",
-    "cut off",
-    "connections in use",
-];
-
 impl Notices {
-    /// Sends a warning, or counts it.
+    pub(super) fn new() -> Self {
+        Self { windows: (0..KINDS + MOST_OUTPUTS).map(|_| Window::default()).collect(), has_open: false }
+    }
+
+    /// Logs a warning, or only counts it if there were too many of its kind lately.
     pub(super) fn warn(&mut self, now: Duration, notice: Notice, message: fmt::Arguments<'_>) {
-        self.summarise(now);
-        if self.windows.get_mut(notice as usize).is_some_and(|window| window.admits(now)) {
+        if self.window(now, notice as usize).is_some_and(|window| window.admits(now)) {
             warn!("{message}");
         }
     }
 
-    /// The same of an output, by its number.
+    /// The same for a sentence about one output, by its number.
     pub(super) fn warn_of_output(&mut self, now: Duration, number: usize, sentence: String) {
-        self.summarise(now);
-        let Some(window) = self.windows.get_mut(KINDS + number.min(MOST_OUTPUTS - 1)) else { return };
+        let Some(window) = self.window(now, KINDS + number.min(MOST_OUTPUTS - 1)) else { return };
         if window.admits(now) {
             warn!("[out] {sentence}");
         } else {
@@ -84,28 +84,43 @@ impl Notices {
 
     /// Reports what was suppressed in windows that have ended.
     pub(super) fn summarise(&mut self, now: Duration) {
-        for (window, name) in self.windows.iter_mut().zip(names()) {
-            if window.sent > 0 && now.saturating_sub(window.begin) >= WINDOW {
-                report(window, name);
-            }
+        if self.has_open {
+            self.close(|window| now.saturating_sub(window.begin) >= WINDOW);
         }
     }
 
     /// The server ends: reports all that was suppressed.
     pub(super) fn finish(&mut self) {
-        self.windows.iter_mut().zip(names()).for_each(|(window, name)| report(window, name));
+        self.close(|_| true);
     }
 
     /// How long until a report is due.
     pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
+        if !self.has_open {
+            return None;
+        }
         let pending = self.windows.iter().filter(|window| window.suppressed > 0);
         pending.map(|window| (window.begin + WINDOW).saturating_sub(now)).min()
     }
-}
 
-/// Those of the kinds; what is said of outputs names them itself.
-fn names() -> impl Iterator<Item = &'static str> {
-    NAMES.into_iter().chain(std::iter::repeat("output"))
+    /// The window at a place, after those that have ended were closed. It is about to be used.
+    fn window(&mut self, now: Duration, place: usize) -> Option<&mut Window> {
+        self.summarise(now);
+        self.has_open = true;
+        self.windows.get_mut(place)
+    }
+
+    /// Closes the open windows that have ended, and reports what was suppressed in each.
+    fn close(&mut self, has_ended: impl Fn(&Window) -> bool) {
+        self.has_open = false;
+        for (place, window) in self.windows.iter_mut().enumerate() {
+            if window.sent > 0 && has_ended(window) {
+                // A sentence about an output names that output itself, so that one word is enough there.
+                report(window, NAMES.get(place).unwrap_or(&"output"));
+            }
+            self.has_open |= window.sent > 0;
+        }
+    }
 }
 
 impl Window {
@@ -139,7 +154,7 @@ mod tests {
 
     #[test]
     fn p12_a_burst_goes_out_then_only_a_count() {
-        let mut notices = Notices::default();
+        let mut notices = Notices::new();
         for _ in 0..100 {
             notices.warn(Duration::from_secs(1), Notice::LineTooLong, format_args!("long"));
         }

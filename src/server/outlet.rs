@@ -150,3 +150,17 @@ impl<S: Sink, O: Onlookers> LineSink for Out<'_, S, O> {
         self.sink.gap(&self.origin, gap);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::MemorySink;
+
+    #[test]
+    fn p5_a_pending_line_has_room_only_if_it_also_has_as_two_lines() {
+        // `--long-lines split` makes two lines of a longest one and the `\r` behind it: two `\n`, which are added.
+        let plan = MemoryPlan { sink_share: 10, pending_share: 10 };
+        let outlet = Outlet::new(MemorySink::new(), plan, 7);
+        assert_eq!((outlet.has_room_for(8), outlet.has_room_for(9)), (true, false));
+    }
+}

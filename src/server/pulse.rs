@@ -1,7 +1,7 @@
 //! How a server is between two turns, for whoever runs its loop: no lock, no allocation.
 
 use super::Server;
-use super::drain::Life;
+use super::life::Life;
 use crate::net::Net;
 use crate::sink::Sink;
 
@@ -27,8 +27,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         Pulse {
             lines: self.counters.lines,
             bytes: self.counters.bytes,
-            connections: self.connections.len(),
-            held_bytes: self.budget.used() + self.outlet.sink.state().held,
+            connections: self.clients.connections.len(),
+            held_bytes: self.clients.budget.used() + self.outlet.sink.state().held,
             is_stalled: self.outlet.is_stalled(),
             is_ending: self.life != Life::Serving,
         }

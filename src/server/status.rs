@@ -8,22 +8,25 @@ use std::time::Duration;
 use log::info;
 
 use super::Server;
-use super::connection::{Account, Connection};
-use super::drain::Life;
+use super::accounts::Account;
+use super::clients::Clients;
+use super::connection::Connection;
 use super::error::BindError;
+use super::life::Life;
 use super::listener::is_gone_client;
 use super::outlet::Onlookers;
+use super::reading::ReadBuffer;
 use crate::Lines;
 use crate::config::limits::{MemoryPlan, WhenFull};
 use crate::config::listen::ListenAddr;
 use crate::engine::peer::Peer;
-use crate::engine::stats::{Parts, ms};
+use crate::engine::stats::{View, ms};
 use crate::host;
 use crate::net::{ListenOptions, MOST_VISITORS, Net, STATUS_LISTENER, Source};
 use crate::sink::{Sink, write_peer, write_time};
 use crate::status::board::{Board, MOST_ROW_BYTES, Row};
 use crate::status::request::{Form, Refusal, Request, Route};
-use crate::status::respond::{Content, Kind, MOST_HEAD_BYTES, page};
+use crate::status::respond::{Content, Kind, MOST_HEAD_BYTES, PAGE};
 use crate::status::tail::{self, MOST_EVENT_BYTES, MOST_WAITING, Viewer};
 use crate::status::visitor::{Ms, Need, Visitor};
 
@@ -60,6 +63,47 @@ impl<T> Place<T> {
     /// Whether something would happen if it was served now.
     fn is_ready(&self) -> bool {
         (self.can_read && self.visitor.wants() > 0) || (self.can_write && !self.visitor.output().is_empty())
+    }
+
+    /// Reads once, if the visitor may send anything; its request may take so much room.
+    fn read<N: Net<Stream = T>>(
+        &mut self,
+        net: &mut N,
+        buffer: &mut ReadBuffer,
+        room: usize,
+        now: Ms,
+    ) -> io::Result<()> {
+        let buffer = buffer.first(self.visitor.wants());
+        if !self.can_read || buffer.is_empty() {
+            return Ok(());
+        }
+        match net.read(&mut self.stream, buffer) {
+            Ok(0) => self.visitor.ended(),
+            Ok(count) => {
+                self.visitor.received(buffer.get(..count).unwrap_or_default(), room, now);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.can_read = false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Writes once, if there is anything to write.
+    fn write<N: Net<Stream = T>>(&mut self, net: &mut N, now: Ms) -> Need {
+        if !self.can_write || self.visitor.output().is_empty() {
+            return Need::Nothing;
+        }
+        let count = match net.write(&mut self.stream, self.visitor.output()) {
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.can_write = false;
+                0
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+            Err(_) => return Need::Close,
+        };
+        self.visitor.sent(count, now)
     }
 }
 
@@ -119,6 +163,29 @@ impl<L, T> Onlookers for Option<Box<Desk<L, T>>> {
 }
 
 impl<L, T> Desk<L, T> {
+    fn new(listener: L, share: usize, serves_tail: bool, is_local: bool) -> Self {
+        Self {
+            listener,
+            may_have_visitors: true,
+            retry_at: 0,
+            places: (0..MOST_VISITORS).map(|_| None).collect(),
+            first: 0,
+            share,
+            serves_tail,
+            is_local,
+            next_pass: 0,
+            due_at: Some(0),
+            viewers: 0,
+            left: 0,
+            slot: 0,
+            peer: Vec::new(),
+            time: Vec::new(),
+            event: Vec::new(),
+            descriptors: None,
+            settings: Vec::new(),
+        }
+    }
+
     /// Some lines go by.
     #[inline(never)] // off the path of those who log while nobody looks on
     fn show(&mut self, peer: &Peer, wall_ms: u64, lines: Lines<'_>) {
@@ -239,7 +306,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// # Errors
     /// [`BindError::Status`]; or [`BindError::Config`] when the memory budget has no room for it.
     pub fn serve_status(&mut self, at: &ListenAddr, serves_tail: bool) -> Result<ListenAddr, BindError> {
-        let plan = MemoryPlan { sink_share: self.outlet.share(), pending_share: self.budget.limit() };
+        let plan = MemoryPlan { sink_share: self.outlet.share(), pending_share: self.clients.budget.limit() };
         let share = match &self.desk {
             Some(desk) => desk.share,
             None => plan.status_share(&self.limits)?,
@@ -251,29 +318,11 @@ impl<S: Sink, N: Net> Server<S, N> {
             .map_err(|error| BindError::Status(Box::new(BindError::new(at, error))))?;
         info!("[status] Listening on {local}");
         if self.desk.is_none() {
-            self.budget.lower(share);
-            self.connections.keep_accounts(self.clock.now());
+            self.clients.budget.lower(share);
+            self.clients.accounts.begin(self.clients.connections.places(), self.clock.now());
         }
-        self.desk = Some(Box::new(Desk {
-            listener,
-            may_have_visitors: true,
-            retry_at: 0,
-            places: (0..MOST_VISITORS).map(|_| None).collect(),
-            first: 0,
-            share,
-            serves_tail,
-            is_local: matches!(&local, ListenAddr::Tcp(addr) if addr.ip().is_loopback()),
-            next_pass: 0,
-            due_at: Some(0),
-            viewers: 0,
-            left: 0,
-            slot: 0,
-            peer: Vec::new(),
-            time: Vec::new(),
-            event: Vec::new(),
-            descriptors: None,
-            settings: Vec::new(),
-        }));
+        let is_local = matches!(&local, ListenAddr::Tcp(addr) if addr.ip().is_loopback());
+        self.desk = Some(Box::new(Desk::new(listener, share, serves_tail, is_local)));
         Ok(local)
     }
 
@@ -285,17 +334,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    fn now_ms(&self) -> Ms {
-        ms(self.clock.now())
-    }
-
     /// One pass over all visitors, if it is time for one.
     #[inline(never)] // for size
     pub(super) fn serve_visitors(&mut self) {
         if self.life == Life::Stopped {
             self.desk = None;
         }
-        let now = self.now_ms();
+        let now = ms(self.clock.now());
         let Some(mut desk) = self.desk.take_if(|desk| desk.due_at.is_some_and(|at| at <= now)) else { return };
         let began = self.net.now().since_start;
         let is_over = |net: &N| net.now().since_start.saturating_sub(began) > LONGEST_PASS;
@@ -326,7 +371,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 if self.net.register_visitor(&mut stream, number).is_err() {
                     return;
                 }
-                let visitor = Visitor::new(self.now_ms());
+                let visitor = Visitor::new(ms(self.clock.now()));
                 let place = Box::new(Place { stream, peer, visitor, can_read: true, can_write: true });
                 if let Some(free) = desk.places.get_mut(number) {
                     *free = Some(place);
@@ -336,7 +381,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => desk.may_have_visitors = false,
             Err(error) if is_gone_client(&error) => {}
             // No event tells of who waits already, nor of a descriptor that is free again.
-            Err(_) => desk.retry_at = self.now_ms() + ACCEPT_PAUSE,
+            Err(_) => desk.retry_at = ms(self.clock.now()) + ACCEPT_PAUSE,
         }
     }
 
@@ -346,7 +391,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let Some(mut place) = desk.places.get_mut(number).and_then(Option::take) else { return };
         if !self.stays(desk, &mut place) {
             // Somebody who logs may wait for its descriptor.
-            return self.house.end_pause();
+            return self.listeners.end_pause();
         }
         if let Some(free) = desk.places.get_mut(number) {
             *free = Some(place);
@@ -355,9 +400,9 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// [`Self::serve`] for one who is not in its place meanwhile; false if it has left, or is to be closed.
     fn stays(&mut self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>) -> bool {
-        let now = self.now_ms();
+        let now = ms(self.clock.now());
         let room = desk.room().saturating_sub(place.visitor.held());
-        if place.can_read && self.read_visitor(place, room).is_err() {
+        if place.read(&mut self.net, &mut self.read_buffer, room, now).is_err() {
             return false;
         }
         match place.visitor.next(now) {
@@ -365,50 +410,16 @@ impl<S: Sink, N: Net> Server<S, N> {
             Need::Answer(request) => self.answer(desk, place, request),
             Need::Nothing | Need::Goodbye => {}
         }
-        match self.write_visitor(place) {
+        match place.write(&mut self.net, now) {
             Need::Close => false,
             Need::Goodbye => self.net.say_goodbye(&mut place.stream).is_ok() && place.visitor.next(now) != Need::Close,
             Need::Nothing | Need::Answer(_) => true,
         }
     }
 
-    fn read_visitor(&mut self, place: &mut Place<N::Stream>, room: usize) -> io::Result<()> {
-        let (now, most) = (self.now_ms(), place.visitor.wants().min(self.read_buffer.len()));
-        let buffer = self.read_buffer.get_mut(..most).unwrap_or_default();
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        match self.net.read(&mut place.stream, buffer) {
-            Ok(0) => place.visitor.ended(),
-            Ok(count) => {
-                place.visitor.received(buffer.get(..count).unwrap_or_default(), room, now);
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => place.can_read = false,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn write_visitor(&mut self, place: &mut Place<N::Stream>) -> Need {
-        if !place.can_write || place.visitor.output().is_empty() {
-            return Need::Nothing;
-        }
-        let count = match self.net.write(&mut place.stream, place.visitor.output()) {
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                place.can_write = false;
-                0
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
-            Err(_) => return Need::Close,
-        };
-        place.visitor.sent(count, self.now_ms())
-    }
-
     #[inline(never)] // for size
     fn answer(&self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>, request: Request) {
-        let (now, how) = (self.now_ms(), request.how);
+        let (now, how) = (ms(self.clock.now()), request.how);
         let room = desk.room().saturating_sub(place.visitor.held());
         let refusal = match request.route {
             _ if desk.is_local && !request.is_local => Refusal::Misdirected,
@@ -435,7 +446,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let mut status = "200 OK";
         let (kind, text) = match route {
             Route::Page | Route::Tail { .. } => {
-                return Content { status, kind: Kind::Page, body: page().into() };
+                return Content { status, kind: Kind::Page, body: PAGE.into() };
             }
             Route::Status => (Kind::Json, self.handle.status().to_json() + "\n"),
             Route::Metrics => (Kind::Metrics, self.board(desk, 0, &|board| board.to_metrics())),
@@ -469,7 +480,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let mut reasons = Vec::new();
         for (is_so, reason) in [
             (is_stalled, "an output has taken nothing for more than 10 s"),
-            (is_serving && self.house.is_paused(), "accepting is paused: no descriptor is free"),
+            (is_serving && self.listeners.are_paused(), "accepting is paused: no descriptor is free"),
             (is_full, "accepting is paused: all connections are taken (--max-connections)"),
             (!is_serving, "the server is stopping"),
         ] {
@@ -484,23 +495,26 @@ impl<S: Sink, N: Net> Server<S, N> {
     #[inline(never)] // for size
     fn board(&self, desk: &mut Desk<N::Listener, N::Stream>, most: usize, write: Write<'_>) -> String {
         // This visitor is not in its place.
-        let (mut pollers, mut clients) = (Vec::new(), self.connections.len() as u64 + 1);
+        let (mut pollers, mut clients) = (Vec::new(), self.clients.connections.len() as u64 + 1);
         for place in desk.visitors() {
             clients += 1;
             if place.visitor.is_watching() {
                 pollers.push(format!("{} GET /tail", place.peer));
             }
         }
-        let now = self.now_ms();
+        let now = ms(self.clock.now());
         if desk.descriptors.is_none_or(|known| now.saturating_sub(known.1) >= RECOUNT) {
             let others = host::descriptors_in_use().saturating_sub(clients);
             desk.descriptors = Some((others, now, host::descriptor_limit()));
         }
         let (others, _, allowed) = desk.descriptors.unwrap_or_default();
-        let (connections, hosts) = if most == 0 { Default::default() } else { self.rows(most) };
+        let (connections, hosts) = match most {
+            0 => Default::default(),
+            most => rows(&self.clients, most, self.clock.now(), self.outlet.is_stalled()),
+        };
         self.handle.snapshot(|snapshot| {
             write(&Board {
-                parts: Parts::new(snapshot, &pollers),
+                view: View::new(snapshot, &pollers),
                 settings: &desk.settings,
                 uptime_ms: now,
                 wall_ms: self.clock.wall_ms(),
@@ -514,73 +528,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         })
     }
 
-    /// Who costs most: by pending bytes, then by bytes a second; and which hosts.
-    #[inline(never)] // for size
-    fn rows(&self, most: usize) -> (Vec<Row>, Vec<Row>) {
-        let now = self.clock.now();
-        let mut ranked = Top::new(most);
-        // Of each host, besides what is shown, its rate, and one of its connections.
-        let mut hosts = vec![([0; 5], 0); self.budget.host_places()];
-        for (index, conn) in self.connections.iter() {
-            let account = self.connections.account(index);
-            let pending = conn.framer.pending() as u64;
-            let rate = account.bytes / (age_ms(now, account.since) / 1000 + 1);
-            ranked.offer((pending, rate), index);
-            let place = u32::try_from(index).ok().and_then(|id| self.budget.host_place(id));
-            let Some((sums, one)) = place.and_then(|place| hosts.get_mut(place)) else { continue };
-            *one = index;
-            for (sum, number) in sums.iter_mut().zip([1, pending, account.bytes, account.lines, rate]) {
-                *sum = u64::saturating_add(*sum, number);
-            }
-        }
-        let mut ranked_hosts = Top::new(most);
-        for (place, ([connections, pending, .., rate], _)) in hosts.iter().enumerate() {
-            if *connections > 0 {
-                ranked_hosts.offer((*pending, *rate), place);
-            }
-        }
-        let (mut rows, mut host_rows) = (Vec::with_capacity(ranked.list.len()), Vec::new());
-        for (_, index) in ranked.list {
-            if let Some(conn) = self.connections.at_place(index) {
-                rows.push(self.row(conn, self.connections.account(index), now));
-            }
-        }
-        for (_, place) in ranked_hosts.list {
-            let Some((numbers, one)) = hosts.get(place) else { continue };
-            if let Some(conn) = self.connections.at_place(*one) {
-                host_rows.push(Row { who: conn.peer.host().to_string(), state: "", numbers: *numbers });
-            }
-        }
-        (rows, host_rows)
-    }
-
-    #[inline(never)] // for size
-    fn row(&self, conn: &Connection<N::Stream>, account: Account, now: Duration) -> Row {
-        let pending = conn.framer.pending() as u64;
-        let state = if conn.is_lingering() {
-            "lingering"
-        } else if conn.is_owed() {
-            "waiting for its receipt"
-        } else if self.outlet.is_stalled() && conn.is_queued() {
-            "waiting for the output"
-        } else if conn.framer.is_skipping() {
-            "skipping"
-        } else if pending > 0 {
-            "partial line"
-        } else {
-            "reading"
-        };
-        let (since, idle) = (age_ms(now, account.since), age_ms(now, account.last));
-        Row { who: conn.peer.to_string(), state, numbers: [since, idle, account.bytes, account.lines, pending] }
-    }
-
     /// Asserts the invariant.
     pub(super) fn check_desk(&self) {
         let Some(desk) = &self.desk else { return };
-        assert!(desk.held() <= desk.share, "6. visitors stay within their share: {} of {}", desk.held(), desk.share);
-        let shares = desk.share + self.budget.limit() + self.outlet.share();
-        assert!(shares <= self.limits.memory, "7. and all shares within the budget (P5)");
-        assert_eq!(desk.viewers, desk.count_viewers(), "8. lines go by those who look on");
+        assert!(desk.held() <= desk.share, "8. visitors stay within their share: {} of {}", desk.held(), desk.share);
+        let shares = desk.share + self.clients.budget.limit() + self.outlet.share();
+        assert!(shares <= self.limits.memory, "9. and all shares within the budget (P5)");
+        assert_eq!(desk.viewers, desk.count_viewers(), "10. lines go by those who look on");
     }
 }
 
@@ -610,6 +564,80 @@ impl Top {
     }
 }
 
+/// Who costs most: by pending bytes, then by bytes a second; and which hosts.
+#[inline(never)] // for size
+fn rows<T>(clients: &Clients<T>, most: usize, now: Duration, is_stalled: bool) -> (Vec<Row>, Vec<Row>) {
+    let mut ranked = Top::new(most);
+    // Of each host, besides what is shown, its rate, and one of its connections.
+    let mut hosts = vec![([0; 5], 0); clients.budget.host_places()];
+    for (index, conn) in clients.connections.iter() {
+        let account = clients.accounts.of(index);
+        let pending = conn.framer.pending() as u64;
+        let rate = account.bytes / (age_ms(now, account.since) / 1000 + 1);
+        ranked.offer((pending, rate), index);
+        let place = u32::try_from(index).ok().and_then(|id| clients.budget.host_place(id));
+        let Some((sums, one)) = place.and_then(|place| hosts.get_mut(place)) else { continue };
+        *one = index;
+        for (sum, number) in sums.iter_mut().zip([1, pending, account.bytes, account.lines, rate]) {
+            *sum = u64::saturating_add(*sum, number);
+        }
+    }
+    let mut ranked_hosts = Top::new(most);
+    for (place, ([connections, pending, .., rate], _)) in hosts.iter().enumerate() {
+        if *connections > 0 {
+            ranked_hosts.offer((*pending, *rate), place);
+        }
+    }
+    let (mut rows, mut host_rows) = (Vec::with_capacity(ranked.list.len()), Vec::new());
+    for (_, index) in ranked.list {
+        if let Some(conn) = clients.connections.at_place(index) {
+            rows.push(row(conn, clients.accounts.of(index), now, is_stalled));
+        }
+    }
+    for (_, place) in ranked_hosts.list {
+        let Some((numbers, one)) = hosts.get(place) else { continue };
+        if let Some(conn) = clients.connections.at_place(*one) {
+            host_rows.push(Row { who: conn.peer.host().to_string(), state: "", numbers: *numbers });
+        }
+    }
+    (rows, host_rows)
+}
+
+/// A row of the table of connections.
+#[inline(never)] // for size
+fn row<T>(conn: &Connection<T>, account: Account, now: Duration, is_stalled: bool) -> Row {
+    let pending = conn.framer.pending() as u64;
+    let state = if conn.is_lingering() {
+        "lingering"
+    } else if conn.is_owed() {
+        "waiting for its receipt"
+    } else if is_stalled && conn.is_queued() {
+        "waiting for the output"
+    } else if conn.framer.is_skipping() {
+        "skipping"
+    } else if pending > 0 {
+        "partial line"
+    } else {
+        "reading"
+    };
+    let (since, idle) = (age_ms(now, account.since), age_ms(now, account.last));
+    Row { who: conn.peer.to_string(), state, numbers: [since, idle, account.bytes, account.lines, pending] }
+}
+
 fn age_ms(now: Duration, then: Duration) -> u64 {
     ms(now.saturating_sub(then))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p9_passes_take_a_thirtieth_of_the_time_at_most_and_are_20_ms_apart_at_least() {
+        let mut desk = Desk::<(), ()>::new((), 1 << 20, true, true);
+        for (took_us, rest_ms) in [(0, 20), (600, 20), (700, 21), (2_000, 60), (50_000, 1_500)] {
+            desk.end_pass(1_000, Duration::from_micros(took_us));
+            assert_eq!(desk.next_pass - 1_000, rest_ms, "after {took_us} us");
+        }
+    }
 }

@@ -12,9 +12,8 @@ use super::files::{hosts, single};
 use super::next::forward;
 use super::stream::stdout;
 use super::target::{Books, Target};
-use crate::config::limits::Overhead;
 use crate::config::listen::ListenAddr;
-use crate::config::output::{OutputError, OutputOptions};
+use crate::config::output::OutputOptions;
 
 /// Reads an `--output` of one kind; `None` if it is of another.
 type Parse = fn(&str) -> Option<Result<OutputAddr, OutputAddrError>>;
@@ -38,6 +37,7 @@ pub(crate) const SYNTAX: &str = "-|FILE|unix:/path|tcp:HOST:PORT";
 pub struct OutputAddr(Arc<dyn Place>);
 
 /// What of an output is known without opening it. Its `Display` is what parses to it.
+#[cfg_attr(not(feature = "cli"), expect(dead_code))] // who asks for all of it is left out
 pub(super) trait Place: fmt::Display + Send + Sync {
     /// Opens it.
     ///
@@ -148,7 +148,7 @@ impl OutputAddr {
     }
 
     /// Whether it is `app.log.3`, and the other `app.log`.
-    fn is_rotated_file_of(&self, other: &Self) -> bool {
+    pub(super) fn is_rotated_file_of(&self, other: &Self) -> bool {
         let (Some(path), Some(other)) = (self.0.file(), other.0.file()) else { return false };
         let name = path.as_os_str().as_encoded_bytes();
         let Some(rest) = name.strip_prefix(other.as_os_str().as_encoded_bytes()) else { return false };
@@ -199,30 +199,6 @@ impl FromStr for OutputAddr {
         let known = KINDS.iter().filter(|_| !text.is_empty()).find_map(|parse| parse(text));
         known.unwrap_or(Err(OutputAddrError("name a file, or - for stdout")))
     }
-}
-
-/// Checks outputs, and the options with them. `overhead` is what the format adds to a line of at most `max_line` bytes.
-///
-/// # Errors
-/// The first thing that makes no sense, as a sentence.
-pub(crate) fn validate(
-    outputs: &[OutputAddr],
-    options: &OutputOptions,
-    overhead: Overhead,
-    max_line: usize,
-) -> Result<(), OutputError> {
-    OutputOptions::check_count(outputs.len())?;
-    for (number, one) in outputs.iter().enumerate() {
-        if outputs.iter().take(number).any(|other| other == one) {
-            return Err(OutputError::new(format!("--output {one:?} is given twice: give it once")));
-        }
-        if options.rotates() && outputs.iter().any(|other| other.is_rotated_file_of(one)) {
-            let sentence = format!("another --output has the name of a rotated file of {one:?}: rename it");
-            return Err(OutputError::new(sentence));
-        }
-    }
-    let has_file = outputs.iter().any(|output| output.0.file().is_some());
-    options.validate(has_file, overhead.at_most(max_line, 1))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub use self::outputs::Outputs;
 pub use self::pace::Pacing;
 
 #[cfg(feature = "cli")]
-pub(crate) use self::addr::{DiskUse, SYNTAX, validate};
+pub(crate) use self::addr::{DiskUse, SYNTAX};
 #[cfg(feature = "cli")]
 pub(crate) use self::format::parse_tag;
 #[cfg(any(feature = "cli", feature = "status"))]

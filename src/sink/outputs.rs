@@ -15,7 +15,7 @@ use super::target::{Books, KEPT_BYTES, Whose};
 use super::waiting::{Parts, len_of};
 use super::{Event, Loss, LossCause, Order, Origin, Sink, State, Watch};
 use crate::config::limits::Overhead;
-use crate::config::output::{OnStall, OutputOptions};
+use crate::config::output::{OnStall, OutputError, OutputOptions};
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
@@ -59,6 +59,30 @@ impl fmt::Debug for Outputs {
 }
 
 impl Outputs {
+    /// Checks outputs, and the options with them, without opening anything. No line is longer than `max_line` bytes.
+    ///
+    /// # Errors
+    /// The first thing that makes no sense, as a sentence.
+    pub fn validate(
+        outputs: &[OutputAddr],
+        format: Format,
+        options: &OutputOptions,
+        max_line: usize,
+    ) -> Result<(), OutputError> {
+        OutputOptions::check_count(outputs.len())?;
+        for (number, one) in outputs.iter().enumerate() {
+            if outputs.iter().take(number).any(|other| other == one) {
+                return Err(OutputError::new(format!("--output {one:?} is given twice: give it once")));
+            }
+            if options.rotates() && outputs.iter().any(|other| other.is_rotated_file_of(one)) {
+                let sentence = format!("another --output has the name of a rotated file of {one:?}: rename it");
+                return Err(OutputError::new(sentence));
+            }
+        }
+        let has_file = outputs.iter().any(|output| output.place().file().is_some());
+        options.validate(has_file, format.overhead(&options.tag, options.mark_gaps).at_most(max_line, 1))
+    }
+
     /// Opens each output.
     ///
     /// # Errors

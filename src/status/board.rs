@@ -1,138 +1,89 @@
-//! What the endpoint tells: the diagnostics as JSON, CSV, a screen of text, and Prometheus metrics. Invariant: no metric
-//! has a label whose values come from clients.
+//! How a server is, as JSON, CSV, a screen of text, and Prometheus metrics. Invariant: no metric has a label whose values
+//! come from clients.
 
 use std::fmt::Write;
 
 use crate::engine::json::{Json, quote};
-use crate::engine::stats::{Counters, OutputCounters, Parts};
+use crate::engine::stats::{Counters, Gauges, Kind, OutputCounters, Row as Number, Table, View};
 
-/// A server, as it is now.
+/// All that is shown of a server, as it is now.
 #[derive(Debug, Clone)]
 pub struct Board<'a> {
-    /// The seed's part, with counters, gauges, limits and outputs.
-    pub parts: Parts<'a>,
-    /// Every option of the program, and its value.
+    /// The diagnostics: counters, gauges, limits and outputs.
+    pub view: View<'a>,
+    /// Name and value of every option of the program.
     pub settings: &'a [(&'static str, String)],
     /// How long it has run, in milliseconds.
     pub uptime_ms: u64,
     /// What time it is, in milliseconds since 1970.
     pub wall_ms: u64,
-    /// Why lines do not flow; empty while they do or could.
+    /// Why lines do not flow; empty if they do, or would if clients sent any.
     pub reasons: Vec<&'static str>,
-    /// What the status endpoint itself holds, in bytes.
+    /// Memory that the status endpoint itself takes, in bytes.
     pub status_bytes: u64,
     /// Memory that the process takes, in bytes.
     pub rss: u64,
-    /// Descriptors that are open, and how many may be.
+    /// How many descriptors are open, and how many may be.
     pub descriptors: (u64, u64),
-    /// The connections that cost most, with numbers as in [`CONNECTION`].
+    /// The connections with most pending bytes, then most traffic; numbers as in [`CONNECTION`].
     pub connections: Vec<Row>,
-    /// The hosts of all connections that cost most, with numbers as in [`HOST`].
+    /// Likewise the hosts; numbers as in [`HOST`].
     pub hosts: Vec<Row>,
 }
 
 /// One connection, or one host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row {
-    /// Which.
+    /// Its address.
     pub who: String,
-    /// What it does; nothing for a host.
+    /// What it is doing; empty for a host.
     pub state: &'static str,
-    /// The rest, as many as there are names.
+    /// The numbers, in the order of their names.
     pub numbers: [u64; 5],
 }
 
-/// The numbers of a connection: how long it has been there and silent, in milliseconds; bytes read from it, lines of it
-/// that went out, and the bytes of its unfinished line.
-pub const CONNECTION: [&str; 5] = ["sinceMs", "idleMs", "bytes", "lines", "pendingBytes"];
-/// The numbers of a host: its connections, the bytes of their unfinished lines, bytes read from them, and lines of theirs
-/// that went out.
-pub const HOST: [&str; 4] = ["connections", "pendingBytes", "bytes", "lines"];
-/// What a row takes at most, as a row and as JSON, one of each kind.
+/// Names of the numbers of a connection: milliseconds since it came and since its last byte, bytes read, lines written, and
+/// bytes of its unfinished line.
+pub const CONNECTION: &str = "sinceMs idleMs bytes lines pendingBytes";
+/// Names of the numbers of a host, over all its connections: how many there are, bytes of unfinished lines, bytes read, and
+/// lines written.
+pub const HOST: &str = "connections pendingBytes bytes lines";
+/// The most bytes that a connection and a host take together, as rows and as JSON.
 pub const MOST_ROW_BYTES: usize = 640;
-
-/// Metric and help of each counter, a line each, in the order of [`Counters::NAMES`].
-const COUNTERS: &str = "\
-lines Lines that went to the outputs.
-received_bytes Bytes read from clients.
-accepted_connections Connections taken in.
-unterminated_lines Lines that went out without having had a newline.
-skipped_lines Lines dropped because they were longer than --max-line.
-cut_lines Lines of which only the start went out (--long-lines cut).
-dropped_bytes Bytes of clients that went nowhere, for whatever reason.
-buffer_overflows Lines that passed --max-buffer without a newline.
-idle_evictions Connections told goodbye for silence (--idle-timeout).
-memory_dropped_lines Unfinished lines dropped because --memory was used up.
-rejected_connections Connections turned away because the house was full.
-host_refused_connections Connections turned away by --max-per-host.
-cut_off_connections Connections closed in the middle of a flood.
-probes Connections that ended without a byte.
-accept_pauses Times that accepting paused.
-output_stalls Times that reading stopped because an output was full.";
-/// The same of each gauge, in the order of [`Gauges::NAMES`](crate::engine::stats::Gauges).
-const GAUGES: &str = "\
-connections Connections now.
-lingering_connections Connections told goodbye that have not closed yet.
-pending_bytes Memory that unfinished lines take.
-output_waiting_bytes Bytes of lines that wait for the outputs.
-peak_connections The most connections there were at once.
-hosts Hosts with a connection.";
-/// The same of numbers that are no gauge of the diagnostics.
-const OTHERS: &str = "\
-max_connections Connections at once at most (--max-connections).
-memory_limit_bytes Memory that clients and outputs may take (--memory).
-status_bytes Memory that the status endpoint takes.
-resident_memory_bytes Memory that the process takes.
-open_fds Descriptors that are open.
-max_fds Descriptors that may be open.
-uptime_seconds How long it has run.
-healthy 1 while lines flow or could.";
-/// The same of each number of an output, in the order of [`OutputCounters::NAMES`]: all but one only grow.
-const OUTPUTS: &str = "\
-output_bytes Bytes written to the output.
-output_writes Writes to the output.
-output_queued_bytes Bytes that wait for the output now.
-output_failures Writes to the output that failed.
-output_rotations Files of the output that were begun anew.
-output_syncs Times that the output was synced to the disk.
-output_connections Connections made to the next receiver.
-output_resent_bytes Bytes sent to the next receiver once more.
-output_dropped_lines Lines that the output did not get.
-output_dropped_bytes Bytes that the output did not get.";
-/// The one that does not.
-const QUEUED: usize = 2;
-/// Where the counters of what was dropped or turned away begin.
-const FIRST_LOSS: usize = 3;
 
 impl Board<'_> {
     /// One JSON object in one line. Sizes are in bytes, times in milliseconds.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut json = Json::new();
-        self.parts.write(&mut json);
+        self.view.write(&mut json);
         json.object("settings", |json| {
             for (name, value) in self.settings {
                 json.text(name, value);
             }
         });
         json.text("version", env!("CARGO_PKG_VERSION"));
-        json.numbers(&["uptimeMs", "wallMs"], &[self.uptime_ms, self.wall_ms]);
+        json.numbers("uptimeMs wallMs", &[self.uptime_ms, self.wall_ms]);
         json.object("health", |json| {
             json.boolean("ok", self.reasons.is_empty()).texts("reasons", &self.reasons);
         });
         json.object("memory", |json| {
-            let gauges = self.parts.gauges;
+            let gauges = self.view.gauges;
             let (pending, outputs) = (gauges.pending_bytes, gauges.sink_waiting_bytes);
             let used = pending + outputs + self.status_bytes;
             json.numbers(
-                &["budget", "pending", "outputs", "status", "used", "rss"],
-                &[self.parts.limits.memory as u64, pending, outputs, self.status_bytes, used, self.rss],
+                "budget pending outputs status used rss",
+                &[self.view.limits.memory as u64, pending, outputs, self.status_bytes, used, self.rss],
             );
         });
         let (used, allowed) = self.descriptors;
-        json.object("descriptors", |json| json.numbers(&["used", "allowed"], &[used, allowed]));
-        rows(&mut json, "connections", "peer", &CONNECTION, &self.connections);
-        rows(&mut json, "hosts", "host", &HOST, &self.hosts);
+        json.object("descriptors", |json| json.numbers("used allowed", &[used, allowed]));
+        rows(&mut json, "connections", "peer", CONNECTION, &self.connections);
+        rows(&mut json, "hosts", "host", HOST, &self.hosts);
+        json.object("help", |json| {
+            help(json, "losses", Kind::Loss);
+            help(json, "events", Kind::Event);
+        });
         json.finish()
     }
 
@@ -141,7 +92,7 @@ impl Board<'_> {
     pub fn to_csv(&self) -> String {
         let mut text = "peer,since_ms,idle_ms,bytes,lines,pending_bytes,state\r\n".to_owned();
         for row in &self.connections {
-            // None of these holds a comma or a quote.
+            // No address and no state has a comma or a quote in it.
             text.push_str(&row.who);
             fill(&mut text, ",#,#,#,#,#,", &row.numbers);
             put(&mut text, &[row.state, "\r\n"]);
@@ -152,7 +103,7 @@ impl Board<'_> {
     /// One screen.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let Parts { listen, limits, counters, gauges, outputs, .. } = self.parts;
+        let View { listen, limits, counters, gauges, outputs, .. } = self.view;
         let mut text = String::from(concat!("lumberjack ", env!("CARGO_PKG_VERSION"), " on "));
         let health = if self.reasons.is_empty() { "lines flow" } else { "unhealthy" };
         put(&mut text, &[&listen.join(", "), ": ", health]);
@@ -180,11 +131,10 @@ impl Board<'_> {
         );
         for output in outputs {
             put(&mut text, &["output ", &output.name]);
-            non_zero(&mut text, OutputCounters::NAMES, &output.counters.values());
+            non_zero(&mut text, &OutputCounters::TABLE, &output.counters.values(), |_| true);
         }
         text.push_str("dropped and turned away");
-        let (names, numbers) = (Counters::NAMES, counters.values());
-        non_zero(&mut text, names.get(FIRST_LOSS..).unwrap_or_default(), numbers.get(FIRST_LOSS..).unwrap_or_default());
+        non_zero(&mut text, &Counters::TABLE, &counters.values(), |kind| kind != Kind::Count);
         text.push_str("\n      here s    silent s       bytes       lines  unfinished  peer, state\n");
         for row in &self.connections {
             let [since_ms, idle_ms, bytes, lines, pending] = row.numbers;
@@ -198,32 +148,36 @@ impl Board<'_> {
     #[must_use]
     pub fn to_metrics(&self) -> String {
         let mut text = String::new();
-        let Parts { limits, counters, gauges, outputs, .. } = self.parts;
-        let others = [
-            limits.max_connections as u64,
-            limits.memory as u64,
-            self.status_bytes,
-            self.rss,
-            self.descriptors.0,
-            self.descriptors.1,
-            self.uptime_ms / 1000,
-            u64::from(self.reasons.is_empty()),
-        ];
-        singles(&mut text, COUNTERS, &counters.values(), "_total");
-        singles(&mut text, GAUGES, &gauges.values(), "");
-        singles(&mut text, OTHERS, &others, "");
-        for (at, row) in OUTPUTS.split('\n').enumerate() {
-            let end = if at == QUEUED { "" } else { "_total" };
-            let name = head(&mut text, row, end);
+        let View { limits, counters, gauges, outputs, .. } = self.view;
+        singles(&mut text, &Counters::TABLE, &counters.values());
+        singles(&mut text, &Gauges::TABLE, &gauges.values());
+        for (row, number) in [
+            ("max_connections Connections at once at most (--max-connections).", limits.max_connections as u64),
+            ("memory_limit_bytes Memory that clients and outputs may take (--memory).", limits.memory as u64),
+            ("status_bytes Memory that the status endpoint takes.", self.status_bytes),
+            ("resident_memory_bytes Memory that the process takes.", self.rss),
+            ("open_fds File descriptors that are open.", self.descriptors.0),
+            ("max_fds File descriptors that may be open.", self.descriptors.1),
+            ("uptime_seconds How long it has run.", self.uptime_ms / 1000),
+            ("healthy 1 while lines flow or could.", u64::from(self.reasons.is_empty())),
+        ] {
+            let (metric, help) = row.split_once(' ').unwrap_or((row, ""));
+            single(&mut text, &Number { name: "", kind: Kind::Gauge, metric, help }, number);
+        }
+        let mut at = 0;
+        OutputCounters::TABLE.each(&OutputCounters::default().values(), &mut |row, _| {
+            let end = head(&mut text, row);
             for output in outputs {
                 let number = output.counters.values().get(at).copied().unwrap_or_default();
-                put(&mut text, &["lumberjack_", name, end, "{output="]);
-                // The name is the operator's; its control characters are escaped already.
+                put(&mut text, &["lumberjack_", row.metric, end, "{output="]);
+                // The name is in the operator's settings; its control characters are escaped already.
                 quote(&output.name, &mut text);
                 fill(&mut text, "} #\n", &[number]);
             }
-        }
-        head(&mut text, "build_info The version.", "");
+            at += 1;
+        });
+        let version = Number { name: "", kind: Kind::Gauge, metric: "build_info", help: "The version." };
+        head(&mut text, &version);
         text.push_str(concat!("lumberjack_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n"));
         text
     }
@@ -235,7 +189,7 @@ fn put(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));
 }
 
-/// Appends a text with a number in place of each `#`, and of each `%` a column with one.
+/// Appends `pattern` with the next number in place of each `#`, and in place of each `%` in a column of 12.
 #[inline(never)] // one copy, for size
 fn fill(text: &mut String, pattern: &str, numbers: &[u64]) {
     let mut numbers = numbers.iter();
@@ -252,7 +206,7 @@ fn fill(text: &mut String, pattern: &str, numbers: &[u64]) {
 }
 
 #[inline(never)] // one copy, for size
-fn rows(json: &mut Json, name: &str, who: &str, numbers: &[&str], rows: &[Row]) {
+fn rows(json: &mut Json, name: &str, who: &str, numbers: &str, rows: &[Row]) {
     json.objects(name, rows, |json, row| {
         json.text(who, &row.who).numbers(numbers, &row.numbers);
         if !row.state.is_empty() {
@@ -261,88 +215,80 @@ fn rows(json: &mut Json, name: &str, who: &str, numbers: &[&str], rows: &[Row]) 
     });
 }
 
-/// The rest of a line: each number that is not 0, with its name.
+/// The rest of a line: each number that is not 0 and of a kind that `is_meant`, with its name.
 #[inline(never)] // one copy, for size
-fn non_zero(text: &mut String, names: &[&str], numbers: &[u64]) {
+fn non_zero(text: &mut String, table: &Table, numbers: &[u64], is_meant: fn(Kind) -> bool) {
     let mut separator = ": ";
-    for (name, number) in names.iter().zip(numbers).filter(|(_, number)| **number > 0) {
-        put(text, &[separator, name]);
-        fill(text, " #", &[*number]);
-        separator = ", ";
-    }
+    table.each(numbers, &mut |row, number| {
+        if number > 0 && is_meant(row.kind) {
+            put(text, &[separator, row.name]);
+            fill(text, " #", &[number]);
+            separator = ", ";
+        }
+    });
     text.push_str(if separator == ": " { ": nothing\n" } else { "\n" });
 }
 
-/// What stands before a metric, whose row is its name and its help; one whose name ends in `_total` only grows. Gives the
-/// name.
+/// What each counter of this kind means.
 #[inline(never)] // one copy, for size
-fn head<'r>(text: &mut String, row: &'r str, end: &str) -> &'r str {
-    let (name, help) = row.split_once(' ').unwrap_or((row, ""));
-    let kind = if end.is_empty() { " gauge\n" } else { " counter\n" };
-    put(text, &["# HELP lumberjack_", name, end, " ", help, "\n# TYPE lumberjack_", name, end, kind]);
-    name
+fn help(json: &mut Json, name: &str, kind: Kind) {
+    json.object(name, |json| {
+        let mut each = |row: &Number, _| {
+            if row.kind == kind {
+                json.text(row.name, row.help);
+            }
+        };
+        Counters::TABLE.each(&Counters::default().values(), &mut each);
+        OutputCounters::TABLE.each(&OutputCounters::default().values(), &mut each);
+    });
+}
+
+/// Writes what stands before a metric. Gives what stands behind its name.
+#[inline(never)] // one copy, for size
+fn head(text: &mut String, row: &Number) -> &'static str {
+    let (end, kind) = if row.kind == Kind::Gauge { ("", " gauge\n") } else { ("_total", " counter\n") };
+    put(text, &["# HELP lumberjack_", row.metric, end, " ", row.help, "\n# TYPE lumberjack_", row.metric, end, kind]);
+    end
+}
+
+/// A metric with one number.
+#[inline(never)] // one copy, for size
+fn single(text: &mut String, row: &Number, number: u64) {
+    let end = head(text, row);
+    put(text, &["lumberjack_", row.metric, end]);
+    fill(text, " #\n", &[number]);
 }
 
 /// Metrics with one number each.
 #[inline(never)] // one copy, for size
-fn singles(text: &mut String, rows: &str, numbers: &[u64], end: &str) {
-    for (row, number) in rows.split('\n').zip(numbers) {
-        let name = head(text, row, end);
-        put(text, &["lumberjack_", name, end]);
-        fill(text, " #\n", &[*number]);
-    }
+fn singles(text: &mut String, table: &Table, numbers: &[u64]) {
+    table.each(numbers, &mut |row, number| single(text, row, number));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::limits::Limits;
-    use crate::engine::stats::{Gauges, OutputStats, Snapshot};
+    use crate::engine::stats::{OutputStats, Snapshot};
 
     #[test]
-    fn each_number_has_its_metric() {
-        let snake = |name: &str| {
-            let mut snake = String::new();
-            for letter in name.chars() {
-                if letter.is_uppercase() {
-                    snake.push('_');
-                }
-                snake.extend(letter.to_lowercase());
+    fn each_number_has_a_metric_and_a_sentence() {
+        let is_snake = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        for (table, count, prefix) in [
+            (Counters::TABLE, Counters::default().values().len(), ""),
+            (Gauges::TABLE, Gauges::default().values().len(), ""),
+            (OutputCounters::TABLE, OutputCounters::default().values().len(), "output_"),
+        ] {
+            let mut rows = Vec::new();
+            table.each(&vec![0; count], &mut |row, _| rows.push(*row));
+            assert_eq!(rows.len(), count);
+            for row in rows {
+                assert!(is_snake(row.metric) && row.metric.starts_with(prefix), "{row:?}");
+                assert!(row.name.bytes().all(|byte| byte.is_ascii_alphabetic()), "{row:?}");
+                let is_sentence = row.help.starts_with(char::is_uppercase) && row.help.ends_with('.');
+                assert!(is_sentence && !row.help.contains(['\\', '\n']), "{row:?}");
             }
-            snake
-        };
-        // Names that say more than those in JSON; all others have to be the same.
-        let renamed = [
-            ("bytes", "received_bytes"),
-            ("accepted", "accepted_connections"),
-            ("unterminated", "unterminated_lines"),
-            ("overflows", "buffer_overflows"),
-            ("evictedIdle", "idle_evictions"),
-            ("droppedForBudget", "memory_dropped_lines"),
-            ("rejected", "rejected_connections"),
-            ("refusedPerHost", "host_refused_connections"),
-            ("cutOff", "cut_off_connections"),
-            ("sinkStalls", "output_stalls"),
-            ("activeConnections", "connections"),
-            ("lingering", "lingering_connections"),
-            ("sinkWaitingBytes", "output_waiting_bytes"),
-            ("waitingBytes", "queued_bytes"),
-        ];
-        for (rows, names, prefix) in
-            [(COUNTERS, Counters::NAMES, ""), (GAUGES, Gauges::NAMES, ""), (OUTPUTS, OutputCounters::NAMES, "output_")]
-        {
-            let metrics: Vec<&str> = rows.lines().map(|row| row.split(' ').next().unwrap()).collect();
-            let wanted = names.iter().map(|name| {
-                let other = renamed
-                    .iter()
-                    .find(|(json, _)| json == name)
-                    .filter(|_| prefix.is_empty() || *name == "waitingBytes");
-                format!("{prefix}{}", other.map_or(snake(name), |(_, metric)| (*metric).to_owned()))
-            });
-            assert_eq!(metrics, wanted.collect::<Vec<_>>());
         }
-        assert_eq!(OutputCounters::NAMES[QUEUED], "waitingBytes");
-        assert_eq!(Counters::NAMES[FIRST_LOSS], "unterminated");
     }
 
     /// A server with two outputs, one of which has an odd name.
@@ -362,7 +308,7 @@ mod tests {
     fn board<'a>(snapshot: &'a Snapshot, settings: &'a [(&'static str, String)]) -> Board<'a> {
         let row = |who: &str, state| Row { who: who.to_owned(), state, numbers: [1, 2, 3, 4, 5] };
         Board {
-            parts: Parts::new(snapshot, &[]),
+            view: View::new(snapshot, &[]),
             settings,
             uptime_ms: 61_500,
             wall_ms: 5,
@@ -386,7 +332,8 @@ mod tests {
             r#""memory":{"budget":67108864,"pending":10,"outputs":0,"status":30,"used":40,"rss":4096},"#,
             r#""descriptors":{"used":9,"allowed":1024},"#,
             r#""connections":[{"peer":"192.0.2.7:5","sinceMs":1,"idleMs":2,"bytes":3,"lines":4,"pendingBytes":5,"state":"reading"}],"#,
-            r#""hosts":[{"host":"192.0.2.7","connections":1,"pendingBytes":2,"bytes":3,"lines":4}]}"#,
+            r#""hosts":[{"host":"192.0.2.7","connections":1,"pendingBytes":2,"bytes":3,"lines":4}],"#,
+            r#""help":{"losses":{"skippedLines":"Lines dropped whole "#,
         ] {
             assert!(json.contains(part), "{part} is not in {json}");
         }

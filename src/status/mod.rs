@@ -1,9 +1,8 @@
-//! The status endpoint without a socket: requests from bytes, answers to bytes, and what they say. The shell hands over
-//! what it knows and moves the bytes. Invariant: what is held grows with nothing but
-//! requests of 8 KiB, answers, and what waits for viewers of the tail.
+//! The status endpoint without a socket: reads requests from bytes, and writes answers as bytes. `server/status.rs` moves
+//! the bytes and knows the numbers. Invariant: memory is taken only by requests of at most 8 KiB, by answers, and by lines
+//! that wait for viewers of the tail.
 
 pub mod board;
-mod inflate;
 pub mod request;
 pub mod respond;
 pub mod tail;

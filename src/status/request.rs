@@ -1,30 +1,32 @@
-//! Requests: what a visitor asks for, out of bytes that may not all be there yet. Invariant: whatever the bytes are, the
-//! answer is a request, a refusal with its status, or a wish for more.
+//! Reads HTTP requests from bytes that may not all be there yet. Invariant: whatever the bytes are, the result is a request,
+//! a refusal with its HTTP status, or that more bytes are needed.
 
 /// The longest request, head and all: more is answered with 431.
 pub const MOST_REQUEST_BYTES: usize = 8 * 1024;
 /// The most header fields; browsers send some twenty.
 pub const MOST_HEADERS: usize = 64;
-/// The longest value in a query. What a viewer looks for is searched in every line: a long one, in lines made for it,
-/// would cost the clients that log.
+/// The longest value in a query. The text of `/tail?match=` is searched in every line, and a long one could take much CPU
+/// time in lines that are made for it.
 pub const MOST_VALUE_BYTES: usize = 256;
 
-/// What to answer a request that is none of ours with.
+/// Why a request is refused, by its HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// 400: the bytes are no request.
     Malformed,
-    /// 404: there is nothing of that name.
+    /// 404: there is no such path.
     Unknown,
     /// 405: only GET and HEAD are served.
     Method,
+    /// 406: it asks for the page, and does not accept gzip.
+    Unpacked,
     /// 408: it took too long.
     TooSlow,
-    /// 421: it asks a loopback address by another name.
+    /// 421: it came to a loopback address, and its `Host` is another name.
     Misdirected,
     /// 431: it is too long.
     TooLarge,
-    /// 503: too much is asked at once.
+    /// 503: there is no memory for the answer, or there are too many viewers.
     Busy,
 }
 
@@ -33,20 +35,20 @@ pub enum Refusal {
 pub enum Route {
     /// The page.
     Page,
-    /// The seed's `getTcpStatus`.
+    /// A short status as JSON.
     Status,
-    /// The seed's `getDiagnostics`, with so many connections.
+    /// Everything that is known.
     Diagnostics {
         /// How many connections, and hosts, it lists at most.
         connections: usize,
         /// In which form.
         form: Form,
     },
-    /// For Prometheus.
+    /// Metrics for Prometheus.
     Metrics,
     /// Whether lines flow.
     Health,
-    /// The newest lines as they come.
+    /// Lines as they come.
     Tail {
         /// Bytes that a line has to hold.
         substring: Vec<u8>,
@@ -62,7 +64,7 @@ pub enum Form {
     Json,
     /// The connections, for a spreadsheet.
     Csv,
-    /// One screen, for a terminal.
+    /// A screen of text, for a terminal.
     Text,
 }
 
@@ -82,14 +84,14 @@ pub struct Request {
     pub route: Result<Route, Refusal>,
     /// How it is to be answered.
     pub how: How,
-    /// It names the server by an address or as localhost. A web page whose name was made to lead to a loopback address
-    /// ("DNS rebinding") sends its own name.
+    /// Whether its `Host` is an address or localhost. A web page that lets its own name resolve to a loopback address ("DNS
+    /// rebinding") sends that name.
     pub is_local: bool,
-    /// How many bytes it took.
+    /// Its length in bytes.
     pub len: usize,
 }
 
-/// How many connections the diagnostics list unless told otherwise.
+/// How many connections the diagnostics list without `connections=`.
 const DEFAULT_CONNECTIONS: usize = 100;
 
 /// Parses the first request in `bytes`; `None` if it is not all there yet.
@@ -111,6 +113,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
     }
     let is_newer = found.version == Some(1);
     let (mut keeps_alive, mut closes, mut hosts, mut is_local) = (is_newer, false, 0, true);
+    let mut takes_gzip = false;
     for header in found.headers.iter() {
         let (name, value) = (header.name.as_bytes(), header.value.trim_ascii());
         if is(name, b"connection") {
@@ -119,8 +122,10 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
         } else if is(name, b"host") {
             hosts += 1;
             is_local = is_local_name(value);
+        } else if is(name, b"accept-encoding") {
+            takes_gzip |= accepts(value, b"gzip");
         } else if is(name, b"transfer-encoding") || (is(name, b"content-length") && value != b"0") {
-            // A body would be taken for the next request.
+            // Its body would be read as the next request.
             return Err(Refusal::Malformed);
         }
     }
@@ -128,7 +133,10 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
     if hosts > 1 || (is_newer && hosts == 0) {
         return Err(Refusal::Malformed);
     }
-    let route = route(found.path.unwrap_or_default());
+    let route = match route(found.path.unwrap_or_default()) {
+        Ok(Route::Page) if !takes_gzip => Err(Refusal::Unpacked),
+        route => route,
+    };
     Ok(Some(Request { route, how: How { is_head, keeps_alive: keeps_alive && !closes }, is_local, len }))
 }
 
@@ -143,6 +151,15 @@ fn names(list: &[u8], word: &[u8]) -> bool {
     list.split(|byte| *byte == b',').any(|part| is(part.trim_ascii(), word))
 }
 
+/// Whether a field's list of words has this one, and not with the weight 0: RFC 9110, 12.4.2.
+fn accepts(list: &[u8], word: &[u8]) -> bool {
+    list.split(|byte| *byte == b',').any(|part| {
+        let end = part.iter().position(|byte| *byte == b';').unwrap_or(part.len());
+        let (name, weight) = part.split_at(end);
+        is(name.trim_ascii(), word) && (weight.is_empty() || weight.iter().any(|byte| (b'1'..=b'9').contains(byte)))
+    })
+}
+
 /// Whether a Host field is an address, or localhost.
 fn is_local_name(host: &[u8]) -> bool {
     let end = host.iter().rposition(|byte| *byte == b':').unwrap_or(host.len());
@@ -151,7 +168,7 @@ fn is_local_name(host: &[u8]) -> bool {
 }
 
 fn route(target: &str) -> Result<Route, Refusal> {
-    // A client of a proxy asks so, and RFC 9112, 3.2.2 wants it to be understood.
+    // Clients ask a proxy so, and RFC 9112, 3.2.2 says that servers have to understand it too.
     let target = match target.strip_prefix("http://") {
         Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
         None => target,
@@ -239,7 +256,7 @@ mod tests {
             ("/tail?matches=x&match=a%20b+c%ff%zz%+1%4&peer=192.0.2.7", tail(b"a b c\xff%zz% 1%4", b"192.0.2.7")),
             (&longest, tail(&[b'A'; MOST_VALUE_BYTES], b"")),
         ] {
-            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\nrest");
+            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\nrest");
             let request = ask(&text).unwrap().unwrap();
             assert_eq!((request.route, request.len), (Ok(route), text.len() - 4), "{target}");
             assert!(request.how.keeps_alive && !request.how.is_head);
@@ -306,6 +323,25 @@ mod tests {
         ] {
             let request = ask(&format!("GET / HTTP/{version}\r\nHost: a\r\n{field}\r\n\r\n")).unwrap().unwrap();
             assert_eq!(request.how.keeps_alive, keeps_alive, "{version} {field}");
+        }
+    }
+
+    #[test]
+    fn the_page_is_for_those_who_accept_gzip() {
+        for (field, is_accepted) in [
+            ("Accept-Encoding: gzip, deflate, br, zstd", true),
+            ("accept-encoding: br;q=1.0,GZIP ; q=0.8", true),
+            ("Accept-Encoding: br\r\nAccept-Encoding: gzip;q=1", true),
+            ("Accept-Encoding: gzip;q=0.001", true),
+            ("Accept-Encoding: gzip;q=0", false),
+            ("Accept-Encoding: gzip; q=0.000, br", false),
+            ("Accept-Encoding: gzipped, x-gzip", false),
+            ("Accept-Encoding:", false),
+            ("Accept: gzip", false),
+        ] {
+            let request = ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n")).unwrap().unwrap();
+            let wanted = if is_accepted { Ok(Route::Page) } else { Err(Refusal::Unpacked) };
+            assert_eq!((request.route, request.how.keeps_alive), (wanted, true), "{field}");
         }
     }
 

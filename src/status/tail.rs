@@ -1,28 +1,29 @@
-//! The newest lines for those who look on: filtered, as server-sent events. Invariant: what a viewer holds is bounded,
-//! what all viewers together have looked at in one pass too, and each is told how many lines it missed.
+//! Lines as they come, for viewers: filtered, as server-sent events. Invariant: what waits for a viewer is bounded, what is
+//! searched for all viewers in one pass is bounded, and each is told how many lines it missed.
 
 use crate::engine::framer::Lines;
 use crate::sink::{escape, write_number};
 
-/// What waits for one viewer at most: a screen or two.
+/// The most bytes that wait for one viewer: a screen or two of lines.
 pub const MOST_WAITING: usize = 32 * 1024;
-/// Of a line so much is shown.
+/// Bytes of a line that are shown; the rest is cut off.
 const MOST_SHOWN: usize = 2 * 1024;
-/// What one event takes at most: each byte may become six, and there are a time, a peer and the length.
+/// The most bytes of an event: each byte of a line may become six, and time, peer and length are added.
 pub const MOST_EVENT_BYTES: usize = 6 * MOST_SHOWN + 256;
 
-/// What one viewer wants to see, and what it missed.
+/// One viewer: which lines it wants to see, and how many it missed.
 #[derive(Debug, Default)]
 pub struct Viewer {
     substring: Vec<u8>,
     peer: Vec<u8>,
-    /// What may wait for it, in bytes.
+    /// The most bytes that may wait for it.
     most: usize,
     lost: u64,
 }
 
 impl Viewer {
-    /// Lines that hold `substring`, of this peer, or of all peers with this address; at most `most` bytes wait for it.
+    /// A viewer of lines that contain `substring`, from this peer, or from all peers with this address. At most `most` bytes
+    /// wait for it.
     #[must_use]
     pub fn new(substring: Vec<u8>, peer: Vec<u8>, most: usize) -> Self {
         Self { substring, peer, most, lost: 0 }
@@ -32,12 +33,13 @@ impl Viewer {
     #[must_use]
     pub fn wants(&self, peer: &[u8]) -> bool {
         let text = if self.peer.starts_with(b"[") { peer } else { peer.strip_prefix(b"[").unwrap_or(peer) };
-        // What follows an address: its port, or the bracket before it; a number behind `unix`.
+        // After an address there may be a port, a bracket and a port, or a scope; after `unix` a number.
         let rest = text.strip_prefix(self.peer.as_slice());
         rest.is_some_and(|rest| self.peer.is_empty() || rest.first().is_none_or(|next| b":]#%".contains(next)))
     }
 
-    /// A line of a peer that it wants to see; `event` is made of it once for all viewers.
+    /// Adds a line of a peer that it wants to see to `out`, or counts it as lost. `event` is the line as an event, which is
+    /// made once for all viewers.
     pub fn line(&mut self, line: &[u8], event: &[u8], out: &mut Vec<u8>) {
         if !holds(line, &self.substring) {
             return;
@@ -48,12 +50,12 @@ impl Viewer {
         }
     }
 
-    /// Lines went by that were not looked at for it.
+    /// Counts lines that it was not shown.
     pub fn lose(&mut self, lines: u64) {
         self.lost = self.lost.saturating_add(lines);
     }
 
-    /// Says what it missed, if there is room.
+    /// Adds to `out` how many lines it missed, if there are any and there is room.
     pub fn say_lost(&mut self, out: &mut Vec<u8>) {
         if self.lost == 0 {
             return;
@@ -61,7 +63,7 @@ impl Viewer {
         let mut event = b"event: lost\ndata: {\"lines\":".to_vec();
         write_number(self.lost, &mut event);
         event.extend_from_slice(b"}\n\n");
-        // Not when it is nearly full: it would hear of a few lines each time.
+        // Only when half is free: otherwise there would be such an event after every few lines.
         if out.len() <= self.most / 2 && append(&event, self.most, out) {
             self.lost = 0;
         }
@@ -73,27 +75,27 @@ impl Viewer {
         out.len() <= self.most / 2 || (self.lost == 0 && out.len() < self.most)
     }
 
-    /// Whether there is something to say that was not said yet.
+    /// Whether it missed lines that it was not told of yet.
     #[must_use]
     pub fn has_lost(&self) -> bool {
         self.lost > 0
     }
 
-    /// Bytes of memory that it holds, but for what waits.
+    /// Bytes of memory that it takes, without what waits for it.
     #[must_use]
     pub fn held(&self) -> usize {
         self.substring.capacity() + self.peer.capacity()
     }
 }
 
-/// Appends an event if it fits, without ever taking more memory than that.
+/// Appends an event, unless `out` would then have more than `most` bytes; nor does its buffer ever get larger.
 fn append(event: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
     let needed = out.len() + event.len();
     if needed > most {
         return false;
     }
     if needed > out.capacity() {
-        // Doubled, but not beyond.
+        // Doubled, but never beyond `most`.
         let capacity = needed.next_power_of_two().min(most);
         out.reserve_exact(capacity - out.len());
     }
@@ -101,10 +103,10 @@ fn append(event: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Makes an event of a line.
+/// Writes a line as an event.
 pub fn write_event(time: &[u8], peer: &[u8], line: &[u8], event: &mut Vec<u8>) {
     event.clear();
-    // Not within a character.
+    // A long line is cut between two characters.
     let is_start = |at: &usize| line.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
     let end = line.len().min(MOST_SHOWN);
     let end = (end.saturating_sub(3)..=end).rev().find(is_start).unwrap_or(end);
@@ -122,7 +124,7 @@ pub fn write_event(time: &[u8], peer: &[u8], line: &[u8], event: &mut Vec<u8>) {
     event.extend_from_slice(b"\"}\n\n");
 }
 
-/// Calls `each` with the lines of a block that end within its first `most` bytes, and tells how many these are.
+/// Calls `each` with every line that ends within the first `most` bytes of a block. Returns how many these are.
 pub fn look_at(lines: Lines<'_>, most: usize, mut each: impl FnMut(&[u8])) -> u64 {
     let mut part = lines;
     if lines.head.len() + lines.body.len() > most {
@@ -138,7 +140,7 @@ pub fn look_at(lines: Lines<'_>, most: usize, mut each: impl FnMut(&[u8])) -> u6
     count
 }
 
-/// Whether `line` holds `part`. A search that knows more tricks would be 8 KB of code for what is read by eye.
+/// Whether `line` contains `part`. A faster search would be 8 KB of code, and nobody reads faster than this one finds.
 fn holds(mut line: &[u8], part: &[u8]) -> bool {
     let Some((first, _)) = part.split_first() else { return true };
     while let Some(at) = memchr::memchr(*first, line) {

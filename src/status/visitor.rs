@@ -1,31 +1,31 @@
-//! One HTTP connection: bytes in, answers out, and how long it may take. Invariant: a visitor for whom nothing comes, and
-//! whose answer can't be sent, has nothing to do before [`Visitor::due_at`].
+//! One HTTP connection, without its socket: bytes come in, answers go out, and each has its time limit. Invariant: if
+//! nothing arrives from a visitor and nothing can be sent to it, it needs nothing before [`Visitor::due_at`].
 
 use super::request::{How, MOST_REQUEST_BYTES, Refusal, Request, parse};
 use super::respond::{Content, Kind};
 use super::tail::Viewer;
 
-/// Milliseconds since the start: half the code that seconds and nanoseconds take.
+/// Milliseconds since the start. Seconds and nanoseconds apart would take twice the code.
 pub type Ms = u64;
 
-/// Time for a request to come, and for its answer to go.
+/// How long a request may take to arrive, and its answer to be sent.
 pub const PATIENCE: Ms = 10_000;
-/// Time for the other side to close after our goodbye.
+/// How long we wait for the other side to close after our goodbye.
 const GOODBYE: Ms = 1_000;
-/// So often a viewer of the tail gets a sign of life, by which both sides find out that the other is gone.
+/// Time between two signs of life to a viewer of the tail. Without them neither side would notice that the other is gone.
 const PING: Ms = 15_000;
 const PING_EVENT: &[u8] = b": ping\n\n";
-/// After so long without a word a new visitor gives its place to another: browsers connect long before they ask.
+/// A new visitor that has sent nothing for so long may lose its place to another: browsers connect long before they ask.
 const SILENCE: Ms = 1_000;
 
-/// Where a visitor stands.
+/// What a visitor is in the middle of.
 #[derive(Debug)]
 enum Stage {
-    /// A request is to come.
+    /// We wait for a request.
     Asking,
-    /// Its answer is on its way; whether the connection goes on then.
+    /// An answer is being sent; `keeps_alive`: another request may follow.
     Answering { keeps_alive: bool },
-    /// Lines go to it as they come.
+    /// It is a viewer of the tail: lines are sent to it as they come.
     Watching { viewer: Box<Viewer>, next_ping: Ms },
     /// We have said goodbye.
     Leaving,
@@ -34,9 +34,9 @@ enum Stage {
 /// What a visitor needs next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Need {
-    /// To be read and written when it can, and looked at again at [`Visitor::due_at`].
+    /// To be read from and written to when its socket is ready, and a call of [`Visitor::next`] at [`Visitor::due_at`].
     Nothing,
-    /// An answer: [`Visitor::answer`], [`Visitor::refuse`] or [`Visitor::watch`].
+    /// An answer, by [`Visitor::answer`], [`Visitor::refuse`] or [`Visitor::watch`].
     Answer(Request),
     /// Our FIN.
     Goodbye,
@@ -50,18 +50,18 @@ pub struct Visitor {
     stage: Stage,
     input: Vec<u8>,
     output: Vec<u8>,
-    /// When it has taken too long. Of a viewer: when it has taken nothing for too long, and far away while nothing waits.
+    /// When its time is up. For a viewer: when it has accepted nothing for too long; never while nothing waits for it.
     deadline: Ms,
-    /// It has been answered before.
+    /// It has got an answer before.
     was_served: bool,
     /// The other side has closed, or its half.
     has_ended: bool,
-    /// There is input that was not parsed yet.
+    /// There is input that was not parsed.
     is_unparsed: bool,
 }
 
 impl Visitor {
-    /// One that came at `now`.
+    /// A visitor that connected at `now`.
     #[must_use]
     pub fn new(now: Ms) -> Self {
         Self {
@@ -75,19 +75,19 @@ impl Visitor {
         }
     }
 
-    /// Bytes that may be read now, of which none are kept but those of a request.
+    /// How many bytes may be read from it now. Only those of a request are kept.
     #[must_use]
     pub fn wants(&self) -> usize {
         match self.stage {
             _ if self.has_ended => 0,
             Stage::Asking => MOST_REQUEST_BYTES - self.input.len(),
-            // A request behind another waits in the kernel until that is answered.
+            // The next request waits in the kernel until this one is answered.
             Stage::Answering { .. } => 0,
             Stage::Watching { .. } | Stage::Leaving => usize::MAX,
         }
     }
 
-    /// Bytes came: not more than [`Self::wants`]. There is memory for `room` more.
+    /// Takes bytes that were read, not more than [`Self::wants`]. There is memory for `room` of them.
     pub fn received(&mut self, bytes: &[u8], room: usize, now: Ms) {
         if !matches!(self.stage, Stage::Asking) {
             return;
@@ -103,12 +103,12 @@ impl Visitor {
         self.is_unparsed = true;
     }
 
-    /// The other side has closed, or its half: whom we still answer gets the whole answer.
+    /// Notes that the other side has closed, or only its sending side: it still gets what it asked for.
     pub fn ended(&mut self) {
         self.has_ended = true;
     }
 
-    /// Bytes of memory that it holds, but for what is on its way to a viewer.
+    /// Bytes of memory that it takes, without those of lines that are being sent to a viewer.
     #[must_use]
     pub fn held(&self) -> usize {
         let output = match &self.stage {
@@ -118,25 +118,25 @@ impl Visitor {
         self.input.capacity() + output
     }
 
-    /// Bytes of memory for what is on its way to it.
+    /// Bytes of memory for what is being sent to it.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.output.capacity()
     }
 
-    /// Whether lines go to it as they come.
+    /// Whether it is a viewer of the tail.
     #[must_use]
     pub fn is_watching(&self) -> bool {
         matches!(self.stage, Stage::Watching { .. })
     }
 
-    /// What is still to be sent.
+    /// What has to be sent.
     #[must_use]
     pub fn output(&self) -> &[u8] {
         &self.output
     }
 
-    /// Since when its place may be given to somebody else: it is between two requests, or asks for nothing.
+    /// From when on its place may be given to another: it is between two requests, or has not sent anything.
     #[must_use]
     pub fn gives_way_at(&self) -> Option<Ms> {
         if !matches!(self.stage, Stage::Asking) || !self.input.is_empty() {
@@ -146,7 +146,7 @@ impl Visitor {
         Some(if self.was_served { since } else { since + SILENCE })
     }
 
-    /// The viewer of the tail, and where its events go.
+    /// The viewer, and the buffer for its events, if it is one.
     pub fn viewer(&mut self) -> Option<(&mut Viewer, &mut Vec<u8>)> {
         match &mut self.stage {
             Stage::Watching { viewer, .. } => Some((viewer, &mut self.output)),
@@ -154,14 +154,14 @@ impl Visitor {
         }
     }
 
-    /// What it needs, now that it was read.
+    /// What it needs. To be called after reading from it.
     pub fn next(&mut self, now: Ms) -> Need {
         if matches!(self.stage, Stage::Asking) {
             return self.next_request(now);
         }
         let is_late = now >= self.deadline;
         if let Stage::Watching { viewer, next_ping } = &mut self.stage {
-            // It looks as one that has closed; and its place is worth more than a client that sends no more, but reads.
+            // It has probably gone. It could also have closed its sending side only, but its place is needed for others.
             if self.has_ended {
                 return Need::Close;
             }
@@ -201,7 +201,7 @@ impl Visitor {
         Need::Nothing
     }
 
-    /// Says that there is no such thing. By default the connection ends with it.
+    /// Answers with a refusal. With the default `how` the connection ends after it.
     pub fn refuse(&mut self, refusal: Refusal, how: How, now: Ms) {
         self.output = refusal.answer(how);
         self.begin_answer(how.keeps_alive, now);
@@ -213,9 +213,9 @@ impl Visitor {
         self.begin_answer(how.keeps_alive, now);
     }
 
-    /// From now on lines go to it.
+    /// Makes it a viewer of the tail.
     pub fn watch(&mut self, viewer: Viewer, how: How, now: Ms) {
-        // The first event says at once that all is well.
+        // The first event shows at once that the connection works.
         let events = Content { status: "200 OK", kind: Kind::Events, body: PING_EVENT.into() };
         self.answer(How { keeps_alive: false, ..how }, &events, now);
         if !how.is_head {
@@ -232,7 +232,7 @@ impl Visitor {
         self.deadline = now + PATIENCE;
     }
 
-    /// A write took `count` bytes of the output.
+    /// Notes that a write accepted `count` bytes of the output.
     pub fn sent(&mut self, count: usize, now: Ms) -> Need {
         self.output.drain(..count.min(self.output.len()));
         let is_done = self.output.is_empty();
@@ -257,7 +257,7 @@ impl Visitor {
         Need::Nothing
     }
 
-    /// When it is to be looked at again though nothing comes and nothing goes.
+    /// When [`Self::next`] is to be called even if its socket is not ready before.
     #[must_use]
     pub fn due_at(&self) -> Ms {
         match &self.stage {

@@ -19,7 +19,7 @@ const PIECES: &[&str] = &[
     "HEAD /diagnostics?connections=5&format=csv HTTP/1.1\r\nHost: [::1]:4446\r\n\r\n",
     "GET /tail?match=%3c&peer=192.0.2.7 HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-    "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: br, gzip;q=0.5\r\nConnection: close\r\n\r\n",
     "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
     "GET ",
@@ -291,7 +291,7 @@ fn check_head(head: &[u8]) -> Head {
     let mut lines = text.split("\r\n");
     let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).expect("a status line");
     let (code, reason) = status.split_at(3);
-    let is_known = ["200", "400", "404", "405", "408", "421", "431", "503"].contains(&code);
+    let is_known = ["200", "400", "404", "405", "406", "408", "421", "431", "503"].contains(&code);
     assert!(is_known && reason.len() > 1 && reason.starts_with(' '), "{status}");
     let (mut length, mut closes, mut names) = (None, None, Vec::new());
     for line in lines {

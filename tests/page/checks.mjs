@@ -300,6 +300,7 @@ export class Checks {
       health: { ok: false, reasons: [MARKUP] },
     }
     body.counters = { ...body.counters, [MARKUP]: 1 }
+    body.help = { ...body.help, losses: { ...body.help.losses, [MARKUP]: MARKUP } }
     body.limits = { ...body.limits, [MARKUP]: 1 }
     await this.middleman.serve(body)
     await this.noMarkup()

@@ -144,9 +144,14 @@ fn the_other_forms_say_the_same() {
     let health = get(&at, "/healthz");
     assert_eq!((health.status, health.body.as_str()), (200, "ok\n"));
     let page = get(&at, "/");
-    assert_eq!(page.field("content-type"), "text/html; charset=utf-8");
+    assert_eq!((page.field("content-type"), page.field("content-encoding")), ("text/html; charset=utf-8", "gzip"));
     assert!(page.body.starts_with("<!DOCTYPE html>") && page.body.len() < 24 * 1024, "{} bytes", page.body.len());
     assert!(page.field("content-security-policy").starts_with("default-src 'none'"), "{page:?}");
+    let mut plain = Http::connect(&at);
+    plain.send("GET / HTTP/1.0\r\n\r\n");
+    let answer = plain.answer();
+    assert_eq!((answer.status, answer.field("content-type")), (406, "text/plain; charset=utf-8"));
+    assert!(answer.body.starts_with("the page is sent packed with gzip only: "), "{}", answer.body);
     assert!(get(&at, "/diagnostics?connections=0").json().list_at("connections").is_empty());
     receiver.stop().assert_clean();
 }
@@ -214,7 +219,7 @@ fn who_half_closes_gets_all_that_was_asked_for() {
     for (sent, wanted) in [
         (request("/healthz").repeat(3), &[200, 200, 200][..]),
         (request("/healthz") + "GET /sta", &[200, 400]),
-        ("GET / HTTP/1.0\r\n\r\n".to_owned(), &[200]),
+        ("GET /status HTTP/1.0\r\n\r\n".to_owned(), &[200]),
         ("GE".to_owned(), &[400]),
         (String::new(), &[]),
     ] {

@@ -31,7 +31,9 @@ fn visitor(at: &ListenAddr) -> TcpStream {
 }
 
 fn ask(mut visitor: &TcpStream, target: &str) {
-    visitor.write_all(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
+    visitor
+        .write_all(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n").as_bytes())
+        .unwrap();
 }
 
 /// What has come so far.

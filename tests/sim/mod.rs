@@ -16,9 +16,11 @@ use lumberjack::internals::limits::{MemoryPlan, Overhead};
 use lumberjack::{Config, Handle, Limits, LongLines, Peer, RunError, Server, Turn, WhenFull};
 
 use crate::model::framer::{Counts, Mark, Op, Sums, expected};
-use client::{Client, Step};
+use client::Client;
+pub(crate) use client::Step;
 pub(crate) use dice::Dice;
-use kernel::{Event, Kernel, Luck, SimNet, Terms};
+pub(crate) use kernel::Event;
+use kernel::{Kernel, Luck, SimNet, Terms};
 use sink::{Drain, Record, SimSink};
 
 /// More turns than any world needs.
@@ -47,7 +49,7 @@ pub(crate) struct Report {
     pub(crate) receipts: u64,
 }
 
-fn ms(ms: u64) -> Duration {
+pub(crate) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
@@ -65,20 +67,10 @@ struct World {
 /// Lives through one world: what it is like comes from one source, what chance does in it from the other.
 pub(crate) fn run(mut dice: Dice, luck: Dice) -> Report {
     let limits = draw_limits(&mut dice);
-    let plan = MemoryPlan::new(&limits, Overhead::RAW).unwrap();
     let terms = Terms {
-        max_line: limits.max_line,
-        sink_share: plan.sink_share,
-        idle_timeout: limits.idle_timeout,
-        linger: limits.linger,
-        drain_timeout: limits.drain_timeout,
-        gather: limits.gather,
-        max_connections: limits.max_connections,
         doors: dice.pick(&[1, 1, 2]),
-        per_host: limits.per_host(),
-        rejects: limits.when_full == WhenFull::Reject,
-        receipt: limits.receipt,
         sync: dice.pick(&[None, None, Some(ms(100)), Some(ms(1500))]),
+        ..terms(&limits)
     };
     let is_watched = dice.chance(70);
     let mut kernel = Kernel::new(luck, terms);
@@ -87,26 +79,45 @@ pub(crate) fn run(mut dice: Dice, luck: Dice) -> Report {
     let checks_every = if kernel.clients.len() > 50 { 64 } else { dice.pick(&[1, 16, 16, 16]) };
     // Without a stop of its own a world goes on until nothing more will ever happen, which only a poll without end finds.
     let longest_poll = dice.pick(&[None, None, Some(ms(500)), Some(ms(7000))]).filter(|_| has_stop);
-    let kernel = Rc::new(RefCell::new(kernel));
-    let record = Rc::new(RefCell::new(Record::default()));
-    let (sync, stdin) = (terms.sync.map(|every| (every, Duration::ZERO)), std::io::stdin());
-    let sink = SimSink {
-        kernel: Rc::clone(&kernel),
-        record: Rc::clone(&record),
-        is_watched,
-        is_told: false,
-        pacing: Pacing::default(),
-        ask_at: None,
-        is_gone: false,
-        sync,
-        stdin,
-    };
-    let net = SimNet(Rc::clone(&kernel), Rc::clone(&record));
-    let mut config = Config { limits: limits.clone(), ..Config::listen("127.0.0.1:1".parse().unwrap()) };
-    config.listen.extend((1..terms.doors).map(|_| "127.0.0.1:2".parse().unwrap()));
-    let server = Server::bind_with(config, sink, net).unwrap();
-    let handle = server.handle();
-    World { server, handle, kernel, record, limits, checks_every, longest_poll }.live()
+    World { checks_every, longest_poll, ..World::new(limits, kernel, is_watched) }.live()
+}
+
+/// Lives through a world in which nothing is left to chance: these clients, each of which does its steps with these
+/// delays before them, and what happens besides at which time. Each client is a host of its own.
+#[allow(dead_code)] // a fuzzer makes its own worlds
+pub(crate) fn run_script(limits: Limits, clients: &[&[(u64, Step)]], events: &[(u64, Event)]) -> Report {
+    let mut kernel = Kernel::new(Dice::from_script(&[]), terms(&limits));
+    kernel.is_calm = false;
+    for (number, steps) in clients.iter().enumerate() {
+        let ip = [10, 0, 0, u8::try_from(number).unwrap()];
+        let script: VecDeque<_> = steps.iter().map(|(delay, step)| (ms(*delay), step.clone())).collect();
+        let first = script.front().map_or(Duration::ZERO, |(delay, _)| *delay);
+        let (peer, room) = (Peer::V4 { ip, port: 1 }, 1 << 20);
+        kernel.clients.push(Client { peer, door: 0, script, looks: false, room, socket: None, delivered: Vec::new() });
+        kernel.at(first, Event::Client(number));
+    }
+    for (time, event) in events {
+        kernel.at(ms(*time), *event);
+    }
+    World::new(limits, kernel, true).live()
+}
+
+/// What a world with these limits promises its clients.
+fn terms(limits: &Limits) -> Terms {
+    Terms {
+        max_line: limits.max_line,
+        sink_share: MemoryPlan::new(limits, Overhead::RAW).unwrap().sink_share,
+        idle_timeout: limits.idle_timeout,
+        linger: limits.linger,
+        drain_timeout: limits.drain_timeout,
+        gather: limits.gather,
+        max_connections: limits.max_connections,
+        doors: 1,
+        per_host: limits.per_host(),
+        rejects: limits.when_full == WhenFull::Reject,
+        receipt: limits.receipt,
+        sync: None,
+    }
 }
 
 fn draw_limits(dice: &mut Dice) -> Limits {
@@ -277,6 +288,31 @@ fn draw_bytes(dice: &mut Dice, max_line: usize, has_endings: bool) -> Vec<u8> {
 }
 
 impl World {
+    /// A server over this kernel, checked after every turn.
+    fn new(limits: Limits, kernel: Kernel, is_watched: bool) -> Self {
+        let terms = kernel.terms;
+        let kernel = Rc::new(RefCell::new(kernel));
+        let record = Rc::new(RefCell::new(Record::default()));
+        let (sync, stdin) = (terms.sync.map(|every| (every, Duration::ZERO)), std::io::stdin());
+        let sink = SimSink {
+            kernel: Rc::clone(&kernel),
+            record: Rc::clone(&record),
+            is_watched,
+            is_told: false,
+            pacing: Pacing::default(),
+            ask_at: None,
+            is_gone: false,
+            sync,
+            stdin,
+        };
+        let net = SimNet(Rc::clone(&kernel), Rc::clone(&record));
+        let mut config = Config { limits: limits.clone(), ..Config::listen("127.0.0.1:1".parse().unwrap()) };
+        config.listen.extend((1..terms.doors).map(|_| "127.0.0.1:2".parse().unwrap()));
+        let server = Server::bind_with(config, sink, net).unwrap();
+        let handle = server.handle();
+        Self { server, handle, kernel, record, limits, checks_every: 1, longest_poll: None }
+    }
+
     fn live(mut self) -> Report {
         let (mut turns, mut idle_turns) = (0, 0);
         let ended = loop {

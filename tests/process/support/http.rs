@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::conditions::{shown, until};
@@ -83,7 +84,10 @@ impl Http {
         let (status, fields) = self.head();
         let len: usize = fields.get("content-length").expect("a length").parse().unwrap();
         self.read_until(|rest| rest.len() >= len);
-        let body: Vec<u8> = self.rest.drain(..len).collect();
+        let mut body: Vec<u8> = self.rest.drain(..len).collect();
+        if fields.get("content-encoding").is_some_and(|coding| coding == "gzip") {
+            body = gunzip(&body);
+        }
         Answer { status, fields, body: String::from_utf8(body).unwrap() }
     }
 
@@ -140,6 +144,15 @@ impl Http {
     }
 }
 
+fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = Command::new("gzip").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // So little that the pipe takes it before anything is read.
+    gzip.stdin.take().unwrap().write_all(bytes).unwrap();
+    let unpacked = gzip.wait_with_output().unwrap();
+    assert!(unpacked.status.success(), "{unpacked:?}");
+    unpacked.stdout
+}
+
 pub(crate) fn tcp(at: &str) -> TcpStream {
     let stream = TcpStream::connect(at.parse::<SocketAddr>().unwrap()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -147,7 +160,7 @@ pub(crate) fn tcp(at: &str) -> TcpStream {
 }
 
 pub(crate) fn request(target: &str) -> String {
-    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n")
 }
 
 /// One request on a connection of its own.

@@ -42,6 +42,9 @@ pub(crate) enum Event {
     /// For so long, `accept` fails: with what the network says, or, if the flag is set, since the system is short of
     /// descriptors, whatever the server gives up.
     Outage(Duration, bool),
+    /// The process may have so many descriptors from now on: somebody else in it takes them, or gives them back.
+    #[allow(dead_code)] // a fuzzer does not script it
+    Descriptors(usize),
     /// Somebody asks the server to stop.
     Stop,
 }
@@ -363,6 +366,7 @@ impl Kernel {
                     self.outage_until = self.now + time;
                     self.is_famine = is_famine;
                 }
+                Event::Descriptors(limit) => self.descriptor_limit = limit,
                 Event::Stop => self.is_stop_asked = true,
             }
         }

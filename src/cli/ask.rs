@@ -1,5 +1,5 @@
-//! `lumberjack status`: asks a running server how it is, and shows it on one screen. Invariant: what it says on stdout is
-//! what the server answered, and nothing else.
+//! `lumberjack status`: asks a running server how it is, and shows the answer on one screen. Invariant: stdout gets what
+//! the server answered, and nothing else.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -9,100 +9,100 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::logging::complain;
 use crate::config::listen::ListenAddr;
 
-/// Where it asks unless told otherwise: the place that the README shows for `--status`.
+/// Where it asks if no address is given: the one that the README shows for `--status`.
 pub const DEFAULT_STATUS: &str = "127.0.0.1:4446";
 /// The longest that connecting, and the whole answer, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks.
+/// Time between two questions with `--watch`.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Connections on a screen.
-const ROWS: &str = "/diagnostics?format=text&connections=12";
-/// The status of an answer that is one.
+/// What is asked for a screen: with 12 connections it fits one.
+const SCREEN: &str = "/diagnostics?format=text&connections=12";
+/// The HTTP status of a good answer.
 const OK: &str = "200 OK";
-/// The largest answer that is looked at.
+/// The largest answer that is read.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
-/// What `lumberjack status` was asked.
+/// What the arguments of `lumberjack status` ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
-    /// Where the server's `--status` is.
+pub struct Question {
+    /// Address of the server's `--status`.
     pub at: ListenAddr,
-    /// JSON in place of a screen.
+    /// Whether the answer is shown as JSON, not as a screen.
     pub is_json: bool,
-    /// Again each second.
-    pub watches: bool,
+    /// Whether it is asked again each second.
+    pub repeats: bool,
 }
 
-/// What came of it, as an exit code: 0 healthy, 1 not, 2 unreachable.
+/// What the server is, as the exit code says it: 0 healthy, 1 unhealthy, 2 unreachable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Found {
     Healthy,
     Unhealthy,
     Unreachable,
 }
 
-/// Asks, shows, and tells what came of it.
-pub(super) fn look(look: &Look) -> Seen {
+/// Asks the server, and shows its answer.
+pub(super) fn ask(question: &Question) -> Found {
     loop {
-        let (seen, is_shown) = match ask_both(&look.at, if look.is_json { "/diagnostics" } else { ROWS }) {
-            Ok((shown, reasons)) => show(look, &shown, reasons.as_deref()),
+        let (found, is_shown) = match fetch_both(&question.at, if question.is_json { "/diagnostics" } else { SCREEN }) {
+            Ok((shown, reasons)) => show(question, &shown, reasons.as_deref()),
             Err(error) => {
-                let at = &look.at;
+                let at = &question.at;
                 complain(&format_args!(
                     "cannot ask {at} how it is: {error}; is a receiver running with --status {at}?"
                 ));
-                (Seen::Unreachable, true)
+                (Found::Unreachable, true)
             }
         };
-        // Who has closed our stdout has seen enough.
-        if !look.watches || !is_shown {
-            return seen;
+        // Whoever read our stdout has closed it: nobody would see another answer.
+        if !question.repeats || !is_shown {
+            return found;
         }
         std::thread::sleep(PAUSE);
     }
 }
 
-/// Shows an answer, and, if there are `reasons` why lines do not flow, says those.
-fn show(look: &Look, shown: &str, reasons: Option<&str>) -> (Seen, bool) {
-    let clear = if look.watches && !look.is_json { "\x1b[H\x1b[2J" } else { "" };
+/// Writes the answer to stdout, and tells whether that worked. With JSON, the `reasons` why lines do not flow go to stderr.
+fn show(question: &Question, shown: &str, reasons: Option<&str>) -> (Found, bool) {
+    let clear = if question.repeats && !question.is_json { "\x1b[H\x1b[2J" } else { "" };
     let is_shown = io::stdout().write_all([clear, shown].concat().as_bytes()).is_ok();
-    let Some(reasons) = reasons else { return (Seen::Healthy, is_shown) };
-    // The screen says them itself.
-    if look.is_json {
+    let Some(reasons) = reasons else { return (Found::Healthy, is_shown) };
+    // The screen has them already.
+    if question.is_json {
         reasons.trim_end().split('\n').for_each(|reason| complain(&reason));
     }
-    (Seen::Unhealthy, is_shown)
+    (Found::Unhealthy, is_shown)
 }
 
-/// What is to be shown, and why lines do not flow, if so.
-fn ask_both(at: &ListenAddr, target: &str) -> io::Result<(String, Option<String>)> {
-    let (status, shown) = ask(at, target)?;
+/// What to show, and the reasons why lines do not flow, if they do not.
+fn fetch_both(at: &ListenAddr, target: &str) -> io::Result<(String, Option<String>)> {
+    let (status, shown) = fetch(at, target)?;
     if status != OK {
         return Err(io::Error::other("the answer is ".to_owned() + &status));
     }
-    let (status, reasons) = ask(at, "/healthz")?;
+    let (status, reasons) = fetch(at, "/healthz")?;
     Ok((shown, (status != OK).then_some(reasons)))
 }
 
-/// Status and body of an answer.
-fn ask(at: &ListenAddr, target: &str) -> io::Result<(String, String)> {
+/// HTTP status and body of the answer to one request.
+fn fetch(at: &ListenAddr, target: &str) -> io::Result<(String, String)> {
     let (domain, address) = match at {
         ListenAddr::Tcp(addr) => (Domain::for_address(*addr), SockAddr::from(*addr)),
         ListenAddr::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
     };
     let mut socket = Socket::new(domain, Type::STREAM, None)?;
     let deadline = Instant::now() + PATIENCE;
-    // On Linux connecting obeys it too.
+    // On Linux it also limits how long connecting may take.
     socket.set_write_timeout(Some(PATIENCE))?;
     socket.connect(&address)?;
     let parts = ["GET ", target, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"];
-    // So little always goes at once.
+    // A new socket takes so few bytes in one call.
     socket.send(parts.concat().as_bytes())?;
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        // A time-out of 0 would be none.
+        // A time-out of 0 would mean to wait without end.
         socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         match socket.read(&mut chunk) {
             Ok(0) => break,

@@ -1,5 +1,5 @@
-//! What looks on between two turns: the supervisor, `--report-interval` and SIGUSR1. Without any of them, a turn costs one
-//! look at a flag, and nobody is woken up.
+//! Runs the server, and between two turns serves those who want to know how it is: the supervisor, `--report-interval` and
+//! SIGUSR1. If nobody does, that costs a turn the reading of one flag, and the loop is never woken up for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,20 +14,21 @@ use super::report::Report;
 use crate::server::{Handle, RunError, Server, Turn};
 use crate::sink::Outputs;
 
-/// Who looks on.
-pub(super) struct Watch {
+/// What runs the server.
+pub(super) struct Runner {
     handle: Handle,
-    /// SIGUSR1 came.
+    /// SIGUSR1 came: diagnostics are to be logged.
     is_asked: Arc<AtomicBool>,
-    /// Files are to be opened anew.
+    /// SIGHUP came, and output files were not opened anew yet.
     reopens: Arc<AtomicBool>,
     report: Option<Report>,
     supervisor: Option<Supervisor>,
     memory: usize,
 }
 
-impl Watch {
-    /// SIGHUP has to be registered to the handle before: who sees our flag then knows that the other is set, or was.
+impl Runner {
+    /// SIGHUP has to set the handle's flag before it sets ours, so it has to be registered there first: when our flag is
+    /// set, files are to be opened anew, or were already.
     ///
     /// # Errors
     /// When no descriptor is free.
@@ -62,7 +63,7 @@ impl Watch {
             match server.turn(self.due_in()) {
                 // A read first: a swap in every turn would cost more.
                 Ok(Turn::Running) if self.is_alone() && !self.is_asked.load(Ordering::Relaxed) => {}
-                Ok(Turn::Running) => self.look(server),
+                Ok(Turn::Running) => self.serve_askers(server),
                 Ok(Turn::Stopped) => break Ok(()),
                 Err(error) => break Err(error),
             }
@@ -73,7 +74,7 @@ impl Watch {
         ended
     }
 
-    /// Whether nobody looks on.
+    /// Whether there is neither a supervisor nor `--report-interval`.
     fn is_alone(&self) -> bool {
         self.report.is_none() && self.supervisor.is_none()
     }
@@ -88,16 +89,16 @@ impl Watch {
     }
 
     #[inline(never)] // for speed: it stays out of the loop's way
-    fn look(&mut self, server: &Server<Outputs>) {
+    fn serve_askers(&mut self, server: &Server<Outputs>) {
         if self.is_asked.load(Ordering::Relaxed) && self.is_asked.swap(false, Ordering::SeqCst) {
             info!("[status] {}", self.handle.diagnostics().to_json());
         }
         let (now, pulse) = (Instant::now(), server.pulse());
         if let Some(report) = &mut self.report {
-            report.look(now, &pulse, self.memory);
+            report.write_if_due(now, &pulse, self.memory);
         }
         if let Some(supervisor) = &mut self.supervisor {
-            supervisor.look(now, &pulse, self.reopens.load(Ordering::SeqCst));
+            supervisor.after_turn(now, &pulse, self.reopens.load(Ordering::SeqCst));
         }
     }
 }

@@ -1,0 +1,104 @@
+//! What every framing takes and gives: the rules it keeps to, the lines and gaps that it finds, and what it tells of each
+//! step. Invariant: nothing here knows which framing it is for.
+
+use memchr::memchr_iter;
+
+use super::gap::Gap;
+use crate::config::limits::{Limits, LongLines};
+use crate::config::listen::Framing;
+
+/// What a framer has to keep to, prepared once for all connections of a listener.
+#[derive(Debug)]
+pub struct Rules {
+    framing: Framing,
+    pub(super) max_line: usize,
+    pub(super) max_buffer: u32,
+    pub(super) long_lines: LongLines,
+    pub(super) keep_empty: bool,
+}
+
+impl Rules {
+    /// Those of `max_line`, `max_buffer`, `long_lines` and `keep_empty`, for the default framing.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            framing: Framing::default(),
+            max_line: limits.max_line,
+            max_buffer: u32::try_from(limits.max_buffer).unwrap_or(u32::MAX - 1),
+            long_lines: limits.long_lines,
+            keep_empty: limits.keep_empty,
+        }
+    }
+
+    /// Which framing they are for.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The same for another framing.
+    #[must_use]
+    pub fn with(self, framing: Framing) -> Self {
+        Self { framing, ..self }
+    }
+}
+
+/// `head` and then `body` are `count` whole, clean lines of one connection, each ending in `\n`; or, when not `ended`,
+/// one line to which the sink adds the `\n`. `head` holds no `\n`: it is the start of the first line.
+#[derive(Debug, Clone, Copy)]
+pub struct Lines<'a> {
+    /// The start of the first line, from earlier chunks. Often empty.
+    pub head: &'a [u8],
+    /// The rest.
+    pub body: &'a [u8],
+    /// How many lines these are.
+    pub count: u64,
+    /// Whether the last line's `\n` is there.
+    pub ended: bool,
+}
+
+impl Lines<'_> {
+    /// Calls `each` with the two parts of every line, without its `\n`; the first part is empty but in the first line.
+    pub fn each(&self, mut each: impl FnMut(&[u8], &[u8])) {
+        if !self.ended {
+            return each(self.head, self.body);
+        }
+        let (mut head, mut start) = (self.head, 0);
+        for end in memchr_iter(b'\n', self.body) {
+            each(head, self.body.get(start..end).unwrap_or_default());
+            (head, start) = (&[], end + 1);
+        }
+    }
+}
+
+/// Takes lines as a framer finds them.
+pub trait LineSink {
+    /// Takes some lines of one connection.
+    fn lines(&mut self, lines: Lines<'_>);
+
+    /// Here, behind the lines taken so far, something is missing.
+    fn gap(&mut self, gap: Gap) {
+        let _ = gap;
+    }
+}
+
+/// What one step of a framer did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fed<'c> {
+    /// Lines that went out, the unterminated among them.
+    pub lines: u64,
+    /// Lines found longer than the cap and dropped or cut: one warning each.
+    pub too_long: u32,
+    /// Lines of which only the first `max_line` bytes went out.
+    pub cut: u64,
+    /// Lines dropped whole because of their length.
+    pub skipped: u64,
+    /// Bytes dropped, newlines not counted. Once their lines have ended, the gaps add up to them.
+    pub dropped_bytes: u64,
+    /// Lines that passed `max_buffer` without a newline: one warning each.
+    pub overflows: u32,
+    /// Lines that went out without having had a `\n`.
+    pub unterminated: u64,
+    /// What has to be kept: the start of a line that goes on in the next chunk.
+    pub tail: &'c [u8],
+}

@@ -1,0 +1,524 @@
+//! Bytes to lines: finds the ends of lines in each chunk and keeps the unfinished tail (P1-P4).
+//! Invariant: `pending.len() <= max_line + 1` (a last `\r` may belong to the ending), and 0 in the skip state. A line
+//! of which bytes were dropped is one gap, between the lines before it and those after it, as soon as it has ended.
+//!
+//! The common chunk is never walked: its last newline is found, one pass counts its lines and says that none of them
+//! needs a second look, and it goes out as one block. Only a chunk that fails is walked, in pieces: what is clean in it
+//! goes out together, short lines are squeezed together, and only the rest goes line by line.
+
+use memchr::{memchr, memchr_iter, memrchr};
+
+use super::framing::{Fed, LineSink, Lines, Rules};
+use super::gap::{Gap, Why};
+use crate::config::limits::LongLines;
+
+/// What a framer holds grows in steps of this many bytes: what allocators round to anyway.
+const ROUNDING: usize = 64;
+/// Bytes looked at in a step of [`count_lines`]: with 32 the compiler makes vectors of them, with 16 it does not.
+const LANES: usize = 32;
+/// Bytes whose newlines are counted in single bytes, of which none may overflow.
+const PASS_BYTES: usize = 254 * LANES;
+/// Bytes of a block that are looked at together when it can't go out as it is.
+const PIECE_BYTES: usize = 2 * 1024;
+/// Lines shorter than this, on average, are squeezed together instead of going out one by one.
+const SHORT_BYTES: u64 = 32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// At the start of a line, or in it.
+    Collecting,
+    /// A piece of this line went out already: if only its ending comes, that is not an empty line.
+    Continued,
+    /// The rest of a dropped or cut line passes by, and its gap goes out when it has ended.
+    Skipping {
+        /// All bytes of the line so far, its start among them where that went out as a cut line; if the budget took it,
+        /// all since then and those it took. They tell when the line passes `max_buffer`, and how large the gap is.
+        /// From 4 GiB on they stay at that.
+        passed_bytes: u32,
+        why: Why,
+    },
+}
+
+/// The framer of one connection whose lines end in `\n`.
+///
+/// Attack: a client that never sends a newline makes a naive reader buffer for ever. This one holds at most
+/// `max_line + 1` bytes, whatever comes.
+#[derive(Debug)]
+pub struct LineFramer {
+    pending: Vec<u8>,
+    state: State,
+}
+
+impl Default for LineFramer {
+    fn default() -> Self {
+        Self { pending: Vec::new(), state: State::Collecting }
+    }
+}
+
+/// Input: these methods take bytes or their end, and give lines to `out`.
+impl LineFramer {
+    /// Takes one chunk. The tail in the answer has to be given to [`Self::keep`] or [`Self::skip_with`] before the next.
+    pub fn feed<'c>(&mut self, chunk: &'c [u8], rules: &Rules, out: &mut impl LineSink) -> Fed<'c> {
+        let mut fed = Fed::default();
+        if chunk.first().is_some_and(|byte| *byte != b'\n') {
+            self.settle_cr(rules, out, &mut fed);
+        }
+        let Some(last) = memrchr(b'\n', chunk) else {
+            self.begin(chunk, rules, out, &mut fed);
+            return fed;
+        };
+        let (block, tail) = chunk.split_at(last + 1);
+        match self.count_if_clean(block, rules) {
+            Some(count) => {
+                out.lines(Lines { head: &self.pending, body: block, count, ended: true });
+                fed.lines += count;
+                self.pending = Vec::new();
+                self.state = State::Collecting;
+            }
+            None => self.walk(block, rules, out, &mut fed),
+        }
+        self.begin(tail, rules, out, &mut fed);
+        fed
+    }
+
+    /// The line's deadline has come, or the client is told goodbye: what is pending goes out as a line, and what
+    /// follows is a new one.
+    ///
+    /// In the skip state there is nothing to flush, and no gap goes out yet: the line has not ended, what still comes
+    /// of it is dropped too, and no other can come before that. So each line has one gap, with all its bytes.
+    pub fn flush_pending(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
+        let fed = self.emit_pending(rules, out);
+        if fed.unterminated > 0 && !self.is_skipping() {
+            self.state = State::Continued;
+        }
+        fed
+    }
+
+    /// The connection has ended: what is pending is a line (P2), and what was skipped is a gap.
+    pub fn finish(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
+        let fed = self.emit_pending(rules, out);
+        if let State::Skipping { passed_bytes, why } = std::mem::replace(&mut self.state, State::Collecting) {
+            out.gap(gap(passed_bytes, why, rules));
+        }
+        fed
+    }
+
+    /// What is pending is a line, and a `\r` at its end belongs to it.
+    fn emit_pending(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
+        let mut fed = Fed::default();
+        self.settle_cr(rules, out, &mut fed);
+        fed.unterminated += fed.cut;
+        let pending = std::mem::take(&mut self.pending);
+        if !pending.is_empty() {
+            emit(&[], &pending, &mut fed, out);
+            fed.unterminated += 1;
+        }
+        fed
+    }
+}
+
+/// Keeping: what stays between chunks, and who gives it up.
+impl LineFramer {
+    /// What [`Self::held`] will be once a tail of `tail_len` bytes has been kept: exact at first, then growing by a
+    /// quarter, and never more than the longest line needs.
+    #[must_use]
+    pub fn capacity_with(&self, tail_len: usize, rules: &Rules) -> usize {
+        let need = self.pending.len().saturating_add(tail_len);
+        let held = self.pending.capacity();
+        if need <= held {
+            return held;
+        }
+        let grown = if held == 0 { need } else { need.max(held + held / 4) };
+        let most = round_up(rules.max_line + 1);
+        round_up(grown).min(most).max(round_up(need))
+    }
+
+    /// Keeps the tail of the last chunk.
+    pub fn keep(&mut self, tail: &[u8], rules: &Rules) {
+        let capacity = self.capacity_with(tail.len(), rules);
+        if capacity > self.pending.capacity() {
+            // Not by growing in place: glibc keeps the piece that is left over then at hand where it lies, and what is
+            // below it does not go back to the system. 13 of 16 MiB stayed after 900 hoarders had left.
+            let mut grown = Vec::with_capacity(capacity);
+            grown.extend_from_slice(&self.pending);
+            self.pending = grown;
+        }
+        self.pending.extend_from_slice(tail);
+    }
+
+    /// The budget takes what is pending, and a tail that was not kept yet: the rest of the line will be skipped, and then be
+    /// a gap. Tells how many bytes that dropped.
+    pub fn skip_with(&mut self, tail: &[u8]) -> u64 {
+        let dropped = self.pending.len() as u64 + tail.len() as u64;
+        self.pending = Vec::new();
+        self.state = State::Skipping { passed_bytes: saturated(dropped), why: Why::Memory };
+        dropped
+    }
+}
+
+/// Answers.
+impl LineFramer {
+    /// Bytes of the line whose `\n` has not come.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Bytes of memory that these take: what the budget counts.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.pending.capacity()
+    }
+
+    /// Whether the rest of a line is passing by.
+    #[must_use]
+    pub fn is_skipping(&self) -> bool {
+        matches!(self.state, State::Skipping { .. })
+    }
+
+    /// Asserts what must hold between chunks.
+    #[doc(hidden)]
+    pub fn check(&self, rules: &Rules) {
+        assert!(self.pending.len() <= rules.max_line + 1, "1. pending is at most one line and a `\\r` (P4)");
+        assert!(self.pending.len() <= rules.max_line || self.pending.last() == Some(&b'\r'), "2. only a `\\r` is more");
+        assert!(!self.is_skipping() || self.pending.is_empty(), "3. a skipped line holds nothing");
+        assert!(!self.pending.is_empty() || self.pending.capacity() == 0, "4. nothing pending, no buffer (P5)");
+        assert!(memchr(b'\n', &self.pending).is_none(), "5. pending has no newline");
+    }
+}
+
+impl LineFramer {
+    /// How many lines `block`, which ends in `\n`, holds, if all of it can go out as it is.
+    fn count_if_clean(&self, block: &[u8], rules: &Rules) -> Option<u64> {
+        match self.state {
+            State::Collecting => {}
+            State::Continued if !rules.keep_empty => {}
+            State::Continued | State::Skipping { .. } => return None,
+        }
+        let starts_with_ending = block.first() == Some(&b'\n');
+        if starts_with_ending && self.pending.last() == Some(&b'\r') {
+            return None;
+        }
+        if !rules.keep_empty && starts_with_ending && self.pending.is_empty() {
+            return None;
+        }
+        if self.has_long_line(block, rules.max_line) {
+            return None;
+        }
+        let (count, is_clean) = count_lines(block, !rules.keep_empty);
+        is_clean.then_some(count)
+    }
+
+    /// Looks only where a long line could be: from one newline, the next has to be within `max_line` bytes, and the
+    /// last within them is the next place to look from.
+    fn has_long_line(&self, block: &[u8], max_line: usize) -> bool {
+        let mut room = max_line.saturating_sub(self.pending.len());
+        let mut rest = block;
+        while rest.len() > room + 1 {
+            let Some(newline) = rest.get(..=room).and_then(|window| memrchr(b'\n', window)) else { return true };
+            rest = rest.get(newline + 1..).unwrap_or_default();
+            room = max_line;
+        }
+        false
+    }
+
+    /// All of `block`, which ends in `\n` and can't go out as it is: piece by piece, so that one bad line makes only its
+    /// neighbours slow, and bytes cost about the same whatever they are.
+    fn walk(&mut self, mut block: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+        while !block.is_empty() {
+            let window = block.get(..PIECE_BYTES).unwrap_or(block);
+            let is_at_start = self.state == State::Collecting && self.pending.is_empty();
+            match memrchr(b'\n', window).filter(|_| is_at_start) {
+                Some(last) => {
+                    let (piece, after) = block.split_at(last + 1);
+                    self.walk_piece(piece, rules, out, fed);
+                    block = after;
+                }
+                None => {
+                    let Some(newline) = memchr(b'\n', block) else { return };
+                    let (line, after) = block.split_at(newline);
+                    self.end_line(line, rules, out, fed);
+                    block = after.get(1..).unwrap_or_default();
+                }
+            }
+        }
+    }
+
+    /// Whole lines of at most [`PIECE_BYTES`] together, nothing being pending.
+    fn walk_piece(&mut self, piece: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+        if !self.has_long_line(piece, rules.max_line) {
+            let starts_empty = !rules.keep_empty && piece.first() == Some(&b'\n');
+            // Who ends one line in `\r\n` ends all so.
+            let (count, is_clean) = match memchr(b'\n', piece) {
+                Some(end) if end > 0 && piece.get(end - 1) == Some(&b'\r') => {
+                    (memchr_iter(b'\n', piece).count() as u64, false)
+                }
+                _ => count_lines(piece, !rules.keep_empty),
+            };
+            if is_clean && !starts_empty {
+                out.lines(Lines { head: &[], body: piece, count, ended: true });
+                fed.lines += count;
+                return;
+            }
+            if (piece.len() as u64) < count * SHORT_BYTES {
+                return squeeze(piece, rules.keep_empty, fed, out);
+            }
+        }
+        let mut start = 0;
+        for newline in memchr_iter(b'\n', piece) {
+            let line = piece.get(start..newline).unwrap_or_default();
+            start = newline + 1;
+            self.end_line(line, rules, out, fed);
+        }
+    }
+
+    /// A line's `\n` has come, after `line`.
+    fn end_line(&mut self, line: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+        if let State::Skipping { passed_bytes, why } = self.state {
+            let passed_bytes = pass_by(passed_bytes, line.len(), rules, fed);
+            self.state = State::Collecting;
+            return out.gap(gap(passed_bytes, why, rules));
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let mut is_piece = std::mem::replace(&mut self.state, State::Collecting) == State::Continued;
+        let (mut head, mut rest) = without_cr(&pending, line);
+        if head.len() + rest.len() > rules.max_line {
+            rest = shorten(head, rest, rules, out, fed);
+            if rules.long_lines != LongLines::Split {
+                let has_cr = line.last() == Some(&b'\r') || (line.is_empty() && pending.last() == Some(&b'\r'));
+                fed.dropped_bytes += u64::from(has_cr);
+                let passed_bytes = note_overflow(0, pending.len() + line.len(), rules, fed);
+                return out.gap(gap(passed_bytes, Why::TooLong, rules));
+            }
+            (head, is_piece) = (&[], true);
+        }
+        let is_empty = head.is_empty() && rest.is_empty();
+        if !is_empty || (rules.keep_empty && !is_piece) {
+            emit(head, rest, fed, out);
+        }
+    }
+
+    /// The start of a line, or more of it, without its `\n`: sets the tail, or begins to skip.
+    fn begin<'c>(&mut self, bytes: &'c [u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'c>) {
+        if let State::Skipping { passed_bytes, .. } = &mut self.state {
+            *passed_bytes = pass_by(*passed_bytes, bytes.len(), rules, fed);
+            return;
+        }
+        if bytes.is_empty() {
+            return; // Nothing has come, so a `\r` that is pending may still belong to the ending.
+        }
+        // The last byte may be the `\r` of an ending, which doesn't count towards the cap.
+        let certain = bytes.len() - usize::from(bytes.last() == Some(&b'\r'));
+        if self.pending.len() + certain <= rules.max_line {
+            fed.tail = bytes;
+            return;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let (certain, cr) = bytes.split_at(certain);
+        let rest = shorten(&pending, certain, rules, out, fed);
+        if rules.long_lines == LongLines::Split {
+            self.state = State::Continued;
+            fed.tail = bytes.get(bytes.len() - rest.len() - cr.len()..).unwrap_or_default();
+        } else {
+            fed.dropped_bytes += cr.len() as u64;
+            let passed_bytes = note_overflow(0, pending.len() + bytes.len(), rules, fed);
+            self.state = State::Skipping { passed_bytes, why: Why::TooLong };
+        }
+    }
+
+    /// `pending` may be one byte over the cap, a `\r`. What follows is not its `\n`, so it was content, and the line is
+    /// too long.
+    fn settle_cr(&mut self, rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+        if self.pending.len() <= rules.max_line {
+            return;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let rest = shorten(&[], &pending, rules, out, fed);
+        if rules.long_lines == LongLines::Split {
+            self.keep(rest, rules);
+            self.state = State::Continued;
+        } else {
+            self.state = State::Skipping { passed_bytes: saturated(pending.len() as u64), why: Why::TooLong };
+        }
+    }
+}
+
+/// Deals with `head` and `rest`, a line longer than the cap, by the policy. With `split`, the answer is the end of
+/// `rest` that is still to go out, the last piece; it is empty only if there is no more.
+fn shorten<'c>(head: &[u8], rest: &'c [u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) -> &'c [u8] {
+    let (piece, mut after) = rest.split_at(rules.max_line.saturating_sub(head.len()).min(rest.len()));
+    match rules.long_lines {
+        LongLines::Skip => {
+            fed.skipped += 1;
+            fed.dropped_bytes += (head.len() + rest.len()) as u64;
+        }
+        LongLines::Cut => {
+            emit(head, piece, fed, out);
+            fed.cut += 1;
+            fed.dropped_bytes += after.len() as u64;
+        }
+        LongLines::Split => {
+            emit(head, piece, fed, out);
+            while after.len() > rules.max_line {
+                let (piece, more) = after.split_at(rules.max_line);
+                emit(&[], piece, fed, out);
+                after = more;
+            }
+            return after;
+        }
+    }
+    fed.too_long += 1;
+    &[]
+}
+
+/// Bytes of a dropped line pass by; tells how many have by now.
+fn pass_by(passed_bytes: u32, len: usize, rules: &Rules, fed: &mut Fed<'_>) -> u32 {
+    fed.dropped_bytes += len as u64;
+    note_overflow(passed_bytes, len, rules, fed)
+}
+
+/// Counts the one moment at which a line passes the buffer cap (P4); tells how long the line is by now.
+fn note_overflow(passed_bytes: u32, len: usize, rules: &Rules, fed: &mut Fed<'_>) -> u32 {
+    let now_passed = saturated(u64::from(passed_bytes) + len as u64);
+    fed.overflows += u32::from(passed_bytes <= rules.max_buffer && now_passed > rules.max_buffer);
+    now_passed
+}
+
+/// What is missing of a line that has ended: of one that was cut, all but the start, which went out.
+fn gap(passed_bytes: u32, why: Why, rules: &Rules) -> Gap {
+    let is_cut = why == Why::TooLong && rules.long_lines == LongLines::Cut;
+    let kept_bytes = if is_cut { rules.max_line as u64 } else { 0 };
+    Gap { lines: 1, bytes: u64::from(passed_bytes).saturating_sub(kept_bytes), why }
+}
+
+/// 32 bits are enough to tell whether a line has passed the buffer cap, which is less (`Limits::validate`).
+fn saturated(bytes: u64) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// One line whose `\n` is not beside it.
+fn emit(head: &[u8], body: &[u8], fed: &mut Fed<'_>, out: &mut impl LineSink) {
+    out.lines(Lines { head, body, count: 1, ended: false });
+    fed.lines += 1;
+}
+
+/// Counts the lines of a block that ends in `\n`, and tells whether none ends in `\r\n` or, if `if_empty`, is empty, the
+/// first left out: what was before it is not here. The count ends within 8 KiB of the first that is. One pass that the
+/// compiler makes vector instructions of: each byte beside the one before it.
+fn count_lines(block: &[u8], if_empty: bool) -> (u64, bool) {
+    let newline_before = if if_empty { b'\n' } else { b'\r' };
+    let Some((_, before)) = block.split_last() else { return (0, true) };
+    let Some((first, after)) = block.split_first() else { return (0, true) };
+    // Most clients send a line at a time.
+    if memchr(b'\n', before).is_none() {
+        return (1, before.last() != Some(&b'\r'));
+    }
+    let mut count = u64::from(*first == b'\n');
+    for (before, after) in before.chunks(PASS_BYTES).zip(after.chunks(PASS_BYTES)) {
+        let (mut counts, mut is_bad) = ([0; LANES], [0; LANES]);
+        let mut look = |before: &[u8; LANES], after: &[u8; LANES]| {
+            for lane in 0..LANES {
+                let newline = u8::from(after[lane] == b'\n');
+                counts[lane] += newline;
+                is_bad[lane] |= newline & u8::from((before[lane] == b'\r') | (before[lane] == newline_before));
+            }
+        };
+        let (before, before_rest) = before.as_chunks();
+        let (after, after_rest) = after.as_chunks();
+        before.iter().zip(after).for_each(|(before, after)| look(before, after));
+        look(&padded(before_rest), &padded(after_rest));
+        count += counts.iter().map(|lane| u64::from(*lane)).sum::<u64>();
+        if is_bad != [0; LANES] {
+            return (count, false);
+        }
+    }
+    (count, true)
+}
+
+/// Fewer bytes than there are lanes, with zeros behind them.
+fn padded(rest: &[u8]) -> [u8; LANES] {
+    let mut lanes = [0; LANES];
+    if let Some(part) = lanes.get_mut(..rest.len()) {
+        part.copy_from_slice(rest);
+    }
+    lanes
+}
+
+/// Lines without their `\r` and, unless `keep_empty`, without the empty ones, as one block. Which bytes stay is decided
+/// without a branch, so that no client finds bytes that cost more than others.
+fn squeeze(piece: &[u8], keep_empty: bool, fed: &mut Fed<'_>, out: &mut impl LineSink) {
+    // The piece, with the ending before it and a byte behind it.
+    let mut window = [b'\n'; PIECE_BYTES + 3];
+    let (mut stays, mut squeezed) = ([0_u8; PIECE_BYTES], [0_u8; PIECE_BYTES]);
+    let Some(inside) = window.get_mut(2..2 + piece.len()) else { return };
+    inside.copy_from_slice(piece);
+    let from = |at| window.get(at..).unwrap_or_default();
+    let neighbours = from(0).iter().zip(from(1)).zip(from(2)).zip(from(3));
+    let drops_empty = u8::from(!keep_empty);
+    for (stays, (((second_before, before), byte), after)) in stays.iter_mut().take(piece.len()).zip(neighbours) {
+        let is_cr = u8::from(*byte == b'\r') & u8::from(*after == b'\n');
+        let follows_ending =
+            u8::from(*before == b'\n') | (u8::from(*before == b'\r') & u8::from(*second_before == b'\n'));
+        let is_empty = u8::from(*byte == b'\n') & follows_ending & drops_empty;
+        *stays = 1 - (is_cr | is_empty);
+    }
+    let mut len = 0;
+    for (byte, stays) in piece.iter().zip(&stays) {
+        if let Some(place) = squeezed.get_mut(len) {
+            *place = *byte;
+        }
+        len += usize::from(*stays);
+    }
+    let body = squeezed.get(..len).unwrap_or_default();
+    if !body.is_empty() {
+        let count = memchr_iter(b'\n', body).count() as u64;
+        out.lines(Lines { head: &[], body, count, ended: true });
+        fed.lines += count;
+    }
+}
+
+/// Takes off the one `\r` right before the `\n`, wherever it is.
+fn without_cr<'h, 'r>(head: &'h [u8], rest: &'r [u8]) -> (&'h [u8], &'r [u8]) {
+    match (rest.strip_suffix(b"\r"), head.strip_suffix(b"\r")) {
+        (Some(rest), _) => (head, rest),
+        (None, Some(head)) if rest.is_empty() => (head, rest),
+        _ => (head, rest),
+    }
+}
+
+const fn round_up(bytes: usize) -> usize {
+    bytes.div_ceil(ROUNDING) * ROUNDING
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::limits::Limits;
+
+    #[derive(Default)]
+    struct Gaps(Vec<Gap>);
+
+    impl LineSink for Gaps {
+        fn lines(&mut self, _: Lines<'_>) {}
+
+        fn gap(&mut self, gap: Gap) {
+            self.0.push(gap);
+        }
+    }
+
+    #[test]
+    fn p4_a_line_of_more_than_32_bits_counts_as_their_most_and_is_one_gap_and_no_second_overflow() {
+        for (long_lines, kept) in [(LongLines::Skip, 0), (LongLines::Cut, 10)] {
+            let limits = Limits { max_line: 10, max_buffer: 20, long_lines, ..Limits::default() };
+            let (rules, mut out) = (Rules::new(&limits), Gaps::default());
+            let state = State::Skipping { passed_bytes: u32::MAX - 2, why: Why::TooLong };
+            let mut framer = LineFramer { pending: Vec::new(), state };
+            for chunk in [&b"xxxx"[..], b"xxxx\n"] {
+                let fed = framer.feed(chunk, &rules, &mut out);
+                assert_eq!((fed.dropped_bytes, fed.overflows), (4, 0), "the counters go on");
+            }
+            let bytes = u64::from(u32::MAX) - kept;
+            assert_eq!(out.0, [Gap { lines: 1, bytes, why: Why::TooLong }]);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Accepting: who comes in, who waits, who is turned away, and which lingering connection is closed for somebody else
+//! (P10, P14). Invariant: whoever can come in does, in the turn in which it can.
+
+use std::io::{self, ErrorKind};
+
+use log::debug;
+
+use super::Server;
+use super::clients::Refusal;
+use super::connection::Newcomer;
+use super::fullness::Occupancy;
+use super::life::Life;
+use super::listener::{is_gone_client, is_shortage};
+use crate::config::limits::{MOST_CONNECTIONS, WhenFull};
+use crate::engine::peer::Host;
+use crate::net::Net;
+use crate::sink::Sink;
+
+/// Clients taken from one listener in a turn, so that a storm of connects leaves time to read.
+const ACCEPTS: usize = 64;
+
+/// What asking a listener for a client came to.
+enum Asked {
+    /// One came in, was turned away, or is about to come in.
+    Somebody,
+    /// The next client was gone before it came in, as this error says.
+    Nobody(io::Error),
+    /// The listener is not to be asked again in this turn.
+    Enough,
+    /// Nothing is to be accepted for a while, as this error says.
+    Failed(io::Error),
+}
+
+impl<S: Sink, N: Net> Server<S, N> {
+    /// Whether a client may be waiting that could come in now.
+    pub(super) fn can_accept(&self) -> bool {
+        self.listeners.may_have_clients() && (!self.is_full() || self.limits.when_full == WhenFull::Reject)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        match self.life {
+            // With one that lingers, one more may come in, and takes its place.
+            Life::Serving => {
+                self.clients.connections.len()
+                    >= self.limits.max_connections + usize::from(!self.clients.lingering.is_empty())
+            }
+            // Who waits in the backlog when the server stops is taken too: else its lines are lost (P11).
+            _ => self.clients.connections.len() >= MOST_CONNECTIONS,
+        }
+    }
+
+    /// Asks each listener for the clients that wait there.
+    pub(super) fn accept_clients(&mut self) {
+        self.listeners.end_old_pause(self.clock.now());
+        self.note_fullness();
+        // A turn that can't read can't close a lingering connection either: it would lose what that still sends.
+        if self.outlet.is_stalled() {
+            return;
+        }
+        self.make_room();
+        for host in self.fullness.take_postponed() {
+            self.hold_to_share(host);
+        }
+        for at in 0..self.listeners.len() {
+            if let Err(error) = self.accept_from(at) {
+                self.tally().cannot_accept(&error);
+                return self.listeners.pause(self.clock.now(), &error);
+            }
+        }
+        self.note_fullness();
+    }
+
+    /// Asks the listener at one place, [`ACCEPTS`] times at most.
+    ///
+    /// # Errors
+    /// What `accept` said, if accepting is to pause.
+    fn accept_from(&mut self, at: usize) -> io::Result<()> {
+        let mut was_somebody = false;
+        for last in 1..=ACCEPTS {
+            if !self.can_accept() {
+                break;
+            }
+            match self.accept_one(at) {
+                Asked::Somebody => was_somebody = true,
+                Asked::Enough => break,
+                // An error that lasts, whatever accept(2) says of it, must not make the loop spin.
+                Asked::Nobody(error) if last == ACCEPTS && !was_somebody => return Err(error),
+                Asked::Nobody(_) => {}
+                Asked::Failed(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn accept_one(&mut self, at: usize) -> Asked {
+        let error = match self.listeners.accept(at, &mut self.net) {
+            Ok(newcomer) => {
+                self.admit(newcomer);
+                return Asked::Somebody;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Asked::Enough,
+            Err(error) if is_gone_client(&error) => return Asked::Nobody(error),
+            Err(error) => error,
+        };
+        let may_help = is_shortage(&error) && self.listeners.may_free_descriptor();
+        if may_help && self.close_longest_lingering(None) {
+            self.listeners.note_freed_descriptor();
+            return Asked::Somebody;
+        }
+        // If a lingering connection was not closed only because the sink has no room for what it may still send, it is
+        // as soon as there is room.
+        if may_help && self.outlet.is_stalled() { Asked::Enough } else { Asked::Failed(error) }
+    }
+
+    fn admit(&mut self, newcomer: Newcomer<N::Stream>) {
+        let peer = newcomer.peer;
+        if self.life == Life::Serving && self.is_full() {
+            return self.tally().refused(&peer, &Refusal::Full);
+        }
+        let admitted = self.clients.admit(newcomer, &self.clock, |stream, key| self.net.register(stream, key));
+        let key = match admitted {
+            Ok(key) => key,
+            Err(refusal) => return self.tally().refused(&peer, &refusal),
+        };
+        self.counters.accepted = self.counters.accepted.saturating_add(1);
+        debug!("[tcp] Socket connected: {peer} (active: {})", self.clients.connections.len());
+        if self.life == Life::Serving {
+            self.hold_to_share(peer.host());
+            self.make_room();
+        } else {
+            self.say_goodbye(key);
+        }
+    }
+
+    /// If a host has more than its share, connections of its own that linger are closed, so that it can't take up all that
+    /// there are (P14); or in a later turn, if the sink has no room for what they may still send.
+    fn hold_to_share(&mut self, host: Host) {
+        while self.clients.is_over_share(host) {
+            if !self.close_longest_lingering(Some(host)) {
+                return self.fullness.postpone(host);
+            }
+        }
+    }
+
+    /// If one more than the limit came in, as somebody lingers, that one is closed now; or in a later turn, if the sink has
+    /// no room for what it may still send.
+    fn make_room(&mut self) {
+        if self.life == Life::Serving && self.clients.connections.len() > self.limits.max_connections {
+            self.close_longest_lingering(None);
+        }
+    }
+
+    /// Says what has changed about how full the server is.
+    fn note_fullness(&mut self) {
+        if self.life != Life::Serving {
+            return;
+        }
+        let occupancy = Occupancy {
+            connections: self.clients.connections.len(),
+            max_connections: self.limits.max_connections,
+            is_full: self.is_full(),
+            is_waited_for: self.fullness.was_full() && self.can_accept(),
+        };
+        for change in self.fullness.changes(occupancy) {
+            self.tally().fullness(change, occupancy);
+        }
+    }
+
+    /// At the end: a listener closes as soon as nobody waits at it. It is asked right before, since who came meanwhile
+    /// would be reset.
+    pub(super) fn close_empty_listeners(&mut self) {
+        self.listeners.wake_all();
+        self.accept_clients();
+        self.listeners.close_empty();
+    }
+}

@@ -1,0 +1,220 @@
+//! All that is known of the clients, in tables that a connection enters and leaves together (P7): the connections, their
+//! deadlines, what they hold of the memory budget, who lingers, what their receipts say, and what each one brought.
+//! Invariant: [`Clients::check`].
+
+use std::io;
+
+use super::accounts::Accounts;
+use super::clock::Clock;
+use super::connection::{Connection, Connections, Newcomer, Phase};
+use super::deadlines::Deadlines;
+use super::lingering::Lingering;
+use super::receipts::Receipts;
+use crate::config::limits::Limits;
+use crate::engine::budget::Budget;
+use crate::engine::framer::Rules;
+use crate::engine::peer::{Host, Peer};
+use crate::engine::stats::Gauges;
+use crate::engine::wheel::Tick;
+use crate::net::Key;
+
+/// Connections that the tables have room for from the start: 2 MiB of addresses, none of memory.
+const EXPECTED: usize = 16 * 1024;
+
+/// The tables.
+pub(super) struct Clients<T> {
+    pub(super) connections: Connections<T>,
+    pub(super) deadlines: Deadlines,
+    pub(super) budget: Budget,
+    pub(super) lingering: Lingering,
+    pub(super) receipts: Receipts,
+    pub(super) accounts: Accounts,
+    /// How many connections the tables are made for.
+    expected: usize,
+    /// The most connections there were at once.
+    peak: usize,
+}
+
+/// Why a client that was accepted can't stay.
+pub(super) enum Refusal {
+    /// There are as many connections as there may be (P10, `--when-full reject`).
+    Full,
+    /// Its host has as many connections as it may (P14).
+    PerHost,
+    /// The kernel can't watch it.
+    Unwatched(io::Error),
+}
+
+impl<T> Clients<T> {
+    /// Nobody is connected; all pending lines together may hold `pending_share` bytes.
+    pub(super) fn new(limits: &Limits, pending_share: usize, now: Tick) -> Self {
+        let expected = limits.max_connections.min(EXPECTED);
+        Self {
+            connections: Connections::new(expected),
+            deadlines: Deadlines::new(limits, now, expected),
+            budget: Budget::new(pending_share, limits.per_host(), expected),
+            lingering: Lingering::default(),
+            receipts: Receipts::default(),
+            accounts: Accounts::default(),
+            expected,
+            peak: 0,
+        }
+    }
+
+    /// A client comes in, unless its host has too many, or `watch` fails, which has its events told.
+    pub(super) fn admit(
+        &mut self,
+        mut newcomer: Newcomer<T>,
+        clock: &Clock,
+        watch: impl FnOnce(&mut T, Key) -> io::Result<()>,
+    ) -> Result<Key, Refusal> {
+        let place = self.connections.vacant();
+        let key = place.key();
+        self.budget.connect(key.index, newcomer.peer.host()).map_err(|_| Refusal::PerHost)?;
+        if let Err(error) = watch(&mut newcomer.stream, key) {
+            self.budget.disconnect(key.index);
+            return Err(Refusal::Unwatched(error));
+        }
+        place.insert(newcomer, clock.tick());
+        self.receipts.open(key.index);
+        self.accounts.open(key.index, clock.now());
+        self.peak = self.peak.max(self.connections.len());
+        self.arm(key);
+        Ok(key)
+    }
+
+    /// A connection leaves every table; its descriptor is closed when what this gives is dropped. `None` if it has left
+    /// already.
+    pub(super) fn remove(&mut self, key: Key) -> Option<Connection<T>> {
+        let conn = self.connections.remove(key)?;
+        self.deadlines.cancel(key.index);
+        self.budget.disconnect(key.index);
+        if let Phase::Lingering { order, .. } = conn.phase {
+            self.lingering.remove(conn.peer.host(), order);
+        }
+        Some(conn)
+    }
+
+    /// Bytes have come from a connection; tells whether they are its first.
+    #[inline]
+    pub(super) fn note_bytes(&mut self, key: Key, now: Tick) -> Option<(&mut Connection<T>, bool)> {
+        let conn = self.connections.get_mut(key)?;
+        conn.last_word = now;
+        let is_first = match &mut conn.phase {
+            Phase::Lingering { order, spoke, .. } => {
+                // A client that still speaks is the last to be closed for somebody else.
+                self.lingering.remove(conn.peer.host(), *order);
+                *order = self.lingering.insert(conn.peer.host(), key);
+                !std::mem::replace(spoke, true)
+            }
+            phase => std::mem::replace(phase, Phase::Speaking) == Phase::Silent,
+        };
+        Some((conn, is_first))
+    }
+
+    /// A connection's pending line has changed: the budget learns what it holds now.
+    pub(super) fn hold(&mut self, key: Key) {
+        if let Some(conn) = self.connections.get(key) {
+            self.budget.hold(key.index, conn.framer.held());
+        }
+    }
+
+    /// Keeps the start of a line. If the budget has no room, the host that holds most pays (P5): `dropped` hears whose
+    /// line went, and how long it was.
+    pub(super) fn keep(&mut self, key: Key, tail: &[u8], rules: &Rules, mut dropped: impl FnMut(&Peer, u64)) {
+        let Some(conn) = self.connections.get(key) else { return };
+        // Counted before anybody pays, so that who brings most pays itself, and not all that are smaller.
+        self.budget.hold(key.index, conn.framer.capacity_with(tail.len(), rules));
+        while let Some((payer, conn)) = self.budget.payer().and_then(|index| self.connections.at(index)) {
+            let is_self = payer == key;
+            let bytes = if is_self { conn.framer.skip_with(tail) } else { conn.framer.drop_pending() };
+            dropped(&conn.peer, bytes);
+            self.budget.hold(payer.index, 0);
+            if is_self {
+                return;
+            }
+        }
+        if let Some(conn) = self.connections.get_mut(key) {
+            conn.framer.keep(tail, rules);
+        }
+    }
+
+    /// A pending line of a connection begins now.
+    pub(super) fn begin_line(&mut self, key: Key, now: Tick) {
+        if self.deadlines.has_line_timeout()
+            && let Some(conn) = self.connections.get(key)
+        {
+            self.deadlines.begin_line(key.index, conn, now);
+        }
+    }
+
+    /// Sets a connection's one deadline anew.
+    pub(super) fn arm(&mut self, key: Key) {
+        if let Some(conn) = self.connections.get(key) {
+            self.deadlines.arm(key.index, conn);
+        }
+    }
+
+    /// We have said goodbye to a connection that was not told before: from now on it lingers.
+    pub(super) fn linger(&mut self, key: Key, now: Tick) {
+        let Some(conn) = self.connections.get_mut(key) else { return };
+        let order = self.lingering.insert(conn.peer.host(), key);
+        conn.phase = Phase::Lingering { order, spoke: conn.phase == Phase::Speaking, last_bytes: 0 };
+        conn.last_word = now;
+        self.budget.linger(key.index);
+        self.arm(key);
+    }
+
+    /// A connection is owed a receipt once the sink has delivered all up to `position`. It has no deadline until then.
+    pub(super) fn owe(&mut self, key: Key, position: u64) {
+        self.receipts.owe(&mut self.connections, key, position);
+        self.arm(key);
+    }
+
+    /// Whether a host has more connections than its limit, those that linger too, of which some may have to go.
+    pub(super) fn is_over_share(&self, host: Host) -> bool {
+        self.budget.is_over(host)
+    }
+
+    /// After a crowd has left, what the tables took for it is given back.
+    pub(super) fn forget_crowd(&mut self) {
+        if self.connections.is_after_crowd() {
+            self.connections.reset(self.expected);
+            self.deadlines.reset(self.expected);
+            self.budget.reset(self.expected);
+            self.receipts.reset();
+            self.accounts.reset();
+        }
+    }
+
+    /// How many they are, and what they hold; what waits for the sink is for others to say.
+    pub(super) fn gauges(&self) -> Gauges {
+        Gauges {
+            active_connections: self.connections.len() as u64,
+            lingering: self.lingering.len() as u64,
+            pending_bytes: self.budget.used() as u64,
+            peak_connections: self.peak as u64,
+            hosts: self.budget.hosts() as u64,
+            ..Gauges::default()
+        }
+    }
+
+    /// Asserts the invariant, by a walk over everything.
+    pub(super) fn check(&self) {
+        self.budget.check();
+        self.connections.check();
+        self.deadlines.check(self.connections.len());
+        self.lingering.check();
+        self.receipts.check(&self.connections);
+        let held: usize = self.connections.iter().map(|(_, conn)| conn.framer.held()).sum();
+        assert_eq!(self.budget.used(), held, "1. the budget is exactly what is held (P5)");
+        assert!(self.budget.used() <= self.budget.limit(), "2. pending lines stay within their share (P5)");
+        let lingering = self.connections.iter().filter(|(_, conn)| conn.is_lingering()).count();
+        assert_eq!(self.lingering.len(), lingering, "3. the list of goodbyes is exactly those who linger (P6)");
+        for (index, conn) in self.connections.iter().filter(|(_, conn)| conn.is_owed()) {
+            assert_eq!(conn.framer.held(), 0, "4. all lines of who waits for a receipt are in the sink (P2)");
+            let is_timed = u32::try_from(index).is_ok_and(|id| self.deadlines.is_armed(id));
+            assert!(!is_timed, "5. who waits for a receipt has no deadline (P6)");
+        }
+    }
+}

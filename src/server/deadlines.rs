@@ -1,0 +1,129 @@
+//! When each connection has to be acted on though nothing comes from it: silence (`--idle-timeout`, `--linger`) and a line
+//! that does not end (`--line-timeout`), P2 and P6. Invariant: a connection is on the wheel once at most, at or before its
+//! earliest deadline; what came since is found out when the wheel fires, so that a read costs nothing here.
+
+use super::connection::{Connection, Phase};
+use crate::config::limits::Limits;
+use crate::engine::wheel::{Tick, TimerWheel, ticks};
+
+/// The timer wheel, and what the deadlines of a connection are computed from. Time-outs are in ticks, 0 is never.
+pub(super) struct Deadlines {
+    wheel: TimerWheel,
+    idle: u64,
+    line: u64,
+    linger: u64,
+    /// When the pending line began, by the connection's place in the table; empty unless `--line-timeout` is given.
+    line_since: Vec<Tick>,
+}
+
+/// Which deadlines of a connection have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Its pending line has waited too long for its `\n`.
+    pub(super) line: bool,
+    /// It has been silent for too long.
+    pub(super) silence: bool,
+}
+
+impl Deadlines {
+    pub(super) fn new(limits: &Limits, now: Tick, expected: usize) -> Self {
+        Self {
+            wheel: TimerWheel::new(now, expected),
+            idle: ticks(limits.idle_timeout),
+            line: ticks(limits.line_timeout),
+            linger: ticks(limits.linger),
+            line_since: Vec::new(),
+        }
+    }
+
+    /// Puts the connection at the place `index` on the wheel, at its earliest deadline; or takes it off if it has none.
+    pub(super) fn arm<T>(&mut self, index: u32, conn: &Connection<T>) {
+        match self.earliest(index, conn) {
+            Some(at) => self.wheel.arm(index, at),
+            None => self.cancel(index),
+        }
+    }
+
+    /// The connection at the place `index` is to be asked again at `at`, whatever its deadlines are.
+    pub(super) fn arm_at(&mut self, index: u32, at: Tick) {
+        self.wheel.arm(index, at);
+    }
+
+    pub(super) fn cancel(&mut self, index: u32) {
+        self.wheel.cancel(index);
+    }
+
+    /// Whether pending lines have deadlines at all.
+    pub(super) fn has_line_timeout(&self) -> bool {
+        self.line > 0
+    }
+
+    /// A pending line of the connection at the place `index` begins now. Its deadline may be the earliest.
+    pub(super) fn begin_line<T>(&mut self, index: u32, conn: &Connection<T>, now: Tick) {
+        let place = index as usize;
+        if self.line_since.len() <= place {
+            self.line_since.resize(place + 1, now);
+        }
+        if let Some(since) = self.line_since.get_mut(place) {
+            *since = now;
+        }
+        self.arm(index, conn);
+    }
+
+    /// Takes a connection off the wheel whose time there has come, and gives its place.
+    pub(super) fn pop_due(&mut self, now: Tick) -> Option<u32> {
+        self.wheel.pop_due(now)
+    }
+
+    /// When the wheel has to be asked again.
+    pub(super) fn next(&self) -> Option<Tick> {
+        self.wheel.next_deadline()
+    }
+
+    /// Which of a connection's deadlines have come.
+    pub(super) fn due<T>(&self, index: u32, conn: &Connection<T>, now: Tick) -> Due {
+        let has_come = |deadline: Option<Tick>| deadline.is_some_and(|at| at <= now);
+        Due { line: has_come(self.line(index, conn)), silence: has_come(self.silence(conn)) }
+    }
+
+    /// Nobody is connected: gives back what a crowd took.
+    pub(super) fn reset(&mut self, expected: usize) {
+        self.wheel.reset(expected);
+        self.line_since = Vec::new();
+    }
+
+    /// Asserts what must hold of `connections` connections.
+    pub(super) fn check(&self, connections: usize) {
+        self.wheel.check();
+        assert!(self.wheel.len() <= connections, "nothing but connections is on the wheel (P7)");
+    }
+
+    /// Whether the connection at the place `index` is on the wheel.
+    pub(super) fn is_armed(&self, index: u32) -> bool {
+        self.wheel.deadline_of(index).is_some()
+    }
+
+    /// When silence has lasted too long. A connection that is owed a receipt waits for us, not we for it. One tick more:
+    /// the last byte came somewhere within its tick, and no deadline is early.
+    fn silence<T>(&self, conn: &Connection<T>) -> Option<Tick> {
+        let longest = match conn.phase {
+            Phase::Silent | Phase::Speaking => self.idle,
+            Phase::Lingering { .. } => self.linger,
+            Phase::Owed { .. } => 0,
+        };
+        (longest > 0).then(|| conn.last_word.saturating_add(longest + 1))
+    }
+
+    /// When the pending line has waited too long.
+    fn line<T>(&self, index: u32, conn: &Connection<T>) -> Option<Tick> {
+        if self.line == 0 || conn.framer.pending() == 0 {
+            return None;
+        }
+        let since = self.line_since.get(index as usize)?;
+        Some(since.saturating_add(self.line + 1))
+    }
+
+    fn earliest<T>(&self, index: u32, conn: &Connection<T>) -> Option<Tick> {
+        self.silence(conn).into_iter().chain(self.line(index, conn)).min()
+    }
+}

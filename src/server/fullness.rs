@@ -1,0 +1,99 @@
+//! How full the server is, and what an operator hears of it (P10): once when it gets full, once when there is room again,
+//! and once at 80 %. Invariant: a count that wavers around one of these says nothing twice.
+
+use crate::engine::peer::Host;
+
+/// What was said about how full the server is, and what is still to be done about it.
+#[derive(Default)]
+pub(super) struct Fullness {
+    is_full: bool,
+    is_nearly_full: bool,
+    /// Hosts over their share, as the sink had no room for what one of theirs that lingers may still send (P14).
+    over_share: Vec<Host>,
+}
+
+/// How full the server is at one moment.
+#[derive(Clone, Copy)]
+pub(super) struct Occupancy {
+    pub(super) connections: usize,
+    pub(super) max_connections: usize,
+    /// Whether the next client would have to wait, or be rejected.
+    pub(super) is_full: bool,
+    /// Whether a client may be waiting; it counts only if it was full.
+    pub(super) is_waited_for: bool,
+}
+
+/// What an operator is to hear of when it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Full,
+    /// There is room again, and nobody waits any more.
+    Room,
+    /// 80 % of the connections are in use.
+    NearlyFull,
+}
+
+impl Fullness {
+    /// Whether it was full the last time.
+    pub(super) fn was_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// What has changed since the last time.
+    pub(super) fn changes(&mut self, now: Occupancy) -> impl Iterator<Item = Change> + use<> {
+        let (len, limit) = (now.connections, now.max_connections);
+        let mut changes = [None; 2];
+        if now.is_full && !self.is_full {
+            self.is_full = true;
+            changes[0] = Some(Change::Full);
+        } else if self.is_full && !now.is_full && !now.is_waited_for {
+            // Said when nobody waits any more, so that a queue that moves up one by one does not say it each time.
+            self.is_full = false;
+            changes[0] = Some(Change::Room);
+        }
+        // Back below 70 % before it is said again: a count that wavers around 80 % says it once.
+        if !self.is_nearly_full && len < limit && len.saturating_mul(5) >= limit.saturating_mul(4) && limit >= 5 {
+            self.is_nearly_full = true;
+            changes[1] = Some(Change::NearlyFull);
+        } else if self.is_nearly_full && len.saturating_mul(10) < limit.saturating_mul(7) {
+            self.is_nearly_full = false;
+        }
+        changes.into_iter().flatten()
+    }
+
+    /// A host has more than its share, and could not be held to it yet.
+    pub(super) fn postpone(&mut self, host: Host) {
+        if !self.over_share.contains(&host) {
+            self.over_share.push(host);
+        }
+    }
+
+    /// The hosts that were postponed, to be tried again.
+    pub(super) fn take_postponed(&mut self) -> Vec<Host> {
+        std::mem::take(&mut self.over_share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p10_a_change_is_told_once_and_one_that_wavers_not_again() {
+        let mut fullness = Fullness::default();
+        let told: Vec<Vec<Change>> =
+            [(7, false), (8, false), (7, false), (8, false), (10, true), (10, true), (9, true)]
+                .into_iter()
+                .chain([(9, false), (6, false), (8, false)])
+                .map(|(connections, is_waited_for)| {
+                    let is_full = connections == 10;
+                    fullness.changes(Occupancy { connections, max_connections: 10, is_full, is_waited_for }).collect()
+                })
+                .collect();
+        let (nearly, full, room) = (vec![Change::NearlyFull], vec![Change::Full], vec![Change::Room]);
+        let nothing = Vec::new;
+        let expected =
+            [nothing(), nearly.clone(), nothing(), nothing(), full, nothing(), nothing(), room, nothing(), nearly];
+        assert_eq!(told, expected);
+    }
+}

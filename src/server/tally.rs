@@ -1,0 +1,153 @@
+//! What happens to clients and their bytes, counted and said (P12). Invariant: whatever is dropped, turned away or cut off
+//! has a counter and a warning, and both are made here together.
+
+use std::io;
+use std::time::Duration;
+
+use super::clients::Refusal;
+use super::fullness::{Change, Occupancy};
+use super::listener::is_shortage;
+use super::notices::{Notice, Notices};
+use crate::config::limits::{Limits, LongLines, WhenFull};
+use crate::engine::framer::Fed;
+use crate::engine::peer::Peer;
+use crate::engine::sniff::{Verdict, sniff};
+use crate::engine::stats::Counters;
+
+/// The counters and the warnings, at a moment.
+pub(super) struct Tally<'a> {
+    pub(super) counters: &'a mut Counters,
+    pub(super) notices: &'a mut Notices,
+    pub(super) limits: &'a Limits,
+    pub(super) now: Duration,
+}
+
+fn count(counter: &mut u64, more: u64) {
+    *counter = counter.saturating_add(more);
+}
+
+impl Tally<'_> {
+    /// What a framer did with bytes of a client.
+    pub(super) fn fed(&mut self, peer: &Peer, fed: &Fed<'_>) {
+        let counters = &mut *self.counters;
+        count(&mut counters.lines, fed.lines);
+        count(&mut counters.unterminated, fed.unterminated);
+        count(&mut counters.skipped_lines, fed.skipped);
+        count(&mut counters.cut_lines, fed.cut);
+        count(&mut counters.dropped_bytes, fed.dropped_bytes);
+        count(&mut counters.overflows, u64::from(fed.overflows));
+        if fed.too_long > 0 || fed.overflows > 0 {
+            self.fed_too_much(peer, fed);
+        }
+    }
+
+    #[cold]
+    fn fed_too_much(&mut self, peer: &Peer, fed: &Fed<'_>) {
+        let what = if self.limits.long_lines == LongLines::Cut { "cutting" } else { "skipping" };
+        for _ in 0..fed.too_long {
+            self.notices.warn(self.now, Notice::LineTooLong, format_args!("[tcp] Line too long on {peer}, {what}"));
+        }
+        for _ in 0..fed.overflows {
+            let message = format_args!("[tcp] Buffer overflow on {peer}, dropping oldest data");
+            self.notices.warn(self.now, Notice::BufferOverflow, message);
+        }
+    }
+
+    /// The memory budget was used up, and a client's unfinished line had to go.
+    #[cold]
+    pub(super) fn dropped_for_budget(&mut self, peer: &Peer, dropped_bytes: u64) {
+        count(&mut self.counters.dropped_for_budget, 1);
+        count(&mut self.counters.dropped_bytes, dropped_bytes);
+        let message = format_args!(
+            "[tcp] Memory budget used up, dropping the unfinished line of {peer} ({dropped_bytes} bytes so far); --memory sets it"
+        );
+        self.notices.warn(self.now, Notice::Memory, message);
+    }
+
+    /// The first bytes of a client, which may be another protocol than lines.
+    pub(super) fn began(&mut self, peer: &Peer, first_bytes: &[u8]) {
+        if let Verdict::Foreign(protocol) = sniff(first_bytes) {
+            let cure = protocol.cure();
+            let message = format_args!("[tcp] {peer} seems to speak {protocol}, not lines: {cure}");
+            self.notices.warn(self.now, Notice::OtherProtocol, message);
+        }
+    }
+
+    /// A client was accepted and closed at once.
+    #[cold]
+    pub(super) fn refused(&mut self, peer: &Peer, refusal: &Refusal) {
+        match refusal {
+            Refusal::Full => {
+                count(&mut self.counters.rejected, 1);
+                let limit = self.limits.max_connections;
+                let message =
+                    format_args!("[tcp] Connection limit reached ({limit}), rejecting connection from {peer}");
+                self.notices.warn(self.now, Notice::Rejected, message);
+            }
+            Refusal::PerHost => {
+                count(&mut self.counters.refused_per_host, 1);
+                let (host, limit) = (peer.host(), self.limits.per_host().unwrap_or_default());
+                let message = format_args!(
+                    "[tcp] Host {host} has {limit} connections already, rejecting connection from {peer}; --max-per-host sets the limit"
+                );
+                self.notices.warn(self.now, Notice::PerHost, message);
+            }
+            Refusal::Unwatched(error) => {
+                count(&mut self.counters.rejected, 1);
+                let message = format_args!("[tcp] Cannot watch {peer}: {error}, rejecting connection");
+                self.notices.warn(self.now, Notice::NoDescriptor, message);
+            }
+        }
+    }
+
+    /// Accepting pauses, since it failed.
+    #[cold]
+    pub(super) fn cannot_accept(&mut self, error: &io::Error) {
+        count(&mut self.counters.accept_pauses, 1);
+        let cure = if is_shortage(error) { ". Raise the limit on open files, or lower --max-connections" } else { "" };
+        let message = format_args!("[tcp] Cannot accept: {error}; new clients wait, trying again in a second{cure}");
+        self.notices.warn(self.now, Notice::NoDescriptor, message);
+    }
+
+    /// How full the server is has changed.
+    #[cold]
+    pub(super) fn fullness(&mut self, change: Change, occupancy: Occupancy) {
+        let Occupancy { connections: len, max_connections: limit, .. } = occupancy;
+        let waits = self.limits.when_full == WhenFull::Wait;
+        match change {
+            Change::NearlyFull => {
+                let then = if waits { "new clients wait" } else { "new ones are rejected" };
+                let message =
+                    format_args!("[tcp] {len} of {limit} connections in use: at {limit}, {then} (--max-connections)");
+                self.notices.warn(self.now, Notice::NearlyFull, message);
+            }
+            // Who is rejected is told of one by one.
+            Change::Full | Change::Room if !waits => {}
+            Change::Full => {
+                count(&mut self.counters.accept_pauses, 1);
+                let message = format_args!("[tcp] Connection limit reached ({limit}), new clients wait");
+                self.notices.warn(self.now, Notice::FullHouse, message);
+            }
+            Change::Room => {
+                let message = format_args!("[tcp] Below the connection limit again ({len} of {limit}), nobody waits");
+                self.notices.warn(self.now, Notice::FullHouse, message);
+            }
+        }
+    }
+
+    /// A client was silent for too long, and is told goodbye.
+    #[cold]
+    pub(super) fn evicted(&mut self, peer: &Peer) {
+        count(&mut self.counters.evicted_idle, 1);
+        let message = format_args!("[tcp] Socket timeout on {peer}, closing connection");
+        self.notices.warn(self.now, Notice::Timeout, message);
+    }
+
+    /// A client is closed in the middle of a flood.
+    #[cold]
+    pub(super) fn cut_off(&mut self, peer: &Peer) {
+        count(&mut self.counters.cut_off, 1);
+        let message = format_args!("[tcp] {peer} sends faster than it can be closed: what it still sends is lost");
+        self.notices.warn(self.now, Notice::CutOff, message);
+    }
+}
