@@ -87,8 +87,17 @@ fn prometheus_understands_the_metrics() {
 }
 
 #[test]
-fn the_page_works_in_a_real_browser() {
-    let (mut receiver, at) = start("browser");
+fn the_page_works_with_a_server_in_a_real_browser() {
+    check_page("live");
+}
+
+#[test]
+fn the_page_shows_any_answer_in_a_real_browser() {
+    check_page("served");
+}
+
+fn check_page(part: &str) {
+    let (mut receiver, at) = start(&format!("browser-{part}"));
     let (node, chromium) = match Program::find("node").and_then(|node| Ok((node, Program::find("chromium")?))) {
         Ok(both) => both,
         Err(missing) => return skip(&missing.0),
@@ -96,6 +105,7 @@ fn the_page_works_in_a_real_browser() {
     let mut command = node.command();
     command.env("CHROMIUM", chromium.path());
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/check.mjs")).arg(format!("http://{at}/"));
+    command.args(["--only", part]);
     run(&receiver, &mut command);
     receiver.stop();
 }
