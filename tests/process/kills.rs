@@ -179,8 +179,10 @@ fn a_kill_in_the_middle_of_writes_tears_one_line_at_most_and_the_next_one_is_who
         assert!(torn_now <= torn + 1, "{torn_now} after {torn}");
         torn = torn_now;
     }
-    // A power cut can do what a kill seldom does.
+    // A power cut can do what a kill seldom does; where the last kill did, that line is not the one that is meant.
+    let is_torn = !fs::read(&path).unwrap().ends_with(b"\n");
     let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(if is_torn { b"\n" } else { b"" }).unwrap();
     let mut torn_line = Vec::new();
     push_line(50, 0, &mut torn_line);
     file.write_all(&torn_line[..30]).unwrap();
