@@ -2,12 +2,14 @@
 //! alone with `SIM_SEED=…`; `SIM_SEEDS=FIRST..END` chooses others than the default ones.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
 mod model;
 mod sim;
 
 use std::ops::Range;
 use std::panic::catch_unwind;
 
+use common::watchdog::watch;
 use lumberjack::Limits;
 use sim::{Dice, Event, Report, Step, ms};
 
@@ -57,6 +59,7 @@ fn chosen_seeds() -> Range<u64> {
 
 #[test]
 fn in_every_world_nothing_is_lost_leaked_or_late() {
+    watch();
     let seeds = chosen_seeds();
     let worlds = seeds.end - seeds.start;
     let half = seeds.start + worlds / 2;

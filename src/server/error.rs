@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 
 use crate::config::limits::ConfigError;
 use crate::config::listen::ListenAddr;
-use crate::net::{EMFILE, ENFILE};
+use crate::linux::is_descriptor_shortage;
 use crate::sink::Loss;
 
 /// Why [`Server::bind`](crate::Server::bind) failed.
@@ -115,7 +115,7 @@ impl fmt::Display for BindError {
                     "cannot listen on {at}: there is a file that is no socket; remove it, or choose another path with --listen"
                 )
             }
-            Self::Io { at, source } if matches!(source.raw_os_error(), Some(ENFILE | EMFILE)) => {
+            Self::Io { at, source } if is_descriptor_shortage(source) => {
                 write!(f, "cannot listen on {at}: {source}; raise the limit on open files")
             }
             Self::Io { at, source } => {

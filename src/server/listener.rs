@@ -8,7 +8,8 @@ use super::connection::Newcomer;
 use crate::config::limits::Limits;
 use crate::config::listen::{Framing, ListenAddr};
 use crate::engine::framer::Rules;
-use crate::net::{EMFILE, ENFILE, Net};
+use crate::linux::{EMFILE, ENFILE};
+use crate::net::Net;
 
 /// The longest that accepting pauses when no descriptor is free (P10).
 const DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ use super::single::{note_sync, syncs_of};
 use super::sync::{Syncs, most_descriptors};
 use crate::config::output::{DiskFull, HOST_WORD, OutputOptions};
 use crate::engine::peer::{Host, Peer};
-use crate::sink::addr::{DiskUse, Identity, Kept, Opened, OutputAddr, OutputAddrError, Place};
+use crate::sink::place::{DiskUse, Identity, Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::target::{Books, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::{Parts, len_of};
 
