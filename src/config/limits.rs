@@ -78,7 +78,7 @@ pub struct Limits {
     pub memory: usize,
     /// Connections at once (`--max-connections`, P10). Default 1000; 1 to 1,048,512.
     pub max_connections: usize,
-    /// What happens to one more (`--when-full`, P10). Default `wait`.
+    /// What happens to a client beyond that limit (`--when-full`, P10). Default `wait`.
     pub when_full: WhenFull,
     /// Connections of one host at once (`--max-per-host`, P14). `None`, the default, is half of `max_connections`;
     /// `Some(0)` is no limit.
@@ -96,8 +96,8 @@ pub struct Limits {
     /// The longest that shutdown reads on, not counting the time in which the sink is full, and the longest that it
     /// waits for a sink that takes nothing (`--drain-timeout`, P11). Default 5 s; 0 waits for neither.
     pub drain_timeout: Duration,
-    /// The longest that a line may wait so that others come with it, while many come alone (`--gather`): they then share
-    /// the system calls. The first after calm never waits. Default 1 ms; 0 is never; at most 100 ms.
+    /// The longest that a line may wait so that others come with it, while many come alone (`--gather`): they then
+    /// share the system calls. The first after calm never waits. Default 1 ms; 0 is never; at most 100 ms.
     pub gather: Duration,
     /// Whether a client that half-closes is told how many of its lines went to the output, once they are written
     /// (`--receipt`). Default no. It proves nothing with outputs that may be passed over ([`crate::OnStall::Drop`]),
@@ -129,9 +129,9 @@ impl Default for Limits {
 
 /// The longest keepalive time that Linux takes: `MAX_TCP_KEEPIDLE`, 32,767 s.
 const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
-/// Default of [`Limits::gather`]. CPU of lines that come alone beside that of a loop that reads and writes each at once,
-/// from 1000 clients, by milliseconds: 0: 1.2, 1: 0.84, 2: 0.70, 3: 0.59, 5: 0.6; from 50 clients 0.42 with 1. Nobody
-/// notices a millisecond; beyond it, a person at a terminal might notice the sum of several receivers in a row.
+/// Default of [`Limits::gather`]. CPU of lines that come alone beside that of a loop that reads and writes each at
+/// once, from 1000 clients, by milliseconds: 0: 1.2, 1: 0.84, 2: 0.70, 3: 0.59, 5: 0.6; from 50 clients 0.42 with 1.
+/// Nobody notices a millisecond; beyond it, a person at a terminal might notice the sum of several receivers in a row.
 const DEFAULT_GATHER: Duration = Duration::from_millis(1);
 /// The longest gathering: what a person who looks on just notices.
 const LONGEST_GATHER: Duration = Duration::from_millis(100);
@@ -178,8 +178,8 @@ impl Limits {
     }
 }
 
-/// What a sink adds to what it is given, at worst: `per_byte` bytes for each byte of a line, and `per_line` more. And what
-/// it keeps: `kept` bytes though nothing is wrong, for which its share of the budget gets room besides.
+/// What a sink adds to what it is given, at worst: `per_byte` bytes for each byte of a line, and `per_line` more. And
+/// what it keeps: `kept` bytes though nothing is wrong, for which its share of the budget gets room besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overhead {
     /// Bytes written for each byte of a line: 1, or 6 for JSON, where a control character becomes `\u0000`.
@@ -224,13 +224,13 @@ pub struct MemoryPlan {
     pub pending_share: usize,
 }
 
-/// What the sink's share has room for beyond the largest line and one read: bytes gathered from many small reads.
-const GATHER_BYTES: usize = 256 * 1024;
+/// What the sink's share has room for beyond the largest line and one read: bytes of many small reads of one turn.
+const BATCH_BYTES: usize = 256 * 1024;
 /// A read of so many bytes is to fit whatever it holds: with reads of 8 KiB, `peer` cost a third more.
 const USUAL_READ_BYTES: usize = 64 * 1024;
 
 impl MemoryPlan {
-    /// Splits `limits.memory`: the sink gets room for the longest line, a full read and what a turn gathers, but at
+    /// Splits `limits.memory`: the sink gets room for the longest line, a full read and many small ones, but at
     /// most half.
     ///
     /// # Errors
@@ -246,12 +246,12 @@ impl MemoryPlan {
         // A quarter of the budget is more than enough for most; in a format that may make much of a byte, one read of
         // the usual size needs it.
         let usual_read = overhead.at_most(USUAL_READ_BYTES, USUAL_READ_BYTES).min(limits.memory / 4);
-        let sink_share = half.min(least_share.saturating_add(GATHER_BYTES.max(usual_read)));
+        let sink_share = half.min(least_share.saturating_add(BATCH_BYTES.max(usual_read)));
         Ok(Self { sink_share, pending_share: limits.memory - sink_share })
     }
 
-    /// What the status endpoint gets of the pending lines' share: a sixteenth of the budget, within bounds. What is left
-    /// still holds a line of the longest kind.
+    /// What the status endpoint gets of the pending lines' share: a sixteenth of the budget, within bounds. What is
+    /// left still holds a line of the longest kind.
     ///
     /// # Errors
     /// [`ConfigError::StatusMemory`] when there is too little.
@@ -267,7 +267,8 @@ impl MemoryPlan {
     }
 }
 
-/// The least that the status endpoint needs: room for its page, a request of each visitor, and a few lines on their way.
+/// The least that the status endpoint needs: room for its page, a request of each visitor, and a few lines on their
+/// way.
 const LEAST_STATUS_BYTES: usize = 256 * 1024;
 /// The most that it gets: more than a thousand connections in an answer.
 const MOST_STATUS_BYTES: usize = 2 * 1024 * 1024;

@@ -152,7 +152,8 @@ impl ListenAddr {
         one.ip() == two.ip() || (one.ip().is_unspecified() && takes_family)
     }
 
-    /// Whether an IPv6 place leaves IPv4 to a `0.0.0.0` that is given too, with the same port; otherwise `[::]` takes both.
+    /// Whether an IPv6 place leaves IPv4 to a `0.0.0.0` that is given too, with the same port; otherwise `[::]` takes
+    /// both.
     #[must_use]
     pub fn leaves_ipv4(&self, all: &[Listen]) -> bool {
         let Self::Tcp(here) = self else { return false };

@@ -1,6 +1,6 @@
-//! All that is known of the clients, in tables that a connection enters and leaves together (P7): the connections, their
-//! deadlines, what they hold of the memory budget, who lingers, what their receipts say, and what each one brought.
-//! Invariant: [`Clients::check`].
+//! All that is known of the clients, in tables that a connection enters and leaves together (P7): the connections,
+//! their deadlines, what they hold of the memory budget, who lingers, what their receipts say, and what each one
+//! brought. Invariant: [`Clients::check`].
 
 use std::io;
 
@@ -61,7 +61,8 @@ impl<T> Clients<T> {
         }
     }
 
-    /// A client comes in, unless its host has too many, or `watch` fails, which has its events told.
+    /// Takes a client into all tables, unless its host has too many connections, or `watch` fails, which asks the
+    /// kernel to tell of its events.
     pub(super) fn admit(
         &mut self,
         mut newcomer: Newcomer<T>,
@@ -123,7 +124,8 @@ impl<T> Clients<T> {
     /// line went, and how long it was.
     pub(super) fn keep(&mut self, key: Key, tail: &[u8], rules: &Rules, mut dropped: impl FnMut(&Peer, u64)) {
         let Some(conn) = self.connections.get(key) else { return };
-        // Counted before anybody pays, so that who brings most pays itself, and not all that are smaller.
+        // Counted before somebody pays, so that a client that brings more than all others pays itself, and not the
+        // others.
         self.budget.hold(key.index, conn.framer.capacity_with(tail.len(), rules));
         while let Some((payer, conn)) = self.budget.payer().and_then(|index| self.connections.at(index)) {
             let is_self = payer == key;
@@ -187,7 +189,7 @@ impl<T> Clients<T> {
         }
     }
 
-    /// How many they are, and what they hold; what waits for the sink is for others to say.
+    /// How many there are, and what they hold. The gauge of what waits for the sink is left at 0.
     pub(super) fn gauges(&self) -> Gauges {
         Gauges {
             active_connections: self.connections.len() as u64,

@@ -1,5 +1,5 @@
-//! What happens to clients and their bytes, counted and said (P12). Invariant: whatever is dropped, turned away or cut off
-//! has a counter and a warning, and both are made here together.
+//! What happens to clients and their bytes, counted and said (P12). Invariant: whatever is dropped, turned away or cut
+//! off has a counter and a warning, and both are made here together.
 
 use std::io;
 use std::time::Duration;
