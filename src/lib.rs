@@ -19,9 +19,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Reading order for the code: `engine/config.rs`, `engine/framer.rs`, `engine/wheel.rs`, `engine/budget.rs`, then
-//! `server/connection.rs`, `server/mod.rs` (the turn), `server/reading.rs`, `server/ending.rs`, `server/drain.rs`, and
-//! `sink/mod.rs`. The README has the promises in the user's words and the map of the rooms.
+//! Reading order for the code: `config/limits.rs`, `engine/framing.rs`, `engine/line_framer.rs`, `engine/wheel.rs`,
+//! `engine/budget.rs`, then `server/clients.rs`, `server/mod.rs` (the turn), `server/reading.rs`, `server/ending.rs`,
+//! `server/drain.rs`, and `sink/mod.rs`. The README has the promises in the user's words and the map of the rooms.
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]

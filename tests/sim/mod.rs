@@ -16,8 +16,10 @@ use lumberjack::{Config, Handle, Limits, LongLines, Peer, RunError, Server, Turn
 
 use crate::model::framer::{Counts, Mark, Op, Sums, expected};
 use client::Client;
+#[allow(unused_imports)] // a fuzzer makes its own worlds
 pub(crate) use client::Step;
 pub(crate) use dice::Dice;
+#[allow(unused_imports)]
 pub(crate) use kernel::Event;
 use kernel::{Kernel, Luck, SimNet, Terms};
 use sink::{Drain, Record, SimSink};
