@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use log::debug;
 
 use super::Server;
-use super::clients::Refusal;
+use super::clients::TurnedAway;
 use super::connection::Newcomer;
 use super::fullness::Occupancy;
 use super::life::Life;
@@ -116,12 +116,12 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn admit(&mut self, newcomer: Newcomer<N::Stream>) {
         let peer = newcomer.peer;
         if self.life == Life::Serving && self.is_full() {
-            return self.tally().refused(&peer, &Refusal::Full);
+            return self.tally().turned_away(&peer, &TurnedAway::Full);
         }
         let admitted = self.clients.admit(newcomer, &self.clock, |stream, key| self.net.register(stream, key));
         let key = match admitted {
             Ok(key) => key,
-            Err(refusal) => return self.tally().refused(&peer, &refusal),
+            Err(why) => return self.tally().turned_away(&peer, &why),
         };
         self.counters.accepted = self.counters.accepted.saturating_add(1);
         debug!("[tcp] Socket connected: {peer} (active: {})", self.clients.connections.len());

@@ -36,7 +36,7 @@ pub(super) struct Clients<T> {
 }
 
 /// Why a client that was accepted can't stay.
-pub(super) enum Refusal {
+pub(super) enum TurnedAway {
     /// There are as many connections as there may be (P10, `--when-full reject`).
     Full,
     /// Its host has as many connections as it may (P14).
@@ -68,13 +68,13 @@ impl<T> Clients<T> {
         mut newcomer: Newcomer<T>,
         clock: &Clock,
         watch: impl FnOnce(&mut T, Key) -> io::Result<()>,
-    ) -> Result<Key, Refusal> {
+    ) -> Result<Key, TurnedAway> {
         let place = self.connections.vacant();
         let key = place.key();
-        self.budget.connect(key.index, newcomer.peer.host()).map_err(|_| Refusal::PerHost)?;
+        self.budget.connect(key.index, newcomer.peer.host()).map_err(|_| TurnedAway::PerHost)?;
         if let Err(error) = watch(&mut newcomer.stream, key) {
             self.budget.disconnect(key.index);
-            return Err(Refusal::Unwatched(error));
+            return Err(TurnedAway::Unwatched(error));
         }
         place.insert(newcomer, clock.tick());
         self.receipts.open(key.index);
