@@ -106,8 +106,8 @@ fn p10_when_the_whole_system_is_short_of_descriptors_one_lingering_client_is_clo
 
 #[test]
 fn p10_after_a_pause_one_more_lingering_client_is_closed_for_a_descriptor_of_our_own() {
-    // A listener and five clients have six: two too many, of which one goes at once. That nobody waits for longer than a
-    // pause, the kernel checks.
+    // A listener and five clients have six: two too many, of which one goes at once. That nobody waits for longer than
+    // a pause, the kernel checks.
     let report = live_with_five_that_linger(&[(900, Event::Descriptors(5)), (5000, Event::Stop)]);
     assert_eq!(report.pauses, 1, "the first comes in after one pause");
 }

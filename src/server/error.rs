@@ -46,7 +46,7 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
-    /// The same of the status endpoint.
+    /// The status endpoint could not be opened, for one of the other reasons.
     Status(Box<Self>),
     /// The poll loop can't be made.
     Poll(io::Error),
@@ -154,7 +154,7 @@ pub enum RunError {
         sink: String,
         /// Bytes that had been taken and could not be written.
         lost_bytes: usize,
-        /// Connections that may have had more to say.
+        /// Connections from which more might have come.
         connections: usize,
     },
     /// The poll loop failed.

@@ -1,5 +1,5 @@
-//! The way out: the sink, how much more it may be given, and when to try again after a failure (P8, P13). Invariant:
-//! what waits for the sink never exceeds its share of the memory budget.
+//! The sink as the server sees it: how much more it may be given, and when it is tried again after a failure (P8, P13).
+//! Invariant: what waits for the sink never exceeds its share of the memory budget.
 
 use std::io;
 use std::time::Duration;
