@@ -18,6 +18,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use crate::config::listen::ListenAddr;
 use crate::engine::peer::Peer;
 use crate::inherited::Inherited;
+use crate::linux::{MSG_NOSIGNAL, is_descriptor_shortage};
 
 /// Bits of a token that number a connection; the rest holds its generation.
 const INDEX_BITS: u32 = 20;
@@ -44,14 +45,8 @@ pub(crate) const MOST_WATCHED: usize = 16;
 const BACKLOG: i32 = 4096;
 /// Events taken from one `poll`: more of them wait for the next turn.
 pub(crate) const EVENTS: usize = 1024;
-/// Linux's `MSG_NOSIGNAL`, which `std` has no name for: a client that is gone is an error, not the end of the process.
-const MSG_NOSIGNAL: i32 = 0x4000;
 /// Unanswered keepalive probes after which a client is dead, a tenth of `--keepalive` apart.
 const KEEPALIVE_PROBES: u32 = 3;
-
-/// What the kernel says when the system or the process has no descriptor left.
-pub(crate) const ENFILE: i32 = 23;
-pub(crate) const EMFILE: i32 = 24;
 
 /// Which connection: its place in the table, and the generation that tells it from earlier ones at that place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -349,7 +344,7 @@ impl Net for Mio {
         match self.accept_one(listener) {
             // Linux looks for a free descriptor before it looks for a client: without this, somebody who lingers would
             // give way for nobody, and an operator would be alarmed for nothing.
-            Err(error) if matches!(error.raw_os_error(), Some(ENFILE | EMFILE)) && !self.has_client(listener)? => {
+            Err(error) if is_descriptor_shortage(&error) && !self.has_client(listener)? => {
                 Err(ErrorKind::WouldBlock.into())
             }
             accepted => accepted,

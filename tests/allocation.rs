@@ -2,6 +2,8 @@
 //! that counts what this thread asks for. What the process as a whole takes is asked in `memory.rs`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
+
 use std::cell::Cell;
 use std::hint::black_box;
 use std::io::{self, Write};
@@ -10,6 +12,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use allocation_counter::{AllocationInfo, measure};
+use common::patience::connect;
+use common::watchdog::watch;
 use lumberjack::internals::budget::Budget;
 use lumberjack::internals::framer::{Framer, LineSink, Rules};
 use lumberjack::{Config, Host, Limits, Lines, ListenAddr, Origin, Server, Sink, State};
@@ -103,6 +107,7 @@ struct Alone {
 
 impl Alone {
     fn start(limits: Limits) -> Self {
+        watch();
         let sink = Counting::default();
         let config = Config { limits, ..Config::listen("127.0.0.1:0".parse().unwrap()) };
         let server = Server::bind(config, sink.clone()).unwrap();
@@ -111,7 +116,7 @@ impl Alone {
     }
 
     fn client(&self) -> TcpStream {
-        TcpStream::connect(self.addr).unwrap()
+        connect(self.addr)
     }
 
     /// Turns until so many lines have come in all, and costs no allocation to ask.

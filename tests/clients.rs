@@ -2,6 +2,7 @@
 //! that was told goodbye loses none (P6). What a client sends it with is what the README shows.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
 #[path = "clients/receiver.rs"]
 mod receiver;
 #[cfg(feature = "status")]
@@ -11,11 +12,12 @@ mod status;
 mod tools;
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use receiver::{Receiver, Running, eventually};
+use common::patience::Guard;
+use common::skip::skip;
+use receiver::{Receiver, ended, eventually};
 use tools::{Missing, Program, java, node};
 
 /// Enough for several reads, and for a JVM still quick.
@@ -74,23 +76,13 @@ fn lines(count: usize) -> Vec<String> {
     (1..=count).map(|n| format!("line {n} of {count}: {}{LAST_WORD}", "Grüße, ".repeat(n * 7 % 40))).collect()
 }
 
-/// Why a test of a missing client passes, or why it doesn't.
-fn skip(Missing(why): &Missing) {
-    assert!(
-        std::env::var_os("LUMBERJACK_REQUIRE_CLIENTS").is_none(),
-        "{why}, and LUMBERJACK_REQUIRE_CLIENTS is set: run .ci/install-clients, then `. target/ci/env`"
-    );
-    // Not `eprintln!`: the test runner would keep it to itself.
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
-}
-
 /// Runs a client to its end, and shows what it said if it failed.
 fn run(receiver: &Receiver, client: &mut Command) {
     let said = receiver.path("said");
     let file = File::create(&said).unwrap();
     client.stdout(file.try_clone().unwrap()).stderr(file);
-    let mut running = Running::spawn(client);
-    let status = eventually("the client's end", || running.ended());
+    let mut running = Guard::spawn(client).unwrap();
+    let status = eventually("the client's end", || ended(&mut running));
     assert!(status.success(), "{client:?} ended with {status}: {}", fs::read_to_string(said).unwrap());
 }
 
@@ -129,7 +121,7 @@ fn deliver(name: &str, dress: &Dress, command: impl FnOnce(&Job) -> Result<Comma
     let job = Job { port: receiver.port().to_string(), file: write_lines(&receiver, &sent), pause_ms: "0" };
     match command(&job) {
         Ok(mut client) => run(&receiver, &mut client),
-        Err(missing) => return skip(&missing),
+        Err(missing) => return skip(&missing.0),
     }
     receiver.stop();
     assert_received(&receiver, &sent, dress);
@@ -142,7 +134,7 @@ fn deliver_quietly(name: &str, dress: &Dress, command: impl FnOnce(&Job) -> Resu
     let job = Job { port: receiver.port().to_string(), file: write_lines(&receiver, &sent), pause_ms: "900" };
     match command(&job) {
         Ok(mut client) => run(&receiver, &mut client),
-        Err(missing) => return skip(&missing),
+        Err(missing) => return skip(&missing.0),
     }
     receiver.stop();
     let log = receiver.log();
@@ -157,23 +149,23 @@ fn deliver_by_daemon(name: &str, command: impl FnOnce(&Receiver, &Path) -> Resul
     let file = write_lines(&receiver, &sent);
     let mut daemon = match command(&receiver, &file) {
         Ok(daemon) => daemon,
-        Err(missing) => return skip(&missing),
+        Err(missing) => return skip(&missing.0),
     };
     let said = File::create(receiver.path("said")).unwrap();
     daemon.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
-    let mut running = Running::spawn(&mut daemon);
+    let mut running = Guard::spawn(&mut daemon).unwrap();
     eventually("the last line", || {
         if receiver.output().ends_with(format!("{}\n", sent[MANY - 1]).as_bytes()) {
             return Ok(());
         }
         let said = fs::read_to_string(receiver.path("said")).unwrap();
-        if let Ok(status) = running.ended() {
+        if let Ok(status) = ended(&mut running) {
             panic!("{daemon:?} ended with {status}: {said}");
         }
         Err(format!("{} bytes of output, and the daemon says: {said}", receiver.output().len()))
     });
-    running.terminate();
-    eventually("the daemon's end", || running.ended());
+    running.signal("TERM");
+    eventually("the daemon's end", || ended(&mut running));
     receiver.stop();
     assert_received(&receiver, &sent, &Dress::Bare);
 }
@@ -236,7 +228,7 @@ fn ask_for_a_receipt(name: &str, args: &[&str]) {
     let sent = lines(MANY);
     let mut client = match Program::find(name) {
         Ok(program) => program.command(),
-        Err(missing) => return skip(&missing),
+        Err(missing) => return skip(&missing.0),
     };
     client.args(args).args(["127.0.0.1", &receiver.port().to_string()]);
     client.stdin(File::open(write_lines(&receiver, &sent)).unwrap());
@@ -369,7 +361,7 @@ fn p1_loggen_delivers_each_line_whole_and_once() {
     let mut receiver = Receiver::start("loggen", &[]);
     let loggen = match Program::find("loggen") {
         Ok(loggen) => loggen,
-        Err(missing) => return skip(&missing),
+        Err(missing) => return skip(&missing.0),
     };
     let (count, port) = (MANY.to_string(), receiver.port().to_string());
     let mut client = loggen.command();

@@ -3,26 +3,29 @@
 //! --nocapture` shows how many faults were put where; `FAULT_SEEDS=FIRST..END` chooses the runs with several.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(dead_code)] // what `tests/process.rs` needs beyond this
+mod common;
+#[allow(dead_code, unused_imports)] // what `tests/process` needs beyond this
 #[path = "process/support/conditions.rs"]
 mod conditions;
 #[allow(dead_code)] // worlds need more choices
 #[path = "sim/dice.rs"]
 mod dice;
-#[allow(dead_code)] // this file starts the binary by itself, under strace
+#[allow(dead_code, unused_imports)] // this file starts the binary by itself, under strace
 #[path = "process/support/receiver.rs"]
 mod receiver;
 #[path = "faults/run.rs"]
 mod run;
+#[allow(dead_code)] // this file reads the traces by itself
+#[path = "process/support/traced.rs"]
+mod traced;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::ops::Range;
-use std::process::{Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 
 use dice::Dice;
 use run::{Cost, EPOLL_WAIT, Output, Seen, Stop};
+use traced::{may_trace, several_at_once};
 
 /// A call, the errors that the kernel may give for it, and what those may cost.
 struct Row {
@@ -112,40 +115,6 @@ fn before_the_program(output: Output, call: &str) -> usize {
     SOUND[&output].before_the_program(call)
 }
 
-/// Whether strace is here and may trace; says so if not.
-fn may_inject() -> bool {
-    let tried = Command::new("strace").args(["-D", "-q", "-o", "/dev/null", "true"]).stdout(Stdio::null()).output();
-    let why = match tried {
-        Ok(tried) if tried.status.success() && tried.stderr.is_empty() => return true,
-        Ok(tried) => format!("strace may not trace here: {}", String::from_utf8_lossy(&tried.stderr).trim()),
-        Err(error) => {
-            assert!(
-                std::env::var_os("LUMBERJACK_REQUIRE_CLIENTS").is_none(),
-                "strace: {error}, and LUMBERJACK_REQUIRE_CLIENTS is set: run .ci/install-clients"
-            );
-            format!("strace: {error}")
-        }
-    };
-    // Not `eprintln!`: the test runner would keep it to itself.
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
-    false
-}
-
-/// Works off `jobs` on every core.
-fn on_every_core<J: Send>(jobs: impl Iterator<Item = J> + Send, work: impl Fn(J) + Sync) {
-    let jobs = Mutex::new(jobs);
-    let next = || jobs.lock().unwrap().next();
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                while let Some(job) = next() {
-                    work(job);
-                }
-            });
-        }
-    });
-}
-
 fn judged(seen: &Seen, cost: Cost, faults: &[String]) {
     if let Err(why) = seen.judge(cost) {
         panic!("{why}; with {faults:?}, which may cost {cost:?}: {}", seen.evidence());
@@ -169,13 +138,13 @@ fn exhaust(row: &Row, error: &str) -> usize {
 
 #[test]
 fn p13_no_system_call_that_fails_once_loses_a_line_or_stops_the_server_unless_it_must() {
-    if !may_inject() {
+    if !may_trace() {
         return;
     }
     SOUND.values().for_each(|seen| judged(seen, Cost::Nothing, &[]));
     let jobs = TABLE.iter().flat_map(|row| row.errors.iter().map(move |error| (row, *error)));
     let failed = Mutex::new(BTreeMap::new());
-    on_every_core(jobs, |(row, error)| {
+    several_at_once(jobs, |(row, error)| {
         let count = exhaust(row, error);
         failed.lock().unwrap().insert((row.call, row.output, error), (count, row.cost));
     });
@@ -189,13 +158,13 @@ fn p13_no_system_call_that_fails_once_loses_a_line_or_stops_the_server_unless_it
 
 #[test]
 fn p13_a_call_that_fails_for_ever_makes_neither_a_spin_nor_a_hang() {
-    if !may_inject() {
+    if !may_trace() {
         return;
     }
     let jobs = LASTING.iter().flat_map(|row| row.errors.iter().map(move |error| (row, *error)));
     // From the first call on, and from one in the middle.
     let jobs = jobs.flat_map(|(row, error)| [0, 7].map(|skipped| (row, error, skipped)));
-    on_every_core(jobs, |(row, error, skipped)| {
+    several_at_once(jobs, |(row, error, skipped)| {
         let first = before_the_program(row.output, row.call) + 1 + skipped;
         let faults = [format!("{}:error={error}:when={first}+", row.call)];
         let seen = run::run_with("500ms", row.output, &faults, Stop::Served);
@@ -242,11 +211,11 @@ fn chosen_seeds() -> Range<u64> {
 
 #[test]
 fn p13_several_calls_that_fail_again_and_again_leave_whole_lines_and_no_spin() {
-    if !may_inject() {
+    if !may_trace() {
         return;
     }
     let injected = Mutex::new(BTreeMap::new());
-    on_every_core(chosen_seeds(), |seed| {
+    several_at_once(chosen_seeds(), |seed| {
         let (output, faults, cost) = several(&mut Dice::from_seed(seed));
         let seen = run::run(output, &faults);
         if let Err(why) = seen.judge(cost) {
@@ -264,7 +233,7 @@ fn p13_several_calls_that_fail_again_and_again_leave_whole_lines_and_no_spin() {
 
 #[test]
 fn p11_a_disk_that_has_room_again_at_the_last_try_is_an_orderly_end() {
-    if !may_inject() {
+    if !may_trace() {
         return;
     }
     // The fifth try is due 0.8 s after the fourth; the drain, which is over sooner, makes it.

@@ -3,10 +3,11 @@
 //! many of them. What the server allocates, counted byte by byte, is asked in `allocation.rs`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(dead_code)] // what `tests/process.rs` needs beyond this
+mod common;
+#[allow(dead_code, unused_imports)] // what `tests/process` needs beyond this
 #[path = "process/support/conditions.rs"]
 mod conditions;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "process/support/receiver.rs"]
 mod receiver;
 

@@ -1,8 +1,10 @@
 //! Feeds the models of the engine with random bytes, and with the named cases that random bytes seldom meet.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
 mod model;
 
+use common::watchdog::watch;
 use lumberjack::internals::framer::{Framer, LineSink, Rules};
 use lumberjack::{Format, Gap, Limits, Lines, LongLines, Peer};
 #[cfg(feature = "status")]
@@ -16,6 +18,7 @@ const READ_BYTES: usize = 64 * 1024;
 const POLICIES: [LongLines; 3] = [LongLines::Skip, LongLines::Cut, LongLines::Split];
 
 fn cases(cases: u32) -> ProptestConfig {
+    watch();
     // Each shrunk case that fails says so: a thousand of them are enough to read.
     ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 1_000, ..ProptestConfig::default() }
 }
@@ -84,6 +87,7 @@ proptest! {
 }
 
 fn small(max_line: usize, long_lines: LongLines, keep_empty: bool) -> Limits {
+    watch();
     Limits { max_line, max_buffer: 2 * max_line, long_lines, keep_empty, ..Limits::default() }
 }
 
@@ -96,11 +100,13 @@ fn every_small(each: impl Fn(&Limits)) {
 }
 
 fn feed(chunk: &[u8]) -> framer::Op {
+    watch();
     framer::Op::Feed(chunk.to_vec())
 }
 
 #[test]
 fn p1_a_byte_that_json_escapes_is_found_wherever_it_is() {
+    watch();
     let peers = [Peer::Unix { serial: 1 }; 3];
     let setup = format::Setup {
         format: Format::Json,
@@ -342,6 +348,7 @@ fn p2_the_ending_of_a_line_that_went_out_before_is_no_empty_line() {
 }
 
 fn arm(id: u32, after: u64) -> wheel::Op {
+    watch();
     wheel::Op::Arm { id, after }
 }
 
@@ -372,6 +379,7 @@ fn p6_more_entries_than_slots_fire_after_jumps_of_days() {
 
 #[test]
 fn p6_a_deadline_beyond_the_furthest_is_looked_at_in_ten_years() {
+    watch();
     let ten_years = 1 << 35;
     for after in [ten_years - 1, ten_years, ten_years + 1, u64::MAX] {
         wheel::compare(7, &[arm(0, after), wheel::Op::Advance { ticks: ten_years - 2 }, wheel::Op::Sleep]);
@@ -380,6 +388,7 @@ fn p6_a_deadline_beyond_the_furthest_is_looked_at_in_ten_years() {
 
 #[test]
 fn p6_time_that_passes_while_nothing_is_armed_has_passed() {
+    watch();
     for ticks in [1, 64, 3_000_000, 1 << 33] {
         let away = wheel::Op::Advance { ticks };
         wheel::compare(0, &[away, arm(0, 30_001), wheel::Op::Sleep]);
@@ -390,6 +399,7 @@ fn p6_time_that_passes_while_nothing_is_armed_has_passed() {
 
 #[test]
 fn p5_a_crowd_of_equals_pays_one_by_one() {
+    watch();
     let mut ops = Vec::new();
     for id in 0..60 {
         ops.push(budget::Op::Connect { id, host: id as usize % 7 });
@@ -403,6 +413,7 @@ fn p5_a_crowd_of_equals_pays_one_by_one() {
 
 #[test]
 fn p13_every_option_with_any_default_reads_as_a_config_line() {
+    watch();
     for option in lumberjack::cli::options::OPTIONS {
         let default = option.current(&lumberjack::cli::options::Settings::default());
         config::compare(&format!("{} = {default}", option.name));
@@ -441,6 +452,7 @@ fn lines_of_a_kind(next: &mut impl FnMut(usize) -> usize, kind: usize, len: usiz
 /// A block is looked at in pieces of 2 and 8 KiB, which short inputs do not reach.
 #[test]
 fn p1_long_chunks_of_every_kind_come_to_the_same() {
+    watch();
     let mut seed = 7_u64;
     let mut next = move |n: usize| {
         seed ^= seed << 13;

@@ -2,12 +2,14 @@
 //! alone with `SIM_SEED=…`; `SIM_SEEDS=FIRST..END` chooses others than the default ones.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
 mod model;
 mod sim;
 
 use std::ops::Range;
 use std::panic::catch_unwind;
 
+use common::watchdog::watch;
 use lumberjack::Limits;
 use sim::{Dice, Event, Report, Step, ms};
 
@@ -57,6 +59,7 @@ fn chosen_seeds() -> Range<u64> {
 
 #[test]
 fn in_every_world_nothing_is_lost_leaked_or_late() {
+    watch();
     let seeds = chosen_seeds();
     let worlds = seeds.end - seeds.start;
     let half = seeds.start + worlds / 2;
@@ -103,8 +106,8 @@ fn p10_when_the_whole_system_is_short_of_descriptors_one_lingering_client_is_clo
 
 #[test]
 fn p10_after_a_pause_one_more_lingering_client_is_closed_for_a_descriptor_of_our_own() {
-    // A listener and five clients have six: two too many, of which one goes at once. That nobody waits for longer than a
-    // pause, the kernel checks.
+    // A listener and five clients have six: two too many, of which one goes at once. That nobody waits for longer than
+    // a pause, the kernel checks.
     let report = live_with_five_that_linger(&[(900, Event::Descriptors(5)), (5000, Event::Stop)]);
     assert_eq!(report.pauses, 1, "the first comes in after one pause");
 }

@@ -1,9 +1,10 @@
-//! Who holds how much (P5, P14): connections and the bytes that their pending lines take, per host.
-//! Invariant: `used` is the sum of what connections hold, it exceeds `limit` only until whom [`Budget::payer`] names has
-//! paid, and the two rankings hold exactly the connections and hosts that hold something.
+//! The memory budget (P5) and the connections of each host (P14): how many bytes each connection's pending line holds,
+//! and each host's together. Invariant: `used` is the sum of what connections hold; it is more than `limit` only until
+//! the connection that [`Budget::payer`] names has dropped its line; and the two rankings hold exactly the connections
+//! and hosts that hold something.
 //!
-//! Who pays is found without a walk: hosts are ranked by what they hold, and each host's connections by what each
-//! holds, in heaps that know where everyone stands.
+//! That connection is found without a walk over all: hosts are ranked by what they hold, and each host's connections by
+//! what they hold, in heaps in which everybody's place is known.
 
 use std::collections::HashMap;
 
@@ -20,14 +21,15 @@ pub struct PerHostFull;
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
     rank: Rank<u32>,
-    /// Its host's place, plus one; 0 is no connection. With [`LINGERS`].
+    /// The place of its host in the table of hosts, plus one; 0: there is no connection. The highest bit is
+    /// [`LINGERS`].
     host: u32,
 }
 
-/// Bit of a slot that says that the connection lingers: places of hosts need 20 bits.
+/// The bit of [`Slot::host`] that says that the connection lingers: places of hosts need only 20 bits.
 const LINGERS: u32 = 1 << 31;
 
-/// Bytes that the budget takes for each connection.
+/// Bytes of memory that the budget needs for each connection.
 pub const SLOT_BYTES: usize = size_of::<Slot>();
 
 impl Slot {
@@ -46,11 +48,11 @@ struct HostEntry {
     ranking: Ranking,
 }
 
-/// Bytes that it takes besides with a line under way: a place in a ranking that has just doubled.
+/// Bytes that it needs besides for a connection with a pending line: a place in a ranking that has just doubled.
 pub const RANKED_BYTES: usize = 2 * size_of::<u32>();
-/// What a host takes at worst: entry and rank in tables that grow by half or more, a ranking of
-/// 8 numbers as allocators round it, and a place in a map that is 7/16 full after it has doubled, while the one before
-/// it is still there.
+/// Bytes that it needs for a host at worst: its entry and rank, in tables that grow by half or more; a ranking of 8
+/// numbers, as allocators round it; and a place in a hash map that has just doubled and is 7/16 full, beside the half
+/// as large one that it was copied from.
 pub const HOST_BYTES: usize =
     (size_of::<HostEntry>() + size_of::<Rank<usize>>()) * 3 / 2 + 48 + (size_of::<(Host, u32)>() + 1) * 24 / 7;
 
@@ -89,15 +91,15 @@ impl Budget {
         self.limit = self.limit.saturating_sub(bytes);
     }
 
-    /// Nobody is here again: what a crowd took is given back.
+    /// All have left: gives back the memory of tables that were made for many.
     pub fn reset(&mut self, expected: usize) {
         *self = Self::new(self.limit, self.max_per_host, expected);
     }
 
-    /// Connection `id` comes from `host`.
+    /// Counts connection `id`, which comes from `host`.
     ///
     /// # Errors
-    /// [`PerHostFull`] when the host has too many that do not linger; `id` is nobody then.
+    /// [`PerHostFull`] when the host has as many as it may, those that linger not counted; `id` is not counted then.
     pub fn connect(&mut self, id: u32, host: Host) -> Result<(), PerHostFull> {
         self.disconnect(id);
         let place = match self.by_host.get(&host) {
@@ -162,7 +164,8 @@ impl Budget {
         self.host_ranking.set(&mut HostRanks(&mut self.host_ranks), place, total);
     }
 
-    /// Who pays, if all together hold more than they may: of the host that holds most, the connection that holds most.
+    /// If all together hold more than they may, the connection whose line has to be dropped: of the host that holds
+    /// most, the connection that holds most.
     #[must_use]
     pub fn payer(&self) -> Option<u32> {
         if self.used <= self.limit {
@@ -196,14 +199,14 @@ impl Budget {
         self.hosts.len()
     }
 
-    /// The place of the host of connection `id`, below [`Self::host_places`].
+    /// A number for the host of connection `id`, below [`Self::host_places`].
     #[must_use]
     pub fn host_place(&self, id: u32) -> Option<usize> {
         let slot = self.slots.get(id as usize)?;
         ((slot.host & !LINGERS) as usize).checked_sub(1)
     }
 
-    /// Places of hosts that are, or were, in use.
+    /// How many numbers of hosts are, or were, in use.
     #[must_use]
     pub fn host_places(&self) -> usize {
         self.host_ranks.len()

@@ -1,5 +1,6 @@
-//! The framer of a connection, whichever framing its listener has. Invariant: this is the only place that asks which one
-//! it is. A further framing is a value of [`Framing`], a file with a framer that has the same methods, and a row here.
+//! The framer of a connection, whichever framing its listener has. Invariant: this is the only place that asks which
+//! one it is. A further framing is a value of [`Framing`], a file with a framer that has the same methods, and a row
+//! here.
 
 use super::line_framer::LineFramer;
 use crate::config::listen::Framing;
@@ -25,19 +26,20 @@ macro_rules! framers {
                 match framing { $(Framing::$framing => Self::$framing(<$framer>::default())),+ }
             }
 
-            /// Takes one chunk. The tail in the answer has to be given to [`Self::keep`] or [`Self::skip_with`] before
-            /// the next.
+            /// Finds the lines of one chunk. The tail in the answer has to be given to [`Self::keep`] or
+            /// [`Self::skip_with`] before the next.
             pub fn feed<'c>(&mut self, chunk: &'c [u8], rules: &Rules, out: &mut impl LineSink) -> Fed<'c> {
                 match self { $(Self::$framing(framer) => framer.feed(chunk, rules, out)),+ }
             }
 
-            /// The line's deadline has come, or the client is told goodbye: what is pending goes out as a line, and what
-            /// follows is a new one.
+            /// The pending bytes go out as a line, since its deadline has come or the client is told goodbye. What
+            /// follows is a new line.
             pub fn flush_pending(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
                 match self { $(Self::$framing(framer) => framer.flush_pending(rules, out)),+ }
             }
 
-            /// The connection has ended: what is pending is a line (P2), and what was skipped is a gap.
+            /// The connection has ended: the pending bytes go out as a line (P2), and a line that was being skipped as
+            /// a gap.
             pub fn finish(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
                 match self { $(Self::$framing(framer) => framer.finish(rules, out)),+ }
             }
@@ -53,8 +55,8 @@ macro_rules! framers {
                 match self { $(Self::$framing(framer) => framer.keep(tail, rules)),+ }
             }
 
-            /// The budget takes what is pending: the rest of the line will be skipped, and then be a gap. Tells how many
-            /// bytes that dropped.
+            /// Drops what is pending, for the memory budget: the rest of the line will be skipped, and then be a gap.
+            /// Tells how many bytes were dropped.
             pub fn drop_pending(&mut self) -> u64 {
                 self.skip_with(&[])
             }
@@ -64,19 +66,19 @@ macro_rules! framers {
                 match self { $(Self::$framing(framer) => framer.skip_with(tail)),+ }
             }
 
-            /// Bytes of the line that has not ended.
+            /// Bytes of the line that has not ended yet.
             #[must_use]
             pub fn pending(&self) -> usize {
                 match self { $(Self::$framing(framer) => framer.pending()),+ }
             }
 
-            /// Bytes of memory that these take: what the budget counts.
+            /// Bytes of memory that hold them: what the budget counts.
             #[must_use]
             pub fn held(&self) -> usize {
                 match self { $(Self::$framing(framer) => framer.held()),+ }
             }
 
-            /// Whether the rest of a line that was dropped is still coming.
+            /// Whether the rest of a line that was dropped or cut is still coming.
             #[must_use]
             pub fn is_skipping(&self) -> bool {
                 match self { $(Self::$framing(framer) => framer.is_skipping()),+ }

@@ -1,5 +1,5 @@
-//! What every framing takes and gives: the rules it keeps to, the lines and gaps that it finds, and what it tells of each
-//! step. Invariant: nothing here knows which framing it is for.
+//! What all framings have in common: the rules they keep to, the lines and gaps that they find, and what they tell of
+//! each step. Invariant: nothing here depends on which framing it is.
 
 use memchr::memchr_iter;
 
@@ -58,7 +58,7 @@ pub struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// Calls `each` with the two parts of every line, without its `\n`; the first part is empty but in the first line.
+    /// Calls `each` with the two parts of every line, without its `\n`. Only the first line may have a first part.
     pub fn each(&self, mut each: impl FnMut(&[u8], &[u8])) {
         if !self.ended {
             return each(self.head, self.body);
@@ -71,12 +71,12 @@ impl Lines<'_> {
     }
 }
 
-/// Takes lines as a framer finds them.
+/// Where a framer puts the lines and the gaps that it finds, in order.
 pub trait LineSink {
-    /// Takes some lines of one connection.
+    /// Some lines of one connection.
     fn lines(&mut self, lines: Lines<'_>);
 
-    /// Here, behind the lines taken so far, something is missing.
+    /// Behind the lines so far, something is missing.
     fn gap(&mut self, gap: Gap) {
         let _ = gap;
     }
@@ -87,7 +87,7 @@ pub trait LineSink {
 pub struct Fed<'c> {
     /// Lines that went out, the unterminated among them.
     pub lines: u64,
-    /// Lines found longer than the cap and dropped or cut: one warning each.
+    /// Lines that were longer than `max_line`, and dropped or cut: one warning each.
     pub too_long: u32,
     /// Lines of which only the first `max_line` bytes went out.
     pub cut: u64,
@@ -99,6 +99,6 @@ pub struct Fed<'c> {
     pub overflows: u32,
     /// Lines that went out without having had a `\n`.
     pub unterminated: u64,
-    /// What has to be kept: the start of a line that goes on in the next chunk.
+    /// The start of a line that goes on in the next chunk: the caller has to keep it.
     pub tail: &'c [u8],
 }

@@ -2,13 +2,13 @@
 
 use core::fmt;
 
-/// Lines that were dropped at one place.
+/// Lines that were dropped at one place of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// How many lines are missing, those among them of which only the start went out.
+    /// How many lines are missing; a line of which only the start went out is one of them.
     pub lines: u64,
     /// How many bytes are missing, newlines not counted. Of one line no more than 4 GiB are counted here; the counters
-    /// know the rest.
+    /// count all.
     pub bytes: u64,
     /// Why.
     pub why: Why,
@@ -21,7 +21,7 @@ pub enum Why {
     /// The line was longer than `--max-line` (P3): dropped whole, or all but its start.
     #[default]
     TooLong,
-    /// The memory budget was used up, and the unfinished line was its largest (P5).
+    /// The memory budget was used up, and this unfinished line was dropped for it (P5).
     Memory,
     /// The output took nothing for `--stall-timeout`, with `--on-stall drop`.
     Stalled,

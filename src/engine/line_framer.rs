@@ -2,9 +2,9 @@
 //! Invariant: `pending.len() <= max_line + 1` (a last `\r` may belong to the ending), and 0 in the skip state. A line
 //! of which bytes were dropped is one gap, between the lines before it and those after it, as soon as it has ended.
 //!
-//! The common chunk is never walked: its last newline is found, one pass counts its lines and says that none of them
-//! needs a second look, and it goes out as one block. Only a chunk that fails is walked, in pieces: what is clean in it
-//! goes out together, short lines are squeezed together, and only the rest goes line by line.
+//! Most chunks are never split: the last newline is found, one pass counts the lines and finds that none of them has to
+//! be changed, and all of them go out as one block. Only a chunk in which one has is worked through, in pieces: a piece
+//! without such a line goes out as it is, short lines are copied together, and only the rest goes line by line.
 
 use memchr::{memchr, memchr_iter, memrchr};
 
@@ -12,28 +12,29 @@ use super::framing::{Fed, LineSink, Lines, Rules};
 use super::gap::{Gap, Why};
 use crate::config::limits::LongLines;
 
-/// What a framer holds grows in steps of this many bytes: what allocators round to anyway.
+/// The buffer of a pending line grows in multiples of this many bytes, to which allocators round anyway.
 const ROUNDING: usize = 64;
-/// Bytes looked at in a step of [`count_lines`]: with 32 the compiler makes vectors of them, with 16 it does not.
+/// Bytes that a step of [`count_lines`] compares: with 32 the compiler makes vector instructions of it, with 16 it does
+/// not.
 const LANES: usize = 32;
-/// Bytes whose newlines are counted in single bytes, of which none may overflow.
+/// Bytes after which the counts, one byte for each lane, are added up: none of them may overflow.
 const PASS_BYTES: usize = 254 * LANES;
-/// Bytes of a block that are looked at together when it can't go out as it is.
+/// A block that can't go out as it is is worked through in pieces of so many bytes.
 const PIECE_BYTES: usize = 2 * 1024;
-/// Lines shorter than this, on average, are squeezed together instead of going out one by one.
+/// If the lines of a piece are shorter than this on average, they are copied together instead of going out one by one.
 const SHORT_BYTES: u64 = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// At the start of a line, or in it.
     Collecting,
-    /// A piece of this line went out already: if only its ending comes, that is not an empty line.
+    /// A part of this line went out already: if only its ending comes now, that is not an empty line.
     Continued,
-    /// The rest of a dropped or cut line passes by, and its gap goes out when it has ended.
+    /// The line was dropped or cut: the rest of it is dropped as it comes, and its gap goes out when it has ended.
     Skipping {
-        /// All bytes of the line so far, its start among them where that went out as a cut line; if the budget took it,
-        /// all since then and those it took. They tell when the line passes `max_buffer`, and how large the gap is.
-        /// From 4 GiB on they stay at that.
+        /// How many bytes of the line have come so far, also those that went out if it was cut. If it was dropped for
+        /// the memory budget, those that were dropped then and all since. This tells when the line is longer than
+        /// `max_buffer`, and how large the gap is. It stops at 4 GiB.
         passed_bytes: u32,
         why: Why,
     },
@@ -57,11 +58,12 @@ impl Default for LineFramer {
 
 /// Input: these methods take bytes or their end, and give lines to `out`.
 impl LineFramer {
-    /// Takes one chunk. The tail in the answer has to be given to [`Self::keep`] or [`Self::skip_with`] before the next.
+    /// Finds the lines of one chunk. The tail in the answer has to be given to [`Self::keep`] or [`Self::skip_with`]
+    /// before the next.
     pub fn feed<'c>(&mut self, chunk: &'c [u8], rules: &Rules, out: &mut impl LineSink) -> Fed<'c> {
         let mut fed = Fed::default();
         if chunk.first().is_some_and(|byte| *byte != b'\n') {
-            self.settle_cr(rules, out, &mut fed);
+            self.decide_cr(rules, out, &mut fed);
         }
         let Some(last) = memrchr(b'\n', chunk) else {
             self.begin(chunk, rules, out, &mut fed);
@@ -81,11 +83,11 @@ impl LineFramer {
         fed
     }
 
-    /// The line's deadline has come, or the client is told goodbye: what is pending goes out as a line, and what
-    /// follows is a new one.
+    /// The pending bytes go out as a line, since its deadline has come or the client is told goodbye. What follows is a
+    /// new line.
     ///
-    /// In the skip state there is nothing to flush, and no gap goes out yet: the line has not ended, what still comes
-    /// of it is dropped too, and no other can come before that. So each line has one gap, with all its bytes.
+    /// If a line is being skipped, nothing is pending, and its gap does not go out yet: the line has not ended, and
+    /// what still comes of it is dropped too. So each line has one gap, with all its bytes.
     pub fn flush_pending(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
         let fed = self.emit_pending(rules, out);
         if fed.unterminated > 0 && !self.is_skipping() {
@@ -94,7 +96,7 @@ impl LineFramer {
         fed
     }
 
-    /// The connection has ended: what is pending is a line (P2), and what was skipped is a gap.
+    /// The connection has ended: the pending bytes go out as a line (P2), and a line that was being skipped as a gap.
     pub fn finish(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
         let fed = self.emit_pending(rules, out);
         if let State::Skipping { passed_bytes, why } = std::mem::replace(&mut self.state, State::Collecting) {
@@ -103,10 +105,10 @@ impl LineFramer {
         fed
     }
 
-    /// What is pending is a line, and a `\r` at its end belongs to it.
+    /// The pending bytes go out as a line. A `\r` at their end belongs to it, as no `\n` follows.
     fn emit_pending(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
         let mut fed = Fed::default();
-        self.settle_cr(rules, out, &mut fed);
+        self.decide_cr(rules, out, &mut fed);
         fed.unterminated += fed.cut;
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() {
@@ -146,8 +148,8 @@ impl LineFramer {
         self.pending.extend_from_slice(tail);
     }
 
-    /// The budget takes what is pending, and a tail that was not kept yet: the rest of the line will be skipped, and then be
-    /// a gap. Tells how many bytes that dropped.
+    /// Drops what is pending, and a tail that was not kept yet, for the memory budget: the rest of the line will be
+    /// skipped, and then be a gap. Tells how many bytes were dropped.
     pub fn skip_with(&mut self, tail: &[u8]) -> u64 {
         let dropped = self.pending.len() as u64 + tail.len() as u64;
         self.pending = Vec::new();
@@ -158,19 +160,19 @@ impl LineFramer {
 
 /// Answers.
 impl LineFramer {
-    /// Bytes of the line whose `\n` has not come.
+    /// Bytes of the line whose `\n` has not come yet.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// Bytes of memory that these take: what the budget counts.
+    /// Bytes of memory that hold them: what the budget counts.
     #[must_use]
     pub fn held(&self) -> usize {
         self.pending.capacity()
     }
 
-    /// Whether the rest of a line is passing by.
+    /// Whether the rest of a line that was dropped or cut is still coming.
     #[must_use]
     pub fn is_skipping(&self) -> bool {
         matches!(self.state, State::Skipping { .. })
@@ -209,8 +211,9 @@ impl LineFramer {
         is_clean.then_some(count)
     }
 
-    /// Looks only where a long line could be: from one newline, the next has to be within `max_line` bytes, and the
-    /// last within them is the next place to look from.
+    /// Whether a line of the block is longer than `max_line`. Not every newline has to be found for that: within the
+    /// `max_line + 1` bytes behind one newline there has to be another, and the search goes on behind the last of
+    /// those.
     fn has_long_line(&self, block: &[u8], max_line: usize) -> bool {
         let mut room = max_line.saturating_sub(self.pending.len());
         let mut rest = block;
@@ -222,8 +225,8 @@ impl LineFramer {
         false
     }
 
-    /// All of `block`, which ends in `\n` and can't go out as it is: piece by piece, so that one bad line makes only its
-    /// neighbours slow, and bytes cost about the same whatever they are.
+    /// Works through `block`, which ends in `\n` and can't go out as it is, piece by piece: one line that has to be
+    /// changed slows down only its neighbours, and no client finds bytes that cost much more than others.
     fn walk(&mut self, mut block: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
         while !block.is_empty() {
             let window = block.get(..PIECE_BYTES).unwrap_or(block);
@@ -244,11 +247,11 @@ impl LineFramer {
         }
     }
 
-    /// Whole lines of at most [`PIECE_BYTES`] together, nothing being pending.
+    /// Works through whole lines of at most [`PIECE_BYTES`] together; nothing is pending.
     fn walk_piece(&mut self, piece: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
         if !self.has_long_line(piece, rules.max_line) {
             let starts_empty = !rules.keep_empty && piece.first() == Some(&b'\n');
-            // Who ends one line in `\r\n` ends all so.
+            // If the first line ends in `\r\n`, all of them most likely do.
             let (count, is_clean) = match memchr(b'\n', piece) {
                 Some(end) if end > 0 && piece.get(end - 1) == Some(&b'\r') => {
                     (memchr_iter(b'\n', piece).count() as u64, false)
@@ -272,7 +275,7 @@ impl LineFramer {
         }
     }
 
-    /// A line's `\n` has come, after `line`.
+    /// The line that is pending ends with `line`: its `\n` has come.
     fn end_line(&mut self, line: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
         if let State::Skipping { passed_bytes, why } = self.state {
             let passed_bytes = pass_by(passed_bytes, line.len(), rules, fed);
@@ -298,7 +301,7 @@ impl LineFramer {
         }
     }
 
-    /// The start of a line, or more of it, without its `\n`: sets the tail, or begins to skip.
+    /// The start of a line, or more of it, has come without its `\n`: it becomes the tail, or the line is too long.
     fn begin<'c>(&mut self, bytes: &'c [u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'c>) {
         if let State::Skipping { passed_bytes, .. } = &mut self.state {
             *passed_bytes = pass_by(*passed_bytes, bytes.len(), rules, fed);
@@ -326,9 +329,9 @@ impl LineFramer {
         }
     }
 
-    /// `pending` may be one byte over the cap, a `\r`. What follows is not its `\n`, so it was content, and the line is
-    /// too long.
-    fn settle_cr(&mut self, rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+    /// `pending` may be one byte longer than `max_line`, if its last is a `\r`, which might have belonged to the line's
+    /// ending. What follows is no `\n`, so it did not, and the line is too long.
+    fn decide_cr(&mut self, rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
         if self.pending.len() <= rules.max_line {
             return;
         }
@@ -343,8 +346,8 @@ impl LineFramer {
     }
 }
 
-/// Deals with `head` and `rest`, a line longer than the cap, by the policy. With `split`, the answer is the end of
-/// `rest` that is still to go out, the last piece; it is empty only if there is no more.
+/// Does with `head` and `rest`, a line longer than `max_line`, what `long_lines` says. With `split`, the answer is the
+/// end of `rest`, the last part of the line, which has still to go out; it is empty only if there is no more.
 fn shorten<'c>(head: &[u8], rest: &'c [u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) -> &'c [u8] {
     let (piece, mut after) = rest.split_at(rules.max_line.saturating_sub(head.len()).min(rest.len()));
     match rules.long_lines {
@@ -371,27 +374,28 @@ fn shorten<'c>(head: &[u8], rest: &'c [u8], rules: &Rules, out: &mut impl LineSi
     &[]
 }
 
-/// Bytes of a dropped line pass by; tells how many have by now.
+/// Bytes of a dropped line have come; tells how many that makes.
 fn pass_by(passed_bytes: u32, len: usize, rules: &Rules, fed: &mut Fed<'_>) -> u32 {
     fed.dropped_bytes += len as u64;
     note_overflow(passed_bytes, len, rules, fed)
 }
 
-/// Counts the one moment at which a line passes the buffer cap (P4); tells how long the line is by now.
+/// Tells how long a line is, now that `len` more bytes have come. When that passes `max_buffer`, it is counted, once
+/// (P4).
 fn note_overflow(passed_bytes: u32, len: usize, rules: &Rules, fed: &mut Fed<'_>) -> u32 {
     let now_passed = saturated(u64::from(passed_bytes) + len as u64);
     fed.overflows += u32::from(passed_bytes <= rules.max_buffer && now_passed > rules.max_buffer);
     now_passed
 }
 
-/// What is missing of a line that has ended: of one that was cut, all but the start, which went out.
+/// The gap of a line that has ended. If it was cut, its start went out, and is not missing.
 fn gap(passed_bytes: u32, why: Why, rules: &Rules) -> Gap {
     let is_cut = why == Why::TooLong && rules.long_lines == LongLines::Cut;
     let kept_bytes = if is_cut { rules.max_line as u64 } else { 0 };
     Gap { lines: 1, bytes: u64::from(passed_bytes).saturating_sub(kept_bytes), why }
 }
 
-/// 32 bits are enough to tell whether a line has passed the buffer cap, which is less (`Limits::validate`).
+/// As 32 bits, which are enough to tell whether a line is longer than `max_buffer` (`Limits::validate`).
 fn saturated(bytes: u64) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
@@ -402,9 +406,9 @@ fn emit(head: &[u8], body: &[u8], fed: &mut Fed<'_>, out: &mut impl LineSink) {
     fed.lines += 1;
 }
 
-/// Counts the lines of a block that ends in `\n`, and tells whether none ends in `\r\n` or, if `if_empty`, is empty, the
-/// first left out: what was before it is not here. The count ends within 8 KiB of the first that is. One pass that the
-/// compiler makes vector instructions of: each byte beside the one before it.
+/// Counts the lines of a block that ends in `\n`, and tells whether none ends in `\r\n` or, if `if_empty`, is empty,
+/// the first left out: what was before it is not here. The count ends within 8 KiB of the first that is. One pass that
+/// the compiler makes vector instructions of: each byte beside the one before it.
 fn count_lines(block: &[u8], if_empty: bool) -> (u64, bool) {
     let newline_before = if if_empty { b'\n' } else { b'\r' };
     let Some((_, before)) = block.split_last() else { return (0, true) };
@@ -416,7 +420,7 @@ fn count_lines(block: &[u8], if_empty: bool) -> (u64, bool) {
     let mut count = u64::from(*first == b'\n');
     for (before, after) in before.chunks(PASS_BYTES).zip(after.chunks(PASS_BYTES)) {
         let (mut counts, mut is_bad) = ([0; LANES], [0; LANES]);
-        let mut look = |before: &[u8; LANES], after: &[u8; LANES]| {
+        let mut compare = |before: &[u8; LANES], after: &[u8; LANES]| {
             for lane in 0..LANES {
                 let newline = u8::from(after[lane] == b'\n');
                 counts[lane] += newline;
@@ -425,8 +429,8 @@ fn count_lines(block: &[u8], if_empty: bool) -> (u64, bool) {
         };
         let (before, before_rest) = before.as_chunks();
         let (after, after_rest) = after.as_chunks();
-        before.iter().zip(after).for_each(|(before, after)| look(before, after));
-        look(&padded(before_rest), &padded(after_rest));
+        before.iter().zip(after).for_each(|(before, after)| compare(before, after));
+        compare(&padded(before_rest), &padded(after_rest));
         count += counts.iter().map(|lane| u64::from(*lane)).sum::<u64>();
         if is_bad != [0; LANES] {
             return (count, false);
@@ -444,8 +448,8 @@ fn padded(rest: &[u8]) -> [u8; LANES] {
     lanes
 }
 
-/// Lines without their `\r` and, unless `keep_empty`, without the empty ones, as one block. Which bytes stay is decided
-/// without a branch, so that no client finds bytes that cost more than others.
+/// Copies lines together, without their `\r` and, unless `keep_empty`, without the empty ones, and sends them out as
+/// one block. Which bytes stay is decided without a branch, so that no client finds bytes that cost more than others.
 fn squeeze(piece: &[u8], keep_empty: bool, fed: &mut Fed<'_>, out: &mut impl LineSink) {
     // The piece, with the ending before it and a byte behind it.
     let mut window = [b'\n'; PIECE_BYTES + 3];
@@ -477,7 +481,7 @@ fn squeeze(piece: &[u8], keep_empty: bool, fed: &mut Fed<'_>, out: &mut impl Lin
     }
 }
 
-/// Takes off the one `\r` right before the `\n`, wherever it is.
+/// A line without the one `\r` right before its `\n`, which is in `rest`, or in `head` if `rest` is empty.
 fn without_cr<'h, 'r>(head: &'h [u8], rest: &'r [u8]) -> (&'h [u8], &'r [u8]) {
     match (rest.strip_suffix(b"\r"), head.strip_suffix(b"\r")) {
         (Some(rest), _) => (head, rest),

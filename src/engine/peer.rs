@@ -1,4 +1,5 @@
-//! Who is on the other side: the [`Peer`] that messages and formats show, and the [`Host`] that P14 accounts.
+//! The other side of a connection: the [`Peer`], its address and port, which messages and formats show; and the
+//! [`Host`], whose connections and pending bytes are counted together (P14).
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -32,7 +33,7 @@ pub enum Peer {
 const _: () = assert!(size_of::<Peer>() == 24, "every connection holds a Peer");
 
 impl Peer {
-    /// The host that this peer's connections and pending bytes are accounted to (P14).
+    /// The host that this peer's connection and pending bytes are counted for (P14).
     #[must_use]
     pub fn host(&self) -> Host {
         match *self {
@@ -67,12 +68,13 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What is accounted together: an IPv4 address, an IPv6 /64, one link-local neighbour, or all Unix-socket clients.
+/// Whose connections are counted together: an IPv4 address, an IPv6 /64, one link-local neighbour, or all Unix-socket
+/// clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
     /// One IPv4 address.
     V4([u8; 4]),
-    /// The first 64 bits of an IPv6 address: one site hands itself the rest.
+    /// The first 64 bits of an IPv6 address: a machine can give itself any of the addresses that begin so.
     V6([u8; 8]),
     /// One `fe80::/10` address on one interface.
     LinkLocal([u8; 16], u32),

@@ -1,26 +1,28 @@
-//! A heap of small numbers by what each holds, most first, that knows where each stands, so that any of them can change
-//! or leave in logarithmic time. Invariant: it holds exactly those that hold something, and each one's rank says where.
+//! A heap of ids, ordered by how many bytes each holds, most first. Each id's place in the heap is kept too, so that
+//! any of them can change or leave in logarithmic time. Invariant: the heap has exactly the ids that hold something,
+//! and the rank of each says where it is.
 
-/// What somebody holds, and where that puts them. A connection's share fits 32 bits, a host's may not.
+/// How many bytes an id holds, and its place in the heap. What a connection holds fits 32 bits, what a host holds may
+/// not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rank<H> {
     /// Bytes held.
     pub held: H,
-    /// Place in the heap; has a meaning only for those who hold something.
+    /// Its place in the heap, if it holds something; else it is not in the heap, and this means nothing.
     place: u32,
 }
 
-/// Where the ranks are kept: beside whatever else is known of each.
+/// The table in which the caller keeps the ranks, beside whatever else it knows of each id.
 pub trait Ranks {
-    /// What counts the bytes that one of them holds; its default is nothing.
+    /// The type of a number of bytes; its default is none.
     type Held: Copy + Ord + Default + core::fmt::Debug;
-    /// The rank of one of them.
+    /// The rank of an id.
     fn rank(&mut self, id: u32) -> Option<&mut Rank<Self::Held>>;
 }
 
-/// What a table has room for at first: most hosts have few connections with a line under way.
+/// How many ids a heap has room for at first: most hosts have few connections with a pending line.
 const FEW: usize = 8;
-/// What it has room for next: 2 KiB of numbers.
+/// How many it has room for next: 2 KiB.
 const MANY: usize = 512;
 
 /// The heap.
@@ -30,7 +32,7 @@ pub struct Ranking {
 }
 
 impl Ranking {
-    /// Who holds most.
+    /// The id that holds most.
     #[must_use]
     pub fn first(&self) -> Option<u32> {
         self.heap.first().copied()
@@ -77,9 +79,9 @@ impl Ranking {
         }
     }
 
-    /// Grows from few to many at once. A table that doubles leaves its earlier selves among the lines that are ranked;
-    /// glibc keeps freed pieces of up to 1 KiB at hand where they are, and what lies below one of them does not go back
-    /// to the system: 27 of 64 MiB stayed after 1000 hoarders had left.
+    /// Grows from few to many at once. If it doubled, each size before would leave a freed piece among the pending
+    /// lines; glibc keeps freed pieces of up to 1 KiB for later use, and does not give back to the system what lies
+    /// below one of them: 27 of 64 MiB stayed after 1000 clients with long pending lines had left.
     fn make_room(&mut self) {
         if self.heap.len() == self.heap.capacity() {
             let more = match self.heap.capacity() {
@@ -112,7 +114,7 @@ impl Ranking {
         }
     }
 
-    /// What the one at `place` holds; beyond the end, nothing.
+    /// What the id at `place` holds; beyond the end, nothing.
     fn held<R: Ranks>(&self, ranks: &mut R, place: usize) -> R::Held {
         self.heap.get(place).and_then(|id| ranks.rank(*id)).map(|rank| rank.held).unwrap_or_default()
     }

@@ -1,5 +1,6 @@
-//! What a client seems to speak, from its first bytes: so that whoever points the wrong protocol at the port is told
-//! what cures it (P12). Any input has an answer, and lines are never mistaken for less than they are: they go out anyway.
+//! Which protocol a client seems to speak, from its first bytes, so that an operator who pointed the wrong one at the
+//! port is told what to change (P12). Invariant: any bytes have an answer. It only makes a warning: the lines go out
+//! anyway.
 
 use core::fmt;
 
@@ -48,7 +49,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// What the first bytes say.
+/// What the first bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Lines, as far as one can tell.
@@ -60,7 +61,7 @@ pub enum Verdict {
 const METHODS: [&[u8]; 7] = [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"CONNECT "];
 const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Looks at the first bytes of a connection.
+/// Which protocol the first bytes of a connection belong to.
 #[must_use]
 pub fn sniff(first_bytes: &[u8]) -> Verdict {
     let line_end = memchr::memchr(b'\n', first_bytes).unwrap_or(first_bytes.len());
@@ -82,14 +83,14 @@ fn is_proxy_v1(line: &[u8]) -> bool {
     [b"PROXY TCP4 ".as_slice(), b"PROXY TCP6 ", b"PROXY UNKNOWN"].iter().any(|start| line.starts_with(start))
 }
 
-/// A method alone is no request: a log line may begin with one. The version at the end makes it one.
+/// A line that begins with a method and ends in a version. A log line may begin with a method too.
 fn is_http(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     METHODS.iter().any(|method| line.starts_with(method))
         && (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0") || line.ends_with(b" HTTP/2.0"))
 }
 
-/// A length of up to six digits, a space, and a priority: `83 <34>1 2026-…`.
+/// A line that begins with a length of up to six digits, a space, and a priority: `83 <34>1 2026-…`.
 fn is_octet_counted(line: &[u8]) -> bool {
     let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let Some(rest) = line.get(digits..).and_then(|rest| rest.strip_prefix(b" <")) else { return false };

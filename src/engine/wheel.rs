@@ -1,12 +1,14 @@
-//! The timer wheel: one deadline per connection, armed and cancelled in constant time (P6).
-//! Invariant: every armed entry is in exactly one slot, the one that its deadline belongs to as seen from the present.
+//! The timer wheel: one deadline per connection, set and cancelled in constant time (P6). Invariant: every entry with a
+//! deadline is in exactly one slot: the one that follows from its deadline and the present.
 //!
-//! Six levels of 64 slots: a slot of level 0 is one tick, of each further level 64 times as long. An entry lies at the
-//! level where its deadline first differs from the present, and moves down when time gets there.
+//! Six levels of 64 slots: a slot of level 0 is one tick long, and one of each further level 64 times as long. Deadline
+//! and present are numbers with a digit of 6 bits for each level. An entry is on the level of the highest digit in
+//! which its deadline differs from the present, in the slot that this digit names. When the present gets to the
+//! beginning of that slot, the entry moves down to the level of the next digit that differs.
 
 use core::time::Duration;
 
-/// How long a tick is: as fine as a time-out in a log receiver has to be, and coarse enough to sleep between.
+/// How long a tick is: as short as time-outs in a log receiver need it, and long enough that the process can sleep.
 const TICK_MS: u64 = 10;
 const TICK_NS: u128 = TICK_MS as u128 * 1_000_000;
 const SLOT_BITS: u32 = 6;
@@ -14,8 +16,8 @@ const SLOTS: usize = 1 << SLOT_BITS;
 /// 64^6 ticks of 10 ms are 21 years.
 const LEVELS: usize = 6;
 const NONE: u32 = u32::MAX;
-/// How far off a deadline can be, 10 years: half of what the levels span, so that the last level's slots never wrap
-/// onto the present one.
+/// How far off a deadline can be: 10 years, half of what all levels span, so that no deadline gets into the slot of the
+/// last level that the present is in.
 const FURTHEST: u64 = 1 << (SLOT_BITS * 6 - 1);
 
 /// A moment on the wheel's clock: ticks since the start.
@@ -54,8 +56,8 @@ pub fn ticks(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(TICK_NS)).unwrap_or(u64::MAX)
 }
 
-/// One connection's entry: 16 bytes, linked by number to its neighbours in the slot. `at` has 64 bits of which the
-/// lists need few, so a 40-bit time would save nothing.
+/// One connection's entry: 16 bytes, linked by number to its neighbours in the slot. A deadline of fewer than 64 bits
+/// would save nothing: an entry of 13 bytes is padded to 16.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     at: u64,
@@ -109,8 +111,8 @@ impl TimerWheel {
         self.len == 0
     }
 
-    /// Sets the deadline of `id`, in place of any earlier one. One in the past is due at once. One more than ten years
-    /// off is due in ten years: who armed it looks at its real deadline then, and arms it again.
+    /// Sets the deadline of `id`, in place of any before. One in the past is due at once. One that is more than ten
+    /// years off is due in ten years: the caller finds then that it has not come, and sets it again.
     pub fn arm(&mut self, id: u32, at: Tick) {
         self.cancel(id);
         let needed = id as usize + 1;
@@ -121,7 +123,7 @@ impl TimerWheel {
         self.len += 1;
     }
 
-    /// Takes the deadline of `id` away. False if it had none.
+    /// Removes the deadline of `id`. False if it had none.
     pub fn cancel(&mut self, id: u32) -> bool {
         if self.deadline_of(id).is_none() {
             return false;
@@ -137,12 +139,12 @@ impl TimerWheel {
         self.entries.get(id as usize).filter(|entry| entry.at != u64::MAX).map(|entry| Tick(entry.at))
     }
 
-    /// Takes out one whose deadline is not after `now`; earliest first. It can be armed again at once.
+    /// Removes one whose deadline is not after `now`, the earliest first, and gives it. It can be set again at once.
     pub fn pop_due(&mut self, now: Tick) -> Option<u32> {
         loop {
             let found = self.next_slot().filter(|(_, _, begin)| *begin <= now.0.max(self.now));
             let Some((level, slot, begin)) = found else {
-                // Nothing is due up to `now`, so no entry has to move for time to pass.
+                // No slot with entries begins up to `now`, so the present can move there and all entries stay.
                 self.now = self.now.max(now.0);
                 return None;
             };
@@ -152,15 +154,15 @@ impl TimerWheel {
                 self.cancel(head);
                 return Some(head);
             }
-            // Taken out as seen from the old present, put back as seen from the new one.
+            // Where an entry is follows from the present: out of its slot by the old one, and into one by the new one.
             self.detach(level, slot);
             self.now = self.now.max(begin);
             self.cascade(head);
         }
     }
 
-    /// A moment at which to look again: never after the earliest deadline, and before it only when entries have to
-    /// move down a level.
+    /// When [`Self::pop_due`] is to be called next: never after the earliest deadline, and before it only when entries
+    /// have to move down a level.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
         self.next_slot().map(|(_, _, begin)| Tick(begin))
@@ -199,7 +201,8 @@ impl TimerWheel {
             let ahead = bits.rotate_right(u32::try_from(current).unwrap_or_default()).trailing_zeros();
             let begin = ((self.now >> shift) + u64::from(ahead)) << shift;
             let begin = begin.max(self.now);
-            // At one time, the higher level goes first: its entries may belong into the lower one's slot.
+            // If slots of two levels begin at once, that of the higher level goes first: its entries may move into the
+            // other.
             if earliest.is_none_or(|(_, _, found)| begin <= found) {
                 earliest = Some((level, slot_of((self.now >> shift) + u64::from(ahead)), begin));
             }

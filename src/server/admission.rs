@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use log::debug;
 
 use super::Server;
-use super::clients::Refusal;
+use super::clients::TurnedAway;
 use super::connection::Newcomer;
 use super::fullness::Occupancy;
 use super::life::Life;
@@ -16,7 +16,7 @@ use crate::engine::peer::Host;
 use crate::net::Net;
 use crate::sink::Sink;
 
-/// Clients taken from one listener in a turn, so that a storm of connects leaves time to read.
+/// Clients that are accepted from one listener in a turn. If thousands connect at once, others are read in between.
 const ACCEPTS: usize = 64;
 
 /// What asking a listener for a client came to.
@@ -37,14 +37,15 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.listeners.may_have_clients() && (!self.is_full() || self.limits.when_full == WhenFull::Reject)
     }
 
+    /// Whether the next client has to wait, or is rejected.
     pub(super) fn is_full(&self) -> bool {
         match self.life {
-            // With one that lingers, one more may come in, and takes its place.
+            // If somebody lingers, one more may come in: the one that lingers is closed for it.
             Life::Serving => {
                 self.clients.connections.len()
                     >= self.limits.max_connections + usize::from(!self.clients.lingering.is_empty())
             }
-            // Who waits in the backlog when the server stops is taken too: else its lines are lost (P11).
+            // A client that waits in the backlog when the server stops is accepted too: else its lines are lost (P11).
             _ => self.clients.connections.len() >= MOST_CONNECTIONS,
         }
     }
@@ -115,12 +116,12 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn admit(&mut self, newcomer: Newcomer<N::Stream>) {
         let peer = newcomer.peer;
         if self.life == Life::Serving && self.is_full() {
-            return self.tally().refused(&peer, &Refusal::Full);
+            return self.tally().turned_away(&peer, &TurnedAway::Full);
         }
         let admitted = self.clients.admit(newcomer, &self.clock, |stream, key| self.net.register(stream, key));
         let key = match admitted {
             Ok(key) => key,
-            Err(refusal) => return self.tally().refused(&peer, &refusal),
+            Err(why) => return self.tally().turned_away(&peer, &why),
         };
         self.counters.accepted = self.counters.accepted.saturating_add(1);
         debug!("[tcp] Socket connected: {peer} (active: {})", self.clients.connections.len());
@@ -132,8 +133,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// If a host has more than its share, connections of its own that linger are closed, so that it can't take up all that
-    /// there are (P14); or in a later turn, if the sink has no room for what they may still send.
+    /// If a host has more than its share, connections of its own that linger are closed, so that it can't take up all
+    /// that there are (P14); or in a later turn, if the sink has no room for what they may still send.
     fn hold_to_share(&mut self, host: Host) {
         while self.clients.is_over_share(host) {
             if !self.close_longest_lingering(Some(host)) {
@@ -142,8 +143,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// If one more than the limit came in, as somebody lingers, that one is closed now; or in a later turn, if the sink has
-    /// no room for what it may still send.
+    /// If one more than the limit came in, as somebody lingers, that one is closed now; or in a later turn, if the sink
+    /// has no room for what it may still send.
     fn make_room(&mut self) {
         if self.life == Life::Serving && self.clients.connections.len() > self.limits.max_connections {
             self.close_longest_lingering(None);

@@ -1,6 +1,6 @@
-//! All that is known of the clients, in tables that a connection enters and leaves together (P7): the connections, their
-//! deadlines, what they hold of the memory budget, who lingers, what their receipts say, and what each one brought.
-//! Invariant: [`Clients::check`].
+//! All that is known of the clients, in tables that a connection enters and leaves together (P7): the connections,
+//! their deadlines, what they hold of the memory budget, who lingers, what their receipts say, and what each one
+//! brought. Invariant: [`Clients::check`].
 
 use std::io;
 
@@ -36,7 +36,7 @@ pub(super) struct Clients<T> {
 }
 
 /// Why a client that was accepted can't stay.
-pub(super) enum Refusal {
+pub(super) enum TurnedAway {
     /// There are as many connections as there may be (P10, `--when-full reject`).
     Full,
     /// Its host has as many connections as it may (P14).
@@ -61,19 +61,20 @@ impl<T> Clients<T> {
         }
     }
 
-    /// A client comes in, unless its host has too many, or `watch` fails, which has its events told.
+    /// Takes a client into all tables, unless its host has too many connections, or `watch` fails, which asks the
+    /// kernel to tell of its events.
     pub(super) fn admit(
         &mut self,
         mut newcomer: Newcomer<T>,
         clock: &Clock,
         watch: impl FnOnce(&mut T, Key) -> io::Result<()>,
-    ) -> Result<Key, Refusal> {
+    ) -> Result<Key, TurnedAway> {
         let place = self.connections.vacant();
         let key = place.key();
-        self.budget.connect(key.index, newcomer.peer.host()).map_err(|_| Refusal::PerHost)?;
+        self.budget.connect(key.index, newcomer.peer.host()).map_err(|_| TurnedAway::PerHost)?;
         if let Err(error) = watch(&mut newcomer.stream, key) {
             self.budget.disconnect(key.index);
-            return Err(Refusal::Unwatched(error));
+            return Err(TurnedAway::Unwatched(error));
         }
         place.insert(newcomer, clock.tick());
         self.receipts.open(key.index);
@@ -123,7 +124,8 @@ impl<T> Clients<T> {
     /// line went, and how long it was.
     pub(super) fn keep(&mut self, key: Key, tail: &[u8], rules: &Rules, mut dropped: impl FnMut(&Peer, u64)) {
         let Some(conn) = self.connections.get(key) else { return };
-        // Counted before anybody pays, so that who brings most pays itself, and not all that are smaller.
+        // Counted before somebody pays, so that a client that brings more than all others pays itself, and not the
+        // others.
         self.budget.hold(key.index, conn.framer.capacity_with(tail.len(), rules));
         while let Some((payer, conn)) = self.budget.payer().and_then(|index| self.connections.at(index)) {
             let is_self = payer == key;
@@ -187,7 +189,7 @@ impl<T> Clients<T> {
         }
     }
 
-    /// How many they are, and what they hold; what waits for the sink is for others to say.
+    /// How many there are, and what they hold. The gauge of what waits for the sink is left at 0.
     pub(super) fn gauges(&self) -> Gauges {
         Gauges {
             active_connections: self.connections.len() as u64,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::engine::wheel::Tick;
 use crate::net::Now;
 
-/// A turn that came this much later than asked for was one in which the process stood still: stopped, or blocked in a
-/// write to a disk. One second is far beyond what a busy machine makes late, and far below any sensible time-out.
+/// If a turn begins so much later than the poll was to last, the process has stood still: it was stopped, or blocked in
+/// a write to a disk. A second is far more than a busy machine's delays, and far less than any sensible time-out.
 const STOOD_STILL: Duration = Duration::from_secs(1);
 
 /// The turn's time.
@@ -26,8 +26,8 @@ impl Clock {
         Self { now, lost: Duration::ZERO, tick: Tick::at_or_before(now.since_start), last_bytes: now.since_start }
     }
 
-    /// A new turn has begun, after a poll that was to last `asked` at most. `was_stalled`: a full sink kept the server
-    /// from reading.
+    /// A turn begins at `now`, after a poll that was to last for `asked` at most. `was_stalled`: in the turn before, a
+    /// full sink kept the server from reading.
     pub(super) fn advance(&mut self, now: Now, asked: Option<Duration>, was_stalled: bool) {
         let passed = now.since_start.saturating_sub(self.now.since_start);
         let late = passed.saturating_sub(asked.unwrap_or(passed));

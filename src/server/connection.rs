@@ -12,7 +12,8 @@ use crate::engine::peer::Peer;
 use crate::engine::wheel::{ENTRY_BYTES, Tick};
 use crate::net::{Key, Ready, Stream};
 
-/// From so many connections on, what they took is given back when all have left; below, it is not worth the calls.
+/// If there were so many connections, the memory of the tables is given back when all have left; for fewer, that is not
+/// worth the calls.
 const CROWD: usize = 1024;
 
 /// Where a connection stands in its life.
@@ -22,32 +23,38 @@ pub(super) enum Phase {
     Silent,
     /// Lines come.
     Speaking,
-    /// We have said goodbye, as number `order`, and wait for the client to close. `last_bytes` were read since its place
-    /// was needed: a client that floods can't put off its end by them.
+    /// We have said goodbye, and wait for the client to close. `order` is its place in the list of those that linger;
+    /// `spoke`: bytes had come from it. So many `last_bytes` were read since it is to be closed for somebody else:
+    /// beyond a limit it is, so that a client that floods can't keep its place.
     Lingering { order: u64, spoke: bool, last_bytes: u32 },
-    /// It has half-closed, and is owed a receipt once the sink has delivered all up to `position`.
+    /// It has closed its side, and gets a receipt once the sink has delivered all up to `position`. `spoke`: bytes had
+    /// come from it.
     Owed { position: u64, spoke: bool },
 }
 
-/// What the last event and the last read leave to do.
+/// Whether a connection can be read, by the last event and the last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readiness {
-    /// Read to the end: the next event tells of more.
+    /// Nothing is left to read: the next event says when there is more. Not on the ready queue.
     NotReady,
     /// On the ready queue; a short read will mean that nothing is left.
     Queued,
-    /// On the ready queue, and the end is in the kernel: only `0` or an error means that nothing is left, since a FIN
-    /// that came with the data makes no second event.
+    /// On the ready queue, and the client's end is in the kernel: only a read of 0 bytes or an error means that nothing
+    /// is left, since a FIN that came with data makes no second event.
     QueuedToEnd,
-    /// The same, and the client is gone: nobody would read a receipt.
+    /// The same, and the client is gone altogether: nobody would read a receipt.
     QueuedGone,
+    /// There is more to read, but the sink takes no more of this host for the moment: on the list of those that are held
+    /// up, and not on the ready queue.
+    HeldUp,
 }
 
 /// One client.
 pub(super) struct Connection<T> {
     pub(super) stream: T,
     pub(super) framer: Framer,
-    /// When bytes last came, or we said goodbye; the wheel learns of it only when its deadline fires.
+    /// When bytes last came, or when we said goodbye, if that is later. The timer wheel is not told: it asks when the
+    /// connection's time there has come.
     pub(super) last_word: Tick,
     pub(super) phase: Phase,
     pub(super) peer: Peer,
@@ -86,10 +93,10 @@ impl<T> Connection<T> {
 
     /// Whether it is on the ready queue.
     pub(super) fn is_queued(&self) -> bool {
-        self.readiness != Readiness::NotReady
+        !matches!(self.readiness, Readiness::NotReady | Readiness::HeldUp)
     }
 
-    /// Counts bytes that were read before the close; true when that makes more than `most`.
+    /// Counts bytes that were read since the connection is to be closed; true if these are more than `most` now.
     pub(super) fn is_read_out(&mut self, bytes: u64, most: u32) -> bool {
         match &mut self.phase {
             Phase::Lingering { last_bytes, .. } => {
@@ -113,6 +120,8 @@ const _: () = assert!(BYTES_EACH <= 128 || cfg!(debug_assertions), "an idle conn
 pub(super) struct Connections<T> {
     slab: Slab<Connection<T>>,
     ready: VecDeque<Key>,
+    /// Those that are held up.
+    held_up: Vec<Key>,
     generation: u32,
     /// Places that have been used since the table was made, and so take memory.
     touched: usize,
@@ -125,6 +134,7 @@ impl<T> Connections<T> {
         Self {
             slab: Slab::with_capacity(expected),
             ready: VecDeque::with_capacity(expected),
+            held_up: Vec::new(),
             generation: 0,
             touched: 0,
         }
@@ -176,11 +186,11 @@ impl<T> Connections<T> {
         self.slab.get(index)
     }
 
-    /// An event said that a connection can be read. A stale key finds nothing.
+    /// An event says that a connection can be read. If the key is an earlier connection's, nothing happens.
     pub(super) fn mark_ready(&mut self, key: Key, event: Ready) {
-        let Some(conn) = self.get_mut(key) else { return };
+        let Some(conn) = self.get_mut(key).filter(|conn| conn.readiness != Readiness::HeldUp) else { return };
         let was_queued = conn.is_queued();
-        // An event that knows less than one before it takes nothing back.
+        // An event that says less than an earlier one changes nothing: the end is still there.
         if event.failed {
             conn.readiness = Readiness::QueuedGone;
         } else if event.ends && conn.readiness != Readiness::QueuedGone {
@@ -193,12 +203,30 @@ impl<T> Connections<T> {
         }
     }
 
-    /// The next to be read, off the queue; its readiness is for the reader to set.
+    /// A connection that is on no queue waits until the sink takes lines of its host again.
+    pub(super) fn hold_up(&mut self, key: Key) {
+        let Some(conn) = self.get_mut(key) else { return };
+        if std::mem::replace(&mut conn.readiness, Readiness::HeldUp) != Readiness::HeldUp {
+            self.held_up.push(key);
+        }
+    }
+
+    /// All that are held up are to be read again: who still is comes back. Whether the end of one is in the kernel already
+    /// is not known any more, so each is read to its end.
+    pub(super) fn release(&mut self) {
+        for key in std::mem::take(&mut self.held_up) {
+            let Some(conn) = self.get_mut(key).filter(|conn| conn.readiness == Readiness::HeldUp) else { continue };
+            conn.readiness = Readiness::QueuedToEnd;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Takes the next to be read off the queue. Its readiness still says that it is there: who reads it sets that anew.
     pub(super) fn pop_ready(&mut self) -> Option<Key> {
         self.ready.pop_front()
     }
 
-    /// Back on the queue, as more is to be read.
+    /// Puts a connection on the queue again, as more is to be read.
     pub(super) fn requeue(&mut self, key: Key, is_first: bool) {
         if is_first {
             self.ready.push_front(key);
@@ -212,9 +240,11 @@ impl<T> Connections<T> {
         let is_there = |key: &&Key| self.get(**key).is_some();
         let queued = self.iter().filter(|(_, conn)| conn.is_queued()).count();
         assert_eq!(self.ready.iter().filter(is_there).count(), queued, "each is on the queue once, if it says so");
+        let held_up = self.iter().filter(|(_, conn)| conn.readiness == Readiness::HeldUp).count();
+        assert_eq!(self.held_up.iter().filter(is_there).count(), held_up, "and on the list of those that are held up");
     }
 
-    /// Empties the queue, as all are about to be read whether they are on it or not.
+    /// Empties the queue, since all connections are about to be read, also those that are not on it.
     pub(super) fn forget_ready(&mut self) {
         while let Some(key) = self.ready.pop_front() {
             if let Some(conn) = self.get_mut(key) {
@@ -228,7 +258,7 @@ impl<T> Connections<T> {
         self.touched
     }
 
-    /// How many can be read, some perhaps closed since.
+    /// How many are on the queue. Some of them may have been closed since.
     pub(super) fn ready_len(&self) -> usize {
         self.ready.len()
     }
@@ -238,7 +268,7 @@ impl<T> Connections<T> {
         self.slab.is_empty() && self.touched > CROWD
     }
 
-    /// An empty table again, whose keys are still told from the earlier ones.
+    /// Makes the table anew. Its keys still differ from the earlier ones.
     pub(super) fn reset(&mut self, expected: usize) {
         *self = Self { generation: self.generation, ..Self::new(expected) };
     }

@@ -1,4 +1,5 @@
-//! What a server takes besides the lines that it holds, from the real sizes: the figures behind `--check`.
+//! The memory that a server takes besides the lines that it holds, computed from the sizes of its types: the figures
+//! behind `--check`.
 
 use super::accounts::Account;
 use super::connection::BYTES_EACH;
@@ -15,15 +16,16 @@ const LINGERING_BYTES: usize = 2 * size_of::<((Option<Host>, u64), Key)>() * 5 /
 /// What one connection takes in all tables at rest: those of the connections, the wheel and the budget, and the queue.
 pub(crate) const REST_BYTES: usize = BYTES_EACH + size_of::<Key>() + budget::RANKED_BYTES;
 
-/// What it takes at worst: when it is the only one of its host, and lingers. With `--receipt` there are its sum and its
-/// part of the list of receipts too, which may hold twice as many as there are connections, and has room for up to twice
-/// of that.
+/// What a connection takes at worst: when it is the only one of its host, and lingers. With `--receipt` it has a sum
+/// too, and a part of the list of receipts, which may have twice as many entries as there are connections, and room for
+/// twice as many again.
 pub(crate) const fn connection_bytes(has_receipts: bool) -> usize {
     let receipt = if has_receipts { size_of::<Sum>() + 2 * 2 * size_of::<(u64, Key)>() } else { 0 };
     REST_BYTES + budget::HOST_BYTES + LINGERING_BYTES + receipt
 }
 
-/// What the status endpoint takes for it besides: what it brought, and, for a moment, what its host did.
+/// What a connection takes besides if there is a status endpoint: its account, and the sums of its host while a table
+/// is made.
 pub(crate) const STATUS_BYTES: usize = size_of::<Account>() + size_of::<([u64; 5], usize)>();
 
 /// What there is once: the read buffer, and room for events, ours and the kernel's of up to 16 bytes.

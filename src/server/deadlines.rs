@@ -1,6 +1,6 @@
-//! When each connection has to be acted on though nothing comes from it: silence (`--idle-timeout`, `--linger`) and a line
-//! that does not end (`--line-timeout`), P2 and P6. Invariant: a connection is on the wheel once at most, at or before its
-//! earliest deadline; what came since is found out when the wheel fires, so that a read costs nothing here.
+//! When each connection has to be acted on though nothing comes from it: silence (`--idle-timeout`, `--linger`) and a
+//! line that does not end (`--line-timeout`), P2 and P6. Invariant: a connection is on the wheel once at most, at or
+//! before its earliest deadline; what came since is found out when the wheel fires, so that a read costs nothing here.
 
 use super::connection::{Connection, Phase};
 use crate::config::limits::Limits;
@@ -103,8 +103,8 @@ impl Deadlines {
         self.wheel.deadline_of(index).is_some()
     }
 
-    /// When silence has lasted too long. A connection that is owed a receipt waits for us, not we for it. One tick more:
-    /// the last byte came somewhere within its tick, and no deadline is early.
+    /// When silence has lasted too long. A connection that is owed a receipt waits for us, not we for it. One tick
+    /// more: the last byte came somewhere within its tick, and no deadline is early.
     fn silence<T>(&self, conn: &Connection<T>) -> Option<Tick> {
         let longest = match conn.phase {
             Phase::Silent | Phase::Speaking => self.idle,

@@ -1,24 +1,28 @@
-//! The orderly end (P11): who waits is accepted, all are told goodbye and read until they have nothing left to send, and
-//! everything is written. Invariant: [`plan`] alone says what the drain does next and how long the loop may wait for it.
+//! The orderly end (P11): who waits is accepted, all are told goodbye and read until they have nothing left to send,
+//! and everything is written. Invariant: [`plan`] alone says what the drain does next and how long the loop may wait
+//! for it.
 
 use std::time::Duration;
 
 use log::info;
 
 use super::Server;
+use super::connection::{Connection, Readiness};
 use super::error::RunError;
 use super::life::{Close, Life};
 use crate::net::{Key, Net};
 use crate::sink::{Order, Sink};
 
-/// Silence of all clients after which the drain is over (P11): far beyond a round trip in a plant network.
+/// If nothing has come from any client for so long, the drain is over (P11): far more than a round trip in a plant
+/// network.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// Silence after which a connection is closed at the very end, and the longest that this takes: bytes that are on their
-/// way come within a round trip.
+/// At the very end, a connection from which nothing has come for so long is closed: bytes that are on their way come
+/// within a round trip.
 const LAST_SILENCE: Duration = Duration::from_millis(50);
+/// At the very end, after so long every connection is closed.
 const LAST_WAIT: Duration = Duration::from_millis(500);
-/// The most clients that are taken from the backlogs once the drain is over: what they can hold (`net::BACKLOG`).
+/// The most clients that are accepted once the drain is over: what a backlog can hold (`net::BACKLOG`).
 const MOST_WAITING: u64 = 4096;
 
 /// What the drain sees of the server.
@@ -34,7 +38,7 @@ struct Seen {
     /// Nothing waits in the sink, and it has no work of its own left that we know of.
     is_written: bool,
     has_connections: bool,
-    /// Somebody is connected who is not only there to get a receipt, on which the sink decides.
+    /// Somebody is connected who does not only wait for a receipt. Those who do are closed when the sink has settled.
     has_more_to_read: bool,
     /// Somebody is on the ready queue.
     is_ready: bool,
@@ -79,9 +83,9 @@ fn plan(life: Life, seen: &Seen, drain_timeout: Duration) -> Plan {
     let (step, due_in) = match life {
         Life::Draining { .. } if seen.is_stalled => (Step::Read, patience),
         Life::Draining { since, .. } => {
-            // On the clock that stands still while nothing is read: a client that waited for a slow sink still has bytes
-            // on the way. One that floods is cut off (`note_last_bytes`), so that this comes to an end. Silence ends
-            // nothing while somebody waits at a listener.
+            // On the clock that stands still while nothing is read: a client that waited for a slow sink still has
+            // bytes on the way. One that floods is cut off (`note_last_bytes`), so that this comes to an end. Silence
+            // ends nothing while somebody waits at a listener.
             let mut left = left_of(drain_timeout, since, seen.reading);
             if !seen.has_listeners && !seen.is_ready {
                 left = left.min(left_of(QUIET, since.max(seen.last_bytes), seen.reading));
@@ -119,7 +123,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// While the drain goes on: listeners at which nobody waits are closed; when the time of the others is up, so is this.
+    /// While the drain goes on, closes the listeners at which nobody waits; and ends it when its time has come.
     pub(super) fn go_on_draining(&mut self) {
         let Life::Draining { began, .. } = self.life else { return };
         if self.outlet.is_stalled() {
@@ -172,7 +176,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         if self.drain_plan().step == Step::Settle && self.outlet.settle(self.clock.now()) {
             self.give_last_receipts();
-            // Else who is closed with its receipt has made room for somebody who waits at a listener.
+            // If somebody still waits at a listener, a client that was closed with its receipt may have made room for
+            // it.
             return if self.listeners.are_closed() { self.end() } else { Ok(()) };
         }
         if self.drain_plan().patience.is_some_and(|patience| patience.is_zero()) { self.give_up() } else { Ok(()) }
@@ -186,14 +191,14 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.outlet.take_loss().map_or(Ok(()), |loss| Err(RunError::from(loss)))
     }
 
-    /// The sink has taken nothing for too long. It may take lines again without having told: one more try before they are
-    /// lost.
+    /// Gives up a sink that has taken nothing for too long. It may take lines again without our having heard of it, so
+    /// it is tried once more before they are lost.
     fn give_up(&mut self) -> Result<(), RunError> {
         let waiting = self.outlet.sink.state().waiting;
         self.outlet.sink.obey(Order::TryNow);
         self.write()?;
         let since = self.clock.now().saturating_sub(self.limits.drain_timeout);
-        // Of several outputs, only who stands still is lost.
+        // Of several outputs, only those that stand still are given up.
         let is_given_up = self.outlet.sink.obey(Order::GiveUp { since });
         let _ = self.take_sink_events();
         if is_given_up || self.outlet.sink.state().waiting < waiting {
@@ -207,15 +212,16 @@ impl<S: Sink, N: Net> Server<S, N> {
         })
     }
 
-    /// Who waits in the backlog is accepted, at most as many as it holds: somebody who connects without end can't put off
-    /// the end.
+    /// Who waits in the backlog is accepted, at most as many as it holds: somebody who connects without end can't put
+    /// off the end.
     fn close_listeners(&mut self, accepted_before: u64) {
         if self.outlet.is_stalled() {
             return;
         }
         self.close_empty_listeners();
         let is_endless = self.counters.accepted - accepted_before > MOST_WAITING;
-        // Who is owed a receipt may hold the descriptor that is missing, and gives it back when the sink has settled.
+        // A client that is owed a receipt may hold the descriptor that is missing: it is closed when the sink has
+        // settled.
         let is_hopeless =
             self.listeners.are_paused() && !self.clients.connections.iter().any(|(_, conn)| conn.is_owed());
         if is_endless || is_hopeless {
@@ -223,8 +229,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// Reads everybody to the end, and closes those from whom nothing comes any more. Trap: while a slow sink kept us from reading, a client's bytes waited in its own
-    /// kernel; they come when there is room here, a moment after a read that found nothing more.
+    /// Reads everybody to the end, and closes those from whom nothing comes any more. Trap: while a slow sink kept us
+    /// from reading, a client's bytes waited in its own kernel; they come when there is room here, a moment after a
+    /// read that found nothing more.
     fn close_silent(&mut self, since: Duration) -> Result<(), RunError> {
         let reading = self.clock.reading();
         let is_late = reading.saturating_sub(since) >= LAST_WAIT;
@@ -232,7 +239,15 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.clients.connections.forget_ready();
         let keys: Vec<Key> = self.clients.connections.keys().collect();
         for key in keys {
-            if self.outlet.is_stalled() || !self.read_to_end(key) {
+            if self.outlet.is_stalled() {
+                break;
+            }
+            if !self.read_to_end(key) {
+                // One whose host is held up keeps no other waiting.
+                let is_held_up = |conn: &Connection<_>| conn.readiness == Readiness::HeldUp;
+                if self.clients.connections.get(key).is_some_and(is_held_up) {
+                    continue;
+                }
                 break;
             }
             let Some(conn) = self.clients.connections.get_mut(key).filter(|conn| !conn.is_owed()) else { continue };

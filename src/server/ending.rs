@@ -1,10 +1,10 @@
-//! How connections end: timers, goodbyes, and the one way out (P2, P6, P7). Invariant: only `close` removes a
-//! connection, and it gives everything back.
+//! How connections end: deadlines, our goodbyes, and the one function that closes (P2, P6, P7). Invariant: only `close`
+//! removes a connection, and it gives everything back.
 
 use log::debug;
 
 use super::Server;
-use super::connection::Connection;
+use super::connection::{Connection, Readiness};
 use super::error::RunError;
 use super::life::{Close, Life, Next};
 use super::outlet::Out;
@@ -18,8 +18,11 @@ use crate::sink::{Origin, Sink};
 /// connection for ever.
 const LAST_BYTES: u32 = 16 * 1024 * 1024;
 
-/// Timers that fire in one turn: a crowd that came at once is told goodbye in turns that leave time to read.
+/// Deadlines that are acted on in one turn. If thousands of clients come due at once, others are read in between.
 const FIRES: usize = 256;
+
+/// When the deadlines of a client whose host is held up are looked at again: a second.
+const HELD_UP_TICKS: u64 = 100;
 
 impl<S: Sink, N: Net> Server<S, N> {
     /// The one way out (P7): gives back descriptor, buffer, deadline, slot and counts, and logs it.
@@ -47,10 +50,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.clients.connections.get(key).map(due).is_some_and(|due| due.line || due.silence)
     }
 
-    /// Deadlines that have come are acted on.
+    /// Acts on the deadlines that have come.
     ///
     /// # Errors
-    /// The sink is gone: it is written to when those before have filled it, or a crowd's goodbyes would come late.
+    /// The sink is gone. It is written to as soon as the lines that went out here have filled it: the goodbyes of
+    /// thousands would come late if each turn ended there.
     pub(super) fn fire_timers(&mut self) -> Result<(), RunError> {
         let now = self.clock.tick();
         for _ in 0..FIRES {
@@ -64,7 +68,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 self.write()?;
             }
             if is_queued || !self.outlet.has_room_for(pending) {
-                // It is to be read first, or the sink is to take some first: again in a tick.
+                // What came from it has to be read first, or the sink needs room first: it is asked again in a tick.
                 self.clients.deadlines.arm_at(index, now.saturating_add(1));
                 continue;
             }
@@ -76,15 +80,20 @@ impl<S: Sink, N: Net> Server<S, N> {
         Ok(())
     }
 
-    /// The wheel has fired for a connection. Its deadlines are computed from its state, and bytes that came meanwhile
-    /// count.
+    /// A connection's time on the wheel has come. Whether one of its deadlines has, is computed from its state; bytes
+    /// that are in the kernel by now are read first, so that they count.
     fn fire(&mut self, key: Key, now: Tick) {
         if !self.is_due(key, now) {
             return self.clients.arm(key);
         }
         let next = self.read(key);
         self.act_on(key, next);
-        let Some(conn) = self.clients.connections.get(key) else { return };
+        let Some(conn) = self.clients.connections.get_mut(key) else { return };
+        if conn.readiness == Readiness::HeldUp {
+            // Time in which nothing is read of a client is no silence of its own (P6).
+            conn.last_word = now;
+            return self.clients.deadlines.arm_at(key.index, now.saturating_add(HELD_UP_TICKS));
+        }
         if conn.is_queued() {
             return self.clients.deadlines.arm_at(key.index, now.saturating_add(1));
         }
@@ -101,7 +110,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.clients.arm(key);
     }
 
-    /// What is pending goes out as a line of its own (P2).
+    /// Writes the pending bytes as a line, though their `\n` has not come (P2).
     pub(super) fn flush_line(&mut self, key: Key) {
         let Some(conn) = self.clients.connections.get_mut(key) else { return };
         let peer = conn.peer;
@@ -125,8 +134,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.say_goodbye(key);
     }
 
-    /// Our FIN. The connection is read on until the client closes too, so that a sender that has not noticed loses
-    /// nothing (P6). A client that is owed a receipt has closed already, and gets that instead.
+    /// Says goodbye: sends our FIN, and reads on until the client closes too, so that a sender that has not noticed
+    /// loses nothing (P6). A client that is owed a receipt has closed its side already, and gets the receipt instead.
     pub(super) fn say_goodbye(&mut self, key: Key) {
         let is_heard = |conn: &&mut Connection<_>| !conn.is_lingering() && !conn.is_owed();
         let Some(conn) = self.clients.connections.get_mut(key).filter(is_heard) else { return };
@@ -137,12 +146,13 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.clients.connections.mark_ready(key, gone);
         }
         self.clients.linger(key, self.clock.tick());
-        // It would give its descriptor to somebody who waits for one.
+        // If somebody waits for a descriptor, this connection can be closed for it now.
         self.listeners.end_pause();
     }
 
-    /// The connection that has lingered longest without sending anything, of a host or of all, is closed, so that somebody
-    /// else can have its place. False if nobody lingers, or if the sink has no room for what it may still have to send.
+    /// The connection that has lingered longest without sending anything, of a host or of all, is closed, so that
+    /// somebody else can have its place. False if nobody lingers, or if the sink has no room for what it may still have
+    /// to send.
     pub(super) fn close_longest_lingering(&mut self, of: Option<Host>) -> bool {
         let Some(key) = self.clients.lingering.first(of) else { return false };
         let is_read = self.read_to_end(key);
@@ -152,12 +162,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         is_read
     }
 
-    /// Reads what a connection has left in the kernel, before it is closed. False if the sink is too full for it; then
-    /// the connection is on the ready queue, since no event will tell again of what is left.
+    /// Reads what a connection has left in the kernel, before it is closed. False if the sink has no room for all of
+    /// it; then the connection is on the ready queue, since no event will come again for what is left.
     pub(super) fn read_to_end(&mut self, key: Key) -> bool {
         loop {
             let before = self.counters.bytes;
-            // To the end: what came right behind a short read would be lost.
+            // A short read is not taken for the end: what came right behind it would be lost.
             match self.read_once(key, true) {
                 Next::Full => {
                     let was_queued = self.clients.connections.get(key).is_none_or(Connection::is_queued);
@@ -171,6 +181,10 @@ impl<S: Sink, N: Net> Server<S, N> {
                     if self.clients.connections.get(key).is_none() {
                         return true;
                     }
+                }
+                Next::HeldUp => {
+                    self.act_on(key, Next::HeldUp);
+                    return false;
                 }
                 Next::Wait => return true,
                 Next::Close(why) => {

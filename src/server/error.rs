@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 
 use crate::config::limits::ConfigError;
 use crate::config::listen::ListenAddr;
-use crate::net::{EMFILE, ENFILE};
+use crate::linux::is_descriptor_shortage;
 use crate::sink::{Loss, LossCause};
 
 /// Why [`Server::bind`](crate::Server::bind) failed.
@@ -46,7 +46,7 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
-    /// The same of the status endpoint.
+    /// The status endpoint could not be opened, for one of the other reasons.
     Status(Box<Self>),
     /// The poll loop can't be made.
     Poll(io::Error),
@@ -115,7 +115,7 @@ impl fmt::Display for BindError {
                     "cannot listen on {at}: there is a file that is no socket; remove it, or choose another path with --listen"
                 )
             }
-            Self::Io { at, source } if matches!(source.raw_os_error(), Some(ENFILE | EMFILE)) => {
+            Self::Io { at, source } if is_descriptor_shortage(source) => {
                 write!(f, "cannot listen on {at}: {source}; raise the limit on open files")
             }
             Self::Io { at, source } => {
@@ -154,7 +154,7 @@ pub enum RunError {
         sink: String,
         /// Bytes that had been taken and could not be written.
         lost_bytes: usize,
-        /// Connections that may have had more to say.
+        /// Connections from which more might have come.
         connections: usize,
     },
     /// An output was passed over (`--on-stall drop`), and took no lines again before the end.

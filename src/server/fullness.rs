@@ -1,5 +1,5 @@
-//! How full the server is, and what an operator hears of it (P10): once when it gets full, once when there is room again,
-//! and once at 80 %. Invariant: a count that wavers around one of these says nothing twice.
+//! How full the server is, and what an operator hears of it (P10): once when it gets full, once when there is room
+//! again, and once at 80 %. Invariant: a count that wavers around one of these says nothing twice.
 
 use crate::engine::peer::Host;
 
@@ -47,11 +47,11 @@ impl Fullness {
             self.is_full = true;
             changes[0] = Some(Change::Full);
         } else if self.is_full && !now.is_full && !now.is_waited_for {
-            // Said when nobody waits any more, so that a queue that moves up one by one does not say it each time.
+            // Not before nobody waits: while clients wait, there is room for a moment each time that one leaves.
             self.is_full = false;
             changes[0] = Some(Change::Room);
         }
-        // Back below 70 % before it is said again: a count that wavers around 80 % says it once.
+        // It has to fall below 70 % before this is said again: a count that wavers around 80 % says it once.
         if !self.is_nearly_full && len < limit && len.saturating_mul(5) >= limit.saturating_mul(4) && limit >= 5 {
             self.is_nearly_full = true;
             changes[1] = Some(Change::NearlyFull);

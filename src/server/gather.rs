@@ -1,13 +1,13 @@
-//! When the loop pauses so that bytes gather (`--gather`), as network cards do with interrupts. A line that comes alone
-//! costs system calls, not bytes: with a pause after a busy turn several share them. Invariant: the first line after
-//! calm is never held up, and no pause is longer than the setting.
+//! When the loop pauses so that lines of several clients are read and written together (`--gather`), as network cards
+//! do with interrupts. What a line costs that comes alone is mostly its system calls; after a pause several lines share
+//! them. Invariant: the first line after a calm is never held up, and no pause is longer than the setting.
 
 use std::time::Duration;
 
 use crate::net::EVENTS;
 
-/// Bytes of an event from which on it is worth its system calls alone: eight packets of an Ethernet. A client that
-/// sends as much keeps the loop busy anyway, and a pause would only fill its receive queue.
+/// If an event brings so many bytes, eight packets of an Ethernet, its system calls cost little beside them. A client
+/// that sends as much keeps the loop busy anyway, and a pause would only fill its receive queue.
 const SMALL_BYTES: u64 = 8 * 1460;
 
 /// What a turn brought.
@@ -29,15 +29,15 @@ impl Gather {
         Self { longest, last_turn: Duration::ZERO, pays: false }
     }
 
-    /// A turn at `now` has read what there was. A pause after it pays if it came right after another, or if a pause
-    /// before it made it worth more than one line.
+    /// A turn at `now` has read what there was. A pause after it pays if the turn came right after another, or if a
+    /// pause before it brought more than one line together.
     pub(super) fn note(&mut self, now: Duration, brought: Brought) {
         let passed = now.saturating_sub(self.last_turn);
         let came_quickly = passed < self.longest / 2;
-        // After more than a pause and the turn before it, what came together came so by itself.
+        // If more time has passed than a pause and a turn take, no pause brought these lines together.
         let has_gathered = self.pays && passed < self.longest * 4 && (brought.events > 1 || brought.lines > 1);
         let is_small = brought.bytes > 0 && brought.bytes < SMALL_BYTES * brought.events as u64;
-        // More events than one poll brings are waiting already.
+        // If a poll brought as many events as it can, more are waiting already.
         self.pays = (came_quickly || has_gathered) && is_small && brought.events < EVENTS;
         self.last_turn = now;
     }

@@ -1,4 +1,5 @@
-//! A server seen from elsewhere: stop it, ask how it is. The loop publishes once a turn; nobody reaches into it.
+//! How other threads stop a server and ask how it is. The loop publishes a snapshot once a turn, so that nobody else
+//! has to reach into the server. Invariant: a question never waits for the loop.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -33,8 +34,8 @@ impl Handle {
         self.wake();
     }
 
-    /// Asks the server to write what waits and to open its output file anew, as SIGHUP does, since somebody has moved
-    /// it away.
+    /// Asks the server to write what waits and then to open its output file again by its name, as SIGHUP does: somebody
+    /// has renamed the old one.
     pub fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::SeqCst);
         self.wake();
@@ -59,7 +60,7 @@ impl Handle {
         self.snapshot(|snapshot| Diagnostics::from(snapshot))
     }
 
-    /// The flag that [`Self::stop`] sets, for signal handlers; the loop looks at it when woken.
+    /// The flag that [`Self::stop`] sets, for signal handlers; the loop reads it when it is woken.
     #[must_use]
     pub fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.shared.stop)
@@ -79,8 +80,8 @@ impl Handle {
         Arc::clone(&self.shared.reopen)
     }
 
-    /// Whether [`Self::reopen`] was asked for since the last question.
-    pub(super) fn takes_reopen(&self) -> bool {
+    /// Whether [`Self::reopen`] was called since this was last asked.
+    pub(super) fn is_reopen_asked(&self) -> bool {
         // A read first: a swap in every turn would cost more.
         self.shared.reopen.load(Ordering::Relaxed) && self.shared.reopen.swap(false, Ordering::SeqCst)
     }
@@ -94,7 +95,7 @@ impl Handle {
         update(&mut self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Looks at the snapshot; who publishes waits meanwhile.
+    /// Reads the snapshot. The loop can't publish meanwhile.
     pub(super) fn snapshot<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
         read(&self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -7,26 +7,31 @@ use std::time::Duration;
 /// Where the server stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
-    /// It takes clients and lines.
+    /// It accepts clients and reads from them.
     Serving,
-    /// It has said goodbye, and reads on. `since` is on the reading clock, `began` on the other.
+    /// Every client was told goodbye, and is read on. The drain began at `since` on [`Clock::reading`] and at `began`
+    /// on [`Clock::now`].
+    ///
+    /// [`Clock::reading`]: super::clock::Clock::reading
+    /// [`Clock::now`]: super::clock::Clock::now
     Draining { since: Duration, began: Duration },
-    /// Each connection is read once more to its end and closed, also those that still wait at a listener; then the sink gets
-    /// what is left. `since` is on the reading clock; `accepted` is how many had come in before.
+    /// The drain is over. Each connection is read once more to its end and closed, also those that still wait at a
+    /// listener; then the sink gets what is left. This began at `since` on the reading clock; `accepted` clients had
+    /// come in by then.
     Finishing { began: Duration, since: Duration, accepted: u64 },
-    /// Over.
+    /// All is closed and written.
     Stopped,
 }
 
 impl Life {
-    /// Whether connections are read in turn: at the very end each is read to its own end instead, and would never get
-    /// there if others filled the sink meanwhile.
+    /// Whether each ready connection is read once a turn. At the very end one after the other is read to its end
+    /// instead: in turns, others would fill the sink again and again before one gets there.
     pub(super) fn reads_in_turn(self) -> bool {
         matches!(self, Self::Serving | Self::Draining { .. })
     }
 
-    /// Whether the drain's time is up by the wall, though a full sink may have made its own clock stand still: from then
-    /// on a client that floods is cut off after a while.
+    /// Whether the drain has lasted for `--drain-timeout`, on the clock that also runs while a full sink keeps us from
+    /// reading. From then on a client that floods is cut off after some 16 MiB.
     #[inline]
     pub(super) fn is_past(self, drain_timeout: Duration, now: Duration) -> bool {
         match self {
@@ -38,11 +43,13 @@ impl Life {
 
 /// What is to become of a connection after a read.
 pub(super) enum Next {
-    /// There is more to read, or may be.
+    /// There may be more to read.
     Again,
-    /// There may be more, but the sink has no room for it: first in line once it has.
+    /// There may be more, but the sink has no room for it: this connection is the first to be read once it has.
     Full,
-    /// Nothing is left: an event will tell of more.
+    /// There may be more, but the sink takes no more of this host for the moment.
+    HeldUp,
+    /// Nothing is left to read now: an event will say when there is more.
     Wait,
     /// It has ended.
     Close(Close),
@@ -59,13 +66,13 @@ pub(super) enum Close {
     InDoubt,
     /// The client has left without waiting for its receipt.
     Gone,
-    /// It broke.
+    /// Reading from it failed.
     Failed(io::Error),
     /// It lingered for `--linger`.
     Lingered,
-    /// Its place was needed.
+    /// It lingered, and somebody else needed its place or its descriptor.
     GaveWay,
-    /// It floods, and would keep its place for ever.
+    /// It sends faster than it can be read to its end, and would keep its place for ever.
     CutOff,
     /// The server ends.
     Stopping,

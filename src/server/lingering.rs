@@ -1,13 +1,14 @@
-//! Those that we have said goodbye to and that have not closed yet (P6): who has been silent longest comes first, of all
-//! and of each host. Invariant: both orders hold the same connections.
+//! The connections that linger: we have said goodbye, and the client has not closed yet (P6). They are kept in the
+//! order in which they fell silent, longest first, of all and of each host. Invariant: both orders hold the same
+//! connections.
 
 use std::collections::BTreeMap;
 
 use crate::engine::peer::Host;
 use crate::net::Key;
 
-/// The connections that linger. Each stands in one map twice, so that its code is there once: among all, as of no host,
-/// and among those of its host.
+/// The connections that linger. Each is in the map twice, by `None` among all and by its host among that host's: one
+/// map for both orders, so that the code of a B-tree is in the binary once.
 #[derive(Debug, Default)]
 pub(super) struct Lingering {
     by_silence: BTreeMap<(Option<Host>, u64), Key>,
@@ -15,7 +16,7 @@ pub(super) struct Lingering {
 }
 
 impl Lingering {
-    /// Puts one last, of all and of its host; the answer is the number that it is removed by.
+    /// Puts a connection last, of all and of its host. The answer is the number by which it is removed.
     pub(super) fn insert(&mut self, host: Host, key: Key) -> u64 {
         let order = self.next_order;
         self.next_order += 1;
@@ -31,9 +32,9 @@ impl Lingering {
         }
     }
 
-    /// Who has been silent longest, of a host or of all.
-    pub(super) fn first(&self, group: Option<Host>) -> Option<Key> {
-        self.by_silence.range((group, 0)..=(group, u64::MAX)).next().map(|(_, key)| *key)
+    /// The connection that has been silent longest, of a host, or of all if that is `None`.
+    pub(super) fn first(&self, of: Option<Host>) -> Option<Key> {
+        self.by_silence.range((of, 0)..=(of, u64::MAX)).next().map(|(_, key)| *key)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,5 +1,5 @@
-//! The listeners: which of them may have clients waiting, and the pause in which none is asked. Invariant: a listener that
-//! may have clients waiting is remembered until `accept` says that it has none, as its event comes only once.
+//! The listeners: which of them may have clients waiting, and the pause in which none is asked. Invariant: a listener
+//! that may have clients waiting is remembered until `accept` says that it has none, as its event comes only once.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -8,7 +8,8 @@ use super::connection::Newcomer;
 use crate::config::limits::Limits;
 use crate::config::listen::{Framing, ListenAddr};
 use crate::engine::framer::Rules;
-use crate::net::{EMFILE, ENFILE, Net};
+use crate::linux::{EMFILE, ENFILE};
+use crate::net::Net;
 
 /// The longest that accepting pauses when no descriptor is free (P10).
 const DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
@@ -17,8 +18,8 @@ const DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
 /// ENOBUFS differs and falls under "any other error", which pauses too.
 const SHORTAGES: [i32; 4] = [ENFILE, EMFILE, 105, 12];
 
-/// ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH: what accept(2) says to treat
-/// as "no such client after all".
+/// ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH: what accept(2) says to
+/// treat as "no such client after all".
 const NETWORK_ERRORS: [i32; 8] = [100, 71, 92, 112, 64, 113, 95, 101];
 
 /// Whether an error of `accept` is about one client, not about the listener: the client gave up while it waited, or the
@@ -132,8 +133,8 @@ impl<L> Listeners<L> {
         accepted.map(|(stream, peer)| Newcomer { stream, peer, listener, framing })
     }
 
-    /// Whether closing a lingering connection for its descriptor may help, now that none is free. If freeing one did not
-    /// help, the whole system is short: then no more are closed, or all of them would go for nobody.
+    /// Whether closing a lingering connection for its descriptor may help, now that none is free. If freeing one did
+    /// not help, the whole system is short: then no more are closed, or all of them would go for nobody.
     pub(super) fn may_free_descriptor(&self) -> bool {
         !self.has_freed_descriptor
     }
@@ -143,8 +144,8 @@ impl<L> Listeners<L> {
         self.has_freed_descriptor = true;
     }
 
-    /// Nothing is accepted until a descriptor is free, or a second has passed; `error` is why. If it is our own limit that
-    /// was reached, after the pause one more descriptor may be freed: the limit may have been lowered.
+    /// Nothing is accepted until a descriptor is free, or a second has passed; `error` is why. If it is our own limit
+    /// that was reached, after the pause one more descriptor may be freed: the limit may have been lowered.
     pub(super) fn pause(&mut self, now: Duration, error: &io::Error) {
         self.has_freed_descriptor &= error.raw_os_error() != Some(EMFILE);
         self.paused_until = Some(now + DESCRIPTOR_PAUSE);

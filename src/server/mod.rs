@@ -1,6 +1,6 @@
-//! The shell: one [`Server`] owns everything, and a turn moves it on. A turn takes events, accepts, reads, writes, fires
-//! timers and writes what they brought, in this order, and each step is bounded; after a busy one it lets bytes gather.
-//! Invariant: between turns, [`Server::check`] holds.
+//! The shell: one [`Server`] owns everything, and works in turns. A turn waits for events, accepts clients, reads,
+//! writes, acts on deadlines and writes the lines that these brought, in this order; each step is bounded. After a busy
+//! turn the next one begins a moment later (`--gather`). Invariant: between turns, [`Server::check`] holds.
 
 mod accounts;
 mod admission;
@@ -19,7 +19,6 @@ mod handle;
 mod life;
 mod lingering;
 mod listener;
-
 mod notices;
 mod outlet;
 #[cfg(feature = "cli")]
@@ -105,7 +104,7 @@ pub struct Server<S: Sink, N: Net = Mio> {
 }
 
 impl<S: Sink> Server<S> {
-    /// Opens every listener of `config`; `run` then takes the first client.
+    /// Opens every listener of `config`. Clients are accepted from the first [`Server::turn`] on, which `run` makes.
     ///
     /// # Errors
     /// See [`BindError`]; nothing stays open.
@@ -113,8 +112,9 @@ impl<S: Sink> Server<S> {
         Self::bind_inherited(config, sink, Vec::new())
     }
 
-    /// [`Server::bind`] where some of the listeners are open already: each place of `config` that equals that of an
-    /// inherited socket is listened on by it. Others of them are closed.
+    /// [`Server::bind`] where somebody else opened some of the sockets already: if one of `inherited` listens where
+    /// `config` says that the server is to listen, it is used, and no socket is opened there. Those that match no place
+    /// are closed.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -198,8 +198,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         if self.life == Life::Stopped {
             return Ok(Turn::Stopped);
         }
-        let events = self.take_events(timeout)?;
-        if self.handle.takes_reopen() {
+        let events = self.wait_for_events(timeout)?;
+        if self.handle.is_reopen_asked() {
             self.outlet.sink.obey(Order::Reopen);
             self.write()?;
         }
@@ -228,8 +228,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         Ok(if self.life == Life::Stopped { Turn::Stopped } else { Turn::Running })
     }
 
-    /// Tells how many events were of those who log.
-    fn take_events(&mut self, timeout: Option<Duration>) -> Result<usize, RunError> {
+    /// Waits for events, and notes what each is about. The answer is how many were about clients that log, not about
+    /// the status endpoint.
+    fn wait_for_events(&mut self, timeout: Option<Duration>) -> Result<usize, RunError> {
         let was_stalled = self.outlet.is_stalled();
         let timeout = self.longest_wait().into_iter().chain(timeout).min();
         let pause = self.gather.pause(timeout).filter(|_| self.life == Life::Serving);
@@ -263,7 +264,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         Ok(count)
     }
 
-    /// How long a poll may last; `None` is for ever.
+    /// How long the loop may wait for events; `None` is for ever.
     fn longest_wait(&self) -> Option<Duration> {
         let now = self.clock.now();
         let can_read = !self.outlet.is_stalled();
@@ -271,7 +272,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if (can_read && (can_be_read || self.can_accept())) || (self.limits.receipt && self.is_receipt_due()) {
             return Some(Duration::ZERO);
         }
-        // Timers that don't fire now must not end the wait either: that would be a spin.
+        // Deadlines that are not acted on now must not end the wait either: the loop would spin.
         let fires = can_read && self.life == Life::Serving;
         let next_timer = self.clients.deadlines.next().filter(|_| fires).map(|tick| self.clock.until(tick));
         let waits = [
@@ -288,7 +289,12 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn write(&mut self) -> Result<(), RunError> {
         match self.outlet.flush(self.clock.now()) {
             Ok(false) => Ok(()),
-            Ok(true) => self.take_sink_events().map_err(RunError::Poll),
+            Ok(true) => {
+                if self.outlet.has_released() {
+                    self.clients.connections.release();
+                }
+                self.take_sink_events().map_err(RunError::Poll)
+            }
             Err(error) => {
                 // What it still has to say comes before the end.
                 let _ = self.take_sink_events();

@@ -53,8 +53,8 @@ struct Window {
 
 /// How many warnings of each kind were logged lately, and how many were only counted.
 pub(super) struct Notices {
-    /// One for each kind, and behind these one for each output, so that a noisy output can't hide what is said of another.
-    /// No array, or each loop over them would be unrolled.
+    /// One for each kind, and behind these one for each output, so that a noisy output can't hide what is said of
+    /// another. No array, or each loop over them would be unrolled.
     windows: Vec<Window>,
     /// Whether any of them is open. Most turns find none.
     has_open: bool,

@@ -1,5 +1,5 @@
-//! The way out: the sink, how much more it may be given, and when to try again after a failure (P8, P13). Invariant:
-//! what waits for the sink never exceeds its share of the memory budget.
+//! The sink as the server sees it: how much more it may be given, and when it is tried again after a failure (P8, P13).
+//! Invariant: what waits for the sink never exceeds its share of the memory budget.
 
 use std::io;
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub(super) struct Outlet<S> {
     is_stalled: bool,
     /// Everything is written, and the sink was asked to bring it to where it belongs for good.
     is_settling: bool,
+    /// How often the sink had released a host when we last looked.
+    releases: u64,
     /// The first of several outputs that was lost.
     loss: Option<Loss>,
 }
@@ -32,7 +34,7 @@ impl<S: Sink> Outlet<S> {
         let half = kept + plan.sink_share.saturating_sub(kept) / 2;
         let resume_at = half.min(plan.sink_share.saturating_sub(least));
         let share = plan.sink_share;
-        Self { sink, overhead, share, resume_at, is_stalled: false, is_settling: false, loss: None }
+        Self { sink, overhead, share, resume_at, is_stalled: false, is_settling: false, releases: 0, loss: None }
     }
 
     /// How many bytes may be read from a connection that has `pending` bytes, so that whatever they turn out to be
@@ -73,6 +75,12 @@ impl<S: Sink> Outlet<S> {
         self.sink.flush(now)?;
         self.is_stalled &= self.sink.state().held > self.resume_at;
         Ok(true)
+    }
+
+    /// Whether the sink has released a host that it held up since the last question.
+    pub(super) fn has_released(&mut self) -> bool {
+        let releases = self.sink.state().releases;
+        std::mem::replace(&mut self.releases, releases) != releases
     }
 
     /// Remembers the first output that was lost, for the end.

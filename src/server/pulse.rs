@@ -1,4 +1,4 @@
-//! How a server is between two turns, for whoever runs its loop: no lock, no allocation.
+//! How a server is between two turns, for the thread that runs its loop: without a lock and without an allocation.
 
 use super::Server;
 use super::life::Life;

@@ -1,5 +1,5 @@
-//! Reading: bytes from a ready connection through its framer to the sink, and what stays of them (P1-P5, P8, P9).
-//! Invariant: nothing is read that the sink and the budget have no room for.
+//! Reading: bytes of a ready connection go through its framer to the sink, and the start of an unfinished line stays
+//! (P1-P5, P8, P9). Invariant: nothing is read that the sink and the memory budget have no room for.
 
 use std::io::ErrorKind;
 
@@ -18,9 +18,10 @@ use crate::sink::{Origin, Sink};
 /// 16: 1.35, 1.35, 1.32; 32: 1.25, 1.33, 1.13; 64: 1.06, 1.09, 1.04; 96: 1.05, 1.06, 1.08; 128: 1.06, 1.06, 1.02;
 /// 192: 0.98, 0.97, 1.11; 256: 0.98, 1.01, 1.09. Memory that was never read into is not resident.
 pub(super) const READ_BYTES: usize = 256 * 1024;
-/// The same in a crowd, so that a turn, and with it the wait of whoever speaks beside a crowd that floods, stays short.
+/// The same when many connections are ready, so that turns stay short: a client that sends one line beside many that
+/// send without pause waits for a turn.
 const CROWD_READ_BYTES: usize = 64 * 1024;
-/// From so many ready connections on it is a crowd: 4 MiB a turn, 3 ms.
+/// So many ready connections are many: with full reads of the larger size, 4 MiB a turn, which take 3 ms.
 const CROWD: usize = 16;
 
 /// The one buffer that all reads go to, and how much of it a read may use in this turn.
@@ -48,7 +49,7 @@ impl ReadBuffer {
 }
 
 impl<S: Sink, N: Net> Server<S, N> {
-    /// Reads once from every connection that is ready, round robin (P9).
+    /// Reads once from every ready connection, in the order in which they became ready (P9).
     pub(super) fn read_ready(&mut self) {
         let ready = self.clients.connections.ready_len();
         self.read_buffer.begin_turn(ready);
@@ -74,22 +75,24 @@ impl<S: Sink, N: Net> Server<S, N> {
                 if !conn.is_queued() {
                     conn.readiness = Readiness::Queued;
                 }
-                // At the end it would lose its turn to those that filled the sink, again and again (P9).
+                // Behind the others, those that filled the sink now would fill it again before it is this one's turn
+                // (P9).
                 self.clients.connections.requeue(key, matches!(next, Next::Full));
             }
+            Next::HeldUp => self.clients.connections.hold_up(key),
             Next::Wait => conn.readiness = Readiness::NotReady,
             Next::Close(why) => self.close(key, why),
         }
     }
 
-    /// One read. When the end is in the kernel already, one more follows a short one, so that a connection that brings
-    /// a line and its FIN at once ends in the turn it came in.
+    /// Reads once; or twice, if the client's end is in the kernel already, so that a client that sent a line and its
+    /// FIN at once is closed in the turn in which it came.
     pub(super) fn read(&mut self, key: Key) -> Next {
         let ends = |conn: &mut Connection<_>| matches!(conn.readiness, Readiness::QueuedToEnd | Readiness::QueuedGone);
         let is_to_end = self.clients.connections.get_mut(key).is_some_and(ends);
         match self.read_once(key, is_to_end) {
             Next::Again if is_to_end => match self.read_once(key, is_to_end) {
-                // It has had its turn: the others come first once the sink has room.
+                // It was read in this turn: the others are first once the sink has room.
                 Next::Full => Next::Again,
                 next => next,
             },
@@ -97,11 +100,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// `is_to_end`: a short read does not mean that nothing is left.
+    /// Reads once. `is_to_end`: the end is in the kernel, so a short read does not mean that nothing is left.
     pub(super) fn read_once(&mut self, key: Key, is_to_end: bool) -> Next {
         let Some(conn) = self.clients.connections.get_mut(key) else { return Next::Wait };
         if conn.is_owed() {
-            // Its end was read: all that can come is that it leaves without its receipt.
+            // Its end was read already. An event can only say that it is gone, and does not wait for its receipt.
             return if conn.readiness == Readiness::QueuedGone { Next::Close(Close::Gone) } else { Next::Wait };
         }
         let Some(allowance) = self.outlet.allowance(conn.framer.pending()) else {
@@ -111,7 +114,10 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             return Next::Full;
         };
-        // Out of its place meanwhile, since what is read goes through methods of the server.
+        if self.outlet.sink.holds_up(&conn.peer) {
+            return Next::HeldUp;
+        }
+        // The server's methods need `self` while they use what was read, so the buffer is not in it meanwhile.
         let mut buffer = std::mem::take(&mut self.read_buffer.bytes);
         let room = buffer.get_mut(..allowance.min(self.read_buffer.most)).unwrap_or_default();
         let next = match self.net.read(&mut conn.stream, room) {
@@ -133,7 +139,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         next
     }
 
-    /// One chunk of a connection goes through its framer.
+    /// Gives one chunk of a connection to its framer.
     fn feed(&mut self, key: Key, chunk: &[u8]) {
         let Some((conn, is_first)) = self.clients.note_bytes(key, self.clock.tick()) else { return };
         self.clock.note_bytes();
@@ -149,7 +155,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             let (counters, notices, now) = (&mut self.counters, &mut self.notices, self.clock.now());
             let mut tally = Tally { counters, notices, limits: &self.limits, now };
             self.clients.keep(key, fed.tail, rules, |peer, bytes| tally.dropped_for_budget(peer, bytes));
-            // A tail shorter than the chunk began in it, behind the end of a line or of a piece.
+            // If the tail is shorter than the chunk, the line began in this chunk, behind the end of another.
             if !had_pending || fed.tail.len() < chunk.len() {
                 self.clients.begin_line(key, self.clock.tick());
             }
@@ -163,7 +169,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.tally().fed(&peer, &fed);
     }
 
-    /// What a connection brought counts for the status endpoint and for its receipt.
+    /// Counts what a connection brought, for the status endpoint and for its receipt.
     #[inline]
     pub(super) fn account(&mut self, key: Key, bytes: u64, lines: u64) {
         self.clients.accounts.count(key.index, bytes, lines, self.clock.now());

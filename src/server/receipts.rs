@@ -1,6 +1,6 @@
 //! Receipts (`--receipt`): a client that half-closes is told how many of its lines went to the output, once they are
-//! where they belong for good. Invariant: no receipt is for a line that the sink has not delivered, and a connection is in
-//! the ledger's list exactly when its phase says that it is owed a receipt; it is neither read nor timed any more.
+//! where they belong for good. Invariant: no receipt is for a line that the sink has not delivered, and a connection is
+//! in the ledger's list exactly when its phase says that it is owed a receipt; it is neither read nor timed any more.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -13,7 +13,8 @@ use super::life::Close;
 use crate::net::{Key, Net};
 use crate::sink::Sink;
 
-/// Receipts given in one turn: when a slow output takes the lines of a crowd at once, others are read in between.
+/// Receipts that are sent in one turn. If a slow output takes the lines of thousands at once, others are read in
+/// between.
 const RECEIPTS: usize = 256;
 
 /// What a connection's receipt is to say.
@@ -57,7 +58,8 @@ impl Receipts {
         }
     }
 
-    /// A connection is owed a receipt once the sink has delivered all up to `position`, which is no less than any before.
+    /// A connection is owed a receipt once the sink has delivered all up to `position`, which is no less than any
+    /// before.
     pub(super) fn owe<T>(&mut self, connections: &mut Connections<T>, key: Key, position: u64) {
         let Some(conn) = connections.get_mut(key) else { return };
         conn.phase = Phase::Owed { position, spoke: conn.phase == Phase::Speaking };
@@ -105,7 +107,8 @@ fn most_owed(connections: usize) -> usize {
     2 * connections + 64
 }
 
-/// Whether the connection of an entry is still there, and is owed just that. A key alone may be used again after a while.
+/// Whether the connection of an entry is still there, and is owed just that. A key alone may be used again after a
+/// while.
 fn is_owed<T>(connections: &Connections<T>, (position, key): &(u64, Key)) -> bool {
     connections
         .get(*key)
@@ -113,8 +116,8 @@ fn is_owed<T>(connections: &Connections<T>, (position, key): &(u64, Key)) -> boo
 }
 
 impl<S: Sink, N: Net> Server<S, N> {
-    /// A client will send no more: its last line counts now (P2), and it waits until the sink has delivered. False if no
-    /// receipt can reach it, after our goodbye or since it is gone.
+    /// A client has closed its side: its last line goes out now (P2), and it gets a receipt once the sink has delivered
+    /// its lines. False if no receipt can reach it: we have sent our FIN, or the client is gone.
     pub(super) fn owe_receipt(&mut self, key: Key) -> bool {
         let Some(conn) = self.clients.connections.get(key) else { return false };
         if !matches!(conn.phase, Phase::Silent | Phase::Speaking) || conn.readiness == Readiness::QueuedGone {
@@ -131,19 +134,19 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.clients.receipts.count(key.index, lines, self.outlet.sink.state().doubts);
     }
 
-    /// Whether it is known what the first on the list is to be told.
+    /// Whether the first on the list can be told now: its lines are delivered, or may be lost.
     pub(super) fn is_receipt_due(&self) -> bool {
         let first = self.clients.receipts.first();
         first.is_some_and(|(position, sum)| self.outlet.has_delivered(position) || self.is_in_doubt(sum))
     }
 
-    /// Whether the sink may have lost some of these lines, wherever it says that it stands.
+    /// Whether the sink may have lost some of these lines, though it counts them as delivered.
     fn is_in_doubt(&self, sum: Sum) -> bool {
         sum.lines > 0 && sum.doubts != self.outlet.sink.state().doubts
     }
 
-    /// Those whose lines the sink has delivered get their receipts, and are closed; those whose lines it may have lost are
-    /// closed without.
+    /// Those whose lines the sink has delivered get their receipts, and are closed; those whose lines it may have lost
+    /// are closed without.
     pub(super) fn give_receipts(&mut self) {
         for _ in 0..RECEIPTS {
             if !self.is_receipt_due() {
@@ -168,14 +171,14 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
         };
         if let Err(error) = sent {
-            // It did not wait. Its lines are where they belong all the same.
+            // The client did not wait for it. Its lines are where they belong all the same.
             debug!("[tcp] No receipt for {}: {error}", conn.peer);
         }
         self.close(key, Close::Answered);
     }
 
-    /// The server ends, and the sink has all that it will ever have: who can't get its receipt now never will, and a
-    /// close without one tells it so.
+    /// The server ends, and the sink has all that it will ever have. Receipts that are due are sent; all others are
+    /// closed without one, which tells them that their lines may be lost.
     pub(super) fn give_last_receipts(&mut self) {
         while self.is_receipt_due() {
             self.give_receipts();

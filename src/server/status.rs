@@ -1,6 +1,6 @@
-//! The status endpoint: who looks on is served at the end of a turn, in passes that are short, 20 ms apart, and take at
-//! most a thirtieth of the time, so that the clients that log come first (P9). Invariant: what all visitors hold stays
-//! within [`Desk::share`], which the memory budget has given up (P5).
+//! The status endpoint: its visitors are served at the end of a turn, in short passes that are at least 20 ms apart and
+//! take at most a thirtieth of the time, so that the clients that log come first (P9). Invariant: what all visitors
+//! hold stays within [`Desk::share`], by which the memory budget of the clients was lowered (P5).
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -16,9 +16,9 @@ use super::life::Life;
 use super::listener::is_gone_client;
 use super::outlet::Onlookers;
 use super::reading::ReadBuffer;
-use crate::Lines;
 use crate::config::limits::{MemoryPlan, WhenFull};
 use crate::config::listen::ListenAddr;
+use crate::engine::framer::Lines;
 use crate::engine::peer::Peer;
 use crate::engine::stats::{View, ms};
 use crate::host;
@@ -32,20 +32,20 @@ use crate::status::visitor::{Ms, Need, Visitor};
 
 /// Time between two passes: 50 a second, of at most one answer for each visitor.
 const PASS: Ms = 20;
-/// After so long a pass ends, and who was not served comes first in the next.
+/// After so long a pass ends. The visitors that were not served are the first in the next.
 const LONGEST_PASS: Duration = Duration::from_millis(2);
 /// The time after a pass is at least so many times what it took.
 const REST: u128 = 30;
 /// Pause before accepting is tried again, when no descriptor is free.
 const ACCEPT_PAUSE: Ms = 1_000;
-/// How long an output may take nothing before that is unhealthy.
+/// If an output has accepted nothing for so long, `/healthz` says so.
 const STALLED: Duration = Duration::from_secs(10);
-/// Open descriptors are counted so often at most: it takes some microseconds, and on an old kernel more.
+/// Open descriptors are counted once in so long at most: that needs some microseconds, and on an old kernel more.
 const RECOUNT: Ms = 1_000;
-/// Viewers of the tail at most: the other places stay free for those who ask and go.
+/// The most visitors that may watch lines as they come: the other places stay free for those who ask once and go.
 const MOST_VIEWERS: usize = MOST_VISITORS * 3 / 4;
-/// Bytes of lines that are looked at for all viewers in one pass: more than anybody reads, and little to search.
-const LOOKED_AT: usize = 256 * 1024;
+/// Bytes of lines that are searched for all viewers in 20 ms: more than anybody reads, and little work.
+const MOST_SEARCHED: usize = 256 * 1024;
 /// Of the share, a half is for the tail. Of the other half so much is kept for refusals, which need no more room than
 /// this, and for an event in the making; the rest is for requests and answers.
 const KEPT: usize = MOST_VISITORS * MOST_HEAD_BYTES + MOST_EVENT_BYTES;
@@ -60,7 +60,7 @@ struct Place<T> {
 }
 
 impl<T> Place<T> {
-    /// Whether something would happen if it was served now.
+    /// Whether it has sent something that may be read, or something waits that its socket accepts.
     fn is_ready(&self) -> bool {
         (self.can_read && self.visitor.wants() > 0) || (self.can_write && !self.visitor.output().is_empty())
     }
@@ -115,17 +115,18 @@ pub(super) struct Desk<L, T> {
     retry_at: Ms,
     /// As many as [`MOST_VISITORS`], always; no array, or each loop over them would be unrolled.
     places: Vec<Option<Box<Place<T>>>>,
-    /// Who is served first in the next pass.
+    /// The place that is served first in the next pass.
     first: usize,
     share: usize,
     serves_tail: bool,
-    /// Only who asks for localhost or an address gets an answer.
+    /// It listens on loopback: only requests for localhost or for an address are answered, so that no web page can
+    /// reach it through the browser of somebody on this box.
     is_local: bool,
     next_pass: Ms,
     /// When there is something to do; never before [`Self::next_pass`].
     due_at: Option<Ms>,
     viewers: usize,
-    /// What viewers may still have looked at, and in which 20 ms that is so.
+    /// How many more bytes may be searched for each viewer in these 20 ms, and which 20 ms these are.
     left: usize,
     slot: u64,
     peer: Vec<u8>,
@@ -186,12 +187,12 @@ impl<L, T> Desk<L, T> {
         }
     }
 
-    /// Some lines go by.
+    /// Shows lines that go to the sink to those who watch.
     #[inline(never)] // off the path of those who log while nobody looks on
     fn show(&mut self, peer: &Peer, wall_ms: u64, lines: Lines<'_>) {
         let slot = wall_ms / 20;
         if self.slot != slot {
-            (self.slot, self.left) = (slot, LOOKED_AT / self.viewers);
+            (self.slot, self.left) = (slot, MOST_SEARCHED / self.viewers);
         }
         self.peer.clear();
         write_peer(peer, &mut self.peer);
@@ -201,7 +202,7 @@ impl<L, T> Desk<L, T> {
         let mut is_seen = false;
         each_viewer(places, peer, &mut |viewer, out, _| is_seen |= viewer.has_room(out));
         let left = if is_seen { self.left } else { 0 };
-        // Once, so that it never takes more.
+        // All at once: when a vector grows, it takes more memory than asked for.
         event.clear();
         event.reserve_exact(MOST_EVENT_BYTES);
         let looked_at = tail::look_at(lines, left, |line| {
@@ -256,7 +257,8 @@ impl<L, T> Desk<L, T> {
         (self.share / 2).saturating_sub(KEPT + held)
     }
 
-    /// Whose place somebody else may have now, and from when on there will be one.
+    /// The place that the next visitor can have, and from when on: a free one, or that of a visitor that only keeps its
+    /// connection open.
     fn next_place(&self) -> Option<(Ms, usize)> {
         let mut next: Option<(Ms, usize)> = None;
         for (number, place) in self.places.iter().enumerate() {
@@ -271,7 +273,7 @@ impl<L, T> Desk<L, T> {
         next
     }
 
-    /// A pass is over, at `now`, and took so long.
+    /// A pass that took so long ends at `now`: sets when the next may begin, and whether one is needed.
     fn end_pass(&mut self, now: Ms, took: Duration) {
         self.viewers = self.count_viewers();
         if self.viewers == 0 {
@@ -364,7 +366,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.desk = Some(desk);
     }
 
-    /// Takes in one who waits. Who only keeps a connection for later gives way.
+    /// Accepts a visitor. If there was one in its place, which only kept its connection open, that one is closed.
     fn admit_visitor(&mut self, desk: &mut Desk<N::Listener, N::Stream>, number: usize) {
         match self.net.accept(&mut desk.listener) {
             Ok((mut stream, peer)) => {
@@ -380,7 +382,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => desk.may_have_visitors = false,
             Err(error) if is_gone_client(&error) => {}
-            // No event tells of who waits already, nor of a descriptor that is free again.
+            // No event will come for a visitor that waits already, nor when a descriptor is free again.
             Err(_) => desk.retry_at = ms(self.clock.now()) + ACCEPT_PAUSE,
         }
     }
@@ -390,7 +392,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn serve(&mut self, desk: &mut Desk<N::Listener, N::Stream>, number: usize) {
         let Some(mut place) = desk.places.get_mut(number).and_then(Option::take) else { return };
         if !self.stays(desk, &mut place) {
-            // Somebody who logs may wait for its descriptor.
+            // A client that logs may wait for its descriptor.
             return self.listeners.end_pause();
         }
         if let Some(free) = desk.places.get_mut(number) {
@@ -398,7 +400,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// [`Self::serve`] for one who is not in its place meanwhile; false if it has left, or is to be closed.
+    /// [`Self::serve`] for a visitor that was taken out of its place; false if it has left, or is to be closed.
     fn stays(&mut self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>) -> bool {
         let now = ms(self.clock.now());
         let room = desk.room().saturating_sub(place.visitor.held());
@@ -494,7 +496,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// What there is to be seen, with so many connections and hosts.
     #[inline(never)] // for size
     fn board(&self, desk: &mut Desk<N::Listener, N::Stream>, most: usize, write: Write<'_>) -> String {
-        // This visitor is not in its place.
+        // The visitor that asked is not in its place meanwhile: it is the 1.
         let (mut pollers, mut clients) = (Vec::new(), self.clients.connections.len() as u64 + 1);
         for place in desk.visitors() {
             clients += 1;
@@ -564,7 +566,7 @@ impl Top {
     }
 }
 
-/// Who costs most: by pending bytes, then by bytes a second; and which hosts.
+/// The connections that cost most, by pending bytes, then by bytes a second; and the hosts that do.
 #[inline(never)] // for size
 fn rows<T>(clients: &Clients<T>, most: usize, now: Duration, is_stalled: bool) -> (Vec<Row>, Vec<Row>) {
     let mut ranked = Top::new(most);

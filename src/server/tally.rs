@@ -1,10 +1,10 @@
-//! What happens to clients and their bytes, counted and said (P12). Invariant: whatever is dropped, turned away or cut off
-//! has a counter and a warning, and both are made here together.
+//! What happens to clients and their bytes, counted and said (P12). Invariant: whatever is dropped, turned away or cut
+//! off has a counter and a warning, and both are made here together.
 
 use std::io;
 use std::time::Duration;
 
-use super::clients::Refusal;
+use super::clients::TurnedAway;
 use super::fullness::{Change, Occupancy};
 use super::listener::is_shortage;
 use super::notices::{Notice, Notices};
@@ -75,16 +75,16 @@ impl Tally<'_> {
 
     /// A client was accepted and closed at once.
     #[cold]
-    pub(super) fn refused(&mut self, peer: &Peer, refusal: &Refusal) {
-        match refusal {
-            Refusal::Full => {
+    pub(super) fn turned_away(&mut self, peer: &Peer, why: &TurnedAway) {
+        match why {
+            TurnedAway::Full => {
                 count(&mut self.counters.rejected, 1);
                 let limit = self.limits.max_connections;
                 let message =
                     format_args!("[tcp] Connection limit reached ({limit}), rejecting connection from {peer}");
                 self.notices.warn(self.now, Notice::Rejected, message);
             }
-            Refusal::PerHost => {
+            TurnedAway::PerHost => {
                 count(&mut self.counters.refused_per_host, 1);
                 let (host, limit) = (peer.host(), self.limits.per_host().unwrap_or_default());
                 let message = format_args!(
@@ -92,7 +92,7 @@ impl Tally<'_> {
                 );
                 self.notices.warn(self.now, Notice::PerHost, message);
             }
-            Refusal::Unwatched(error) => {
+            TurnedAway::Unwatched(error) => {
                 count(&mut self.counters.rejected, 1);
                 let message = format_args!("[tcp] Cannot watch {peer}: {error}, rejecting connection");
                 self.notices.warn(self.now, Notice::NoDescriptor, message);

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use super::addr::OutputAddr;
 use super::files::path::shown;
+use super::place::OutputAddr;
 use super::stream::stdout;
 use crate::linux::is_descriptor_shortage;
 

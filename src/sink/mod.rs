@@ -3,17 +3,18 @@
 //!
 //! [`Outputs`] is the sink of the program. It has one `Output` for each `--output`, which decides when to write and what
 //! to do while nothing is taken; what it writes to is a `Target`: a file, the files of hosts, a descriptor, the next
-//! receiver. Each kind of target is one file in one of the wings, and one row in `addr.rs`.
+//! receiver. Each kind of target is one file in one of the wings, and one row in `kinds.rs`.
 
-mod addr;
 mod error;
 mod files;
 pub mod format;
+mod kinds;
 mod memory;
 mod next;
 mod output;
 mod outputs;
 mod pace;
+mod place;
 mod stream;
 mod target;
 mod task;
@@ -23,15 +24,13 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-pub use self::addr::{OutputAddr, OutputAddrError};
 pub use self::error::OpenError;
 pub use self::format::Format;
 pub use self::memory::MemorySink;
 pub use self::outputs::Outputs;
 pub use self::pace::Pacing;
+pub use self::place::{OutputAddr, OutputAddrError};
 
-#[cfg(feature = "cli")]
-pub(crate) use self::addr::{DiskUse, SYNTAX};
 #[cfg(feature = "cli")]
 pub(crate) use self::format::parse_tag;
 #[cfg(any(feature = "cli", feature = "status"))]
@@ -39,7 +38,11 @@ pub(crate) use self::format::write_time;
 #[cfg(feature = "status")]
 pub(crate) use self::format::{escape, write_number, write_peer};
 #[cfg(feature = "cli")]
+pub(crate) use self::kinds::SYNTAX;
+#[cfg(feature = "cli")]
 pub(crate) use self::outputs::overhead;
+#[cfg(feature = "cli")]
+pub(crate) use self::place::DiskUse;
 #[cfg(feature = "cli")]
 pub(crate) use self::stream::descriptor::{Adopted, Borrowed, Way, adopt, send_without_waiting};
 #[cfg(feature = "cli")]

@@ -7,10 +7,10 @@ use std::io::{self, ErrorKind};
 use std::mem;
 use std::time::Duration;
 
-use super::addr::{Identity, Kept, OutputAddr};
 use super::error::OpenError;
 use super::format::{Format, Formatter};
 use super::output::Output;
+use super::place::{Identity, Kept, OutputAddr};
 use super::target::{Books, KEPT_BYTES, Whose};
 use super::waiting::{Parts, len_of};
 use super::{Event, Loss, LossCause, Order, Origin, Sink, State, Watch};

@@ -3,49 +3,22 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use crate::common::patience::{Guard, until_within};
 
 /// Far beyond what anything here takes, on a box with two busy cores and a JVM that starts.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Asks until there is an answer; after the deadline it fails and shows what was there instead.
-pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
-    let started = Instant::now();
-    loop {
-        match ask() {
-            Ok(answer) => return answer,
-            Err(last) if started.elapsed() > DEADLINE => panic!("{what}: not within {DEADLINE:?}; last seen: {last}"),
-            // Between two questions, not instead of one.
-            Err(_) => std::thread::sleep(Duration::from_millis(10)),
-        }
-    }
+pub(crate) fn eventually<T>(what: &str, ask: impl FnMut() -> Result<T, String>) -> T {
+    until_within(DEADLINE, what, ask)
 }
 
-/// A child that is killed and reaped when it goes out of scope.
-pub(crate) struct Running(Child);
-
-impl Running {
-    pub(crate) fn spawn(command: &mut Command) -> Self {
-        Self(command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")))
-    }
-
-    /// Not reaped yet, so its id can't be another process's. `std` sends no signal but SIGKILL; every shell does.
-    pub(crate) fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.0.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill} failed");
-    }
-
-    pub(crate) fn ended(&mut self) -> Result<ExitStatus, String> {
-        self.0.try_wait().unwrap().ok_or_else(|| "still running".to_owned())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// How a process has ended, if it has.
+pub(crate) fn ended(guard: &mut Guard) -> Result<ExitStatus, String> {
+    guard.0.try_wait().unwrap().ok_or_else(|| "still running".to_owned())
 }
 
 /// A folder of one test.
@@ -59,7 +32,7 @@ impl Drop for Scratch {
 
 /// A running `lumberjack` that writes to a file. Fields drop in this order: first the process ends, then its folder.
 pub(crate) struct Receiver {
-    running: Running,
+    running: Guard,
     scratch: Scratch,
     port: u16,
 }
@@ -73,7 +46,7 @@ impl Receiver {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lumberjack"));
         command.args(["--listen", "127.0.0.1:0", "--output"]).arg(scratch.0.join("out")).args(options);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(scratch.0.join("log")).unwrap());
-        let mut receiver = Self { running: Running::spawn(&mut command), scratch, port: 0 };
+        let mut receiver = Self { running: Guard::spawn(&mut command).unwrap(), scratch, port: 0 };
         receiver.port = eventually("the port in the log", || receiver.port_in_log());
         receiver
     }
@@ -84,7 +57,7 @@ impl Receiver {
         let port = log
             .split_inclusive('\n')
             .find_map(|line| line.strip_suffix('\n')?.split_once("[tcp] Listening on 127.0.0.1:")?.1.parse().ok());
-        if let Ok(status) = self.running.ended() {
+        if let Ok(status) = ended(&mut self.running) {
             panic!("the receiver ended with {status} at once; its log: {log}");
         }
         port.ok_or(log)
@@ -111,8 +84,8 @@ impl Receiver {
 
     /// SIGTERM, and a clean end: exit code 0.
     pub(crate) fn stop(&mut self) {
-        self.running.terminate();
-        let status = eventually("the receiver's end", || self.running.ended());
+        self.running.signal("TERM");
+        let status = eventually("the receiver's end", || ended(&mut self.running));
         assert_eq!(status.code(), Some(0), "the receiver ended with {status}; its log: {}", self.log());
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use super::receiver::{Receiver, eventually};
+use super::receiver::{Receiver, ended, eventually};
+use super::run;
 use super::tools::{Missing, Program};
-use super::{run, skip};
+use crate::common::patience::{Guard, connect, output_of};
+use crate::common::skip::skip;
 
 /// A receiver with a status endpoint, and where that is.
 fn start(name: &str) -> (Receiver, String) {
@@ -23,10 +24,10 @@ fn start(name: &str) -> (Receiver, String) {
 
 /// The metrics after some lines, as they were sent.
 fn metrics(receiver: &Receiver, at: &str) -> String {
-    let mut client = TcpStream::connect(("127.0.0.1", receiver.port())).unwrap();
+    let mut client = connect(([127, 0, 0, 1], receiver.port()).into());
     client.write_all(b"one\ntwo\nunfinished").unwrap();
     eventually("the metrics of two lines", || {
-        let mut visitor = TcpStream::connect(at).unwrap();
+        let mut visitor = connect(at.parse().unwrap());
         visitor.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
         let mut answer = String::new();
         visitor.read_to_string(&mut answer).unwrap();
@@ -41,9 +42,10 @@ fn check(receiver: &Receiver, metrics: &str, mut command: Command) {
     let said = receiver.path("said");
     let file = File::create(&said).unwrap();
     command.stdin(Stdio::piped()).stdout(file.try_clone().unwrap()).stderr(file);
-    let mut checker = command.spawn().unwrap();
-    checker.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
-    let status = checker.wait().unwrap();
+    let mut checker = Guard::spawn(&mut command).unwrap();
+    // As one that ends early does not read all.
+    let _ = checker.0.stdin.take().unwrap().write_all(metrics.as_bytes());
+    let status = eventually("its end", || ended(&mut checker));
     let said = std::fs::read_to_string(said).unwrap();
     assert!(status.success() && said.is_empty(), "{command:?} ended with {status}: {said}\n{metrics}");
 }
@@ -67,7 +69,7 @@ fn prometheus_understands_the_metrics() {
     let python = || {
         let mut command = Program::find("python3")?.command();
         command.args(["-c", PARSE]);
-        let is_here = command.stdin(Stdio::null()).status().is_ok_and(|status| status.code() != Some(77));
+        let is_here = output_of(&mut command).is_ok_and(|output| output.status.code() != Some(77));
         if is_here { Ok(command) } else { Err(Missing("python3 has no prometheus_client".to_owned())) }
     };
     let promtool = Program::find("promtool").map(|program| {
@@ -79,21 +81,31 @@ fn prometheus_understands_the_metrics() {
         .or_else(|Missing(first)| python().map_err(|Missing(second)| Missing(format!("{first}, and {second}"))))
     {
         Ok(command) => check(&receiver, &metrics, command),
-        Err(missing) => return skip(&missing),
+        Err(missing) => return skip(&missing.0),
     }
     receiver.stop();
 }
 
 #[test]
-fn the_page_works_in_a_real_browser() {
-    let (mut receiver, at) = start("browser");
+fn the_page_works_with_a_server_in_a_real_browser() {
+    check_page("live");
+}
+
+#[test]
+fn the_page_shows_any_answer_in_a_real_browser() {
+    check_page("served");
+}
+
+fn check_page(part: &str) {
+    let (mut receiver, at) = start(&format!("browser-{part}"));
     let (node, chromium) = match Program::find("node").and_then(|node| Ok((node, Program::find("chromium")?))) {
         Ok(both) => both,
-        Err(missing) => return skip(&missing),
+        Err(missing) => return skip(&missing.0),
     };
     let mut command = node.command();
     command.env("CHROMIUM", chromium.path());
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/check.mjs")).arg(format!("http://{at}/"));
+    command.args(["--only", part]);
     run(&receiver, &mut command);
     receiver.stop();
 }

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::conditions::{Dir, reset, until};
-use super::receiver::{Collected, Guard};
+use crate::common::patience::{Collected, Guard, PATIENCE, Patient, Pipe, connect_unix, try_connect};
 
 /// `epoll_wait` is not everywhere a system call of its own.
 pub(crate) const EPOLL_WAIT: &str = if cfg!(target_arch = "x86_64") { "epoll_wait" } else { "epoll_pwait" };
@@ -22,8 +22,6 @@ const TRACED: &str = "accept4,recvfrom,writev,write,sendto,sendmsg,epoll_ctl,?ep
 const SERVED: Duration = Duration::from_millis(150);
 /// Between the two halves of a line that comes in pieces: what a slow client does, and nothing waits for it.
 const SLOW: Duration = Duration::from_millis(5);
-/// How long the server may take to end: far beyond its drain of two seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// A run makes about two hundred calls; a loop that spins makes these many in the time of one pause.
 const MOST_CALLS: usize = 2_000;
 
@@ -43,8 +41,8 @@ impl Output {
         match self {
             Self::File => (Stdio::null(), None),
             Self::Pipe => {
-                let (reader, writer) = std::io::pipe().unwrap();
-                (writer.into(), Some(Collected::from(reader)))
+                let (reader, writer) = Pipe::new();
+                (writer.into(), Some(reader.collect()))
             }
             Self::Socket => {
                 let (ours, theirs) = UnixStream::pair().unwrap();
@@ -142,7 +140,7 @@ pub(crate) fn run_with(drain_timeout: &str, output: Output, faults: &[String], s
     command.args(["--max-per-host", "0", "--drain-timeout", drain_timeout]);
     command.args(["--output", if output == Output::File { file.as_str() } else { "-" }]);
     let (out, stdout) = output.stdout();
-    let mut guard = Guard(command.stdin(Stdio::null()).stdout(out).stderr(Stdio::piped()).spawn().unwrap());
+    let mut guard = Guard::spawn(command.stdin(Stdio::null()).stdout(out).stderr(Stdio::piped())).unwrap();
     // It keeps the writing ends of the pipes open, whose other ends are read to their end.
     drop(command);
     let stderr = Collected::from(guard.0.stderr.take().unwrap());
@@ -177,7 +175,7 @@ pub(crate) fn run_with(drain_timeout: &str, output: Output, faults: &[String], s
     Seen { is_hung, code, stderr, output, log: fs::read_to_string(&log).unwrap_or_default(), refused }
 }
 
-/// Whether it ends in time.
+/// Whether it ends in time: far beyond its drain of two seconds.
 fn ends(guard: &mut Guard) -> bool {
     let began = Instant::now();
     while guard.is_running() && began.elapsed() < PATIENCE {
@@ -205,7 +203,7 @@ fn until_it_serves(guard: &mut Guard, log: &str) -> Option<SocketAddr> {
 fn visit(door: SocketAddr, unix: &str, refused: &mut Vec<char>) -> Option<TcpStream> {
     let mut clients: BTreeMap<char, TcpStream> = BTreeMap::new();
     for name in ['a', 'b', 'c', 'd', 'g'] {
-        match TcpStream::connect(door) {
+        match try_connect(door) {
             Ok(client) => drop(clients.insert(name, client)),
             Err(_) => refused.push(name),
         }
@@ -218,7 +216,7 @@ fn visit(door: SocketAddr, unix: &str, refused: &mut Vec<char>) -> Option<TcpStr
             refused.push(*name);
         }
     }
-    if UnixStream::connect(unix).and_then(|mut client| client.write_all(&block_of('u'))).is_err() {
+    if connect_unix(unix).and_then(|mut client| client.write_all(&block_of('u'))).is_err() {
         refused.push('u');
     }
     std::thread::sleep(SLOW);
@@ -234,7 +232,7 @@ fn visit(door: SocketAddr, unix: &str, refused: &mut Vec<char>) -> Option<TcpStr
 /// Waits for the goodbye or any other end, as a fault may have hit the goodbye. If none comes, the server hangs, which
 /// is seen when its own end is waited for.
 fn until_goodbye(mut client: TcpStream) {
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.wait_at_most(PATIENCE);
     assert!(!matches!(client.read(&mut [0; 1]), Ok(1..)), "the server sends nothing");
 }
 

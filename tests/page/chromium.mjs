@@ -172,7 +172,11 @@ export class Chromium {
     const gone = new Promise((done) => this.process.on('exit', done))
     this.sessionId = undefined
     const asked = this.send('Browser.close').catch(() => {})
-    await Promise.race([Promise.all([asked, gone]), pause(5_000)])
+    // A timer that is left would keep this process for all of it.
+    let timer
+    const late = new Promise((done) => (timer = setTimeout(done, 5_000)))
+    await Promise.race([Promise.all([asked, gone]), late])
+    clearTimeout(timer)
     if (this.process.exitCode === null) this.process.kill('SIGKILL')
     rmSync(this.profile, { recursive: true, force: true, maxRetries: 5 })
   }

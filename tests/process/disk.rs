@@ -2,14 +2,16 @@
 //! of rotated files holds. On a real tmpfs, where one can be mounted.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::common::patience::Collected;
+use crate::common::skip::not_here;
 use crate::support::conditions::{Dir, assert_same, until, until_equal};
 use crate::support::follow::{Following, Seen, Senders, all_files, push_line};
 use crate::support::receiver::{Guard, Receiver, Setup};
-use crate::support::traced::{calls, may_trace, not_here, strace, until_logged};
+use crate::support::traced::{calls, may_trace, strace, until_logged};
 
 /// A small file system in a name space of its own, which is gone with the process that holds it, whatever becomes of this
 /// one. It is reached through that process's root.
@@ -27,12 +29,16 @@ impl Tmpfs {
             let dir = Dir::new();
             let mut command = Command::new("unshare");
             command.arg("--mount").args(as_user).args(["sh", "-c", &script]).arg(dir.path());
-            let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-            let Ok(mut holder) = spawned.map(Guard) else { continue };
-            let mut word = String::new();
-            BufReader::new(holder.0.stdout.take().unwrap()).read_line(&mut word).unwrap();
+            let spawned = Guard::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()));
+            let Ok(mut holder) = spawned else { continue };
+            let word = Collected::from(holder.0.stdout.take().unwrap());
+            let is_mounted = until("a word of the mount, or its end", || match word.text().as_str() {
+                "mounted\n" => Ok(true),
+                _ if !holder.is_running() => Ok(false),
+                other => Err(other.to_owned()),
+            });
             let disk = Self { holder, dir };
-            if word == "mounted\n" && fs::read_dir(disk.file("")).is_ok() {
+            if is_mounted && fs::read_dir(disk.file("")).is_ok() {
                 return Some(disk);
             }
         }

@@ -2,14 +2,17 @@
 //! that nobody takes ends nothing.
 
 use std::fs;
-use std::io::{PipeReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
+use crate::common::patience::{Pipe, connect_unix, output_of};
+use crate::common::skip::not_here;
 use crate::support::conditions::{Dir, until};
 use crate::support::receiver::{Collected, Ended, Guard, Receiver, Setup, under_test};
+use crate::support::somebody::somebody_else;
 
 /// Linux's `O_NONBLOCK`, which `std` has no name for.
 const O_NONBLOCK: i32 = 0o4000;
@@ -147,16 +150,7 @@ fn p13_what_is_not_permitted_is_one_sentence_and_exit_1() {
     let locked = dir.path().join("locked");
     fs::create_dir(&locked).unwrap();
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
-    // Root may do everything, so the program runs as somebody else, from a place that anybody can reach.
-    let binary = dir.file("lumberjack");
-    fs::copy(under_test(), &binary).unwrap();
-    let is_root = fs::write(locked.join("probe"), "").is_ok();
-    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", &binary];
-    let program = if is_root { &nobody[..] } else { &nobody[4..] };
-    let run = |args: &[&str]| Command::new(program[0]).args(&program[1..]).args(args).output();
-    if run(&["--version"]).map_or(true, |output| !output.status.success()) {
-        return eprintln!("skipped: root may do everything, and setpriv can't make us somebody else here");
-    }
+    let Some(run) = somebody_else(&dir, &locked) else { return };
     let mut cases = vec![
         (["--output", "locked/app.log"], "cannot write to ", "no permission; change the owner", "with --output"),
         (["--listen", "locked/sock"], "cannot listen on unix:", "no permission to make a file", "with --listen"),
@@ -176,10 +170,9 @@ fn p13_what_is_not_permitted_is_one_sentence_and_exit_1() {
         if flag == "--output" {
             args.extend(["--listen", "127.0.0.1:0"]);
         }
-        let output = run(&args).unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(stderr.contains(middle), "{middle:?} in {stderr:?}");
-        assert_sentence(&Ended { code: output.status.code(), stderr, output: output.stdout }, 1, begins, ends);
+        let ended = run(&args);
+        assert!(ended.stderr.contains(middle), "{middle:?} in {:?}", ended.stderr);
+        assert_sentence(&ended, 1, begins, ends);
     }
 }
 
@@ -190,10 +183,10 @@ fn p13_a_read_only_file_system_is_one_sentence_and_exit_1() {
     let inside = |args: &[&str]| {
         let script = format!("{mount} exec \"$0\" \"$@\"");
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--map-root-user", "sh", "-c", &script]).args(args).output()
+        output_of(command.args(["--mount", "--map-root-user", "sh", "-c", &script]).args(args))
     };
     if inside(&["true"]).map_or(true, |output| !output.status.success()) {
-        return eprintln!("skipped: no file system can be mounted here");
+        return not_here("no file system can be mounted here");
     }
     let binary = under_test();
     let (output, unix) = (dir.file("app.log"), format!("unix:{}", dir.file("sock")));
@@ -240,7 +233,7 @@ fn start_unheard(dir: &Dir, redirect: &str, stderr: Stdio) -> (Guard, UnixStream
     let mut guard = Setup::new(&args).redirect(redirect).spawn(stderr);
     let client = until("its socket", || {
         assert!(guard.is_running(), "it ended");
-        UnixStream::connect(&path).map_err(|error| error.to_string())
+        connect_unix(&path).map_err(|error| error.to_string())
     });
     (guard, client)
 }
@@ -249,7 +242,7 @@ fn start_unheard(dir: &Dir, redirect: &str, stderr: Stdio) -> (Guard, UnixStream
 fn assert_goes_on(dir: &Dir, mut guard: Guard, mut client: UnixStream) {
     for _ in 0..100 {
         client.write_all(b"far too long for the cap\n").unwrap();
-        UnixStream::connect(dir.file("sock")).unwrap();
+        connect_unix(dir.file("sock")).unwrap();
     }
     client.write_all(b"fine\n").unwrap();
     until("the line", || match fs::read_to_string(dir.file("app.log")) {
@@ -261,9 +254,9 @@ fn assert_goes_on(dir: &Dir, mut guard: Guard, mut client: UnixStream) {
 }
 
 /// A pipe that takes nothing more, and its flags as they were.
-fn full_pipe() -> (PipeReader, std::io::PipeWriter) {
+fn full_pipe() -> (Pipe, std::io::PipeWriter) {
     use std::os::fd::AsRawFd;
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = Pipe::new();
     // Opened anew for the filling, so that the description that is handed on stays one that blocks.
     let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
     let mut own = fs::OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path).unwrap();

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::patience::{Enough, accept, accept_unix, connect_unix, join, output_of};
+use crate::common::skip::not_here;
 use crate::support::conditions::{Dir, assert_numbered, assert_same, lines, until, until_equal, write_until_held_back};
-use crate::support::receiver::{Collected, Receiver, Setup};
+use crate::support::receiver::{Collected, Guard, Receiver, Setup, under_test};
 
 /// A receiver that writes to a file, at a place that stays the same whenever it is started again.
 struct Next {
@@ -121,18 +123,9 @@ impl Fake {
     }
 
     fn accept(&self) -> FakeConn {
-        let patience = Some(Duration::from_secs(20));
         match self {
-            Self::Tcp(listener) => {
-                let (conn, _) = listener.accept().unwrap();
-                conn.set_read_timeout(patience).unwrap();
-                FakeConn::Tcp(conn)
-            }
-            Self::Unix(listener) => {
-                let (conn, _) = listener.accept().unwrap();
-                conn.set_read_timeout(patience).unwrap();
-                FakeConn::Unix(conn)
-            }
+            Self::Tcp(listener) => FakeConn::Tcp(accept(listener)),
+            Self::Unix(listener) => FakeConn::Unix(accept_unix(listener)),
         }
     }
 }
@@ -217,7 +210,7 @@ fn p5_lines_longer_than_what_is_held_on_to_go_on_too() {
         }
         first.client().write_all(&sent).unwrap();
         first.stop().assert_clean();
-        assert_same(&end.join().unwrap(), &sent);
+        assert_same(&join("its reader", end), &sent);
     }
 }
 
@@ -235,7 +228,7 @@ fn p5_the_least_memory_that_is_taken_is_enough() {
         let end = thread::spawn(|| conn.read_to_end());
         write_lines(&client, 0..200_000);
         first.stop().assert_clean();
-        assert_numbered(&whole_lines(&end.join().unwrap()), "c", 200_000);
+        assert_numbered(&whole_lines(&join("its reader", end)), "c", 200_000);
     }
 }
 
@@ -249,6 +242,7 @@ fn p1_a_next_receiver_restarted_ten_times_under_load_gets_every_line_once() {
         let client = first.client();
         let is_enough = AtomicBool::new(false);
         let (count, second) = thread::scope(|scope| {
+            let enough = Enough(&is_enough);
             let mut second = second;
             let writer = scope.spawn(|| {
                 let mut count = 0;
@@ -269,7 +263,7 @@ fn p1_a_next_receiver_restarted_ten_times_under_load_gets_every_line_once() {
                 second.stop().assert_clean();
                 second = next.start();
             }
-            is_enough.store(true, Ordering::Relaxed);
+            drop(enough);
             (writer.join().unwrap(), second)
         });
         next.until_it_has(&format!("c {}", count - 1));
@@ -333,7 +327,7 @@ fn p1_nothing_is_written_to_one_that_has_said_goodbye() {
         conn.read_exactly("c 1 end\nc 2 end\n");
         let end = thread::spawn(|| conn.read_to_end());
         first.stop().assert_clean();
-        assert_same(&end.join().unwrap(), b"");
+        assert_same(&join("its reader", end), b"");
     }
 }
 
@@ -356,7 +350,7 @@ fn p1_one_that_closes_with_lines_unread_gets_them_again_and_one_that_has_read_th
         let end = thread::spawn(|| conn.read_to_end());
         let ended = first.stop();
         ended.assert_clean();
-        assert_same(&end.join().unwrap(), b"");
+        assert_same(&join("its reader", end), b"");
         assert_eq!(ended.stderr.matches(" is away: ").count(), 1, "{}", ended.stderr);
         assert_eq!(
             ended.stderr.matches(&format!("; {} bytes are sent again", all.len())).count(),
@@ -413,9 +407,9 @@ fn a_name_with_several_addresses_leads_to_the_one_that_answers() {
     fs::write(&hosts, "::1 several\n127.0.0.2 several\n127.0.0.1 several\n127.0.0.3 several\n").unwrap();
     let inside =
         format!("unshare --mount --map-root-user sh -c 'mount --bind {hosts} /etc/hosts && exec \"$0\" \"$@\"'");
-    if !Command::new("sh").args(["-c", &format!("{inside} true")]).output().is_ok_and(|output| output.status.success())
-    {
-        return eprintln!("skipped: no /etc/hosts of its own can be had here");
+    let tried = output_of(Command::new("sh").args(["-c", &format!("{inside} true")]));
+    if !tried.is_ok_and(|output| output.status.success()) {
+        return not_here("no /etc/hosts of its own can be had here");
     }
     let second = Receiver::start(&["--listen", "127.0.0.1:0", "--output", &file]);
     let place = format!("tcp:several:{}", second.addr.port());
@@ -442,16 +436,16 @@ fn p9_a_resolver_that_hangs_keeps_nobody_waiting() {
         command.args(["--mount", "--net", "--map-root-user", "sh", "-c", &shell]).args(args);
         command
     };
-    if !inside(&["true"]).output().is_ok_and(|output| output.status.success()) {
-        return eprintln!("skipped: no network of its own can be made here");
+    if !output_of(&mut inside(&["true"])).is_ok_and(|output| output.status.success()) {
+        return not_here("no network of its own can be made here");
     }
     let listen = format!("unix:{sock}");
     let args = ["--listen", &listen, "--output", "tcp:log.example:4445", "--output", &file, "--drain-timeout", "100ms"];
-    let binary = crate::support::receiver::under_test();
-    let child = inside(&[&[binary.as_str()], &args[..]].concat()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut guard = crate::support::receiver::Guard(child);
+    let binary = under_test();
+    let mut command = inside(&[&[binary.as_str()], &args[..]].concat());
+    let mut guard = Guard::spawn(command.stderr(Stdio::piped())).unwrap();
     let stderr = Collected::from(guard.0.stderr.take().unwrap());
-    let mut client = until("its socket", || UnixStream::connect(&sock).map_err(|error| error.to_string()));
+    let mut client = until("its socket", || connect_unix(&sock).map_err(|error| error.to_string()));
     let begun = Instant::now();
     client.write_all(b"hello\n").unwrap();
     until_equal("the line", &"hello\n".to_owned(), || fs::read_to_string(&file).unwrap());
@@ -480,7 +474,6 @@ fn p8_while_the_next_receiver_is_away_clients_wait_and_nothing_is_lost() {
         assert!(grown <= memory_kib + 1024, "{grown} KiB more with {} bytes on their way", sent.len());
         first.assert_rests("while the next receiver is away");
         let second = next.start();
-        client.set_write_timeout(None).unwrap();
         let rest = if sent.ends_with(b"\n") { &b"after end\n"[..] } else { b"\nafter end\n" };
         (&client).write_all(rest).unwrap();
         sent.extend_from_slice(rest);
@@ -500,13 +493,12 @@ fn p8_a_next_receiver_that_stands_still_holds_clients_back_and_gets_every_line_o
         let mut sent = write_until_held_back(&client);
         first.assert_rests("while the next receiver stands still");
         let end = thread::spawn(|| conn.read_to_end());
-        client.set_write_timeout(None).unwrap();
         let rest = if sent.ends_with(b"\n") { &b"after\n"[..] } else { b"\nafter\n" };
         (&client).write_all(rest).unwrap();
         sent.extend_from_slice(rest);
         let ended = first.stop();
         ended.assert_clean();
-        assert_same(&end.join().unwrap(), &sent);
+        assert_same(&join("its reader", end), &sent);
         assert!(!ended.stderr.contains("[out]"), "{}", ended.stderr);
     }
 }

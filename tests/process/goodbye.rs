@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::limits::lower_free_descriptors_to;
+use crate::common::patience::Enough;
 use crate::support::conditions::{assert_numbered, assert_same, read_goodbye, until_equal, write_until_held_back};
-use crate::support::receiver::{Collected, Receiver};
+use crate::support::receiver::Receiver;
 
 /// Writes each line with a write of its own, and never reads.
 fn write_lines(mut client: &TcpStream, name: &str, numbers: std::ops::Range<usize>) {
@@ -77,11 +78,12 @@ fn p11_who_writes_on_while_it_stops_and_does_not_look_loses_nothing() {
             write!(client, "c{name} {}", count + 200).unwrap();
             count + 201
         };
+        let enough = Enough(&is_enough);
         let writers: Vec<_> = clients.iter().enumerate().map(|place| scope.spawn(move || write_on(place))).collect();
         until_equal("lines from all", &true, || receiver.lines().len() > 1_000);
         receiver.signal("TERM");
         receiver.until_said("[tcp] Stopping server, closing 4 active socket(s)");
-        is_enough.store(true, Ordering::Relaxed);
+        drop(enough);
         writers.into_iter().map(|writer| writer.join().unwrap()).collect()
     });
     let ended = receiver.wait();
@@ -107,12 +109,11 @@ fn p6_nobody_is_evicted_while_the_output_is_blocked() {
     std::thread::sleep(IDLE + IDLE / 4);
     assert!(!receiver.said().contains("Socket timeout"), "while the output is blocked: {}", receiver.said());
     let resumed = Instant::now();
-    let collected = Collected::from(output);
+    let collected = output.collect();
     // Even the one that has nothing to say was not idle for as long as nobody read.
     receiver.until_said(&format!("[tcp] Socket timeout on {}", peer(&silent)));
     let left = IDLE.saturating_sub(read_before);
     assert!(resumed.elapsed() >= left, "{:?} after the output went on, {left:?} were left", resumed.elapsed());
-    flooding.set_write_timeout(None).unwrap();
     let rest = if sent.ends_with(b"\n") { &b"end\n"[..] } else { b"\nend\n" };
     (&flooding).write_all(rest).unwrap();
     sent.extend_from_slice(rest);

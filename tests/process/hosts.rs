@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::net::UnixStream;
 
 use super::disk::Tmpfs;
+use crate::common::patience::{connect, connect_unix};
 use crate::support::conditions::{Dir, until_equal};
 use crate::support::receiver::Receiver;
 
@@ -178,11 +178,11 @@ fn clients_of_unix_sockets_share_a_file_and_ipv6_hosts_have_one() {
     let dir = Dir::new();
     let socket = format!("unix:{}", dir.file("socket"));
     let receiver = start(&dir, &["--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--listen", &socket]);
-    UnixStream::connect(dir.file("socket")).unwrap().write_all(b"unix\n").unwrap();
+    connect_unix(dir.file("socket")).unwrap().write_all(b"unix\n").unwrap();
     receiver.client().write_all(b"four\n").unwrap();
     let said = receiver.said();
     let six = said.lines().filter_map(crate::support::receiver::listens_at).find(|addr| addr.is_ipv6()).unwrap();
-    std::net::TcpStream::connect(six).unwrap().write_all(b"six\n").unwrap();
+    connect(six).write_all(b"six\n").unwrap();
     let wanted = vec![file_of("127.0.0.1", "four\n"), file_of("--", "six\n"), file_of("unix", "unix\n")];
     until_equal("a file of each kind", &sorted(wanted), || files(&dir));
     receiver.stop().assert_clean();

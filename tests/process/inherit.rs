@@ -5,13 +5,15 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
 
+use crate::common::patience::{Enough, Pipe, connect, connect_unix, output_of};
+use crate::common::skip::skip;
 use crate::support::conditions::{
     Dir, assert_numbered, lines, read_goodbye, until, until_equal, write_until_held_back,
 };
@@ -49,17 +51,17 @@ fn an_inherited_socket_takes_the_place_of_the_default() {
 #[test]
 fn an_inherited_socket_stands_beside_others_and_for_its_own_place() {
     let (listener, addr) = listener();
-    let addr = addr.to_string();
+    let place = addr.to_string();
     // Its place is named: it is that place. Else it comes on top, since clients that connect would wait for nothing.
-    for (args, places) in [(&["--listen", &addr][..], 1), (&["--listen", "127.0.0.1:0"], 2)] {
+    for (args, places) in [(&["--listen", &place][..], 1), (&["--listen", "127.0.0.1:0"], 2)] {
         let receiver = start(&listener, args);
-        TcpStream::connect(&addr).unwrap().write_all(b"a line\n").unwrap();
+        connect(addr).write_all(b"a line\n").unwrap();
         receiver.until_lines(&["a line"]);
         let ended = receiver.stop();
         ended.assert_clean();
         let places_in_log = listening(&ended.stderr);
         assert_eq!(places_in_log.len(), places, "{}", ended.stderr);
-        assert!(places_in_log.contains(&addr.as_str()), "{}", ended.stderr);
+        assert!(places_in_log.contains(&place.as_str()), "{}", ended.stderr);
     }
 }
 
@@ -73,7 +75,7 @@ fn an_inherited_unix_socket_keeps_its_file() {
         let mut setup = Setup::new(&["--output", &log]).inherit(listener.try_clone().unwrap());
         let mut guard = setup.spawn(Stdio::piped());
         let stderr = Collected::from(guard.0.stderr.take().unwrap());
-        UnixStream::connect(&path).unwrap().write_all(b"a line\n").unwrap();
+        connect_unix(&path).unwrap().write_all(b"a line\n").unwrap();
         until_equal("a line each", &(round + 1), || fs::read_to_string(&log).unwrap_or_default().lines().count());
         guard.signal("TERM");
         let code = guard.wait();
@@ -92,7 +94,7 @@ fn refused(socket: impl Into<OwnedFd>) -> Ended {
 fn p13_what_cannot_be_listened_on_is_refused_by_its_name() {
     let dir = Dir::new();
     let (listener, addr) = listener();
-    let connection = TcpStream::connect(addr).unwrap();
+    let connection = connect(addr);
     let abstract_one = {
         use std::os::linux::net::SocketAddrExt;
         let name = format!("lumberjack-inherit-{}", std::process::id());
@@ -177,7 +179,7 @@ fn p11_who_waits_at_an_inherited_socket_is_left_to_the_next() {
 #[test]
 fn p11_clients_of_the_next_do_not_wake_up_the_one_that_ends() {
     let (listener, addr) = listener();
-    let (mut output, writer) = std::io::pipe().unwrap();
+    let (mut output, writer) = Pipe::new();
     let setup = Setup::new(&["--drain-timeout", "1h"]).inherit(listener.try_clone().unwrap());
     let receiver = setup.stdout(writer).start();
     let client = receiver.client();
@@ -186,18 +188,18 @@ fn p11_clients_of_the_next_do_not_wake_up_the_one_that_ends() {
     receiver.until_said("[tcp] Stopping server");
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _enough = Enough(&is_over);
         scope.spawn(|| {
             // Each would be a wake-up; the pauses spread them over the second that is measured.
             for _ in 0..100 {
                 if is_over.load(Ordering::Relaxed) {
                     return;
                 }
-                drop(TcpStream::connect(addr).unwrap());
+                drop(connect(addr));
                 std::thread::park_timeout(Duration::from_millis(10));
             }
         });
         receiver.assert_rests("while clients come to the next");
-        is_over.store(true, Ordering::Relaxed);
     });
     drop(client);
     std::io::copy(&mut output, &mut std::io::sink()).unwrap();
@@ -215,7 +217,7 @@ struct Sender {
 
 impl Sender {
     fn new(name: &str, addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).unwrap();
+        let stream = connect(addr);
         Self { name: name.to_owned(), addr, stream, sent: 0, connects: 1 }
     }
 
@@ -232,7 +234,7 @@ impl Sender {
 
     fn send(&mut self) {
         if self.is_told_goodbye() {
-            self.stream = TcpStream::connect(self.addr).expect("the place is always open");
+            self.stream = connect(self.addr);
             self.connects += 1;
         }
         // The number and its end in one write: what is written is a whole line.
@@ -275,6 +277,7 @@ fn p11_ten_restarts_under_load_refuse_nobody_and_lose_nothing() {
     let (receiver, senders) = std::thread::scope(|scope| {
         let mut receiver = start(&listener, &args);
         let is_enough = &is_enough;
+        let enough = Enough(is_enough);
         let threads: Vec<_> = (0..4).map(|number| scope.spawn(move || send_on(number, addr, is_enough))).collect();
         // And one that holds its connection, says something after each restart only, and looks for a goodbye only then.
         let mut holds = Sender::new("holds", addr);
@@ -286,7 +289,7 @@ fn p11_ten_restarts_under_load_refuse_nobody_and_lose_nothing() {
             assert!(holds.is_told_goodbye(), "restart {restart}");
             receiver = start(&listener, &args);
         }
-        is_enough.store(true, Ordering::Relaxed);
+        drop(enough);
         let mut senders: Vec<Sender> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         senders.push(holds);
         (receiver, senders)
@@ -303,13 +306,8 @@ fn p11_ten_restarts_under_load_refuse_nobody_and_lose_nothing() {
 
 #[test]
 fn p11_systemd_socket_activate_starts_it_at_the_first_client() {
-    if Command::new("systemd-socket-activate").arg("--version").stdout(Stdio::null()).status().is_err() {
-        assert!(
-            std::env::var_os("LUMBERJACK_REQUIRE_CLIENTS").is_none(),
-            "systemd-socket-activate is not here, and LUMBERJACK_REQUIRE_CLIENTS is set: install systemd"
-        );
-        let _ = writeln!(std::io::stderr(), "skipped: systemd-socket-activate is not here");
-        return;
+    if let Err(error) = output_of(Command::new("systemd-socket-activate").arg("--version")) {
+        return skip(&format!("systemd-socket-activate: {error}"));
     }
     let dir = Dir::new();
     let (path, output) = (dir.file("socket"), dir.file("out"));
@@ -320,11 +318,11 @@ fn p11_systemd_socket_activate_starts_it_at_the_first_client() {
     command.args(["--listen", &addr.to_string(), "--listen", &path, "--fdname", "tcp:unix"]);
     command.args([&under_test(), "--output", &output]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut guard = Guard(command.spawn().unwrap());
+    let mut guard = Guard::spawn(&mut command).unwrap();
     let stderr = Collected::from(guard.0.stderr.take().unwrap());
-    let mut client = until("a first connection", || UnixStream::connect(&path).map_err(|error| error.to_string()));
+    let mut client = until("a first connection", || connect_unix(&path).map_err(|error| error.to_string()));
     client.write_all(b"by unix\n").unwrap();
-    TcpStream::connect(addr).unwrap().write_all(b"by tcp\n").unwrap();
+    connect(addr).write_all(b"by tcp\n").unwrap();
     let written = || fs::read_to_string(&output).unwrap_or_default();
     until_equal("both lines", &2, || written().lines().count());
     drop(client);

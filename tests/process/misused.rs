@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::Command;
 
 use super::errors::assert_sentence;
 use crate::support::conditions::Dir;
-use crate::support::receiver::{Ended, Setup, under_test};
+use crate::support::receiver::{Ended, Setup};
+use crate::support::somebody::somebody_else;
 
 fn run(args: &[&str]) -> Ended {
     Setup::new(&[&["--listen", "127.0.0.1:0"], args].concat()).run()
@@ -94,26 +94,10 @@ fn p13_a_directory_in_which_nothing_can_be_rotated_is_one_sentence_and_exit_1() 
     fs::write(&path, "").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
-    // Root may do everything, so the program runs as somebody else, from a place that anybody can reach.
-    let binary = dir.file("lumberjack");
-    fs::copy(under_test(), &binary).unwrap();
-    let is_root = fs::write(dir.file("locked/probe"), "").is_ok();
-    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", &binary];
-    let program = if is_root { &nobody[..] } else { &nobody[4..] };
-    let run = |args: &[&str]| Command::new(program[0]).args(&program[1..]).args(args).output();
-    if run(&["--version"]).map_or(true, |output| !output.status.success()) {
-        return eprintln!("skipped: root may do everything, and setpriv can't make us somebody else here");
-    }
+    let Some(run) = somebody_else(&dir, &locked) else { return };
     for (output, options) in [(path.clone(), &["--rotate-size", "1MiB"][..]), (dir.file("locked/{host}.log"), &[])] {
         let args = [&["--listen", "127.0.0.1:0", "--output", &output], options].concat();
-        let ended = run(&args).unwrap();
-        let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
         let begins = format!("cannot write to {output}: no permission; change the owner or the mode");
-        assert_sentence(
-            &Ended { code: ended.status.code(), stderr, output: ended.stdout },
-            1,
-            &begins,
-            "with --output",
-        );
+        assert_sentence(&run(&args), 1, &begins, "with --output");
     }
 }

@@ -3,22 +3,20 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::limits::{lower_free_descriptors_to, raise_descriptors_again};
+use crate::common::patience::{Enough, PATIENCE, connect_unix};
+use crate::common::skip::not_here;
 use crate::support::conditions::{Dir, assert_same, until, until_equal};
 use crate::support::receiver::{Collected, Guard, Receiver, Setup};
-
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::traced::may_trace;
 
 /// Sends lines and our end, and reads to the end of the answer.
 fn receipt_for(receiver: &Receiver, host: u8, bytes: &[u8]) -> String {
     let mut client = receiver.client_from(host);
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.write_all(bytes).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     let mut text = String::new();
@@ -135,22 +133,13 @@ fn receipt_waits_for_the_slowest_of_several_outputs() {
     client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let early = client.read(&mut [0; 1]).map_err(|error| error.kind());
     assert_eq!(early, Err(ErrorKind::WouldBlock), "a receipt while stdout takes nothing");
-    let collected = Collected::from(unread);
+    let collected = unread.collect();
     let mut text = String::new();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.read_to_string(&mut text).unwrap();
     assert_eq!(text, "1 lines\n");
     receiver.stop().assert_clean();
     assert_same(&collected.finish(), wanted.as_bytes());
-}
-
-/// Tells others that it is over, also when a check has failed: a test is not to wait for them for ever.
-struct Enough<'a>(&'a AtomicBool);
-
-impl Drop for Enough<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Others write all the time, so that no moment comes in which every file is at rest.
@@ -202,7 +191,7 @@ fn p7_a_unix_client_that_closes_wholly_waits_for_no_receipt() {
     (&flood).write_all(block.as_bytes()).unwrap();
     let base = receiver.fds();
     for round in 0..100 {
-        let mut client = UnixStream::connect(&path).unwrap();
+        let mut client = connect_unix(&path).unwrap();
         client.write_all(b"from unix\n").unwrap();
         if round % 2 == 0 {
             // Both ends at once, or one after the other.
@@ -211,12 +200,11 @@ fn p7_a_unix_client_that_closes_wholly_waits_for_no_receipt() {
         }
     }
     until("they are gone", || if receiver.fds() <= base + 1 { Ok(()) } else { Err(receiver.fds().to_string()) });
-    let mut stays = UnixStream::connect(&path).unwrap();
+    let mut stays = connect_unix(&path).unwrap();
     stays.write_all(b"from unix\n").unwrap();
     stays.shutdown(Shutdown::Write).unwrap();
-    let collected = Collected::from(unread);
+    let collected = unread.collect();
     let mut text = String::new();
-    stays.set_read_timeout(Some(PATIENCE)).unwrap();
     stays.read_to_string(&mut text).unwrap();
     assert_eq!(text, "1 lines\n");
     receiver.stop().assert_clean();
@@ -236,6 +224,9 @@ fn p13_a_receipt_that_would_prove_nothing_is_refused() {
 /// What the kernel failed to write it forgets, and the next sync succeeds: those lines are in doubt for good.
 #[test]
 fn receipt_is_not_given_for_lines_whose_sync_failed() {
+    if !may_trace() {
+        return;
+    }
     let dir = Dir::new();
     let receiver = Receiver::start(&["--receipt", "--sync", "100ms", "--output", &dir.file("out")]);
     assert_eq!(receipt_for(&receiver, 1, b"one\n"), "1 lines\n");
@@ -243,12 +234,11 @@ fn receipt_is_not_given_for_lines_whose_sync_failed() {
     // Each sync is the first one of its thread.
     strace.args(["-f", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1", "-p"]);
     strace.arg(receiver.guard.pid().to_string()).stdin(Stdio::null()).stderr(Stdio::piped());
-    let Ok(strace) = strace.spawn() else { return eprintln!("skipped: strace is not here") };
-    let mut strace = Guard(strace);
+    let mut strace = Guard::spawn(&mut strace).unwrap();
     let told = Collected::from(strace.0.stderr.take().unwrap());
     until("strace", || if told.bytes().ends_with(b"\n") { Ok(()) } else { Err(told.text()) });
     if !told.text().contains("attached") {
-        return eprintln!("skipped: {}", told.text());
+        return not_here(&format!("strace may not attach to what runs: {}", told.text()));
     }
     let mut client = receiver.client();
     client.write_all(b"two\n").unwrap();

@@ -4,10 +4,11 @@ use std::fs;
 use std::io::Write;
 
 use super::tools::{Missing, Program};
+use crate::common::patience::output_of;
+use crate::common::skip::skip;
 use crate::support::conditions::{Dir, until, until_equal};
 use crate::support::follow::{Seen, Senders, push_line};
 use crate::support::receiver::Receiver;
-use crate::support::traced::skip;
 
 fn text(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
@@ -95,7 +96,7 @@ fn logrotate() -> Option<Program> {
 /// Has it rotate now.
 fn run_logrotate(program: &Program, dir: &Dir) {
     let args = ["--force", "--state", &dir.file("state"), &dir.file("rotate.conf")];
-    let output = program.command().args(args).output().unwrap();
+    let output = output_of(program.command().args(args)).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

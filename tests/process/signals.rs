@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::support::conditions::{assert_numbered, assert_same, read_goodbye, write_until_held_back};
-use crate::support::receiver::{Collected, Receiver};
+use crate::support::receiver::Receiver;
 
 #[test]
 fn p11_sigterm_and_sigint_end_cleanly_with_every_line_written() {
@@ -100,7 +100,7 @@ fn p11_an_output_that_is_only_slow_is_waited_for() {
     receiver.until_said("[tcp] Stopping server");
     let mut first = vec![0; 100];
     output.read_exact(&mut first).unwrap();
-    let collected = Collected::from(output);
+    let collected = output.collect();
     receiver.wait().assert_clean();
     let mut wanted = sent;
     // The last line was cut by the kernel, unless it was cut at its end.

@@ -1,11 +1,13 @@
 //! Whatever stdout is, lines get there; a slow reader slows the clients and a gone one ends the program (P8, P13).
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
+use crate::common::patience::{Pipe, connect, output_of};
+use crate::common::skip::skip;
 use crate::support::conditions::{Dir, assert_same, until, write_until_held_back};
 use crate::support::receiver::{Collected, Guard, Receiver, Setup, listens_at, signal, under_test};
 
@@ -33,9 +35,9 @@ fn is_non_blocking(own: &impl AsRawFd) -> bool {
 
 #[test]
 fn stdout_can_be_a_pipe_and_stays_as_it_was() {
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = Pipe::new();
     let own = writer.try_clone().unwrap();
-    let output = Collected::from(reader);
+    let output = reader.collect();
     let receiver = Setup::new(&[]).stdout(writer).start();
     assert!(!is_non_blocking(&own), "while it runs");
     let sent = send_and_stop(receiver);
@@ -48,14 +50,13 @@ fn stdout_can_be_a_pipe_and_stays_as_it_was() {
 fn stdout_can_be_a_fifo() {
     let dir = Dir::new();
     let path = dir.file("fifo");
-    if !Command::new("mkfifo").arg(&path).status().is_ok_and(|status| status.success()) {
-        return eprintln!("skipped: mkfifo can't make a fifo here");
+    if !output_of(Command::new("mkfifo").arg(&path)).is_ok_and(|output| output.status.success()) {
+        return skip("mkfifo makes no fifo here");
     }
-    let reader_path = path.clone();
-    // Each open waits for the other.
-    let reader = std::thread::spawn(move || File::open(reader_path).unwrap());
+    // Opened before the writer, which waits for a reader, and it waits for nobody.
+    let reader = Pipe::open(&path);
     let writer = OpenOptions::new().write(true).open(&path).unwrap();
-    let output = Collected::from(reader.join().unwrap());
+    let output = Collected::from(reader);
     let own = writer.try_clone().unwrap();
     let sent = send_and_stop(Setup::new(&[]).stdout(writer).start());
     assert!(!is_non_blocking(&own));
@@ -96,11 +97,11 @@ fn stdout_can_be_a_terminal() {
     let command = format!("echo $$ >'{pid_path}'; exec '{}' --listen 127.0.0.1:0 2>'{log_path}'", under_test());
     let mut script = Command::new("script");
     script.args(["-q", "-e", "-c", &command, "/dev/null"]).env("SHELL", "/bin/sh");
-    let Ok(child) = script.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else {
-        return eprintln!("skipped: there is no `script` that could make a terminal");
-    };
     // When `script` is killed, its terminal goes, and the receiver with it.
-    let mut guard = Guard(child);
+    let mut guard = match Guard::spawn(script.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null())) {
+        Ok(guard) => guard,
+        Err(error) => return skip(&format!("script, which makes a terminal: {error}")),
+    };
     let output = Collected::from(guard.0.stdout.take().unwrap());
     let addr = until("its address", || {
         let said = fs::read_to_string(&log_path).unwrap_or_default();
@@ -108,7 +109,7 @@ fn stdout_can_be_a_terminal() {
         let is_ready = said.contains("Memory budget");
         said.lines().find_map(listens_at).filter(|_| is_ready).ok_or(said)
     });
-    let mut client = std::net::TcpStream::connect(addr).unwrap();
+    let mut client = connect(addr);
     client.write_all(b"one\ntwo\nthree").unwrap();
     signal(fs::read_to_string(pid_path).unwrap().trim().parse().unwrap(), "TERM");
     assert_eq!(guard.wait(), Some(0), "{}", output.text());
@@ -127,8 +128,7 @@ fn p8_a_slow_reader_slows_the_client_and_loses_nothing() {
     // Beside the budget: the read buffer and pages of code that were not needed before.
     assert!(grown <= memory_kib + 1024, "{grown} KiB more with {} bytes on their way", sent.len());
     receiver.assert_rests("while it waits for the reader");
-    let collected = Collected::from(output);
-    client.set_write_timeout(None).unwrap();
+    let collected = output.collect();
     let rest = if sent.ends_with(b"\n") { &b"after\n"[..] } else { b"\nafter\n" };
     (&client).write_all(rest).unwrap();
     sent.extend_from_slice(rest);
@@ -147,7 +147,7 @@ fn p8_a_reader_that_takes_a_little_at_a_time_gets_every_byte() {
         output.read_exact(&mut part).unwrap();
         read.extend(part);
     }
-    let collected = Collected::from(output);
+    let collected = output.collect();
     receiver.stop().assert_clean();
     read.extend(collected.finish());
     if !sent.ends_with(b"\n") {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::common::patience::{Pipe, try_connect};
 use crate::support::conditions::{Dir, until, write_until_held_back};
 use crate::support::receiver::{Receiver, Setup};
 
@@ -99,11 +100,11 @@ fn a_supervisor_is_told_of_the_start_and_of_the_end() {
 fn a_supervisor_is_told_of_an_end_that_nobody_asked_for() {
     let dir = Dir::new();
     let mut supervisor = Supervisor::new(&dir);
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = Pipe::new();
     let receiver = supervisor.setup(&[], "").stdout(writer).start();
     drop(reader);
     // It may have ended already, as the pipe tells it.
-    let _ = std::net::TcpStream::connect(receiver.addr).and_then(|mut client| client.write_all(b"nobody reads this\n"));
+    let _ = try_connect(receiver.addr).and_then(|mut client| client.write_all(b"nobody reads this\n"));
     assert_eq!(receiver.wait().code, Some(1));
     assert_eq!(supervisor.until("STOPPING=1", 0).0, 1);
 }
@@ -215,7 +216,7 @@ fn the_status_says_what_goes_on_and_then_rests() {
 fn the_status_says_that_the_output_is_waited_for() {
     let dir = Dir::new();
     let mut supervisor = Supervisor::new(&dir);
-    let (mut output, writer) = std::io::pipe().unwrap();
+    let (mut output, writer) = Pipe::new();
     let receiver = supervisor.setup(&["--memory", "1MiB"], "").stdout(writer).start();
     let client = receiver.client();
     write_until_held_back(&client);
@@ -231,7 +232,7 @@ fn the_status_says_that_the_output_is_waited_for() {
 fn p11_an_end_that_takes_long_asks_for_more_time_while_the_output_moves() {
     let dir = Dir::new();
     let mut supervisor = Supervisor::new(&dir);
-    let (mut output, writer) = std::io::pipe().unwrap();
+    let (mut output, writer) = Pipe::new();
     let receiver = supervisor.setup(&["--drain-timeout", "4s"], "").stdout(writer).start();
     let client = receiver.client();
     write_until_held_back(&client);
@@ -254,7 +255,7 @@ fn p11_an_end_that_takes_long_asks_for_more_time_while_the_output_moves() {
 fn p11_an_output_that_takes_nothing_gets_no_more_time() {
     let dir = Dir::new();
     let mut supervisor = Supervisor::new(&dir);
-    let (_nobody_reads, writer) = std::io::pipe().unwrap();
+    let (_nobody_reads, writer) = Pipe::new();
     // Two looks, between which nothing moves.
     let receiver = supervisor.setup(&["--drain-timeout", "5s"], "").stdout(writer).start();
     let client = receiver.client();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use lumberjack::{Limits, Turn};
 
 use super::capture::said;
+use super::common::patience::join;
 use super::valve::Flow;
 use super::world::{World, is_told_goodbye, name, reset, send};
 
@@ -157,9 +158,9 @@ fn p6_a_lingering_client_that_floods_gives_way_in_the_end() {
     let speaking = speak(world.client());
     world.until("the next client", |world| world.status().counters.accepted == 2);
     world.until("the flood gives way", |world| world.status().active_connections == 1);
-    flooding.join().unwrap();
+    join("the flood", flooding);
     drop(world);
-    speaking.join().unwrap();
+    join("the other", speaking);
 }
 
 #[test]
@@ -258,7 +259,7 @@ fn p11_a_client_that_floods_cannot_put_off_the_end() {
     let lines = world.valve.lines();
     let (last, whole) = lines.split_last().unwrap();
     assert!(whole.iter().all(|line| line == b"flood") && b"flood".starts_with(last), "a line is torn");
-    flooding.join().unwrap();
+    join("the flood", flooding);
 }
 
 #[test]
@@ -268,7 +269,7 @@ fn p11_several_clients_that_flood_cannot_put_off_the_end_either() {
     let flooding: Vec<_> = (0..2).map(|_| flood(world.taken_client())).collect();
     world.valve.set(Flow::Slow(1 << 20));
     world.stop().unwrap();
-    flooding.into_iter().for_each(|flooding| flooding.join().unwrap());
+    flooding.into_iter().for_each(|flooding| join("the flood", flooding));
 }
 
 #[test]
@@ -295,7 +296,7 @@ fn p11_who_stopped_writing_loses_nothing_to_a_stop_though_the_sink_is_slow() {
             while !sender.is_finished() {
                 world.turn(Duration::from_millis(1)).unwrap();
             }
-            sender.join().unwrap().unwrap();
+            join("the sender", sender).unwrap();
             client.set_nonblocking(true).unwrap();
             sent.extend(rest);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lumberjack::{Config, Limits, ListenAddr, MemorySink, Server};
 
 use super::capture::said;
+use super::common::patience::connect_unix;
 use super::world::{World, name, send};
 
 const BAD: [u8; 4] = [127, 0, 0, 2];
@@ -53,7 +54,7 @@ fn p14_unix_clients_are_one_host_without_a_limit() {
     let sink = MemorySink::new();
     let config = Config { limits, ..Config::listen(ListenAddr::Unix(path.clone())) };
     let mut server = Server::bind(config, sink.clone()).unwrap();
-    let mut clients: Vec<_> = (0..5).map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap()).collect();
+    let mut clients: Vec<_> = (0..5).map(|_| connect_unix(&path).unwrap()).collect();
     for client in &mut clients {
         std::io::Write::write_all(client, b"local\n").unwrap();
     }

@@ -3,6 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod capture;
+#[path = "../common/mod.rs"]
+mod common;
 mod fairness;
 mod gaps;
 mod goodbyes;

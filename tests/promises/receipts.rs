@@ -8,6 +8,8 @@ use lumberjack::{Limits, MemorySink, Server, Turn};
 use socket2::SockRef;
 
 use super::capture::said;
+use super::common::patience::connect;
+use super::common::skip::not_here;
 use super::valve::Flow;
 use super::world::{World, is_told_goodbye, name, reset, send};
 
@@ -281,7 +283,7 @@ fn p11_a_sink_that_is_given_up_closes_without_a_receipt() {
 fn p7_a_crowd_gets_its_receipts_at_once_and_leaves_nothing() {
     const CROWD: usize = 3000;
     if rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0) < 2 * CROWD as u64 + 100 {
-        return eprintln!("skipped: too few open files are allowed here");
+        return not_here("too few open files are allowed");
     }
     let mut world = World::new(Limits { max_connections: 2 * CROWD, ..receipts() });
     world.valve.set(Flow::Shut);
@@ -329,7 +331,7 @@ fn receipt_of_lines_in_memory_comes_at_once() {
         lumberjack::Config { limits: receipts(), ..lumberjack::Config::listen("127.0.0.1:0".parse().unwrap()) };
     let mut server = Server::bind(config, MemorySink::new()).unwrap();
     let lumberjack::ListenAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!("no TCP listener") };
-    let client = TcpStream::connect(addr).unwrap();
+    let client = connect(addr);
     ask(&client, b"one\ntwo\n");
     let begun = Instant::now();
     loop {

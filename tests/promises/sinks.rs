@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lumberjack::{BindError, Config, Format, Limits, ListenAddr, MemorySink, OutputAddr, Outputs, Server};
 
 use super::capture::said;
+use super::common::patience::join;
 use super::valve::Flow;
 use super::world::{World, send};
 
@@ -46,7 +47,7 @@ fn p8_a_sink_that_takes_nothing_stops_the_reading_and_loses_nothing() {
     });
     let expected: Vec<String> = (0..sent).map(|number| format!("line {number}")).collect();
     assert_eq!(world.texts(), expected);
-    sender.join().unwrap().unwrap();
+    join("the sender", sender).unwrap();
 }
 
 #[test]
@@ -102,11 +103,7 @@ fn p13_a_sink_whose_reader_is_gone_ends_the_server_with_a_sentence() {
     let mut world = World::new(Limits::default());
     world.valve.set(Flow::Gone);
     send(&mut world.client(), b"lost\n");
-    let sentence = loop {
-        if let Err(error) = world.turn(Duration::from_millis(50)) {
-            break error.to_string();
-        }
-    };
+    let sentence = world.until_error().to_string();
     assert!(sentence.starts_with("cannot write to the valve any more: its reader is gone"), "{sentence}");
     assert!(sentence.contains("5 bytes of lines are lost"), "{sentence}");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lumberjack::{BindError, Limits, ListenAddr};
 
+use super::common::patience::connect;
 use super::valve::Flow;
 use super::world::{World, send};
 
@@ -25,7 +26,7 @@ fn world(limits: Limits) -> (World, ListenAddr) {
 
 fn visitor(at: &ListenAddr) -> TcpStream {
     let ListenAddr::Tcp(addr) = at else { panic!("{at}") };
-    let visitor = TcpStream::connect(addr).unwrap();
+    let visitor = connect(*addr);
     visitor.set_nonblocking(true).unwrap();
     visitor
 }
@@ -143,7 +144,7 @@ fn p9_visitors_wait_for_their_pass_while_lines_do_not() {
     let mut turns = 0;
     for number in 0..200 {
         send(&mut client, b"line\n");
-        while world.valve.lines().len() == number {
+        while world.valve.lines().len() == number && turns < 1000 {
             world.turn(Duration::from_millis(50)).unwrap();
             turns += 1;
         }

@@ -8,6 +8,8 @@ use lumberjack::{Config, Handle, Limits, ListenAddr, RunError, Server, Status, T
 use socket2::{Domain, Socket, Type};
 
 use super::capture;
+use super::common::patience::{PATIENCE, Patient};
+use super::common::watchdog::watch;
 use super::valve::Valve;
 
 /// Longest wait for anything; it is never reached unless something is wrong.
@@ -22,6 +24,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(limits: Limits) -> Self {
+        watch();
         capture::start();
         let valve = Valve::new();
         let config = Config { limits, ..Config::listen("0.0.0.0:0".parse().unwrap()) };
@@ -48,8 +51,9 @@ impl World {
     pub(crate) fn client_of(&self, ip: [u8; 4]) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
-        socket.connect(&self.addr.into()).unwrap();
-        socket.into()
+        socket.connect_timeout(&self.addr.into(), PATIENCE).unwrap();
+        // A write that the server is to make room for, in this thread, would wait for ever.
+        TcpStream::from(socket).patient()
     }
 
     /// Connects, and turns until the server has taken it.
@@ -73,6 +77,17 @@ impl World {
         while !holds(self) {
             assert!(begun.elapsed() < DEADLINE, "never came: {what}; {:?}", self.status());
             self.turn(Duration::from_millis(5)).unwrap();
+        }
+    }
+
+    /// Turns until it ends by itself, with this error.
+    pub(crate) fn until_error(&mut self) -> RunError {
+        let begun = Instant::now();
+        loop {
+            if let Err(error) = self.turn(Duration::from_millis(50)) {
+                return error;
+            }
+            assert!(begun.elapsed() < DEADLINE, "it goes on: {:?}", self.status());
         }
     }
 

@@ -1,5 +1,5 @@
-//! The clients of a world: each has a script and follows it, however the server behaves. Most never look at their socket
-//! before they write, as most real ones do.
+//! The clients of a world: each has a script and follows it, however the server behaves. Most never look at their
+//! socket before they write, as most real ones do.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,8 +20,8 @@ pub(crate) enum Step {
 
 pub(crate) struct Client {
     pub(crate) peer: Peer,
-    /// At which door it knocks.
-    pub(crate) door: usize,
+    /// The number of the listener that it connects to.
+    pub(crate) listener: usize,
     pub(crate) script: VecDeque<(Duration, Step)>,
     /// Whether it notices our goodbye before it writes, and closes then.
     pub(crate) looks: bool,

@@ -17,8 +17,10 @@ use lumberjack::{Config, Handle, Limits, LongLines, Peer, RunError, Server, Turn
 
 use crate::model::framer::{Counts, Mark, Op, Sums, expected};
 use client::Client;
+#[allow(unused_imports)] // a fuzzer makes its own worlds
 pub(crate) use client::Step;
 pub(crate) use dice::Dice;
+#[allow(unused_imports)]
 pub(crate) use kernel::Event;
 use kernel::{Kernel, Luck, SimNet, Terms};
 use sink::{Drain, Record, SimSink};
@@ -68,7 +70,7 @@ struct World {
 pub(crate) fn run(mut dice: Dice, luck: Dice) -> Report {
     let limits = draw_limits(&mut dice);
     let terms = Terms {
-        doors: dice.pick(&[1, 1, 2]),
+        listeners: dice.pick(&[1, 1, 2]),
         sync: dice.pick(&[None, None, Some(ms(100)), Some(ms(1500))]),
         ..terms(&limits)
     };
@@ -77,7 +79,8 @@ pub(crate) fn run(mut dice: Dice, luck: Dice) -> Report {
     let has_stop = populate(&mut dice, &mut kernel, &limits);
     // A check walks over everything: after every turn in some worlds, now and then in the others.
     let checks_every = if kernel.clients.len() > 50 { 64 } else { dice.pick(&[1, 16, 16, 16]) };
-    // Without a stop of its own a world goes on until nothing more will ever happen, which only a poll without end finds.
+    // Without a stop of its own a world goes on until nothing more will ever happen, which only a poll without end
+    // finds.
     let longest_poll = dice.pick(&[None, None, Some(ms(500)), Some(ms(7000))]).filter(|_| has_stop);
     World { checks_every, longest_poll, ..World::new(limits, kernel, is_watched) }.live()
 }
@@ -93,7 +96,15 @@ pub(crate) fn run_script(limits: Limits, clients: &[&[(u64, Step)]], events: &[(
         let script: VecDeque<_> = steps.iter().map(|(delay, step)| (ms(*delay), step.clone())).collect();
         let first = script.front().map_or(Duration::ZERO, |(delay, _)| *delay);
         let (peer, room) = (Peer::V4 { ip, port: 1 }, 1 << 20);
-        kernel.clients.push(Client { peer, door: 0, script, looks: false, room, socket: None, delivered: Vec::new() });
+        kernel.clients.push(Client {
+            peer,
+            listener: 0,
+            script,
+            looks: false,
+            room,
+            socket: None,
+            delivered: Vec::new(),
+        });
         kernel.at(first, Event::Client(number));
     }
     for (time, event) in events {
@@ -112,7 +123,7 @@ fn terms(limits: &Limits) -> Terms {
         drain_timeout: limits.drain_timeout,
         gather: limits.gather,
         max_connections: limits.max_connections,
-        doors: 1,
+        listeners: 1,
         per_host: limits.per_host(),
         rejects: limits.when_full == WhenFull::Reject,
         receipt: limits.receipt,
@@ -150,7 +161,7 @@ fn populate(dice: &mut Dice, kernel: &mut Kernel, limits: &Limits) -> bool {
     let start = kernel.start;
     let count = dice.pick(&[3, 1, 8, 8, 30, 30, 30, 200]);
     for number in 0..count {
-        let client = draw_client(dice, limits, number, kernel.terms.doors);
+        let client = draw_client(dice, limits, number, kernel.terms.listeners);
         let first = client.script.front().map_or(start, |(delay, _)| start + *delay);
         kernel.clients.push(client);
         kernel.at(first, Event::Client(number));
@@ -175,7 +186,7 @@ fn populate(dice: &mut Dice, kernel: &mut Kernel, limits: &Limits) -> bool {
     }
     let has_few_descriptors = dice.chance(15);
     if has_few_descriptors {
-        kernel.descriptor_limit = kernel.terms.doors + 1 + dice.size(6);
+        kernel.descriptor_limit = kernel.terms.listeners + 1 + dice.size(6);
     }
     let has_stop = dice.chance(50);
     if has_stop {
@@ -227,7 +238,7 @@ fn draw_sink(dice: &mut Dice, kernel: &mut Kernel) {
     }
 }
 
-fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, doors: usize) -> Client {
+fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, listeners: usize) -> Client {
     let host = u8::try_from(dice.below(4)).unwrap();
     let port = u16::try_from(number + 1).unwrap();
     let peer = match host {
@@ -267,8 +278,8 @@ fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, doors: usize) ->
         script.iter().map(|(_, step)| if let Step::Write(bytes, _) = step { bytes.len() } else { 0 }).sum();
     // A small receive queue makes many turns, which are not to be without end.
     let room = dice.pick(&[65_536, 1 << 20, 1, 100, 5000]).max(bytes / 1000);
-    let door = dice.size(doors);
-    Client { peer, door, script, looks: dice.chance(25), room, socket: None, delivered: Vec::new() }
+    let listener = dice.size(listeners);
+    Client { peer, listener, script, looks: dice.chance(25), room, socket: None, delivered: Vec::new() }
 }
 
 /// Pieces of lines of every kind.
@@ -307,7 +318,7 @@ impl World {
         };
         let net = SimNet(Rc::clone(&kernel), Rc::clone(&record));
         let mut config = Config { limits: limits.clone(), ..Config::listen("127.0.0.1:1".parse().unwrap()) };
-        config.listen.extend((1..terms.doors).map(|_| "127.0.0.1:2".parse().unwrap()));
+        config.listen.extend((1..terms.listeners).map(|_| "127.0.0.1:2".parse().unwrap()));
         let server = Server::bind_with(config, sink, net).unwrap();
         let handle = server.handle();
         Self { server, handle, kernel, record, limits, checks_every: 1, longest_poll: None }
@@ -432,8 +443,8 @@ impl World {
         MemoryPlan::new(&self.limits, Overhead::RAW).unwrap().pending_share
     }
 
-    /// The shortest line that the budget may have taken: of those that hold most, the longest, by the number of hosts and
-    /// of connections that share it. What is held grows by a quarter, and to a multiple of 64.
+    /// The shortest line that the budget may have taken: of those that hold most, the longest, by the number of hosts
+    /// and of connections that share it. What is held grows by a quarter, and to a multiple of 64.
     fn least_missing(&self, kernel: &Kernel) -> usize {
         let held = self.pending_share() / (HOSTS * kernel.most_taken.max(1));
         held.saturating_sub(64) * 4 / 5
@@ -480,8 +491,8 @@ impl World {
         }
     }
 
-    /// With `--line-timeout` a line may come in pieces, and an ending be taken for a byte of it; but all else comes out, in
-    /// order.
+    /// With `--line-timeout` a line may come in pieces, and an ending be taken for a byte of it; but all else comes
+    /// out, in order.
     fn check_pieces(&self, client: &Client, read: &[u8], out: &[u8], balance: &mut Balance) {
         let has_long = read.split(|byte| *byte == b'\n').any(|line| line.len() > self.limits.max_line);
         if has_long || self.handle.status().counters.dropped_for_budget > 0 {

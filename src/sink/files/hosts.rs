@@ -25,7 +25,7 @@ use crate::engine::gap::Gap;
 use crate::engine::peer::Host;
 use crate::host::descriptor_limit;
 use crate::linux::is_descriptor_shortage;
-use crate::sink::addr::{DiskUse, Identity, Kept, Opened, OutputAddr, OutputAddrError, Place};
+use crate::sink::place::{DiskUse, Identity, Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::target::{Books, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::{Parts, len_of};
 

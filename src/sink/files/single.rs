@@ -11,7 +11,7 @@ use super::log_file::LogFile;
 use super::path::shown;
 use super::sync::{Synced, Syncs, most_descriptors};
 use crate::config::output::{OutputOptions, SyncEvery};
-use crate::sink::addr::{DiskUse, Kept, Opened, OutputAddr, OutputAddrError, Place};
+use crate::sink::place::{DiskUse, Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::stream::descriptor::Descriptor;
 use crate::sink::target::{Books, GATHERED_BYTES, KEPT_BYTES, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::Parts;
@@ -19,7 +19,7 @@ use crate::sink::waiting::Parts;
 /// Every text is the name of a file.
 #[expect(clippy::unnecessary_wraps)] // the table's form
 pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    Some(Ok(OutputAddr::file(text)))
+    Some(Ok(OutputAddr::new(FilePlace(text.into()))))
 }
 
 /// A file's path.

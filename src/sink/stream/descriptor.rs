@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn p13_a_full_disk_keeps_every_byte_waiting() {
         let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
-            return eprintln!("skipped: there is no /dev/full here");
+            return crate::skip::not_here("there is no /dev/full");
         };
         let mut out = Descriptor::new(Adopted { file: full, way: Way::Plain, borrowed: None });
         let block = numbered(0..1000);

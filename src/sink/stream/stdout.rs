@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use super::descriptor::{Descriptor, adopt};
 use crate::config::output::OutputOptions;
-use crate::sink::addr::{DiskUse, Opened, OutputAddr, OutputAddrError, Place};
+use crate::sink::place::{DiskUse, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::target::Books;
 
 /// What it is called in a sentence.
@@ -19,7 +19,7 @@ pub(in crate::sink) const NAME: &str = "stdout";
 
 /// Reads `-`.
 pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    (text == "-").then(|| Ok(OutputAddr::stdout()))
+    (text == "-").then(|| Ok(OutputAddr::new(Stdout)))
 }
 
 /// `-`.

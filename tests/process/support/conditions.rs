@@ -1,32 +1,21 @@
-//! What the tests ask and compare, and what their clients do. Nothing sleeps to wait: a condition is asked until a
-//! deadline.
+//! What the tests ask and compare, and what their clients do.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::SockRef;
 
-/// How long a test asks for something before it fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use crate::common::patience::until;
+use crate::common::patience::{PATIENCE, Patient};
+use crate::common::skip::not_here;
+use crate::common::watchdog::watch;
+
 /// A write that makes no progress for this long is one that the receiver holds back.
 const HELD_BACK: Duration = Duration::from_millis(300);
-
-/// Asks until there is an answer; shows the last refusal if none comes.
-pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match ask() {
-            Ok(answer) => return answer,
-            Err(last) => assert!(Instant::now() < deadline, "never came: {what}; the last answer: {last}"),
-        }
-        // Only to leave the processor to those who are asked; nothing is taken to be ready after it.
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-}
 
 /// [`until`] two values are equal.
 pub(crate) fn until_equal<T: PartialEq + std::fmt::Debug>(what: &str, wanted: &T, mut ask: impl FnMut() -> T) {
@@ -36,7 +25,8 @@ pub(crate) fn until_equal<T: PartialEq + std::fmt::Debug>(what: &str, wanted: &T
     });
 }
 
-/// Writes numbered lines until the receiver holds the client back; gives all bytes that the kernel took.
+/// Writes numbered lines until the receiver holds the client back; gives all bytes that the kernel took. After it the
+/// client is as patient as others.
 pub(crate) fn write_until_held_back(client: &TcpStream) -> Vec<u8> {
     client.set_write_timeout(Some(HELD_BACK)).unwrap();
     let mut sent = Vec::new();
@@ -52,6 +42,7 @@ pub(crate) fn write_until_held_back(client: &TcpStream) -> Vec<u8> {
                 Ok(count) => at += count,
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     sent.extend_from_slice(&block[..at]);
+                    client.wait_at_most(PATIENCE);
                     return sent;
                 }
                 // A call with a time-out is not begun anew when the process was stopped and goes on (signal(7)).
@@ -89,11 +80,6 @@ pub(crate) fn lines(output: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(output).lines().map(str::to_owned).collect()
 }
 
-/// The start of what there is, readable.
-pub(crate) fn shown(bytes: &[u8]) -> String {
-    format!("{} bytes, beginning {}", bytes.len(), bytes[..bytes.len().min(200)].escape_ascii())
-}
-
 /// Compares bytes, and shows them around the first difference.
 pub(crate) fn assert_same(output: &[u8], wanted: &[u8]) {
     let Some(at) = (0..output.len().max(wanted.len())).find(|at| output.get(*at) != wanted.get(*at)) else { return };
@@ -119,7 +105,7 @@ pub(crate) fn assert_numbered(lines: &[String], name: &str, count: usize) {
 pub(crate) fn may_open(files: u64) -> bool {
     let allowed = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
     if allowed < files {
-        eprintln!("skipped: {files} open files are needed, {allowed} are allowed here");
+        not_here(&format!("{files} open files are needed, {allowed} are allowed here"));
     }
     allowed >= files
 }
@@ -129,6 +115,7 @@ pub(crate) struct Dir(PathBuf);
 
 impl Dir {
     pub(crate) fn new() -> Self {
+        watch();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("lumberjack-process-{}-{number}", std::process::id()));

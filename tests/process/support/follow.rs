@@ -9,7 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::common::patience::{LONG_PATIENCE, Patient, join};
 
 /// What stands before a line's filler: client, number, and length with the newline.
 const HEADER: usize = "c00 0000000000 00000 ".len();
@@ -43,12 +45,15 @@ impl Senders {
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
         let start = |(client, stream): (usize, TcpStream)| {
+            stream.wait_at_most(LONG_PATIENCE);
             let (stop, sent, pace) = (Arc::clone(&stop), Arc::clone(&sent), pace.clone());
             std::thread::spawn(move || {
                 let may_go_on = || {
                     let lead =
                         || pace.as_ref().map_or(0, |read| sent.load(Ordering::SeqCst) - read.load(Ordering::SeqCst));
+                    let begun = Instant::now();
                     while lead() > LEAD && !stop.load(Ordering::SeqCst) {
+                        assert!(begun.elapsed() < LONG_PATIENCE, "the reader goes on no more");
                         std::thread::park_timeout(Duration::from_millis(1));
                     }
                     !stop.load(Ordering::SeqCst)
@@ -69,7 +74,7 @@ impl Senders {
 
     /// How many lines each has sent.
     pub(crate) fn finish(self) -> Vec<u64> {
-        self.threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        self.threads.into_iter().map(|thread| join("the clients", thread)).collect()
     }
 }
 
@@ -225,7 +230,7 @@ impl Following {
     /// Reads what is left, once nothing more is written.
     pub(crate) fn finish(self) -> Followed {
         self.stop.store(true, Ordering::SeqCst);
-        self.thread.join().unwrap()
+        join("the follower", self.thread)
     }
 }
 

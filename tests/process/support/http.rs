@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::conditions::{shown, until};
+use super::conditions::until;
 use super::receiver::Receiver;
-
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::common::patience::{PATIENCE, Patient, connect, connect_unix, shown};
 
 /// Where a receiver's status endpoint is, as it says.
 pub(crate) fn status_of(receiver: &Receiver) -> String {
@@ -23,8 +20,8 @@ pub(crate) fn status_of(receiver: &Receiver) -> String {
 }
 
 /// A stream of either kind.
-pub(crate) trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
+pub(crate) trait Stream: Read + Write + Patient {}
+impl<T: Read + Write + Patient> Stream for T {}
 
 /// One connection.
 pub(crate) struct Http {
@@ -55,11 +52,7 @@ impl Answer {
 impl Http {
     pub(crate) fn connect(at: &str) -> Self {
         let stream: Box<dyn Stream> = match at.strip_prefix("unix:") {
-            Some(path) => {
-                let stream = UnixStream::connect(path).unwrap();
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                Box::new(stream)
-            }
+            Some(path) => Box::new(connect_unix(path).unwrap()),
             None => Box::new(tcp(at)),
         };
         Self::over(stream)
@@ -83,7 +76,7 @@ impl Http {
     pub(crate) fn answer(&mut self) -> Answer {
         let (status, fields) = self.head();
         let len: usize = fields.get("content-length").expect("a length").parse().unwrap();
-        self.read_until(|rest| rest.len() >= len);
+        self.read_until(Instant::now() + PATIENCE, |rest| rest.len() >= len);
         let mut body: Vec<u8> = self.rest.drain(..len).collect();
         if fields.get("content-encoding").is_some_and(|coding| coding == "gzip") {
             body = gunzip(&body);
@@ -94,7 +87,7 @@ impl Http {
     /// The head of the next answer.
     pub(crate) fn head(&mut self) -> (u16, BTreeMap<String, String>) {
         let end = |rest: &[u8]| rest.windows(4).position(|window| window == b"\r\n\r\n");
-        self.read_until(|rest| end(rest).is_some());
+        self.read_until(Instant::now() + PATIENCE, |rest| end(rest).is_some());
         let len = end(&self.rest).unwrap() + 4;
         let head: Vec<u8> = self.rest.drain(..len).collect();
         let head = String::from_utf8(head).unwrap();
@@ -110,16 +103,25 @@ impl Http {
 
     /// The next event of a tail, without its end.
     pub(crate) fn event(&mut self) -> String {
+        self.event_before(Instant::now() + PATIENCE)
+    }
+
+    /// The same of one that comes before then: pings come all the time.
+    pub(crate) fn event_before(&mut self, deadline: Instant) -> String {
         let end = |rest: &[u8]| rest.windows(2).position(|window| window == b"\n\n");
-        self.read_until(|rest| end(rest).is_some());
+        self.read_until(deadline, |rest| end(rest).is_some());
         let len = end(&self.rest).unwrap() + 2;
         let event: Vec<u8> = self.rest.drain(..len).collect();
         String::from_utf8(event).unwrap().trim_end().to_owned()
     }
 
-    fn read_until(&mut self, is_enough: impl Fn(&[u8]) -> bool) {
+    /// Reads until there is enough, all of it before the deadline: what comes in drops puts nothing off.
+    fn read_until(&mut self, deadline: Instant, is_enough: impl Fn(&[u8]) -> bool) {
         let mut chunk = vec![0; 64 * 1024];
         while !is_enough(&self.rest) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(left > Duration::ZERO, "not in time; so far there is {}", shown(&self.rest));
+            self.stream.wait_at_most(left);
             match self.stream.read(&mut chunk) {
                 Ok(0) => panic!("it closed after {}", shown(&self.rest)),
                 Ok(count) => self.rest.extend_from_slice(&chunk[..count]),
@@ -132,7 +134,10 @@ impl Http {
     /// What comes until it closes, in whatever way.
     pub(crate) fn rest(mut self) -> Vec<u8> {
         let mut chunk = vec![0; 64 * 1024];
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < deadline, "it does not close, after {}", shown(&self.rest));
+            self.stream.wait_at_most(PATIENCE);
             match self.stream.read(&mut chunk) {
                 Ok(0) => return self.rest,
                 Ok(count) => self.rest.extend_from_slice(&chunk[..count]),
@@ -154,9 +159,7 @@ fn gunzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn tcp(at: &str) -> TcpStream {
-    let stream = TcpStream::connect(at.parse::<SocketAddr>().unwrap()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
+    connect(at.parse().unwrap())
 }
 
 pub(crate) fn request(target: &str) -> String {

@@ -5,4 +5,5 @@ pub(crate) mod follow;
 #[cfg(feature = "status")]
 pub(crate) mod http;
 pub(crate) mod receiver;
+pub(crate) mod somebody;
 pub(crate) mod traced;

@@ -2,93 +2,16 @@
 //! kills and reaps it, whatever becomes of the test.
 
 use std::fs;
-use std::io::{ErrorKind, PipeReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::conditions::{lines, shown, until, until_equal};
-
-/// Everything that comes out of a pipe, gathered by a thread.
-pub(crate) struct Collected {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    thread: JoinHandle<()>,
-}
-
-impl Collected {
-    pub(crate) fn from(mut source: impl Read + Send + 'static) -> Self {
-        let bytes = Arc::new(Mutex::new(Vec::new()));
-        let shared = Arc::clone(&bytes);
-        let thread = std::thread::spawn(move || {
-            let mut chunk = vec![0; 64 * 1024];
-            loop {
-                match source.read(&mut chunk) {
-                    // A terminal whose other side is gone says EIO: an end like any other.
-                    Ok(0) => return,
-                    Err(error) if error.kind() != ErrorKind::Interrupted => return,
-                    Err(_) => {}
-                    Ok(count) => shared.lock().unwrap().extend_from_slice(&chunk[..count]),
-                }
-            }
-        });
-        Self { bytes, thread }
-    }
-
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.bytes.lock().unwrap().clone()
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes()).into_owned()
-    }
-
-    /// Waits for the pipe's end.
-    pub(crate) fn finish(self) -> Vec<u8> {
-        until("the end of the pipe", || if self.thread.is_finished() { Ok(()) } else { Err(shown(&self.bytes())) });
-        self.thread.join().unwrap();
-        self.bytes.lock().unwrap().clone()
-    }
-}
-
-/// A process that does not outlive its test.
-pub(crate) struct Guard(pub(crate) Child);
-
-impl Guard {
-    pub(crate) fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
-    }
-
-    pub(crate) fn signal(&self, name: &str) {
-        signal(self.pid(), name);
-    }
-
-    /// Waits for its end: the exit code, or none if a signal killed it.
-    pub(crate) fn wait(&mut self) -> Option<i32> {
-        until("the end of the process", || self.0.try_wait().unwrap().ok_or("it runs".to_owned())).code()
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // Both fail if it was reaped already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-pub(crate) fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
-    assert!(status.success(), "kill -s {name} {pid}: {status}");
-}
+use super::conditions::{lines, until, until_equal};
+pub(crate) use crate::common::patience::{Collected, Guard, signal};
+use crate::common::patience::{PATIENCE, Patient, Pipe, connect};
 
 /// What is tested: the binary that cargo built for these tests, or the one that `LUMBERJACK_UNDER_TEST` names, such as a
 /// static one, or a script that runs one of another processor (`dist/test-emulated`).
@@ -161,7 +84,7 @@ impl Setup {
         };
         command.args(&self.args).stdin(self.inherited.take().map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
         command.stdout(self.stdout.take().unwrap_or_else(Stdio::piped));
-        Guard(command.spawn().unwrap())
+        Guard::spawn(&mut command).unwrap()
     }
 
     /// Runs what is to end by itself.
@@ -233,13 +156,13 @@ impl Receiver {
     }
 
     /// With a pipe as stdout that nobody reads yet.
-    pub(crate) fn start_unread(args: &[&str]) -> (Self, PipeReader) {
-        let (reader, writer) = std::io::pipe().unwrap();
+    pub(crate) fn start_unread(args: &[&str]) -> (Self, Pipe) {
+        let (reader, writer) = Pipe::new();
         (Setup::new(args).stdout(writer).start(), reader)
     }
 
     pub(crate) fn client(&self) -> TcpStream {
-        TcpStream::connect(self.addr).unwrap()
+        connect(self.addr)
     }
 
     /// A client whose own address is `127.0.0.host`.
@@ -251,8 +174,8 @@ impl Receiver {
     pub(crate) fn client_at(&self, ip: [u8; 4]) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
-        socket.connect(&self.addr.into()).unwrap();
-        socket.into()
+        socket.connect_timeout(&self.addr.into(), PATIENCE).unwrap();
+        TcpStream::from(socket).patient()
     }
 
     pub(crate) fn said(&self) -> String {

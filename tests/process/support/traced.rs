@@ -1,29 +1,15 @@
 //! The binary under strace, which logs its system calls and fails or kills where it is told to.
 
 use std::fs;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::conditions::{Dir, until};
-
-/// Why a test that needs a tool passes without it, or why it doesn't: in CI every tool is there.
-pub(crate) fn skip(why: &str) {
-    assert!(
-        std::env::var_os("LUMBERJACK_REQUIRE_CLIENTS").is_none(),
-        "{why}, and LUMBERJACK_REQUIRE_CLIENTS is set: run .ci/install-clients"
-    );
-    not_here(why);
-}
-
-/// Why a test passes that can't be run everywhere, such as where nothing may be mounted.
-pub(crate) fn not_here(why: &str) {
-    // Not `eprintln!`: the test runner would keep it to itself.
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
-}
+use crate::common::patience::output_of;
+use crate::common::skip::{not_here, skip};
 
 /// Whether strace is here and may trace; says so if not.
 pub(crate) fn may_trace() -> bool {
-    match Command::new("strace").args(["-D", "-q", "-o", "/dev/null", "true"]).stdout(Stdio::null()).output() {
+    match output_of(Command::new("strace").args(["-D", "-q", "-o", "/dev/null", "true"])) {
         Ok(tried) if tried.status.success() && tried.stderr.is_empty() => true,
         Ok(tried) => {
             not_here(&format!("strace may not trace here: {}", String::from_utf8_lossy(&tried.stderr).trim()));
@@ -86,12 +72,12 @@ pub(crate) fn until_logged(dir: &Dir) {
     });
 }
 
-/// Works off `jobs` on every core.
-pub(crate) fn on_every_core<J: Send>(jobs: Vec<J>, work: impl Fn(J) + Sync) {
-    let jobs = std::sync::Mutex::new(jobs.into_iter());
+/// Works off `jobs`, several at once, as each waits most of its time.
+pub(crate) fn several_at_once<J: Send>(jobs: impl Iterator<Item = J> + Send, work: impl Fn(J) + Sync) {
+    let jobs = std::sync::Mutex::new(jobs);
     let next = || jobs.lock().unwrap().next();
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+        for _ in 0..3 * std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while let Some(job) = next() {
                     work(job);

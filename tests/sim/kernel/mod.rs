@@ -1,5 +1,5 @@
-//! The simulated kernel: sockets with receive queues, edge-triggered events, a clock, and its bad days. Time passes only
-//! in `poll`, so that a turn sees one moment, as the server reads its clock once.
+//! The simulated kernel: sockets with receive queues, edge-triggered events, a clock, and its bad days. Time passes
+//! only in `poll`, so that a turn sees one moment, as the server reads its clock once.
 
 mod net;
 mod promises;
@@ -17,8 +17,8 @@ use super::sink::Drain;
 
 pub(crate) use net::SimNet;
 
-/// What `accept` says when the process has no descriptor left, and when the system has none, or no memory: ENFILE, ENOBUFS,
-/// ENOMEM.
+/// What `accept` says when the process has no descriptor left, and when the system has none, or no memory: ENFILE,
+/// ENOBUFS, ENOMEM.
 const EMFILE: i32 = 24;
 const FAMINE: [i32; 3] = [23, 105, 12];
 /// What a network that is out of order says through it, for as long as it is: EPROTO, ENETDOWN, EHOSTUNREACH.
@@ -53,7 +53,7 @@ pub(crate) enum Event {
 pub(crate) struct Socket {
     pub(crate) peer: Peer,
     client: usize,
-    door: usize,
+    listener: usize,
     pub(crate) queue: VecDeque<u8>,
     pub(crate) room: usize,
     pub(crate) fin: bool,
@@ -72,11 +72,12 @@ pub(crate) struct Socket {
     /// The same, before the turn in which that was.
     activity_before: Duration,
     pub(crate) goodbye_at: Option<Duration>,
-    /// How many reads there had been, and may be before its own: since the server was told, or read less than there was.
+    /// How many reads there had been, and may be before its own: since the server was told, or read less than there
+    /// was.
     ready_since: Option<(u64, u64)>,
     pub(crate) is_closed: bool,
     pub(crate) closed_at: Option<Duration>,
-    /// Whether it waited at a door that closed.
+    /// Whether it waited at a listener that closed.
     pub(crate) is_stranded: bool,
     /// When the line that has no end yet began, and how long it is.
     pub(crate) line_since: Option<Duration>,
@@ -111,7 +112,7 @@ pub(crate) struct Terms {
     /// The most that the sink may hold.
     pub(crate) sink_share: usize,
     pub(crate) max_connections: usize,
-    pub(crate) doors: usize,
+    pub(crate) listeners: usize,
     pub(crate) per_host: Option<usize>,
     pub(crate) rejects: bool,
     pub(crate) receipt: bool,
@@ -163,7 +164,7 @@ pub(crate) struct Kernel {
     pub(crate) terms: Terms,
     pub(crate) sockets: Vec<Socket>,
     pub(crate) clients: Vec<Client>,
-    /// Who waits at which door; `None`: it is closed.
+    /// Who waits at which listener; `None`: it is closed.
     backlogs: Vec<Option<VecDeque<usize>>>,
     listener_edges: BTreeSet<usize>,
     outage_until: Duration,
@@ -288,14 +289,14 @@ impl Kernel {
 
     /// A client connects. `None`: nobody listens.
     pub(crate) fn connect(&mut self, client: usize) -> Option<usize> {
-        let Client { peer, room, door, .. } = self.clients[client];
+        let Client { peer, room, listener, .. } = self.clients[client];
         let index = self.sockets.len();
-        self.backlogs.get_mut(door)?.as_mut()?.push_back(index);
-        self.listener_edges.insert(door);
+        self.backlogs.get_mut(listener)?.as_mut()?.push_back(index);
+        self.listener_edges.insert(listener);
         self.sockets.push(Socket {
             peer,
             client,
-            door,
+            listener,
             queue: VecDeque::new(),
             room,
             fin: false,
@@ -389,7 +390,7 @@ impl Kernel {
             return;
         }
         let latest = (self.now + Duration::from_millis(1), u64::MAX);
-        // Between the last look at a door and its close no server can see who comes.
+        // Between the last look at a listener and its close no server can see who comes.
         let is_too_late = |number: usize| {
             let next = self.clients[number].script.front();
             self.stop_at.is_some() && matches!(next, Some((_, super::client::Step::Connect)))
@@ -418,8 +419,8 @@ impl Kernel {
         if std::mem::take(&mut self.is_woken) {
             ready.push(Ready { source: Source::Wake, ends: false, failed: false });
         }
-        for door in std::mem::take(&mut self.listener_edges) {
-            ready.push(Ready { source: Source::Listener(door), ends: false, failed: false });
+        for listener in std::mem::take(&mut self.listener_edges) {
+            ready.push(Ready { source: Source::Listener(listener), ends: false, failed: false });
         }
         if self.is_sink_watched && std::mem::take(&mut self.has_sink_edge) {
             ready.push(Ready { source: Source::Sink(0), ends: false, failed: self.sink == Drain::Gone });
@@ -487,9 +488,9 @@ impl Kernel {
         }
     }
 
-    /// The server takes the next from a door. Only what goes on from there counts as work: an error that is tried again
-    /// at once, again and again, is a spin.
-    fn accept(&mut self, door: usize) -> io::Result<usize> {
+    /// The server takes the next from a listener. Only what goes on from there counts as work: an error that is tried
+    /// again at once, again and again, is a spin.
+    fn accept(&mut self, listener: usize) -> io::Result<usize> {
         self.hurry(None);
         if self.dice.chance(self.luck.interrupted) {
             return Err(ErrorKind::Interrupted.into());
@@ -497,7 +498,7 @@ impl Kernel {
         if self.outage_until > self.now && !self.is_famine {
             return Err(io::Error::from_raw_os_error(self.dice.pick(&NETWORK)));
         }
-        let backlog = self.backlogs[door].as_mut().expect("a listener that is open");
+        let backlog = self.backlogs[listener].as_mut().expect("a listener that is open");
         if backlog.is_empty() {
             self.work += 1;
             return Err(ErrorKind::WouldBlock.into());
@@ -516,7 +517,7 @@ impl Kernel {
             return Err(ErrorKind::ConnectionAborted.into());
         }
         let index = backlog.pop_front().expect("somebody waits");
-        assert_eq!(self.sockets[index].door, door, "at the door that it came to");
+        assert_eq!(self.sockets[index].listener, listener, "at the listener that it came to");
         self.work += 1;
         self.descriptors += 1;
         (self.could_accept_since, self.polls_since_free) = (None, None);

@@ -28,7 +28,7 @@ pub(crate) struct SimNet(pub(crate) Rc<RefCell<Kernel>>, pub(crate) Rc<RefCell<R
 /// A listener; dropping it resets who waits in its backlog.
 pub(crate) struct SimListener {
     kernel: Rc<RefCell<Kernel>>,
-    door: usize,
+    number: usize,
 }
 
 impl Drop for SimListener {
@@ -38,8 +38,8 @@ impl Drop for SimListener {
         }
         let mut kernel = self.kernel.borrow_mut();
         kernel.descriptors -= 1;
-        kernel.listener_edges.remove(&self.door);
-        let waiting = kernel.backlogs[self.door].take().unwrap_or_default();
+        kernel.listener_edges.remove(&self.number);
+        let waiting = kernel.backlogs[self.number].take().unwrap_or_default();
         // Nobody can be taken while the network is out of order, and the pause after that may outlast the drain.
         let is_excused = kernel.is_over || kernel.outage_until + ACCEPT_TRIED > kernel.now;
         assert!(waiting.is_empty() || is_excused, "{} clients waited when the listener closed", waiting.len());
@@ -68,16 +68,16 @@ impl Net for SimNet {
     type Listener = SimListener;
     type Stream = SimStream;
 
-    fn listen(&mut self, at: &ListenAddr, _: &ListenOptions, door: usize) -> io::Result<(SimListener, ListenAddr)> {
+    fn listen(&mut self, at: &ListenAddr, _: &ListenOptions, number: usize) -> io::Result<(SimListener, ListenAddr)> {
         let mut kernel = self.0.borrow_mut();
         kernel.backlogs.push(Some(VecDeque::new()));
         kernel.descriptors += 1;
-        Ok((SimListener { kernel: Rc::clone(&self.0), door }, at.clone()))
+        Ok((SimListener { kernel: Rc::clone(&self.0), number }, at.clone()))
     }
 
     fn accept(&mut self, listener: &mut SimListener) -> io::Result<(SimStream, Peer)> {
         let kernel = &mut *self.0.borrow_mut();
-        let index = kernel.accept(listener.door)?;
+        let index = kernel.accept(listener.number)?;
         Ok((SimStream { kernel: Rc::clone(&self.0), index }, kernel.sockets[index].peer))
     }
 
@@ -209,7 +209,7 @@ impl Net for SimNet {
         (kernel.reads_in_turn, kernel.accepts_in_turn) = (0, 0);
         kernel.polls += 1;
         kernel.polls_since_open += 1;
-        kernel.check_doors();
+        kernel.check_listeners();
         if kernel.is_open() {
             kernel.check_hosts();
         }

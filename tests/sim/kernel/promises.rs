@@ -58,8 +58,8 @@ impl Kernel {
         has_lingered || was_needed || self.is_drain_over()
     }
 
-    /// A receipt is given where it was asked for, once, to who has sent its end and was not told goodbye; it is right, and
-    /// comes as soon as all its lines are where they belong, and not before.
+    /// A receipt is given where it was asked for, once, to who has sent its end and was not told goodbye; it is right,
+    /// and comes as soon as all its lines are where they belong, and not before.
     pub(super) fn check_receipt(&self, index: usize, text: &[u8], record: &Record) {
         let socket = &self.sockets[index];
         let peer = socket.peer;
@@ -163,8 +163,8 @@ impl Kernel {
         }
     }
 
-    /// Nobody waits at a door for more than the pause (P10), while there is room or somebody would make some.
-    pub(super) fn check_doors(&mut self) {
+    /// Nobody waits at a listener for more than the pause (P10), while there is room or somebody would make some.
+    pub(super) fn check_listeners(&mut self) {
         let lingers = || self.sockets.iter().any(Socket::is_lingering);
         let has_room = || self.taken < self.terms.max_connections || self.terms.rejects;
         let could_accept = self.stop_at.is_none()

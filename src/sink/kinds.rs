@@ -1,0 +1,72 @@
+//! The table of kinds of outputs: nothing else knows which there are.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use super::files::{hosts, single};
+use super::next::forward;
+use super::place::{OutputAddr, OutputAddrError};
+use super::stream::stdout;
+
+/// Reads an `--output` of one kind; `None` if it is of another.
+type Parse = fn(&str) -> Option<Result<OutputAddr, OutputAddrError>>;
+
+/// Every kind of output. The first that knows a text has it, so the one that takes every text is the last.
+const KINDS: &[Parse] = &[stdout::parse, forward::parse_unix, forward::parse_tcp, hosts::parse, single::parse];
+
+/// What `--output` takes, in the order in which a person wants to read it.
+#[cfg(feature = "cli")]
+pub(crate) const SYNTAX: &str = "-|FILE|unix:/path|tcp:HOST:PORT";
+
+impl OutputAddr {
+    /// Standard output: `-`.
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self::new(stdout::Stdout)
+    }
+
+    /// A file, appended to, whatever its name is.
+    #[must_use]
+    pub fn file(path: impl AsRef<Path>) -> Self {
+        Self::new(single::FilePlace(path.as_ref().to_owned()))
+    }
+}
+
+impl FromStr for OutputAddr {
+    type Err = OutputAddrError;
+
+    fn from_str(text: &str) -> Result<Self, OutputAddrError> {
+        let known = KINDS.iter().filter(|_| !text.is_empty()).find_map(|parse| parse(text));
+        known.unwrap_or(Err(OutputAddrError("name a file, or - for stdout")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_parses_and_prints_back() {
+        for text in ["-", "app.log", "/var/log/{host}.log", "unix:/run/next.sock", "tcp:gw:4445", "tcp:[::1]:1"] {
+            assert_eq!(text.parse::<OutputAddr>().map(|output| output.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!("-".parse::<OutputAddr>().unwrap().name(), "stdout");
+        assert_eq!("a\nb".parse::<OutputAddr>().unwrap().name(), "a\\nb");
+    }
+
+    #[test]
+    fn p13_what_names_no_output_says_what_to_give() {
+        for (text, error) in [
+            ("", "name a file, or - for stdout"),
+            ("unix:", "give a path, such as unix:/run/next.sock"),
+            ("tcp:host", "give a host and a port, such as tcp:192.0.2.7:4445"),
+            ("tcp::1", "give a host and a port, such as tcp:192.0.2.7:4445"),
+            ("tcp:host:0", "give a host and a port, such as tcp:192.0.2.7:4445"),
+            ("tcp:::1:4445", "give a host and a port, such as tcp:192.0.2.7:4445"),
+            ("{host}/app.log", "{host} may stand once, in the file's name, not in a directory's"),
+            ("{host}{host}", "{host} may stand once, in the file's name, not in a directory's"),
+        ] {
+            assert_eq!(text.parse::<OutputAddr>(), Err(OutputAddrError(error)), "{text}");
+        }
+    }
+}
