@@ -340,7 +340,7 @@ pub(super) fn told_by(line: &[u8]) -> Option<(u64, u64)> {
         _ => return None,
     };
     let number_after = |word: &[u8]| {
-        let rest = line.get(memchr::memmem::find(line, word)? + word.len()..)?;
+        let rest = line.get(line.windows(word.len()).position(|part| part == word)? + word.len()..)?;
         let mut digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
         digits.try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
     };
