@@ -79,6 +79,7 @@ impl Lane {
 
     pub(super) fn try_now(&mut self) {
         self.pacing.try_now();
+        self.file.try_now();
     }
 
     /// Takes lines. A file that is not open is opened at once, so that one which can't be is known before more is read of
