@@ -37,7 +37,7 @@
 //!   counts towards [`Limits::memory`], and while it is too much, clients wait.
 //! - The feature `status` adds `Server::serve_status`, the HTTP endpoint. The feature `cli` is the program.
 //!
-//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P19 in these pages), how the code is divided, and
+//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P20 in these pages), how the code is divided, and
 //! which traps there are; `CONTRIBUTING.md` has the reading order.
 
 #[cfg(feature = "cli")]
