@@ -354,19 +354,20 @@ impl LogFile {
             return Ok(Wrote::Later);
         }
         // First, so that a program which was told that the old file is complete finds it complete.
-        let was_asked = self.reopening == Reopening::Asked;
-        if self.reopens(now) && !(was_asked && self.is_torn()) {
+        // But the rest of a line goes to the file that has its start, if that still takes it.
+        if self.reopens(now) && (!self.is_torn() || self.reopening == Reopening::Broken) {
             self.reopen_now(books);
         }
         if let Err(error) = self.write_waiting(books) {
-            self.reopening = match (is_cured_by_waiting(&error), self.reopening) {
-                (false, Reopening::No) => Reopening::Broken,
-                (_, before) => before,
-            };
+            // A file that could not be opened anew is tried again after its pause, unless that waits for this write.
+            let has_a_pause = matches!(self.reopening, Reopening::Failed(_)) && !self.is_torn();
+            if !is_cured_by_waiting(&error) && !has_a_pause {
+                self.reopening = Reopening::Broken;
+            }
             return Err(error);
         }
         self.flush_at = None;
-        if self.reopening == Reopening::Asked {
+        if self.reopens(now) {
             self.reopen_now(books);
         }
         self.note_age();
