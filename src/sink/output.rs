@@ -229,8 +229,12 @@ impl Output {
         own.into_iter().chain(stall).chain(word).min()
     }
 
-    /// Its descriptor can be written or read; true if it is gone for good.
+    /// Its descriptor can be written or read; true if it is gone for good, which is told once.
     pub(super) fn ready(&mut self, is_gone: bool) -> bool {
+        if self.is_gone() {
+            // Trap: somebody else may have its socket open, so that the kernel goes on to tell of it.
+            return false;
+        }
         self.pacing.writable();
         self.target.ready(is_gone)
     }

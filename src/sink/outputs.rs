@@ -383,6 +383,15 @@ mod tests {
     }
 
     #[test]
+    fn p8_an_event_for_an_output_that_is_gone_already_ends_nothing() {
+        let mut outputs = filled(&["/dev/full", "/dev/null"]);
+        assert!(outputs.obey(Order::GiveUp { since: Duration::from_secs(1) }));
+        // Its descriptor may be open elsewhere, such as a socket that somebody shares with us: the kernel tells of it on.
+        outputs.ready(0, true);
+        assert!(outputs.flush(Duration::ZERO).is_ok(), "the other output goes on");
+    }
+
+    #[test]
     fn p8_the_slowest_output_is_named() {
         assert_eq!(filled(&["/dev/null", "/dev/full"]).describe(), "/dev/full");
     }
