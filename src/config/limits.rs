@@ -10,7 +10,8 @@ use super::units::{DisplayDuration, DisplaySize};
 pub use super::word::WordError;
 pub(crate) use super::word::word_enum;
 
-/// Default of [`Limits::max_line`]: 100 KiB, as the original server had it (`MAX_LINE_LENGTH`).
+/// Default of [`Limits::max_line`]: 100 KiB, as the original server had it (`MAX_LINE_LENGTH`): the Node.js program that
+/// this one replaces (`docs/DESIGN.md`).
 pub const DEFAULT_MAX_LINE: usize = 100 * 1024;
 /// Default of [`Limits::max_buffer`]: 1 MiB, as the original server had it (`MAX_BUFFER_SIZE`).
 pub const DEFAULT_MAX_BUFFER: usize = 1024 * 1024;
