@@ -1,4 +1,5 @@
-//! The box: how many descriptors the process may open, and how much memory there is.
+//! What this machine ("the box") gives to the process: how many descriptors it may open, and how much memory there is.
+//! All of it is read from `/proc`, `/sys` and the limits of the process; what can't be read is `None` or a stated default.
 #![cfg_attr(not(feature = "cli"), allow(dead_code))] // most of it is for the program
 
 use std::fs;
@@ -7,8 +8,8 @@ use std::path::Path;
 #[cfg(feature = "cli")]
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises the soft limit on open files to the hard one (P10). Returns the limit that then holds; without end if nothing is
-/// known.
+/// Raises the soft limit on open files to the hard one (P10). Returns the limit that holds then, or `u64::MAX` if it can't
+/// be read.
 #[cfg(feature = "cli")]
 #[must_use]
 pub(crate) fn raise_descriptor_limit() -> u64 {
@@ -19,7 +20,7 @@ pub(crate) fn raise_descriptor_limit() -> u64 {
     }
 }
 
-/// Memory that the process may take, in bytes: that of the box, or the limit of its cgroup if that is less.
+/// Bytes of memory that the process may take: all of the machine's, or the limit of its cgroup if that is less.
 #[must_use]
 pub(crate) fn memory() -> Option<u64> {
     let limits = [box_memory(), cgroup_v2(), cgroup_v1()];
@@ -30,7 +31,7 @@ fn box_memory() -> Option<u64> {
     number_after(Path::new("/proc/meminfo"), "MemTotal:", 0)?.checked_mul(1024)
 }
 
-/// The smallest limit of our cgroup and all above it.
+/// The smallest of the memory limits of our cgroup and of all cgroups above it.
 fn cgroup_v2() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
     let own = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
@@ -49,13 +50,13 @@ fn cgroup_v1() -> Option<u64> {
     number(&root.join(own).join("memory.limit_in_bytes")).or_else(|| number(&root.join("memory.limit_in_bytes")))
 }
 
-/// The most that the kernel lets one TCP connection's receive buffer grow to, in bytes.
+/// The most bytes that the kernel lets the receive buffer of one TCP connection grow to.
 #[must_use]
 pub(crate) fn tcp_buffer() -> u64 {
     number_after(Path::new("/proc/sys/net/ipv4/tcp_rmem"), "", 2).unwrap_or_default()
 }
 
-/// The most memory that all TCP sockets of this box may take, in bytes; without end if nothing is known.
+/// The most bytes of memory that all TCP sockets of this machine may take together, or `u64::MAX` if that can't be read.
 #[must_use]
 pub(crate) fn tcp_memory() -> u64 {
     let pages = number_after(Path::new("/proc/sys/net/ipv4/tcp_mem"), "", 2);
@@ -63,28 +64,28 @@ pub(crate) fn tcp_memory() -> u64 {
     pages.map_or(u64::MAX, |pages| pages.saturating_mul(page_kib * 1024))
 }
 
-/// The most bytes that a client of a Unix socket can send before we read: the size of its send buffer.
+/// The most bytes that a client of a Unix socket can send before we read any: the default size of a send buffer.
 #[must_use]
 pub(crate) fn unix_buffer() -> u64 {
     number_after(Path::new("/proc/sys/net/core/wmem_default"), "", 0).unwrap_or_default()
 }
 
-/// The most memory that this process has taken so far, in bytes, and all of its code, of which not every page is loaded
-/// yet. 4 MiB if nothing is known.
+/// The most bytes of memory that this process has taken so far, and the size of its code, since not every page of it is
+/// loaded yet. 4 MiB stands for the first if it can't be read.
 #[must_use]
 pub(crate) fn program_memory() -> u64 {
     let [kib, code_kib] = ["VmHWM:", "VmExe:"].map(|name| number_after(Path::new("/proc/self/status"), name, 0));
     (kib.unwrap_or(4096) + code_kib.unwrap_or_default()) * 1024
 }
 
-/// Memory that the process takes now, in bytes; 0 if unknown.
+/// Bytes of memory that the process takes now; 0 if that can't be read.
 #[cfg(feature = "status")]
 #[must_use]
 pub(crate) fn resident_memory() -> u64 {
     number_after(Path::new("/proc/self/status"), "VmRSS:", 0).unwrap_or_default() * 1024
 }
 
-/// How many descriptors are open.
+/// How many descriptors the process has open.
 #[cfg(feature = "status")]
 #[must_use]
 pub(crate) fn descriptors_in_use() -> u64 {
@@ -92,7 +93,7 @@ pub(crate) fn descriptors_in_use() -> u64 {
     match fs::metadata(folder).map(|folder| folder.len()) {
         // Since Linux 6.2 the size of the folder is their number.
         Ok(count @ 1..) => count,
-        // One of them is the folder that is being read.
+        // One of the entries is the descriptor by which the folder is being read.
         _ => fs::read_dir(folder).map_or(0, |entries| entries.count().saturating_sub(1) as u64),
     }
 }
@@ -103,7 +104,7 @@ pub(crate) fn descriptor_limit() -> u64 {
     number_after(Path::new("/proc/self/limits"), "Max open files", 0).unwrap_or(u64::MAX)
 }
 
-/// The number after `name` in a file: of those behind it the one at `at`, from 0.
+/// A number in a file of words: of the words after `name`, the one at place `at`, counted from 0.
 #[inline(never)] // one copy, for size
 fn number_after(path: &Path, name: &str, at: usize) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;

@@ -33,8 +33,8 @@
 //! - [`Handle`] stops the server and asks how it is, from any thread: [`Status`] is the short form, [`Diagnostics`] the long one, both
 //!   also as JSON.
 //! - [`Outputs`] is the sink of the program: stdout, files that rotate, files for each host, the next receiver.
-//!   [`MemorySink`] keeps lines in memory. A [`Sink`] of your own takes whole lines, and says how much of them waits: that
-//!   counts towards [`Limits::memory`], and while it is too much, clients wait.
+//!   [`MemorySink`] keeps lines in memory. A [`Sink`] of your own takes whole lines (`append`), writes them (`flush`), and
+//!   says how much of them waits (`state`): that counts towards [`Limits::memory`], and while it is too much, clients wait.
 //! - The feature `status` adds `Server::serve_status`, the HTTP endpoint. The feature `cli` is the program.
 //!
 //! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P20 in these pages), how the code is divided, and

@@ -1,4 +1,4 @@
-//! The program: everything is in the library's door, `cli`.
+//! The program: all of it is in the library's module `cli`.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! The outside world: the system calls of the loop behind one small trait, [`Net`], and [`Mio`], which makes them for
-//! real. This is the only file that names mio. A simulation brings a `Net` of its own; dispatch is static, so the
-//! binary pays nothing for the seam.
+//! real. This is the only file that names mio. The simulation of the tests has a `Net` of its own, without a kernel. The
+//! server is generic over it, so that the trait costs the program nothing at run time.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read};
@@ -20,12 +20,13 @@ use crate::engine::peer::Peer;
 use crate::inherited::Inherited;
 use crate::linux::{MSG_NOSIGNAL, is_descriptor_shortage};
 
-/// Bits of a token that number a connection; the rest holds its generation.
+/// A token of mio is one number. Its lower bits are a connection's place in the table, or one of the numbers below; the
+/// rest is the connection's generation.
 const INDEX_BITS: u32 = 20;
 const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
-/// Generations that a token can tell apart: all 2^32 on a 64-bit box, 2^12 on a 32-bit one.
+/// The largest generation that fits a token: 2^32 of them on a 64-bit machine, 2^12 on a 32-bit one.
 const GENERATION_MASK: u32 = if usize::BITS >= 52 { u32::MAX } else { (1 << (usize::BITS - INDEX_BITS)) - 1 };
-/// Indexes from here on are no connections: listeners first, the sink's descriptors and the wake-up last.
+/// Indexes from here on are no connections: first come listeners, then visitors, the sink's descriptors, and the wake-up.
 const FIRST_LISTENER: usize = crate::config::limits::MOST_CONNECTIONS;
 const FIRST_VISITOR: usize = FIRST_SINK - MOST_VISITORS;
 const FIRST_SINK: usize = WAKE - MOST_WATCHED;
@@ -48,12 +49,13 @@ pub(crate) const EVENTS: usize = 1024;
 /// Unanswered keepalive probes after which a client is dead, a tenth of `--keepalive` apart.
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// Which connection: its place in the table, and the generation that tells it from earlier ones at that place.
+/// Names one connection: its place in the table, and a generation, which differs from those of earlier connections at the
+/// same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     /// Place in the table.
     pub index: u32,
-    /// Which use of that place; only as many bits as a token has.
+    /// Counts the connections that have been at that place, in as many bits as a token has for it.
     pub generation: u32,
 }
 
@@ -70,7 +72,7 @@ impl Key {
 pub enum Source {
     /// A listener, by its number, has clients waiting.
     Listener(usize),
-    /// Somebody woke the loop up, to stop it.
+    /// A byte came at the wake-up socket: the loop is to look at its flags (stop, reopen).
     Wake,
     /// One of the sink's descriptors, by its number.
     Sink(usize),
@@ -85,9 +87,11 @@ pub enum Source {
 pub struct Ready {
     /// What it is about.
     pub source: Source,
-    /// The other side will send no more, or has failed: a short read doesn't mean that nothing is left.
+    /// The other side has ended or broken the connection. No further event will come, so it has to be read to its end: a
+    /// read that returns less than was asked for does not mean that nothing is left.
     pub ends: bool,
-    /// The other side is gone: nobody would hear an answer. For the sink's descriptor: its reader closed it.
+    /// The connection is broken, so that nothing can be sent any more. Of a descriptor of the sink: its reader has closed
+    /// it.
     pub failed: bool,
 }
 
@@ -107,7 +111,7 @@ pub struct ListenOptions {
     pub unix_mode: u32,
     /// Silence after which TCP probes a client; 0 is never.
     pub keepalive: Duration,
-    /// Whether an IPv6 listener leaves IPv4 to another.
+    /// Whether an IPv6 listener accepts no IPv4 clients, as another listener does.
     pub only_v6: bool,
 }
 
@@ -118,7 +122,8 @@ pub trait Net {
     /// A connection; dropping it closes it.
     type Stream;
 
-    /// Listens at `at`, as listener number `number`, and tells where that is when a port was picked.
+    /// Listens at `at`, as listener number `number`. Also returns the address, with the port that the system picked if
+    /// `at` has port 0.
     ///
     /// # Errors
     /// Those of `bind` and `listen`.
@@ -128,18 +133,18 @@ pub trait Net {
         options: &ListenOptions,
         number: usize,
     ) -> io::Result<(Self::Listener, ListenAddr)>;
-    /// Whether somebody else keeps this listener open, so that who waits at it waits for our successor. If so, `poll`
-    /// tells no more of it.
+    /// Whether somebody else keeps this listener open, so that clients that wait in its backlog wait for the next process
+    /// that uses it. If so, `poll` reports no more events of it.
     fn leave(&mut self, listener: &mut Self::Listener) -> bool {
         let _ = listener;
         false
     }
-    /// Takes one client.
+    /// Accepts one client.
     ///
     /// # Errors
     /// `WouldBlock` when none waits, else those of `accept`.
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Peer)>;
-    /// Has `poll` tell when the connection can be read: once per arrival (edge-triggered).
+    /// Makes `poll` report when the connection can be read: once each time that bytes arrive (edge-triggered).
     ///
     /// # Errors
     /// When the kernel has no memory for it.
@@ -149,12 +154,12 @@ pub trait Net {
     /// # Errors
     /// `WouldBlock` when nothing is, else those of `read`.
     fn read(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
-    /// Has `poll` tell when a connection of the status endpoint can be read or written.
+    /// Makes `poll` report when a connection of the status endpoint can be read or written.
     ///
     /// # Errors
     /// When the kernel has no memory for it.
     fn register_visitor(&mut self, stream: &mut Self::Stream, number: usize) -> io::Result<()>;
-    /// Sends what the kernel takes at once.
+    /// Sends as many bytes as the kernel takes without waiting; returns how many.
     ///
     /// # Errors
     /// `WouldBlock` when it takes nothing, else those of `send`.
@@ -164,18 +169,19 @@ pub trait Net {
     /// # Errors
     /// When the connection is gone already.
     fn say_goodbye(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
-    /// Has `poll` tell when a descriptor of the sink can be written, or read if `is_read`, and when its other side is
-    /// gone.
+    /// Makes `poll` report when a descriptor of the sink can be written (or also read, if `is_read`), and when its other side
+    /// has closed it.
     ///
     /// # Errors
     /// When it can't be polled.
     fn watch_sink(&mut self, number: usize, descriptor: BorrowedFd<'_>, is_read: bool) -> io::Result<()>;
-    /// The writing end of the wake-up: each byte ends a `poll`. `None` where polls end by themselves.
+    /// A socket by which other threads and signals wake the loop up: each byte that is written to it ends a `poll`. `None`
+    /// if polls end by themselves, as in a simulation.
     ///
     /// # Errors
     /// When no descriptor is free.
     fn waker(&self) -> io::Result<Option<StdUnixStream>>;
-    /// Lets `time` pass, so that bytes gather; a wake-up ends it.
+    /// Waits for `time`, in which more bytes may arrive (`--gather`); a wake-up ends it.
     ///
     /// # Errors
     /// Those of `epoll_wait` but `Interrupted`.
@@ -189,18 +195,18 @@ pub trait Net {
     fn now(&self) -> Now;
 }
 
-/// The real one: epoll through mio.
+/// The real [`Net`]: epoll, by mio.
 pub struct Mio {
     poll: Poll,
-    /// Sees the wake-up alone, so that it can wait for nothing else; and asked whether a client waits, when `accept`
-    /// can't tell for want of a descriptor.
+    /// A second epoll. It watches the wake-up alone, for [`Net::pause`]. When `accept` fails because no descriptor is free,
+    /// it is also used to ask whether a client waits at all.
     probe: Poll,
     events: Events,
     wake_reader: mio::net::UnixStream,
     wake_writer: StdUnixStream,
     start: Instant,
     unix_serial: u32,
-    /// Listening sockets that somebody else opened, until they are asked for.
+    /// Listening sockets that somebody else has opened, until [`Net::listen`] is called for their address.
     inherited: Vec<Inherited>,
 }
 
@@ -212,11 +218,11 @@ pub enum Listener {
     Unix(mio::net::UnixListener, Keeper),
 }
 
-/// Whose a listening socket is.
+/// Who keeps a listening socket open.
 pub enum Keeper {
-    /// Ours: it is closed when we end, and its file, if it has one, is removed.
+    /// We: it is closed when we end, and its file is removed if it has one.
     We(Option<SocketFile>),
-    /// Somebody else's, who opened it and keeps it open.
+    /// Somebody else, who has opened it and keeps it open.
     Another,
 }
 
@@ -225,7 +231,7 @@ pub struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Nothing can be done about a failure: the next start finds the file stale and removes it.
+        // If it can't be removed, the next start finds that nobody listens there, and removes it.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -257,7 +263,7 @@ impl Mio {
         Ok(Self { poll, probe, events, wake_reader, wake_writer, start, unix_serial: 0, inherited })
     }
 
-    /// These sockets take the place of listeners of their own wherever it is asked to listen where they do.
+    /// From now on [`Net::listen`] uses one of these sockets if it has the address that is asked for.
     pub fn inherit(&mut self, inherited: Vec<Inherited>) {
         self.inherited = inherited;
     }
@@ -278,7 +284,7 @@ impl Mio {
         }
     }
 
-    /// Whether a client waits, told by a second epoll, to which the listener is added for the question.
+    /// Whether a client waits at a listener: adds it to the second epoll for a moment, and asks that.
     fn has_client(&mut self, listener: &Listener) -> io::Result<bool> {
         let descriptor = listener.as_raw_fd();
         let mut events = Events::with_capacity(2);
@@ -289,7 +295,7 @@ impl Mio {
         Ok(events.iter().any(|event| event.token() == Token(FIRST_LISTENER)))
     }
 
-    /// Empties the wake-up, or its next byte would make no event.
+    /// Reads the wake-up socket until it is empty, or its next byte would make no event.
     fn drain_wake_up(&mut self) {
         let mut bytes = [0; 64];
         while matches!(self.wake_reader.read(&mut bytes), Ok(1..)) {}
@@ -342,8 +348,8 @@ impl Net for Mio {
 
     fn accept(&mut self, listener: &mut Listener) -> io::Result<(Stream, Peer)> {
         match self.accept_one(listener) {
-            // Linux looks for a free descriptor before it looks for a client: without this, somebody who lingers would
-            // give way for nobody, and an operator would be alarmed for nothing.
+            // Linux looks for a free descriptor before it looks for a client, so this error may come though no client
+            // waits. Then no lingering connection has to be closed for it, and nobody has to be warned.
             Err(error) if is_descriptor_shortage(&error) && !self.has_client(listener)? => {
                 Err(ErrorKind::WouldBlock.into())
             }
@@ -458,8 +464,8 @@ impl AsRawFd for Listener {
     }
 }
 
-/// Takes an inherited socket as it is, but for what the loop relies on. It stays non-blocking for whoever shares it: our
-/// successor may be using it already when we end.
+/// Prepares an inherited socket for the loop: non-blocking, closed on exec, with keepalive. It stays non-blocking for
+/// everybody who shares it, also when we end: the next process may be using it already.
 fn adopt(inherited: Inherited, options: &ListenOptions) -> io::Result<Socket> {
     let is_tcp = matches!(inherited.at(), ListenAddr::Tcp(_));
     let socket = inherited.into_socket();

@@ -1,5 +1,5 @@
-//! No allocation per line, event or connection (S11), and nothing kept by who has left (P5): counted by an allocator
-//! that counts what this thread asks for. What the process as a whole takes is asked in `memory.rs`.
+//! Nothing is allocated for a line, an event or a connection, and nothing is kept after a client has left (P5). An
+//! allocator counts what this thread asks for. What the whole process takes is tested in `memory.rs`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;

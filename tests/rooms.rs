@@ -1,5 +1,6 @@
-//! The rooms of the house (S10): who may import whom, and which words of the outside world a room may not name. One table,
-//! from top to bottom, with a row for every file; files are read when the test runs, so a new one without a row fails.
+//! The rooms of the source: which folders and files may import which, and which paths of other crates they may not name.
+//! One table, from top to bottom, with a row for every file; the files are read when the test runs, so that a new one
+//! without a row fails.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};

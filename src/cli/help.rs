@@ -1,4 +1,4 @@
-//! `--help`, made from the table of options.
+//! `--help`, made from the table of options. Invariant: every option is in it.
 
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ each second. Exit code: 0 lines flow or could, 1 they do not, 2 it can't be aske
 #[must_use]
 pub fn help() -> String {
     let mut text = String::from(
-        "lumberjack receives log lines over TCP and Unix sockets and writes each to one output.\n\n\
+        "lumberjack receives log lines over TCP and Unix sockets and writes each to every output.\n\n\
          Usage: lumberjack [--listen ADDR:PORT]... [--output -|FILE] [OPTIONS]\n",
     );
     #[cfg(feature = "status")]

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use log::{info, warn};
+use log::{LevelFilter, info, warn};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 #[cfg(feature = "status")]
@@ -136,20 +136,20 @@ fn run(mut settings: Settings) -> Exit {
 fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
     let inherited = inherit::sockets().map_err(usage)?;
     let (level, format) = (settings.log_level, settings.log_format);
-    let start_log = || {
-        logging::start(level, format).map_err(|error| {
-            failure(format_args!("cannot open the log on stderr: {error}; raise the limit on open files"))
-        })
-    };
-    // A person at a terminal gets a greeting, which has what the first lines of the log would say; the log starts after it.
+    let _borrowed = logging::start(level, format).map_err(|error| {
+        failure(format_args!("cannot open the log on stderr: {error}; raise the limit on open files"))
+    })?;
+    // A person at a terminal gets a greeting, which has what the log would say until then, but for warnings.
     let is_person = std::io::stderr().is_terminal();
-    let mut _borrowed = if is_person { None } else { start_log()? };
+    if is_person {
+        log::set_max_level(level.min(LevelFilter::Warn));
+    }
     let inherited_places = inherit::listen_on(&inherited, settings);
     let lowered = fit_to_the_box(settings);
     let (mut server, mut runner, status) = start(settings, inherited)?;
     if is_person {
         greet(server.local_addrs(), &settings.outputs, status.as_ref());
-        _borrowed = start_log()?;
+        log::set_max_level(level);
     }
     if !inherited_places.is_empty() {
         info!("[tcp] Handed over by LISTEN_FDS, and open when this ends:{inherited_places}");

@@ -10,7 +10,8 @@ use super::units::{DisplayDuration, DisplaySize};
 pub use super::word::WordError;
 pub(crate) use super::word::word_enum;
 
-/// Default of [`Limits::max_line`]: 100 KiB, as the original server had it (`MAX_LINE_LENGTH`).
+/// Default of [`Limits::max_line`]: 100 KiB, as the original server had it (`MAX_LINE_LENGTH`): the Node.js program that
+/// this one replaces (`docs/DESIGN.md`).
 pub const DEFAULT_MAX_LINE: usize = 100 * 1024;
 /// Default of [`Limits::max_buffer`]: 1 MiB, as the original server had it (`MAX_BUFFER_SIZE`).
 pub const DEFAULT_MAX_BUFFER: usize = 1024 * 1024;
@@ -227,7 +228,7 @@ pub struct MemoryPlan {
 }
 
 /// Room in the sink's share for many small reads, beyond the longest line and one read.
-const GATHER_BYTES: usize = 256 * 1024;
+const SMALL_READS_BYTES: usize = 256 * 1024;
 /// A read of this size should fit whatever its lines are: with reads of 8 KiB, `--format peer` took a third more CPU time.
 const USUAL_READ_BYTES: usize = 64 * 1024;
 
@@ -246,7 +247,7 @@ impl MemoryPlan {
         // In a format that can make six bytes of one, a read of the usual size needs much room; a quarter of the budget is
         // enough.
         let usual_read = overhead.at_most(USUAL_READ_BYTES, USUAL_READ_BYTES).min(limits.memory / 4);
-        let sink_share = half.min(least_share.saturating_add(GATHER_BYTES.max(usual_read)));
+        let sink_share = half.min(least_share.saturating_add(SMALL_READS_BYTES.max(usual_read)));
         Ok(Self { sink_share, pending_share: limits.memory - sink_share })
     }
 

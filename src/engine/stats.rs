@@ -1,5 +1,6 @@
 //! Counters and gauges, a row each, and what an operator sees of a server: status and diagnostics, as data and as JSON.
-//! Invariant: the JSON names that `getTcpStatus` and `getDiagnostics` of the original server had are kept.
+//! Invariant: the JSON names that `getTcpStatus` and `getDiagnostics` of the original server had are kept; that is the
+//! Node.js program that this one replaces (`docs/DESIGN.md`).
 
 use super::json::Json;
 use crate::config::limits::Limits;

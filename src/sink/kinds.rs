@@ -8,10 +8,10 @@ use super::next::forward;
 use super::place::{OutputAddr, OutputAddrError};
 use super::stream::stdout;
 
-/// Reads an `--output` of one kind; `None` if it is of another.
+/// Reads the text of an `--output`; `None` if it is no output of this kind.
 type Parse = fn(&str) -> Option<Result<OutputAddr, OutputAddrError>>;
 
-/// Every kind of output. The first that knows a text has it, so the one that takes every text is the last.
+/// Every kind of output. They are asked in this order, so the one that accepts any text, as a file's name, is the last.
 const KINDS: &[Parse] = &[stdout::parse, forward::parse_unix, forward::parse_tcp, hosts::parse, single::parse];
 
 /// What `--output` takes, in the order in which a person wants to read it.

@@ -1,4 +1,4 @@
-//! Lines kept in memory, for tests and for embedders that want to look at them. Nothing ever waits in it.
+//! A sink that keeps lines in memory, for tests and for embedders that want to have them. Nothing ever waits in it.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,9 +1,10 @@
-//! Sinks: where lines go. A sink never blocks the loop if its descriptor can be written without waiting, never fails in
-//! the middle, and never loses what it was given: what it could not write, it keeps, and says how much that is.
+//! Sinks: where lines go. A sink never waits for a pipe or a socket, and never loses what it was given: it keeps what it
+//! could not write, and says how much that is.
 //!
-//! [`Outputs`] is the sink of the program. It has one `Output` for each `--output`, which decides when to write and what
-//! to do while nothing is taken; what it writes to is a `Target`: a file, the files of hosts, a descriptor, the next
-//! receiver. Each kind of target is one file in one of the wings, and one row in `kinds.rs`.
+//! [`Outputs`] is the sink of the program. For each `--output` it has an `Output`, which decides when to write, and what
+//! happens to lines while nothing can be written. An `Output` writes to its `Target`: a file, the files of hosts, a
+//! descriptor, or the next receiver. What is known of a target before it is opened is its `Place`. Each kind of output is
+//! one file in a wing (`files/`, `next/`, `stream/`) with its `Place` and its `Target`, and one row in `kinds.rs`.
 
 mod error;
 mod files;
@@ -63,38 +64,39 @@ pub struct Origin<'a> {
     pub wall_ms: u64,
 }
 
-/// How a sink stands. All sizes and positions are in bytes.
+/// What a sink holds, and how far it has come. All sizes and positions are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct State {
-    /// Taken and not yet written, as they will be written.
+    /// Bytes that it was given and has not written yet, counted as they will be written.
     pub waiting: usize,
-    /// Memory that lines take in it: what waits, and what was written but may have to be sent again. Never less than
-    /// `waiting`.
+    /// Bytes of memory that lines take in it: those that wait, and those that were written but may have to be sent again.
+    /// Never less than `waiting`. The server keeps it within the sink's share of the memory budget (P5).
     pub held: usize,
-    /// A position that grows with all that is taken; always 0 in a sink that does not count.
+    /// How many bytes it was given since its start. A sink that does not count leaves it at 0.
     pub taken: u64,
-    /// The position up to which all that was taken is written, and on the disk where that was asked for.
+    /// How many of `taken`'s bytes, from the first on, are written, and on the disk where that was asked for.
     pub delivered: u64,
-    /// How often so far lines may have been lost that were written, and count as delivered: a sync of theirs failed.
+    /// How often a sync has failed. Lines that were written before it count as `delivered`, but may be lost.
     pub doubts: u64,
     /// How many hosts [`Sink::holds_up`].
     pub held_up: usize,
     /// Grows when one of them is held up no more.
     pub releases: u64,
-    /// Since when it has taken nothing though something waits, as time since the server's start.
+    /// Since when it could write nothing though something waits, as time since the server's start; else `None`. When the
+    /// server ends, it gives up a sink for which this is longer than `--drain-timeout`, and waits for any other.
     pub stuck_since: Option<Duration>,
 }
 
 /// What a sink has to tell the loop.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A descriptor that is to be watched: from now on [`Sink::ready`] is told of it.
+    /// The loop is to watch a descriptor, and to call [`Sink::ready`] when it can be written or read.
     Watch(Watch<'a>),
-    /// What an operator should hear.
+    /// A sentence for the server's log.
     Report {
-        /// The number of the output that it is about, below [`MOST_OUTPUTS`](crate::MOST_OUTPUTS).
+        /// Number of the output that it is about, below [`MOST_OUTPUTS`](crate::MOST_OUTPUTS).
         output: usize,
-        /// A sentence without its full stop.
+        /// The sentence, without its full stop.
         sentence: String,
     },
     /// One of several outputs has lost lines, and the others go on. At its end the server says so, and that is no clean one.
@@ -104,11 +106,12 @@ pub enum Event<'a> {
 /// What the loop orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// The next flush tries, however early that is.
+    /// The next flush writes, even if the pause after a failure is not over.
     TryNow,
-    /// Files are opened anew, since somebody has moved them away (SIGHUP).
+    /// The sink opens its files anew, since somebody may have moved them away (SIGHUP).
     Reopen,
-    /// The server ends: each output that has taken nothing since before this time is given up, if others go on.
+    /// The server ends. If some outputs can be written to, the sink gives up those that could not be since before this
+    /// time. If none can, it gives up nothing.
     GiveUp {
         /// Time since the server's start.
         since: Duration,
@@ -118,7 +121,7 @@ pub enum Order {
 /// An output that did not get all that it should.
 #[derive(Debug)]
 pub struct Loss {
-    /// Which.
+    /// Its name.
     pub output: String,
     /// Why, and how much.
     pub cause: LossCause,
@@ -149,60 +152,65 @@ pub enum LossCause {
     NotSynced(io::Error),
 }
 
-/// What of a descriptor is to be told.
+/// Which events of a descriptor the sink wants to hear of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
-    /// That it can be written, and that its reader is gone.
+    /// It can be written, or its reader is gone.
     Write,
-    /// That it can be read too, and that the other side has closed.
+    /// It can be written or read, or the other side has closed it.
     ReadWrite,
 }
 
-/// A descriptor that is to be watched.
+/// A descriptor that the loop is to watch.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch<'a> {
-    /// What [`Sink::ready`] will call it; below 16. The last one with a number counts.
+    /// The number that [`Sink::ready`] gets for it; below 16. A new descriptor with the same number takes the place of
+    /// the old one.
     pub number: usize,
-    /// The descriptor; the loop forgets it when it is closed.
+    /// The descriptor. The kernel stops watching it when it is closed.
     pub descriptor: BorrowedFd<'a>,
-    /// What is to be told.
+    /// Which of its events.
     pub interest: Interest,
 }
 
-/// Takes whole lines. Everything that it holds counts towards the memory budget (P5), and it decides itself when it
-/// writes: [`Sink::flush`] is called in each turn while something waits, and when [`Sink::due_in`] says so.
+/// Takes whole lines from the server. What it holds counts towards the memory budget (P5), and it decides itself when it
+/// writes: the server calls [`Sink::flush`] in each turn in which something waits, and when [`Sink::due_in`] says so.
+///
+/// Three methods are required: [`Sink::append`], [`Sink::flush`] and [`Sink::state`].
 pub trait Sink {
     /// Takes some lines of one client. Never blocks on a pipe or socket, never fails, never loses: errors surface in
     /// [`Sink::flush`].
     fn append(&mut self, origin: &Origin<'_>, lines: Lines<'_>);
 
-    /// Writes what waits, as far as that is possible now. `now` is the time since the server's start. A write that failed
-    /// and may work later is no error: it is told by [`Event::Report`], and tried again after a pause.
+    /// Writes what waits, as far as that is possible now. `now` is the time since the server's start. If a write fails that
+    /// may work later, the sink says so by [`Event::Report`], tries again after a pause, and returns no error.
     ///
     /// # Errors
     /// Only when the sink is gone for good, such as a pipe whose reader closed it.
     fn flush(&mut self, now: Duration) -> io::Result<()>;
 
-    /// How it stands.
+    /// What it holds, and how far it has come. Asked before each read of a client.
     fn state(&self) -> State;
 
-    /// Here, behind the lines taken so far, something is missing. A sink that marks gaps says so in its output.
+    /// Lines of this client are missing here, behind those given so far. A sink that marks gaps (`--mark-gaps`) says so in
+    /// its output.
     fn gap(&mut self, origin: &Origin<'_>, gap: Gap) {
         let _ = (origin, gap);
     }
 
-    /// What the sink adds to lines, at worst.
+    /// The most that the sink adds to lines: what a line takes in it is more than what the client sent.
     fn overhead(&self) -> Overhead {
         Overhead::RAW
     }
 
-    /// How long until it is to be flushed though nobody tells of anything.
+    /// How long until [`Sink::flush`] has to be called even if no line comes and no descriptor is ready. `None`: never.
     fn due_in(&self, now: Duration) -> Option<Duration> {
         let _ = now;
         None
     }
 
-    /// A watched descriptor can be written or read; `is_gone`: its other side is. The next flush acts on it.
+    /// A watched descriptor can be written or read. If `is_gone`, its other side has closed it. The sink only notes that; the
+    /// next flush acts on it.
     fn ready(&mut self, number: usize, is_gone: bool) {
         let _ = (number, is_gone);
     }
@@ -214,24 +222,25 @@ pub trait Sink {
         false
     }
 
-    /// What it has to tell. Asked after each flush until there is nothing.
+    /// The next thing that the sink has to tell the loop. Asked after each flush until the answer is `None`.
     fn poll_event(&mut self) -> Option<Event<'_>> {
         None
     }
 
-    /// Does what the loop orders; false if there was nothing to do.
+    /// Does what the loop orders. False if there was nothing to do.
     fn obey(&mut self, order: Order) -> bool {
         let _ = order;
         false
     }
 
-    /// The server ends, and everything is flushed: whether all is where it belongs for good. Asked until it is.
+    /// The server ends: brings what was written to where it belongs for good (a last sync; the next receiver has it all).
+    /// Asked again until the answer is true.
     fn settle(&mut self, now: Duration) -> bool {
         let _ = now;
         self.state().waiting == 0
     }
 
-    /// What went to each output: always the same ones. Empty for a sink that does not count.
+    /// Counters of each output, always in the same order. Empty in a sink that does not count.
     fn outputs(&self) -> &[OutputStats] {
         &[]
     }

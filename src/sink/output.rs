@@ -1,5 +1,5 @@
-//! One output: what it writes to, when it is written to, and what becomes of lines while it takes none. Invariant: what it
-//! took is written once and in order, or counted as dropped and said.
+//! One output: when its target is written to, and what happens to lines while that takes none. Invariant: each line that
+//! it was given is written once and in order, or counted as dropped and reported.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -16,27 +16,28 @@ use crate::engine::gap::{Gap, Why};
 use crate::engine::peer::Host;
 use crate::engine::stats::OutputCounters;
 
-/// After so long without a word an output that takes nothing is worth a warning.
+/// An output that has taken nothing for so long gets a warning.
 const STUCK: Duration = Duration::from_secs(5);
 
-/// What becomes of lines that come.
+/// What happens to lines that come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stand {
     /// The target takes them.
     Taking,
-    /// It has stood still for too long (`--on-stall drop`): they are counted, until it takes what it held on to.
+    /// It has taken nothing for too long (`--on-stall drop`): they are dropped and counted, until it has taken the one line
+    /// that it still holds.
     PassedOver { missed: Gap },
-    /// It is gone for good. So many lines were missed since, and nobody was told.
+    /// It is gone for good: they are dropped. So many were, of which the log has not said anything yet.
     Gone { missed_lines: u64 },
 }
 
-/// What the operator knows of an output that takes nothing.
+/// What the log has said of an output that takes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
     Nothing,
-    /// It was said that it has taken nothing for a while.
+    /// That it has taken nothing for [`STUCK`].
     Stuck,
-    /// The target says itself how it stands: the other side is away.
+    /// The target itself has said why: the next receiver is away.
     FromTarget,
 }
 
@@ -47,9 +48,9 @@ pub(super) struct Output {
     stand: Stand,
     known: Known,
     books: Books,
-    /// After how long without taking anything it is passed over.
+    /// How long it may take nothing before it is passed over; `None`: it never is.
     stall_timeout: Option<Duration>,
-    /// Bytes of marks that only it got.
+    /// Bytes of marks that were written to this output alone.
     own_bytes: u64,
 }
 
@@ -76,12 +77,13 @@ impl Output {
         OutputCounters { waiting_bytes: self.standing().waiting as u64, ..self.books.counters }
     }
 
-    /// How often lines that were written may have been lost.
+    /// How often a sync has failed, so that lines which were written may be lost.
     pub(super) fn doubts(&self) -> u64 {
         self.books.doubts
     }
 
-    /// How its target stands; marks that only it got are no part of the position, which is that of all outputs.
+    /// What its target holds, and how far it has come. Marks that only this output got are left out of `delivered`, which
+    /// is compared with that of the other outputs.
     pub(super) fn standing(&self) -> Standing {
         let standing = self.target.standing();
         Standing { delivered: standing.delivered.saturating_sub(self.own_bytes), ..standing }
@@ -105,7 +107,8 @@ impl Output {
         self.pacing.stuck_since()
     }
 
-    /// Whether all of the block waits now, and nothing else of how it stands has changed.
+    /// Takes a block of lines. True if all of it waits now and nothing else has changed, so that the caller need not ask
+    /// for [`Self::standing`].
     pub(super) fn take(&mut self, whose: Whose<'_>, parts: Parts<'_>, lines: u64) -> bool {
         match &mut self.stand {
             Stand::Taking => {}
@@ -129,7 +132,7 @@ impl Output {
         took == Took::Waits
     }
 
-    /// Takes a mark of what only this output is missing.
+    /// Takes a line that says what this output alone is missing.
     pub(super) fn take_mark(&mut self, mark: &[u8]) {
         self.own_bytes += mark.len() as u64;
         self.take(Whose::Mark, [mark, &[], &[]], 1);
@@ -184,7 +187,7 @@ impl Output {
         Ok(())
     }
 
-    /// Who waits for what has to be seen: of several outputs, this one sets the pace.
+    /// Warns of an output that has taken nothing for a while: of several outputs, this is the one that clients wait for.
     fn note_stuck(&mut self, now: Duration) {
         let is_long = self.stuck_since().is_some_and(|since| now.saturating_sub(since) >= STUCK);
         let is_news = self.known == Known::Nothing && self.stand == Stand::Taking && !self.pacing.is_failing();
@@ -195,7 +198,8 @@ impl Output {
         }
     }
 
-    /// `--on-stall drop`: an output that stands still too long is passed over, until it has taken what it held on to.
+    /// `--on-stall drop`: from now on an output that has taken nothing for too long gets no lines, until it has taken the
+    /// one that it still holds.
     fn pass_over(&mut self, now: Duration) {
         let (Some(timeout), Some(since)) = (self.stall_timeout, self.stuck_since()) else { return };
         if self.stand != Stand::Taking || now.saturating_sub(since) < timeout {
@@ -210,7 +214,8 @@ impl Output {
         ));
     }
 
-    /// What it missed, once it takes lines again; what it lost to a full disk.
+    /// The lines that it is missing and that its file does not say yet: those dropped while it was passed over, once it
+    /// takes lines again; or those that were removed from a full disk.
     pub(super) fn gap(&mut self) -> Option<Gap> {
         if let Some(gap) = self.target.next_gap() {
             return Some(gap);
@@ -239,8 +244,12 @@ impl Output {
         own.into_iter().chain(stall).chain(word).min()
     }
 
-    /// Its descriptor can be written or read; true if it is gone for good.
+    /// Its descriptor can be written or read; true if it is gone for good, which is told once.
     pub(super) fn ready(&mut self, is_gone: bool) -> bool {
+        if self.is_gone() {
+            // Trap: somebody else may have its socket open, so that the kernel goes on to tell of it.
+            return false;
+        }
         self.pacing.writable();
         self.target.ready(is_gone)
     }
@@ -284,7 +293,7 @@ impl Output {
         bytes
     }
 
-    /// The server ends: whether all that it took is where it belongs for good.
+    /// The server ends: see [`Target::settle`].
     pub(super) fn settle(&mut self, now: Duration) -> bool {
         self.target.settle(now, &mut self.books)
     }
@@ -310,7 +319,7 @@ impl Output {
     }
 }
 
-/// A reader that closed the pipe will not come back.
+/// Whether an error is final: a reader that has closed the pipe will not come back.
 fn is_final(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }

@@ -41,13 +41,14 @@ pub struct Outputs {
     stats: Vec<OutputStats>,
     /// Lines of one call, formatted.
     formatted: Vec<u8>,
-    /// How all of them stand together, after the last call: it is asked for at each read.
+    /// The sum over all outputs, after the last call. The server asks for it before each read.
     state: State,
     /// When the last lines came, in milliseconds since 1970.
     wall_ms: u64,
-    /// The last output that could take lines is gone, and with it the sink: its name, and what the system said.
+    /// Set when the last output that could take lines is gone, which is the end of the sink: its name, and what the system
+    /// said.
     gone: Option<(String, Option<io::Error>)>,
-    /// Those that were lost while others went on, and nobody was told of.
+    /// Outputs that were lost while others went on, of which the server was not told yet.
     losses: Vec<Loss>,
 }
 
@@ -142,7 +143,7 @@ impl Outputs {
         }
     }
 
-    /// Finds out how all outputs stand together.
+    /// Computes the sum over all outputs.
     fn add_up(&mut self) {
         let taken = self.state.taken;
         let mut state = State { taken, delivered: taken, ..State::default() };
@@ -159,7 +160,7 @@ impl Outputs {
         self.state = state;
     }
 
-    /// What was formatted goes to all outputs, and its room is used again.
+    /// Gives the formatted lines to all outputs; the buffer is used again.
     fn give_formatted(&mut self, origin: &Origin<'_>, lines: u64) {
         let mut formatted = mem::take(&mut self.formatted);
         self.give(origin, [&formatted, &[], &[]], lines);
@@ -169,7 +170,7 @@ impl Outputs {
     }
 
     /// # Errors
-    /// It is gone for good.
+    /// The output is gone for good.
     fn flush_one(&mut self, at: usize, now: Duration) -> io::Result<()> {
         let Some(output) = self.outputs.get_mut(at) else { return Ok(()) };
         output.flush(now)?;
@@ -203,7 +204,7 @@ impl Outputs {
         self.outputs.iter().filter(|output| !output.is_gone()).count()
     }
 
-    /// Gives up each output that has taken nothing since before `since`, if others go on.
+    /// Gives up each output that has taken nothing since before `since`, unless that is true of all.
     fn give_up(&mut self, since: Duration) -> bool {
         let is_stuck = |output: &Output| !output.is_gone() && output.stuck_since().is_some_and(|stuck| stuck <= since);
         let stuck = self.outputs.iter().filter(|output| is_stuck(output)).count();
@@ -229,8 +230,8 @@ pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputO
         per_byte: one.per_byte * count,
         per_line: one.per_line * count,
         kept: kept.iter().map(|kept| kept.bytes).sum(),
-        // What a line becomes in all outputs together is room for one in each: one that forwards may have to send a line
-        // again, and one that is passed over holds on to one.
+        // An output that forwards may have to send a line again, and one that is passed over keeps one: room for one line
+        // in each output.
         kept_lines: usize::from(holds_a_line),
     }
 }
@@ -389,6 +390,15 @@ mod tests {
         let mut outputs = filled(&["/dev/full", "/dev/full"]);
         assert!(!outputs.obey(later), "the server gives up the sink as a whole then");
         assert_eq!((lost(&mut outputs), outputs.state().waiting), (vec![], 10), "and loses nothing before");
+    }
+
+    #[test]
+    fn p8_an_event_for_an_output_that_is_gone_already_ends_nothing() {
+        let mut outputs = filled(&["/dev/full", "/dev/null"]);
+        assert!(outputs.obey(Order::GiveUp { since: Duration::from_secs(1) }));
+        // Its descriptor may be open elsewhere, such as a socket that somebody shares with us: the kernel tells of it on.
+        outputs.ready(0, true);
+        assert!(outputs.flush(Duration::ZERO).is_ok(), "the other output goes on");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! When to write again after an output has refused (P8, P13), and since when it has taken nothing. Invariant: a failure is
-//! never followed by a try at once, so that no turn spins on it.
+//! When an output is written to again after it took nothing (P8, P13), and since when it has taken nothing. Invariant:
+//! after a write has failed there is a pause, so that the loop never spins.
 
 use std::time::Duration;
 
@@ -44,18 +44,18 @@ impl Backoff {
 /// Whether the next write may be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Pace {
-    /// Each block may be written.
+    /// Nothing stands against a write.
     #[default]
     Flowing,
-    /// A write in the middle of a turn was refused: the flush at its end tries again, and learns why.
+    /// A write in the middle of a turn did not work. The flush at the end of the turn tries again, and sees why.
     Refused,
-    /// The descriptor takes nothing. It is watched, and tells when it does.
+    /// The kernel took nothing. The descriptor is watched, and an event says when it can be written again.
     Blocked,
     /// The last write failed.
     Failing(Backoff),
 }
 
-/// How an output stands with its writes: the one place that knows whether to try, when again, and since when it is stuck.
+/// Whether an output may be written to, when it is tried again, and since when it is stuck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pacing {
     pace: Pace,
@@ -73,7 +73,7 @@ impl Pacing {
         }
     }
 
-    /// Whether nothing was refused since the last write that worked, so that a block may be written as it comes.
+    /// Whether the last write worked, so that a block may be written as soon as it comes.
     #[must_use]
     pub fn is_flowing(&self) -> bool {
         self.pace == Pace::Flowing
@@ -114,17 +114,17 @@ impl Pacing {
         }
     }
 
-    /// The next flush tries, however early that is.
+    /// The next flush writes, even if a pause is not over.
     pub fn try_now(&mut self) {
         self.pace = Pace::Flowing;
     }
 
-    /// A write took some of what waits.
+    /// A write took some of what waited.
     pub fn progress(&mut self) {
         self.stuck_since = None;
     }
 
-    /// A write took all that was to be written. True if it is the first after a failure.
+    /// A write took all that it was to take. True if the one before had failed.
     pub fn done(&mut self) -> bool {
         let was_failing = self.is_failing();
         *self = Self::default();
@@ -137,13 +137,13 @@ impl Pacing {
         self.stuck_since.get_or_insert(now);
     }
 
-    /// It can't be written to for a reason that it knows itself, and tells by its own times when it goes on.
+    /// Nothing can be written, such as while there is no connection; the target itself says when to try again.
     pub fn wait(&mut self, now: Duration) {
         self.pace = Pace::Flowing;
         self.stuck_since.get_or_insert(now);
     }
 
-    /// A write failed at `now`. If it took some first (`has_moved`), the pauses begin anew.
+    /// A write failed at `now`. If it took something before it failed (`has_moved`), the pauses begin at the shortest.
     pub fn fail(&mut self, now: Duration, has_moved: bool) {
         self.pace = Pace::Failing(match self.pace {
             Pace::Failing(backoff) if !has_moved => backoff.again(now, LONGEST_PAUSE),

@@ -1,5 +1,6 @@
-//! Where lines go, as `--output` says it: what every kind of output has to tell without being opened. A new kind is a file
-//! in one of the wings, with its [`Place`] and its target, and a row in `kinds.rs`.
+//! Where lines go, as `--output` says it, and what is known of it before it is opened. A new kind of output is a file in
+//! one of the wings, with its [`Place`] and its `Target`, and a row in `kinds.rs`. Invariant: only [`Place::open`] opens
+//! anything.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -22,30 +23,31 @@ use crate::config::output::OutputOptions;
 #[derive(Clone)]
 pub struct OutputAddr(Arc<dyn Place>);
 
-/// What of an output is known without opening it. Its `Display` is what parses to it.
+/// What is known of an output without opening it: how many descriptors and how much memory it takes, whether it is a file.
+/// Its `Display` is the text that parses to it.
 #[cfg_attr(not(feature = "cli"), expect(dead_code))] // who asks for all of it is left out
 pub(super) trait Place: fmt::Display + Send + Sync {
     /// Opens it.
     ///
     /// # Errors
-    /// Of the system, or a sentence's end that says what it can't be.
+    /// Of the system; or the end of a sentence about why it can't be opened with these options.
     fn open(&self, options: &OutputOptions, books: &mut Books) -> io::Result<Opened>;
 
-    /// What it is called in a sentence, on one line whatever is in it.
+    /// What it is called in a sentence. Control characters are escaped, so that it is always on one line.
     fn name(&self) -> String {
         self.to_string().escape_debug().to_string()
     }
 
-    /// Descriptors that it may hold at once, beyond the one that each output has.
+    /// The most descriptors that it holds at once, beyond the one that is counted for each output.
     fn descriptors(&self, options: &OutputOptions) -> usize;
 
-    /// What it may hold though nothing is wrong, in bytes, and whether it may hold on to one line more.
+    /// What it may hold in memory even while it can be written to.
     fn kept(&self, options: &OutputOptions) -> Kept {
         let _ = options;
         Kept::default()
     }
 
-    /// What it takes of a disk.
+    /// How much of a disk it may take, for `--check`.
     fn disk(&self, options: &OutputOptions) -> DiskUse {
         let _ = options;
         DiskUse::Nothing
@@ -56,28 +58,28 @@ pub(super) trait Place: fmt::Display + Send + Sync {
         None
     }
 
-    /// Whether what goes there comes in at this listener, as far as the texts tell.
+    /// Whether lines that go there would come in again at this listener, as far as the two addresses tell.
     fn comes_back_to(&self, listener: &ListenAddr) -> bool {
         let _ = listener;
         false
     }
 }
 
-/// What is held though nothing is wrong.
+/// What an output may hold in memory even while it can be written to: bytes; and whether it may hold one line more.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Kept {
     pub(super) bytes: usize,
     pub(super) holds_a_line: bool,
 }
 
-/// What an output takes of a disk.
+/// How much of a disk an output may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DiskUse {
-    /// It is no file.
+    /// Nothing: it is no file.
     Nothing,
-    /// Whatever stdout goes to.
+    /// What stdout goes to, which may be a file.
     OfStdout,
-    /// So many files, each with its rotated ones.
+    /// So many files, and the rotated files of each.
     Files(u64),
 }
 

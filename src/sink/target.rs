@@ -1,5 +1,5 @@
-//! What an output has to be able to do, whatever it is: take whole lines, write them when it can, and say what became of
-//! them. Invariant: what a target took, it writes once and in order, or says that it was dropped.
+//! What each kind of output has to do: take whole lines, write them when it is told to, and report what became of them.
+//! Invariant: what a target took, it writes once and in order, or reports as dropped.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ use crate::engine::stats::OutputCounters;
 /// From this size on a block is written without being copied: a copy of 16 KiB costs about as much as the system call
 /// that it saves.
 pub(super) const DIRECT_BYTES: usize = 16 * 1024;
-/// When this much has been gathered, it is written without waiting for the end of the turn.
+/// When this much waits, it is written at once, and not only at the end of the turn.
 pub(super) const GATHERED_BYTES: usize = 64 * 1024;
 /// What a buffer has room for from the start, and shrinks to when it is empty. From 128 KiB on glibc and musl map it by
 /// itself: grown in the middle of a crowd of pending lines, it would lie above them, and keep their memory from going
@@ -27,22 +27,24 @@ pub(super) const KEPT_BYTES: usize = 3 * GATHERED_BYTES;
 pub(super) enum Wrote {
     /// Nothing waits any more.
     All,
-    /// The rest waits until the descriptor can be written.
+    /// The kernel takes no more. The rest waits until the descriptor can be written.
     Blocked,
-    /// The rest waits on purpose, until [`Target::due_in`] or more of it.
+    /// The rest waits on purpose, to be written together with later lines: until [`Target::due_in`], or until there is
+    /// enough.
     Later,
-    /// It can't be written to, or takes only what it has had already; [`Target::due_in`] tells when it goes on.
+    /// There is no connection, or there is one that still gets what was sent before: for the lines that wait this is no
+    /// progress. [`Target::due_in`] says when to try again.
     Away,
 }
 
-/// What became of lines, and what an operator should hear.
+/// What became of an output's lines, and what the log is to say of it.
 #[derive(Default)]
 pub(super) struct Books {
     pub(super) counters: OutputCounters,
     pub(super) reports: Vec<String>,
-    /// Lines that are missing from now on.
+    /// Lines that were dropped, and that the output does not say yet that it misses.
     pub(super) gap: Option<Gap>,
-    /// How often lines that were written may be lost: what a sync failed on, the kernel forgets.
+    /// How often a sync has failed. The kernel forgets what it could not sync, so lines that were written may be lost.
     pub(super) doubts: u64,
     /// Why the last sync, at the end, failed.
     pub(super) unsynced: Option<io::Error>,
@@ -57,18 +59,18 @@ impl Books {
         self.counters.writes = self.counters.writes.saturating_add(1);
     }
 
-    /// So much is lost, and is said elsewhere.
+    /// Counts lines as dropped. The caller says so in the log.
     pub(super) fn dropped(&mut self, lines: u64, bytes: u64) {
         self.counters.dropped_lines = self.counters.dropped_lines.saturating_add(lines);
         self.counters.dropped_bytes = self.counters.dropped_bytes.saturating_add(bytes);
     }
 
-    /// The one that came first.
+    /// Takes the oldest sentence for the log.
     pub(super) fn next_report(&mut self) -> Option<String> {
         (!self.reports.is_empty()).then(|| self.reports.remove(0))
     }
 
-    /// What an operator should hear: a sentence.
+    /// Adds a sentence for the log.
     pub(super) fn report(&mut self, sentence: fmt::Arguments<'_>) {
         self.reports.push(sentence.to_string());
     }
@@ -79,14 +81,14 @@ impl Books {
 pub(super) enum Whose<'a> {
     /// A client's.
     Client(&'a Peer),
-    /// Nobody's: it is a mark of what this target alone is missing.
+    /// No client's: the block is a mark that says what this output alone is missing.
     Mark,
 }
 
 /// What became of a block that a target took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Took {
-    /// All of it waits, for the end of the turn or for more; nothing was tried.
+    /// All of it waits, for the end of the turn or for more. No write was tried.
     Waits,
     /// A write was tried, and worked.
     Written,
@@ -94,14 +96,14 @@ pub(super) enum Took {
     Refused,
 }
 
-/// How a target stands, in bytes.
+/// What a target holds, and how far it has come, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Standing {
-    /// That wait to be written.
+    /// Bytes that wait to be written.
     pub(super) waiting: usize,
-    /// Of memory that lines take.
+    /// Bytes of memory that lines take.
     pub(super) held: usize,
-    /// The position, in bytes taken, up to which all is written, and synced where that is asked for.
+    /// How many of the bytes that it took, from the first on, are written, and synced where that is asked for.
     pub(super) delivered: u64,
     /// How many hosts are held up: no more of theirs should be taken for the moment.
     pub(super) held_up: usize,
@@ -109,9 +111,9 @@ pub(super) struct Standing {
     pub(super) releases: u64,
 }
 
-/// What one output writes to. It never decides when to try again: its `Output` does.
+/// What one output writes to. Its `Output` decides when it is tried again after a write was refused.
 pub(super) trait Target {
-    /// Takes whole lines, each with its `\n`, and writes them at once where that saves a copy, if it `may_write`.
+    /// Takes whole lines, each with its `\n`. If it `may_write`, it writes a large block at once, which saves a copy.
     fn take(&mut self, whose: Whose<'_>, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took;
 
     /// Writes what waits, as far as possible.
@@ -120,24 +122,26 @@ pub(super) trait Target {
     /// `BrokenPipe` or `ConnectionReset` when the output is gone for good; any other may pass.
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote>;
 
-    /// How it stands.
+    /// What it holds, and how far it has come.
     fn standing(&self) -> Standing;
 
-    /// Drops what waits but for the first line of it, and answers how many lines and bytes that were.
+    /// Drops the lines that wait, but for the first, which may have been written in part. Returns how many lines and bytes
+    /// it dropped.
     fn drop_lines(&mut self) -> (u64, usize);
 
-    /// How long until it is to be written to though nobody tells of anything.
+    /// How long until [`Target::write`] has to be called even if no line comes and no descriptor is ready. `None`: never.
     fn due_in(&self, now: Duration) -> Option<Duration> {
         let _ = now;
         None
     }
 
-    /// A descriptor that is not watched yet.
+    /// A descriptor that the loop is to watch and does not watch yet.
     fn unwatched(&mut self) -> Option<(BorrowedFd<'_>, Interest)> {
         None
     }
 
-    /// The descriptor can be written or read; `is_gone`: its other side is. True if the output is gone with it.
+    /// The descriptor can be written or read. If `is_gone`, its other side has closed it. True if this is the end of the
+    /// output.
     fn ready(&mut self, is_gone: bool) -> bool {
         is_gone
     }
@@ -161,18 +165,18 @@ pub(super) trait Target {
     /// The next write tries, however early that is.
     fn try_now(&mut self) {}
 
-    /// Somebody has moved the file away.
+    /// SIGHUP: somebody may have moved the file away, so it is opened anew.
     fn reopen(&mut self) {}
 
-    /// The server ends: whether all is where it belongs for good. Asked until it is; from the first time on nothing waits
-    /// on purpose.
+    /// The server ends: brings what was written to where it belongs for good, and returns whether it is there. Asked again
+    /// until it is. From the first time on, nothing waits on purpose any more.
     fn settle(&mut self, now: Duration, books: &mut Books) -> bool {
         let _ = (now, books);
         self.standing().waiting == 0
     }
 }
 
-/// In the place of a target that is gone for good.
+/// Takes the place of a target that is gone for good: a target that does nothing.
 pub(super) struct Gone;
 
 impl Target for Gone {

@@ -1,16 +1,17 @@
-//! Work that would stop the loop, in a thread of its own: a sync, a name that is looked up.
+//! Work for which the kernel or a library would make the loop wait, in a thread of its own: a sync, or the resolving of a
+//! name. Invariant: the loop never waits for the thread, it asks whether it has ended.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// How soon to look whether a thread is done: at first soon, then less and less often.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
-const LAST_LOOK: Duration = Duration::from_millis(250);
-/// A thread here does one thing; what `getaddrinfo` takes of a stack is the most.
+/// When the loop asks whether a thread has ended: after a quarter of the time that it has run, within these bounds.
+const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// Stack of such a thread. `getaddrinfo` needs the most.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Work that would stop the loop, in a thread.
+/// Work in a thread of its own, which returns a `T`.
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Task<T> {
     thread: JoinHandle<T>,
@@ -18,30 +19,30 @@ pub(super) struct Task<T> {
 }
 
 impl<T: Send + 'static> Task<T> {
-    /// Begins it.
+    /// Starts the thread.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system can't start one more thread.
     pub(super) fn begin(now: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
         let thread = Builder::new().stack_size(STACK_BYTES).spawn(work)?;
         Ok(Self { thread, began: now })
     }
 
-    /// Whether it is done, so that [`Self::result`] does not wait.
+    /// Whether the work is done, so that [`Self::result`] does not wait.
     pub(super) fn is_done(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// What it came to; waits for it. `None` if it panicked.
+    /// What the work returned; waits for its end. `None` if it panicked.
     pub(super) fn result(self) -> Option<T> {
         self.thread.join().ok()
     }
 
-    /// How soon to look again: at once when it is done.
+    /// How long until [`Self::is_done`] is to be asked again; zero when it is done.
     pub(super) fn due_in(&self, now: Duration) -> Duration {
         if self.is_done() {
             return Duration::ZERO;
         }
-        (now.saturating_sub(self.began) / 4).clamp(FIRST_LOOK, LAST_LOOK)
+        (now.saturating_sub(self.began) / 4).clamp(SHORTEST_WAIT, LONGEST_WAIT)
     }
 }

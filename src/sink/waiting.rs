@@ -1,9 +1,10 @@
-//! Bytes that wait to be written, in order. Invariant: what a write took is never in [`Waiting::bytes`] again, and an
-//! empty buffer holds no more memory than it was made for.
+//! A buffer of bytes that wait to be written, in order. Invariant: what a write took is never in [`Waiting::bytes`] again,
+//! and an empty buffer has no more than the capacity that it was made with.
 
 use std::io::IoSlice;
 
-/// A block of whole lines, in parts that lie one behind the other.
+/// A block of whole lines, in three parts that follow each other; any of them may be empty. A line may begin in one part
+/// and end in the next.
 pub(super) type Parts<'a> = [&'a [u8]; 3];
 
 /// Bytes of a block.
@@ -16,12 +17,12 @@ pub(super) fn lines_in(parts: Parts<'_>) -> u64 {
     parts.iter().map(|part| memchr::memchr_iter(b'\n', part).count() as u64).sum()
 }
 
-/// What waits.
+/// The buffer.
 pub(super) struct Waiting {
     buffer: Vec<u8>,
     /// How much of `buffer` has been written.
     written: usize,
-    /// What the buffer shrinks to when it is empty.
+    /// The capacity that the buffer shrinks to when it is empty.
     kept: usize,
 }
 
@@ -64,7 +65,7 @@ impl Waiting {
         }
     }
 
-    /// What waits, and `parts` behind it, in one write: `write` tells how much it took. The rest waits.
+    /// Writes what waits and `parts` behind it, by one call of `write`, which returns how many bytes it wrote. The rest waits.
     pub(super) fn write_through(&mut self, parts: Parts<'_>, write: impl FnOnce(&[IoSlice<'_>]) -> usize) {
         let waiting = self.bytes();
         let waiting_len = waiting.len();
@@ -88,8 +89,8 @@ impl Waiting {
         dropped
     }
 
-    /// Drops what waits behind the line at the front, and answers how many lines and bytes that were. The first line
-    /// stays: it may have been written in part.
+    /// Drops all lines that wait but the first, which may have been written in part. Returns how many lines and bytes it
+    /// dropped.
     pub(super) fn drop_lines(&mut self) -> (u64, usize) {
         let first = memchr::memchr(b'\n', self.bytes()).map_or(self.len(), |end| end + 1);
         let rest = self.bytes().get(first..).unwrap_or_default();

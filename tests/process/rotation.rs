@@ -4,11 +4,14 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::common::patience::output_of;
+use crate::common::skip::skip;
 use crate::support::conditions::{Dir, assert_same, until, until_equal};
 use crate::support::follow::{Following, LONGEST, Senders, push_line};
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Receiver, under_test};
 
 /// With a file as output, and these options.
 fn start(path: &str, options: &[&str]) -> Receiver {
@@ -135,6 +138,24 @@ fn fewer_to_keep_than_before_is_brought_into_order_at_start() {
     assert_eq!(names(&dir), ["app.log", "app.log.1", "app.log.2"]);
     let said = send_and_stop(receiver, b"line\n");
     assert_eq!(said.matches(", beyond --rotate-keep").count(), 5, "{said}");
+}
+
+/// A person at a terminal gets a greeting, and then the log: what happens before the greeting is not lost for that.
+#[test]
+fn p12_what_is_removed_at_the_start_is_said_at_a_terminal_too() {
+    let dir = Dir::new();
+    let path = dir.file("app.log");
+    fs::write(format!("{path}.7"), "7\n").unwrap();
+    // It ends by itself, since nobody reads its second output.
+    let options = "--listen 127.0.0.1:0 --rotate-size 1MiB --rotate-keep 2";
+    let command = format!("{} {options} --output {path} --output - | true", under_test());
+    let Ok(output) = output_of(Command::new("script").args(["-qec", &command, "/dev/null"])) else {
+        return skip("there is no `script` (bsdutils), which makes a terminal");
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("Listening on 127.0.0.1:") && said.contains("send one: printf"), "no greeting: {said}");
+    assert!(!said.contains("[INFO] [tcp] Listening"), "the greeting says it: {said}");
+    assert!(said.contains(&format!("[out] removed {path}.7, beyond --rotate-keep")), "{said}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The seed's six tests and the promises of the design, over real sockets: a module for each group, a test name for
+//! The original server's six tests and the promises of the design, over real sockets: a module for each group, a test name for
 //! each promise (`cargo test p6_`).
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -12,8 +12,8 @@ mod hosts;
 mod house;
 mod lines;
 mod memory;
+mod original;
 mod receipts;
-mod seed;
 mod sinks;
 mod spoken;
 mod valve;

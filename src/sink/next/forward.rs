@@ -30,15 +30,17 @@ use crate::sink::target::{Books, GATHERED_BYTES, Standing, Target, Took, Whose, 
 use crate::sink::task::Task;
 use crate::sink::waiting::{Parts, len_of};
 
-/// Asked of the kernel as its buffer for what we write. It doubles that, and takes one packet more, of 64 KiB at most: so
-/// much is unread at the other side of a Unix socket, or unacknowledged over TCP, and would be lost with the connection.
+/// Size of the send buffer that the kernel is asked for. It doubles that, and takes one packet more, of 64 KiB at most. So
+/// many bytes at most are not read by the other side of a Unix socket, or not acknowledged over TCP, and would be lost if
+/// the connection broke.
 /// Seen on Linux 6.18: 219,264 and 238,080 bytes; with 128 KiB it would be 292,352 and 291,678.
 const SEND_BUFFER: usize = 96 * 1024;
 const PACKET: usize = 64 * 1024;
-/// So much of what was written is held on to. On its way at once, it makes 25 MB a second at 10 ms of round trip.
+/// Bytes that are kept after they were written, to be sent again if the connection breaks. If so many are on their way at
+/// once, that is 25 MB a second at a round trip of 10 ms.
 const KEPT: usize = 256 * 1024;
 const _: () = assert!(2 * SEND_BUFFER + PACKET <= KEPT, "what may be lost with a connection can be sent again");
-/// The longest that one connect may take: the third try of a lost SYN is then under way.
+/// The longest that one connect may take. By then the kernel has sent a lost SYN again three times, after 1, 3 and 7 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the other side may take, after goodbyes, for what is on its way: longer than a Lumberjack waits for its own
 /// stuck output before it ends and resets us (`--drain-timeout`, 5 s).
@@ -49,8 +51,7 @@ const VERDICT_TIMEOUT: Duration = Duration::from_secs(6);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(6);
 const KEEPALIVE_PROBES: u32 = 3;
-/// Reads in one look at what the other side says, of [`HEARD_BYTES`] each: one that talks without end is looked at again
-/// in the next turn.
+/// The most reads in a turn, of [`HEARD_BYTES`] each, from a receiver that sends bytes to us.
 const MOST_READS: usize = 16;
 const HEARD_BYTES: usize = 512;
 
@@ -132,26 +133,26 @@ enum Way {
     Named { host: String, port: u16 },
 }
 
-/// How it stands with the connection.
+/// The state of the connection.
 #[cfg_attr(test, derive(Debug))]
 enum State {
-    /// There is none until then.
+    /// There is none, and none is tried before `retry_at`.
     Away {
         retry_at: Duration,
     },
-    /// Its addresses are looked up, which may take as long as it likes.
+    /// A thread resolves the name to addresses; nothing limits how long that takes.
     Resolving {
         task: Task<io::Result<Vec<SocketAddr>>>,
         since: Duration,
     },
-    /// To the first address; the others are tried if that fails.
+    /// A connect to one address is under way; the others are tried if it fails.
     Connecting {
         socket: Socket,
         deadline: Duration,
         others: IntoIter<SockAddr>,
     },
     Connected(Link),
-    /// Goodbye was said, by us first if `is_ours`; nothing more is written.
+    /// One side has sent its FIN, we first if `is_ours`. Nothing more is written; what was written is on its way.
     Leaving {
         link: Link,
         until: Duration,
@@ -172,17 +173,17 @@ enum Ending {
     Broken(io::Error),
 }
 
-/// What is heard from the other side.
+/// What the other side sends.
 enum Heard {
-    /// Nothing is left to hear.
+    /// Nothing more for now.
     Silence,
-    /// It talks faster than we listen.
+    /// More than is read in one turn.
     More,
-    /// It will say no more.
+    /// Its FIN.
     Goodbye,
 }
 
-/// What goodbyes came to.
+/// What has become of what was written to a connection after a FIN.
 enum Verdict {
     Open,
     Arrived,
@@ -192,9 +193,9 @@ enum Verdict {
 /// A time without a connection.
 struct Absence {
     since: Duration,
-    /// The operator knows.
+    /// The log says so already.
     is_said: bool,
-    /// Bytes that will be written once more.
+    /// Bytes that will be sent a second time.
     again: usize,
 }
 
@@ -210,25 +211,26 @@ struct Forward {
     /// The last pause before a connect.
     pause: Duration,
     random: u64,
-    /// How the connection ended, found in the middle of a turn: acted on at its end.
+    /// How the connection has ended, if that was found out in the middle of a turn: acted on at the turn's end.
     ending: Option<Ending>,
-    /// The kernel has told something of the socket, or something was left to hear.
+    /// An event of the socket came, or there is more to read from it.
     is_told: bool,
     is_watched: bool,
     end: End,
 }
 
-/// Whether it is to come to its end.
+/// Whether the server ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     NotYet,
     Near,
-    /// A connection broke since: what others take is no progress before one has confirmed it all.
+    /// It ends, and a connection has broken since. What the next ones take does not count as progress until one of them
+    /// has confirmed all of it.
     Doubtful,
 }
 
 impl Forward {
-    /// The next receiver there, to which the first write connects. It may be away.
+    /// An output for the next receiver. The first write connects to it; it may be away.
     ///
     /// # Errors
     /// A path that is too long for a Unix socket.
@@ -240,7 +242,7 @@ impl Forward {
                 Err(_) => Way::Named { host: host.clone(), port: *port },
             },
         };
-        // Boxes that lost the same receiver at the same time are not to come back together.
+        // Boxes that have lost the same receiver at the same time must not all connect at the same time.
         let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let random = u64::from(clock.subsec_nanos()) << 32 | u64::from(std::process::id());
         Ok(Self {
@@ -263,12 +265,12 @@ impl Forward {
         matches!(&self.way, Way::At(address) if address.is_unix())
     }
 
-    /// Nothing is left to be done at the end of it all.
+    /// Whether the server ends and nothing is left to be sent.
     fn is_at_rest(&self) -> bool {
         self.end != End::NotYet && self.lines.waiting() == 0
     }
 
-    /// The state after this one, if it is time.
+    /// The state that follows this one, or the same if nothing has changed.
     fn next(&mut self, state: State, now: Duration, books: &mut Books) -> State {
         match state {
             State::Away { retry_at } if now < retry_at || self.is_at_rest() => State::Away { retry_at },
@@ -301,7 +303,7 @@ impl Forward {
             }
             Way::Named { host, port } => (host.clone(), *port),
         };
-        // The system's resolver knows no other way than to wait; this thread ends with it.
+        // The system's resolver can only be waited for, so a thread does that.
         match Task::begin(now, move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect)) {
             Ok(task) => State::Resolving { task, since: now },
             Err(error) => self.absent(&error, now, books),
@@ -331,7 +333,7 @@ impl Forward {
         }
     }
 
-    /// To the first of these that does not refuse at once; `why` is what kept us from the one before.
+    /// Connects to the first of these addresses that does not fail at once. `why` is the error of the address before.
     fn connect(
         &mut self,
         mut others: IntoIter<SockAddr>,
@@ -366,7 +368,7 @@ impl Forward {
         self.rest(false, now)
     }
 
-    /// What became of what was written last is not known.
+    /// The connection broke: nobody knows whether what was written last has arrived, so it is sent again.
     fn broken(&mut self, why: &dyn fmt::Display, link: &Link, now: Duration, books: &mut Books) -> State {
         if self.end == End::Near {
             self.end = End::Doubtful;
@@ -377,7 +379,8 @@ impl Forward {
         self.rest(self.was_long(link, now), now)
     }
 
-    /// All that was written is where it belongs. It may be back before anybody has to hear of it.
+    /// The connection has ended, and the other side has all that was written. The log says nothing yet, as it may be back
+    /// soon.
     fn arrived(&mut self, link: &Link, now: Duration, books: &mut Books) -> State {
         let was_useful = self.lines.unconfirmed() > 0;
         let again = self.lines.all_arrived();
@@ -385,7 +388,7 @@ impl Forward {
         self.rest(was_useful || self.was_long(link, now), now)
     }
 
-    /// Goodbyes were said, and too much time has passed.
+    /// A FIN was sent, and too much time has passed since.
     fn end_without_verdict(&mut self, link: &Link, is_ours: bool, now: Duration, books: &mut Books) -> State {
         if is_ours {
             let (name, bytes) = (&self.name, self.lines.unconfirmed());
@@ -394,10 +397,10 @@ impl Forward {
             ));
         }
         if is_ours || self.is_unix() {
-            // What is in a Unix socket's queue can be read when we are gone.
+            // The other side can still read what is in a Unix socket's queue after we have closed it.
             return self.arrived(link, now, books);
         }
-        // What has not arrived yet would come behind what is sent again.
+        // Closed with a reset, so that what is still on its way can't arrive behind what is sent again.
         let _ = link.socket.set_linger(Some(Duration::ZERO));
         self.broken(&"it said goodbye, and did not take what was on its way", link, now, books)
     }
@@ -416,13 +419,13 @@ impl Forward {
         }
     }
 
-    /// Whether a connection lasted longer than the pause before it: one that is taken and thrown away again, over and over,
-    /// does not.
+    /// Whether a connection lasted longer than the pause before it. Not so if the other side accepts connections only to
+    /// close them, again and again.
     fn was_long(&self, link: &Link, now: Duration) -> bool {
         now.saturating_sub(link.since) > self.pause
     }
 
-    /// A pause before the next connect, a longer one each time that the last brought nothing.
+    /// The pause before the next connect. It is doubled each time that the last connection was of no use.
     fn rest(&mut self, was_useful: bool, now: Duration) -> State {
         self.pause = if was_useful { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
         // The upper bits of Knuth's generator (MMIX): from three quarters to five quarters of the pause.
@@ -431,8 +434,8 @@ impl Forward {
         State::Away { retry_at: now + self.pause * 3 / 4 + self.pause * share / 1024 }
     }
 
-    /// Writes what waits until the kernel takes no more, which it says by [`Took::Refused`]. Before each write it is asked
-    /// what the other side says: to one that has said goodbye nothing is written.
+    /// Writes what waits, until the kernel takes no more: then the answer is [`Took::Refused`]. Before each write it reads
+    /// what the other side has sent, since nothing must be written after the other side's FIN.
     fn push(&mut self, books: &mut Books) -> Took {
         let Self { state: State::Connected(Link { socket, .. }), lines, ending, is_told, .. } = self else {
             return Took::Written;
@@ -479,10 +482,10 @@ impl Forward {
     }
 
     fn leave(&mut self, link: Link, now: Duration, is_ours: bool) -> State {
-        // Trap: after goodbyes from both sides a Unix socket does not tell any more that the other side has closed it. One
-        // that has said goodbye closes by itself.
+        // Trap: after FINs from both sides a Unix socket does not say any more that the other side has closed it. So ours is
+        // not sent if the other side has sent its own: it will close by itself.
         if is_ours || !self.is_unix() {
-            // It fails if the connection is gone already, which the verdict finds too.
+            // It fails if the connection is gone already, which `verdict` finds out too.
             let _ = link.socket.shutdown(Shutdown::Write);
         }
         self.is_told = true;
@@ -524,14 +527,14 @@ impl Target for Forward {
         }
         Ok(match self.lines.waiting() {
             0 => Wrote::All,
-            // What it takes of what it has had already is no progress.
+            // As long as it is sent again what it was sent before, that is no progress for the lines that wait.
             waiting if is_flowing && waiting <= self.lines.unsent() => Wrote::Blocked,
             _ => Wrote::Away,
         })
     }
 
     fn standing(&self) -> Standing {
-        // Written once: what is sent again does not take it back.
+        // What was written once counts, even if it is sent again.
         let delivered = self.taken - self.lines.unsent() as u64;
         Standing { waiting: self.lines.waiting(), held: self.lines.held(), delivered, ..Standing::default() }
     }
@@ -586,13 +589,13 @@ impl Target for Forward {
     }
 }
 
-/// A socket on its way there.
+/// A socket that begins to connect to an address.
 fn open(address: &SockAddr) -> io::Result<Socket> {
     let socket = Socket::new(address.domain(), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.set_send_buffer_size(SEND_BUFFER)?;
     if !address.is_unix() {
-        // Lines of a turn go out together anyway; the last of them is not to wait for an acknowledgement.
+        // The lines of a turn are written together anyway, and the last of them must not wait for an acknowledgement.
         socket.set_tcp_nodelay(true)?;
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
         socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_PROBES))?;
@@ -603,20 +606,21 @@ fn open(address: &SockAddr) -> io::Result<Socket> {
     }
 }
 
-/// Whether a connect has come to its end.
+/// Whether a connect is done.
 fn progress(socket: &Socket) -> io::Result<bool> {
     if let Some(error) = socket.take_error()? {
         return Err(error);
     }
     let Ok(peer) = socket.peer_addr() else { return Ok(false) };
-    // Trap: a connect to a port of this box that nobody listens at can get that very port as its own, and meets itself.
+    // Trap: a connect to a port of this machine at which nobody listens can get that very port as its own, and is then
+    // connected to itself.
     if !peer.is_unix() && socket.local_addr()? == peer {
         return Err(ErrorKind::ConnectionRefused.into());
     }
     Ok(true)
 }
 
-/// What the other side says; but for goodbyes nobody listens.
+/// Reads what the other side sends. Only its FIN matters; the bytes are thrown away.
 #[inline(never)] // one copy, for size
 fn hear(mut socket: &Socket) -> io::Result<Heard> {
     let mut heard = [0; HEARD_BYTES];
@@ -631,9 +635,9 @@ fn hear(mut socket: &Socket) -> io::Result<Heard> {
     Ok(Heard::More)
 }
 
-/// What became of what was written to a connection on which goodbye was said. Over TCP, it has arrived when the last
-/// acknowledgement has come, that of our own goodbye: the kernel then knows no other side any more. On a Unix socket, when
-/// the other side has closed it and left nothing unread. An error is set before either shows.
+/// Whether what was written to a connection has arrived, after a FIN. Over TCP it has when our own FIN is acknowledged: the
+/// kernel then has no peer address for the socket any more. On a Unix socket it has when the other side has closed it and
+/// left nothing unread. If it has not arrived and never will, the socket has an error, which is set first.
 fn verdict(socket: &Socket, is_unix: bool, is_told: &mut bool) -> Verdict {
     match hear(socket) {
         Ok(Heard::Goodbye) => {}

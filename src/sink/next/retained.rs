@@ -6,7 +6,7 @@ use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::sink::waiting::Parts;
 
-/// What waits, and before it what may have to be sent again.
+/// The lines that wait, and before them those that may have to be sent again.
 pub(super) struct Retained {
     buffer: Vec<u8>,
     /// Where it begins in `buffer`; what lies before was given up.
@@ -15,15 +15,16 @@ pub(super) struct Retained {
     written: usize,
     /// How far it has been written on any.
     sent: usize,
-    /// How much of what was written may not have arrived.
+    /// How many of the last bytes that were written may not have arrived.
     kept: usize,
 }
 
 impl Retained {
     /// An empty one, of which the last `kept` bytes that were written can be sent again.
     pub(super) fn new(kept: usize) -> Self {
-        // As much again for the half of the buffer that was given up, and for what waits: memory that is not touched is
-        // not resident, and a buffer that grows in the middle of a crowd of lines keeps theirs from going back.
+        // Room for what is kept, as much again for the part that was given up, and twice as much for what waits. Memory that
+        // was never touched is not resident. A buffer that grows while many clients have pending lines would lie above them,
+        // and keep their memory from going back to the system.
         Self { buffer: Vec::with_capacity(4 * kept), start: 0, written: 0, sent: 0, kept }
     }
 
@@ -32,7 +33,7 @@ impl Retained {
         parts.iter().for_each(|part| self.buffer.extend_from_slice(part));
     }
 
-    /// What is to be written next on the present connection.
+    /// The bytes that are to be written next on the present connection.
     pub(super) fn unwritten(&self) -> &[u8] {
         self.buffer.get(self.written..).unwrap_or_default()
     }
@@ -67,7 +68,7 @@ impl Retained {
     }
 
     /// The connection has ended, and what was written is where it belongs: only the line whose end was not written goes
-    /// to the next one, whole. Answers how many bytes are written once more for it.
+    /// to the next one, whole. Returns how many bytes of that line are sent again.
     pub(super) fn all_arrived(&mut self) -> usize {
         let written = self.buffer.get(self.start..self.written).unwrap_or_default();
         self.start += memrchr(b'\n', written).map_or(0, |end| end + 1);
@@ -76,16 +77,16 @@ impl Retained {
         again
     }
 
-    /// The connection has ended, and what became of it is not known: all that is here goes to the next one. Answers how
-    /// many bytes are written once more.
+    /// The connection has ended, and nobody knows what has arrived: all that is here goes to the next one. Returns how many
+    /// bytes are sent again.
     pub(super) fn nothing_arrived(&mut self) -> usize {
         let again = self.written - self.start;
         self.written = self.start;
         again
     }
 
-    /// Drops the lines that were never written, but for the first, which may have been in part; answers how many lines and
-    /// bytes that were.
+    /// Drops the lines that were never written, but for the first, of which a part may have been. Returns how many lines
+    /// and bytes it dropped.
     pub(super) fn drop_lines(&mut self) -> (u64, usize) {
         let unsent = self.buffer.get(self.sent..).unwrap_or_default();
         let first = memchr(b'\n', unsent).map_or(unsent.len(), |end| end + 1);
@@ -96,7 +97,8 @@ impl Retained {
         dropped
     }
 
-    /// Gives back the room of what was given up, once moving the rest costs no more than writing it did.
+    /// Frees the part of the buffer that was given up, once it is half of it: moving the rest then costs no more than
+    /// writing it did.
     fn compact(&mut self) {
         if self.start * 2 >= self.buffer.len() {
             self.buffer.drain(..self.start);

@@ -1,5 +1,6 @@
-//! One descriptor and what waits for it. Small blocks are gathered, a large one goes out straight from where it lies,
-//! behind what waits. Invariant: bytes go out once, in order; what a write did not take stays in `buffer`.
+//! One descriptor as an output. Small blocks wait in a buffer and are written together; a large one is written from where
+//! it lies, behind those that wait, without a copy. Invariant: bytes are written once and in order, and what a write did
+//! not take stays in the buffer.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, Write};
@@ -17,12 +18,12 @@ use crate::sink::waiting::{Parts, Waiting, len_of};
 
 const MSG_DONTWAIT_NOSIGNAL: i32 = MSG_DONTWAIT | MSG_NOSIGNAL;
 
-/// How a descriptor is written without stopping the loop.
+/// How a descriptor is written so that the loop does not wait for its reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// A file or a terminal: the kernel takes its time, and that is fine.
+    /// A file or a terminal: a plain write, though the loop waits as long as the kernel takes for it.
     Plain,
-    /// A pipe whose description is non-blocking: one that we opened for ourselves, or a [`Borrowed`] one.
+    /// A pipe that is non-blocking: one that we have opened for ourselves, or a [`Borrowed`] one.
     Pipe,
     /// A socket: each send says that it will not wait.
     Socket,
@@ -39,14 +40,14 @@ pub(in crate::sink) struct Descriptor {
     is_watched: bool,
 }
 
-/// A pipe's description that others share, made non-blocking for as long as this lives: how a pipe of another user has
-/// to be written (a container's stdout, say), since it can't be opened anew. Dropping it puts the flag back.
+/// A pipe that other processes share with us, made non-blocking for as long as this lives. It is for a pipe that can't be
+/// opened anew, such as one of another user (a container's stdout). Dropping it makes the pipe blocking again.
 #[derive(Debug)]
 pub(crate) struct Borrowed(File);
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        // Nothing is left to be done about a failure: the process ends.
+        // The process ends: nothing can be done about a failure.
         let _ = SockRef::from(&self.0).set_nonblocking(false);
     }
 }
@@ -59,8 +60,8 @@ pub(crate) struct Adopted {
     pub(crate) borrowed: Option<Borrowed>,
 }
 
-/// Finds out how an inherited descriptor can be written. A pipe is opened anew, so that the description which others
-/// share is not changed; where that is not allowed, it is changed only while we live.
+/// Finds out how an inherited descriptor can be written. A pipe is opened anew, so that it becomes non-blocking for us and
+/// for nobody else. If that is not allowed, it is made non-blocking for all who share it, until we end.
 pub(crate) fn adopt(file: File) -> io::Result<Adopted> {
     let kind = file.metadata()?.file_type();
     if kind.is_socket() {

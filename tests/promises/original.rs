@@ -1,4 +1,4 @@
-//! The seed's six tests, by name.
+//! The six tests of the original server, the Node.js program that this one replaces (`docs/DESIGN.md`), by name.
 
 use lumberjack::Limits;
 
@@ -6,7 +6,7 @@ use super::capture::said;
 use super::world::{World, is_told_goodbye, name, send};
 
 #[test]
-fn seed_1_sockets_are_tracked_when_connected() {
+fn original_1_sockets_are_tracked_when_connected() {
     let mut world = World::new(Limits::default());
     let client = world.taken_client();
     assert_eq!(world.status().active_connections, 1);
@@ -14,7 +14,7 @@ fn seed_1_sockets_are_tracked_when_connected() {
 }
 
 #[test]
-fn seed_2_sockets_are_cleaned_up_when_disconnected_normally() {
+fn original_2_sockets_are_cleaned_up_when_disconnected_normally() {
     let mut world = World::new(Limits::default());
     let mut client = world.taken_client();
     let name = name(&client);
@@ -26,7 +26,7 @@ fn seed_2_sockets_are_cleaned_up_when_disconnected_normally() {
 }
 
 #[test]
-fn seed_3_multiple_simultaneous_connections_work() {
+fn original_3_multiple_simultaneous_connections_work() {
     let mut world = World::new(Limits::default());
     let mut clients: Vec<_> = (0..50).map(|_| world.client()).collect();
     world.until("fifty", |world| world.status().active_connections == 50);
@@ -43,7 +43,7 @@ fn seed_3_multiple_simultaneous_connections_work() {
 }
 
 #[test]
-fn seed_4_buffer_overflow_protection_prevents_unbounded_growth() {
+fn original_4_buffer_overflow_protection_prevents_unbounded_growth() {
     let mut world = World::new(Limits::default());
     let mut client = world.taken_client();
     for _ in 0..48 {
@@ -60,7 +60,7 @@ fn seed_4_buffer_overflow_protection_prevents_unbounded_growth() {
 }
 
 #[test]
-fn seed_5_the_server_closes_all_active_sockets_when_stopped() {
+fn original_5_the_server_closes_all_active_sockets_when_stopped() {
     let mut world = World::new(Limits::default());
     let clients: Vec<_> = (0..5).map(|_| world.client()).collect();
     world.until("five", |world| world.status().active_connections == 5);
@@ -73,7 +73,7 @@ fn seed_5_the_server_closes_all_active_sockets_when_stopped() {
 }
 
 #[test]
-fn seed_6_diagnostics_report_resource_usage() {
+fn original_6_diagnostics_report_resource_usage() {
     let mut world = World::new(Limits::default());
     let mut client = world.taken_client();
     send(&mut client, b"whole\nhalf");
