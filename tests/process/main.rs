@@ -8,6 +8,7 @@ mod common;
 mod disk;
 mod errors;
 mod forward;
+mod fuse;
 mod goodbye;
 mod hostile;
 mod hosts;

@@ -74,11 +74,11 @@ impl Lane {
     /// Whether the lane has something to do now.
     pub(super) fn is_due(&self, now: Duration) -> bool {
         self.pacing.may_try(now) && (self.file.is_due(now) || self.is_stuck())
-            || self.stall_left(now).is_some_and(|left| left.is_zero())
     }
 
     pub(super) fn try_now(&mut self) {
         self.pacing.try_now();
+        self.file.try_now();
     }
 
     /// Takes lines. A file that is not open is opened at once, so that one which can't be is known before more is read of

@@ -4,10 +4,11 @@
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use super::path::{folder_of, shown};
+use super::path::{folder_of, resolved, shown};
 use super::rotate::remove;
 use crate::config::output::OutputOptions;
 use crate::linux::{O_NOCTTY, O_NONBLOCK};
@@ -49,6 +50,7 @@ impl Opener {
     /// # Errors
     /// Of the system; and when what is there is neither a regular file nor a character device.
     pub(super) fn open(&self, path: &Path, before: Option<&Metadata>) -> io::Result<File> {
+        let mut is_last = false;
         loop {
             match options().open(path) {
                 Ok(file) => return check(&file, path).map(|()| file),
@@ -56,12 +58,14 @@ impl Opener {
                 // A fifo that nobody reads, or a socket: Linux says ENXIO.
                 Err(error) => return Err(what_it_is(path).unwrap_or(error)),
             }
-            match self.make(path, before) {
-                // Somebody else was faster.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // A link that leads nowhere yet is no file, and yet has the name.
+            let target = resolved(path);
+            match self.make(&target, before) {
+                // Somebody else was faster. Not for ever: what can't be opened and is there is no way to spend a turn.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && !mem::replace(&mut is_last, true) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound && self.makes_folders => {
-                    self.makes_folder(path)?;
-                    return self.make(path, before);
+                    self.makes_folder(&target)?;
+                    return self.make(&target, before);
                 }
                 made => return made,
             }

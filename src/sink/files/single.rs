@@ -133,6 +133,10 @@ impl Target for SingleFile {
         self.file.due_in(now).into_iter().chain(sync).min()
     }
 
+    fn try_now(&mut self) {
+        self.file.try_now();
+    }
+
     fn reopen(&mut self) {
         self.file.reopen();
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod conditions;
 pub(crate) mod follow;
+pub(crate) mod fuse;
 #[cfg(feature = "status")]
 pub(crate) mod http;
 pub(crate) mod receiver;
