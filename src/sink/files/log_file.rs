@@ -579,7 +579,13 @@ impl LogFile {
     /// Begins the file anew; false if that could not be done: then lines go on into the one that is there, since writing
     /// needs no rotation. That is said once, and tried again after pauses.
     fn rotate(&mut self, books: &mut Books) -> bool {
-        let rotated = self.try_rotate(books);
+        let rotated = match self.try_rotate(books) {
+            // Not even a name has room.
+            Err(error) if is_disk_full(&error) && self.remove_oldest(1, books).is_ok_and(|is_removed| is_removed) => {
+                self.try_rotate(books)
+            }
+            rotated => rotated,
+        };
         let now = self.now;
         let Some(rotation) = &mut self.rotation else { return false };
         let name = shown(&self.path);
@@ -686,7 +692,7 @@ impl LogFile {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Once: their place may not be free at once, such as while somebody still reads them.
                 Err(error) if is_disk_full(&error) && !has_removed => {
-                    if !self.remove_oldest(books)? {
+                    if !self.remove_oldest(self.waiting.len() as u64, books)? {
                         return Err(error);
                     }
                     has_removed = true;
@@ -714,12 +720,12 @@ impl LogFile {
         Ok(())
     }
 
-    /// `--disk-full drop-oldest`: removes as many of the oldest rotated files as what waits needs. Whether that may have
-    /// made room.
-    fn remove_oldest(&mut self, books: &mut Books) -> io::Result<bool> {
+    /// `--disk-full drop-oldest`: removes as many of the oldest rotated files as are needed for so many bytes. Whether that
+    /// may have made room.
+    fn remove_oldest(&mut self, needed: u64, books: &mut Books) -> io::Result<bool> {
         let Some(rotation) = self.rotation.as_ref().filter(|_| self.removes_when_full) else { return Ok(false) };
         let mut freed = 0;
-        while freed < self.waiting.len() as u64 {
+        while freed < needed {
             let Some(removed) = rotation.files.remove_oldest(self.marks_gaps)? else { break };
             freed += removed.bytes.max(1);
             let gap = note_removed(&removed, books);

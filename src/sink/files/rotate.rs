@@ -88,7 +88,9 @@ impl Rotated {
             (made, _) => made,
         };
         let file = named("cannot make", &new, file)?;
+        let moves_file = steps.last() == Some(&Step::MoveUp(0));
         let moved = steps.into_iter().try_for_each(|step| self.take(step));
+        let is_moved = moves_file && moved.is_ok();
         let done = moved.and_then(|()| match self.exists(0)? {
             true => Err(io::Error::other("somebody else has made a file of its name")),
             false => named("cannot rename", &new, fs::rename(&new, &self.path)),
@@ -96,6 +98,10 @@ impl Rotated {
         if done.is_err() {
             // The next try makes it again; what can't be removed now is removed then.
             let _ = fs::remove_file(&new);
+            // The file that lines go on into gets its name back, if it can.
+            if is_moved && self.exists(0).is_ok_and(|is_there| !is_there) {
+                let _ = fs::rename(self.numbered(1), &self.path);
+            }
         }
         done.map(|()| file)
     }
