@@ -5,6 +5,7 @@
 mod check;
 #[path = "../common/mod.rs"]
 mod common;
+mod devices;
 mod disk;
 mod errors;
 mod forward;

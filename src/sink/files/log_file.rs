@@ -168,7 +168,7 @@ impl LogFile {
             }
             check_folder_of(&path, is_disk_full)?;
             let files = Rotated::new(&path, rotation.keep);
-            match obstacle(&path, |number| files.numbered(number), rotation.keep) {
+            match obstacle(&path, rotation.keep) {
                 Some(obstacle @ Obstacle::Mounted) => return Err(io::Error::other(obstacle.sentence())),
                 // A restart must not turn what was a warning into no log.
                 Some(obstacle) => books.report(format_args!("{}: {}", shown(&path), obstacle.sentence())),

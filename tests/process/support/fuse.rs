@@ -265,6 +265,16 @@ fn serve(mut device: File, world: &Mutex<World>) {
     }
 }
 
+/// What `statfs` says: there is room.
+fn room() -> Output {
+    Output::default().u64(&[1 << 20; 5]).u32(&[4096, 255, 4096, 0]).u32(&[0; 6])
+}
+
+/// What the first word of the kernel is answered: version 7.31, and at most 128 KiB a write.
+fn terms() -> Output {
+    Output::default().u32(&[7, 31, 0, 0, 0x000c_000c, 128 * 1024, 1]).u32(&[32, 0]).u32(&[0; 7])
+}
+
 impl World {
     fn new() -> Self {
         let folder = Node { bytes: Vec::new(), mode: 0o040_755, nlink: 2 };
@@ -333,10 +343,7 @@ impl World {
                 Ok(self.open(node))
             }
             15 | 16 => self.read_or_write(opcode == 16, node, input),
-            17 => Ok(Output::default()
-                .u64(&[1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20])
-                .u32(&[4096, 255, 4096, 0])
-                .u32(&[0; 6])),
+            17 => Ok(room()),
             20 | 30 => {
                 let handle = input.u64();
                 let op = if opcode == 20 { Op::Fsync } else { Op::FsyncDir };
@@ -345,27 +352,29 @@ impl World {
             }
             // Release, flush, release of a folder.
             18 | 25 | 29 => Ok(Output::default()),
-            26 => Ok(Output::default().u32(&[7, 31, 0, 0, 0x000c_000c, 128 * 1024, 1]).u32(&[32, 0]).u32(&[0; 7])),
+            26 => Ok(terms()),
             27 => Ok(Output::default().u64(&[0]).u32(&[0, 0])),
             28 => {
                 let (_, offset, _) = (input.u64(), input.u64(), input.u32());
                 Ok(self.list(offset))
             }
-            35 => {
-                let (_, mode, _, _) = (input.u32(), input.u32(), input.u32(), input.u32());
-                let name = input.name();
-                if self.names.contains_key(name) {
-                    return Err(EEXIST);
-                }
-                self.ask(Op::Create, None, 0)?;
-                self.nodes.push(Node { bytes: Vec::new(), mode, nlink: 1 });
-                let made = self.nodes.len() as u64;
-                self.names.insert(name.to_owned(), made);
-                let entry = self.entry(made);
-                Ok(entry.bytes(&self.open(made).0))
-            }
+            35 => self.create(input),
             _ => Err(ENOSYS),
         }
+    }
+
+    fn create(&mut self, mut input: Input<'_>) -> Result<Output, i32> {
+        let (_, mode, _, _) = (input.u32(), input.u32(), input.u32(), input.u32());
+        let name = input.name();
+        if self.names.contains_key(name) {
+            return Err(EEXIST);
+        }
+        self.ask(Op::Create, None, 0)?;
+        self.nodes.push(Node { bytes: Vec::new(), mode, nlink: 1 });
+        let made = self.nodes.len() as u64;
+        self.names.insert(name.to_owned(), made);
+        let entry = self.entry(made);
+        Ok(entry.bytes(&self.open(made).0))
     }
 
     fn set_attributes(&mut self, node: u64, mut input: Input<'_>) -> Result<Output, i32> {
