@@ -77,7 +77,7 @@ pub struct State {
     pub delivered: u64,
     /// How often so far lines may have been lost that were written, and count as delivered: a sync of theirs failed.
     pub doubts: u64,
-    /// How many hosts [`Sink::holds_up`].
+    /// How many hosts have [`Welcome::Nothing`].
     pub held_up: usize,
     /// Grows when one of them is held up no more.
     pub releases: u64,
@@ -149,6 +149,17 @@ pub enum LossCause {
     NotSynced(io::Error),
 }
 
+/// How much of a peer may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Welcome {
+    /// Nothing: its host's file can't be written.
+    Nothing,
+    /// Some lines: its host's file is not open, and those of others can't be written. What was read has to be kept.
+    Little,
+    /// As much as there is room for.
+    All,
+}
+
 /// What of a descriptor is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
@@ -207,11 +218,11 @@ pub trait Sink {
         let _ = (number, is_gone);
     }
 
-    /// Whether no more lines of this peer should be read for the moment, though those of others may be: its host's file
-    /// can't be written. What comes all the same is taken.
-    fn holds_up(&self, peer: &Peer) -> bool {
+    /// How much of this peer may be read for the moment, though those of others may be read freely. What comes all the
+    /// same is taken.
+    fn welcome(&self, peer: &Peer) -> Welcome {
         let _ = peer;
-        false
+        Welcome::All
     }
 
     /// What it has to tell. Asked after each flush until there is nothing.

@@ -16,6 +16,7 @@ mod hosts;
 mod inherit;
 mod keepalive;
 mod kills;
+mod lanes;
 mod limits;
 mod misused;
 mod outputs;
