@@ -71,7 +71,7 @@ pub use inherited::{InheritError, Inherited};
 pub use server::{BindError, Handle, RunError, Server, Turn};
 pub use sink::{
     Event, Format, Interest, Loss, LossCause, MemorySink, OpenError, Order, Origin, OutputAddr, OutputAddrError,
-    Outputs, Sink, State, Watch,
+    Outputs, Sink, State, Watch, Welcome,
 };
 
 /// What the project's own tests and fuzzers reach beyond the public names. Not part of the library's promise.

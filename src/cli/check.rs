@@ -46,6 +46,10 @@ pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>
         }
     }
     costs(&mut text, settings, plan);
+    let obstacles = settings.outputs.iter().filter_map(|output| Some((output, output.obstacle(&settings.output)?)));
+    for (output, why) in obstacles {
+        let _ = writeln!(text, "{MISFIT}{}: {why}", output.name());
+    }
     if let Some(sentence) = lowered {
         let _ = writeln!(text, "{MISFIT}{sentence}");
     }

@@ -11,7 +11,7 @@ use super::life::{Close, Next};
 use super::outlet::Out;
 use super::tally::Tally;
 use crate::net::{Key, Net};
-use crate::sink::{Origin, Sink};
+use crate::sink::{Origin, Sink, Welcome};
 
 /// Bytes asked of one `read`. CPU for 128-byte lines beside that of a loop that only copies, with reads of 64 KiB, from
 /// 1, 16 and 1000 clients, best of five or six rounds, by KiB a read (two cores with 1 MiB of second-level cache each):
@@ -23,6 +23,10 @@ pub(super) const READ_BYTES: usize = 256 * 1024;
 const CROWD_READ_BYTES: usize = 64 * 1024;
 /// So many ready connections are many: with full reads of the larger size, 4 MiB a turn, which take 3 ms.
 const CROWD: usize = 16;
+
+/// So much is read of a host whose file is not open while those of others can't be written: what a thousand of them hold on
+/// to is no more than the least [`crate::Limits::memory`] that makes sense for so many.
+const LITTLE_BYTES: usize = 1024;
 
 /// The one buffer that all reads go to, and how much of it a read may use in this turn.
 pub(super) struct ReadBuffer {
@@ -114,9 +118,11 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             return Next::Full;
         };
-        if self.outlet.sink.holds_up(&conn.peer) {
-            return Next::HeldUp;
-        }
+        let allowance = match self.outlet.sink.welcome(&conn.peer) {
+            Welcome::All => allowance,
+            Welcome::Little => allowance.min(LITTLE_BYTES),
+            Welcome::Nothing => return Next::HeldUp,
+        };
         // The server's methods need `self` while they use what was read, so the buffer is not in it meanwhile.
         let mut buffer = std::mem::take(&mut self.read_buffer.bytes);
         let room = buffer.get_mut(..allowance.min(self.read_buffer.most)).unwrap_or_default();

@@ -78,7 +78,7 @@ pub struct State {
     pub delivered: u64,
     /// How often a sync has failed. Lines that were written before it count as `delivered`, but may be lost.
     pub doubts: u64,
-    /// How many hosts [`Sink::holds_up`].
+    /// How many hosts have [`Welcome::Nothing`].
     pub held_up: usize,
     /// Grows when one of them is held up no more.
     pub releases: u64,
@@ -152,6 +152,17 @@ pub enum LossCause {
     NotSynced(io::Error),
 }
 
+/// How much of a peer may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Welcome {
+    /// Nothing: its host's file can't be written.
+    Nothing,
+    /// Some lines: its host's file is not open, and those of others can't be written. What was read has to be kept.
+    Little,
+    /// As much as there is room for.
+    All,
+}
+
 /// Which events of a descriptor the sink wants to hear of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
@@ -215,11 +226,11 @@ pub trait Sink {
         let _ = (number, is_gone);
     }
 
-    /// Whether no more lines of this peer should be read for the moment, though those of others may be: its host's file
-    /// can't be written. What comes all the same is taken.
-    fn holds_up(&self, peer: &Peer) -> bool {
+    /// How much of this peer may be read for the moment, though those of others may be read freely. What comes all the
+    /// same is taken.
+    fn welcome(&self, peer: &Peer) -> Welcome {
         let _ = peer;
-        false
+        Welcome::All
     }
 
     /// The next thing that the sink has to tell the loop. Asked after each flush until the answer is `None`.

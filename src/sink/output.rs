@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::pace::Pacing;
 use super::target::{Books, Gone, Standing, Target, Took, Whose, Wrote};
 use super::waiting::{Parts, len_of};
-use super::{Interest, LossCause};
+use super::{Interest, LossCause, Welcome};
 use crate::config::output::{OnStall, OutputOptions};
 use crate::engine::gap::{Gap, Why};
 use crate::engine::peer::Host;
@@ -93,9 +93,9 @@ impl Output {
         matches!(self.stand, Stand::Gone { .. })
     }
 
-    /// Whether no more lines of this host should be taken for the moment.
-    pub(super) fn holds_up(&self, host: Host) -> bool {
-        self.target.holds_up(host)
+    /// How much of this host may be read for the moment.
+    pub(super) fn welcome(&self, host: Host) -> Welcome {
+        self.target.welcome(host)
     }
 
     /// Whether lines for it may be dropped.

@@ -13,7 +13,7 @@ use super::output::Output;
 use super::place::{Identity, Kept, OutputAddr};
 use super::target::{Books, KEPT_BYTES, Whose};
 use super::waiting::{Parts, len_of};
-use super::{Event, Loss, LossCause, Order, Origin, Sink, State, Watch};
+use super::{Event, Loss, LossCause, Order, Origin, Sink, State, Watch, Welcome};
 use crate::config::limits::Overhead;
 use crate::config::output::{OnStall, OutputError, OutputOptions};
 use crate::engine::framer::Lines;
@@ -293,8 +293,12 @@ impl Sink for Outputs {
         self.add_up();
     }
 
-    fn holds_up(&self, peer: &Peer) -> bool {
-        self.state.held_up > 0 && self.outputs.iter().any(|output| output.holds_up(peer.host()))
+    fn welcome(&self, peer: &Peer) -> Welcome {
+        if self.state.held_up == 0 {
+            return Welcome::All;
+        }
+        let host = peer.host();
+        self.outputs.iter().map(|output| output.welcome(host)).min().unwrap_or(Welcome::All)
     }
 
     fn poll_event(&mut self) -> Option<Event<'_>> {

@@ -58,6 +58,13 @@ pub(super) trait Place: fmt::Display + Send + Sync {
         None
     }
 
+    /// Why it can't do what the options ask for, as far as that is seen without opening it: the end of a sentence that
+    /// begins with its name. A start may go on all the same.
+    fn obstacle(&self, options: &OutputOptions) -> Option<String> {
+        let _ = options;
+        None
+    }
+
     /// Whether lines that go there would come in again at this listener, as far as the two addresses tell.
     fn comes_back_to(&self, listener: &ListenAddr) -> bool {
         let _ = listener;
@@ -116,6 +123,11 @@ impl OutputAddr {
     #[cfg(feature = "cli")]
     pub(crate) fn disk(&self, options: &OutputOptions) -> DiskUse {
         self.0.disk(options)
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn obstacle(&self, options: &OutputOptions) -> Option<String> {
+        self.0.obstacle(options)
     }
 
     #[cfg(feature = "cli")]

@@ -6,8 +6,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::Interest;
 use super::waiting::Parts;
+use super::{Interest, Welcome};
 use crate::engine::gap::Gap;
 use crate::engine::peer::{Host, Peer};
 use crate::engine::stats::OutputCounters;
@@ -146,10 +146,10 @@ pub(super) trait Target {
         is_gone
     }
 
-    /// Whether no more lines of this host should be taken for the moment, though those of others may be.
-    fn holds_up(&self, host: Host) -> bool {
+    /// How much of this host may be read for the moment.
+    fn welcome(&self, host: Host) -> Welcome {
         let _ = host;
-        false
+        Welcome::All
     }
 
     /// Whether it decides itself who is passed over (`--on-stall drop`), since it is many outputs in one.

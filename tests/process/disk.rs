@@ -140,6 +140,7 @@ fn p13_a_file_moved_away_while_the_disk_is_full_ends_with_a_whole_line() {
     disk.fill(MIB);
     let receiver = Receiver::start(&["--output", &path]);
     let senders = Senders::start(vec![receiver.client()], 2_400, None);
+    receiver.until_said("No space left on device");
     until_stuck(&path);
     fs::rename(&path, &moved).unwrap();
     receiver.signal("HUP");
@@ -162,6 +163,7 @@ fn p13_a_file_removed_to_make_room_is_let_go() {
     let path = disk.file("app.log");
     let receiver = Receiver::start(&["--output", &path]);
     let senders = Senders::start(vec![receiver.client()], 4_800, None);
+    receiver.until_said("No space left on device");
     until_stuck(&path);
     // What an operator does; but the room is free only when nobody has the file any more.
     fs::remove_file(&path).unwrap();
@@ -249,10 +251,6 @@ fn p13_errors_that_pass_lose_nothing_whatever_they_are() {
         "writev:error=EIO:when=2..5",
         "writev:error=EROFS:when=2..5",
         "writev:error=EDQUOT:when=2..4",
-        // Of a rotation: a directory that is full, or a file system that went read-only.
-        "?rename,?renameat,?renameat2:error=ENOSPC:when=2..4",
-        "?rename,?renameat,?renameat2:error=EROFS:when=3..5",
-        "?unlink,?unlinkat:error=EIO:when=2..4",
     ] {
         let dir = Dir::new();
         let path = dir.file("app.log");
@@ -281,6 +279,57 @@ fn p13_errors_that_pass_lose_nothing_whatever_they_are() {
         let (bytes, _) = all_files(&path, 3);
         assert_eq!(seen.take(&bytes), bytes.len(), "{fault}");
         assert_eq!(seen.next, sent, "{fault}");
+    }
+}
+
+#[test]
+fn p13_no_call_of_a_rotation_that_fails_stops_or_loses_a_line() {
+    if !may_trace() {
+        return;
+    }
+    // A directory that is full, a file system that went read-only, a device that is gone for a while, no descriptor.
+    for (names, error, keep) in [
+        (&["rename", "renameat", "renameat2"][..], "ENOSPC", "3"),
+        (&["rename", "renameat", "renameat2"], "EROFS", "3"),
+        (&["rename", "renameat", "renameat2"], "EIO", "0"),
+        (&["unlink", "unlinkat"], "EIO", "3"),
+        (&["unlink", "unlinkat"], "EACCES", "0"),
+        (&["open", "openat"], "EMFILE", "3"),
+        (&["open", "openat"], "EIO", "0"),
+        (&["fchmod"], "EPERM", "3"),
+        (&["fchown"], "EPERM", "3"),
+    ] {
+        let step = names.iter().map(|name| format!("?{name}")).collect::<Vec<_>>().join(",");
+        let args = ["--rotate-size", "16KiB", "--rotate-keep", keep, "--max-line", "4KiB"];
+        let run = |faults: &[String]| {
+            let dir = Dir::new();
+            let path = dir.file("app.log");
+            let under = strace(&dir, &step, faults);
+            let receiver = Setup::new(&[&["--output", &path], &args[..]].concat()).under(under).start();
+            let senders = Senders::start(vec![receiver.client()], 160, None);
+            let sent = senders.finish();
+            let ended = receiver.stop();
+            ended.assert_clean();
+            until_logged(&dir);
+            assert!(!ended.stderr.contains("cannot write"), "{faults:?}: {}", ended.stderr);
+            let mut seen = Seen::after_gap(1);
+            let (bytes, _) = all_files(&path, 3);
+            assert_eq!(seen.take(&bytes), bytes.len(), "{faults:?}: a torn line");
+            assert_eq!(seen.next, sent, "{faults:?}: {}", ended.stderr);
+            let log = fs::read_to_string(dir.file("strace")).unwrap();
+            let is_call = |line: &&str| names.iter().any(|name| line.contains(&format!(" {name}(")));
+            log.lines().filter(is_call).map(str::to_owned).collect::<Vec<String>>()
+        };
+        // Calls that the start makes too come once before the first rotation: it tries whether a new file can be made.
+        let skipped = usize::from(["unlink", "open"].contains(&names[0]));
+        let sound = run(&[]);
+        let is_of_rotation = |line: &&String| line.contains("app.log") && line.contains(".new") || line.contains("fch");
+        let first = sound.iter().filter(is_of_rotation).nth(skipped).unwrap();
+        let first = sound.iter().position(|line| line == first).unwrap();
+        for when in [format!("{}", first + 1), format!("{}..{}", first + 2, first + 4), format!("{}+", first + 1)] {
+            let log = run(&[format!("{step}:error={error}:when={when}")]);
+            assert!(log.iter().any(|line| line.contains("INJECTED")), "{step} {error} {when}: {log:?}");
+        }
     }
 }
 

@@ -5,15 +5,18 @@
 mod check;
 #[path = "../common/mod.rs"]
 mod common;
+mod devices;
 mod disk;
 mod errors;
 mod forward;
+mod fuse;
 mod goodbye;
 mod hostile;
 mod hosts;
 mod inherit;
 mod keepalive;
 mod kills;
+mod lanes;
 mod limits;
 mod misused;
 mod outputs;

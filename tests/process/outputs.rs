@@ -104,7 +104,7 @@ fn an_output_that_stands_still_is_passed_over_and_told_what_it_missed() {
 }
 
 #[test]
-fn p13_an_output_that_is_gone_ends_the_program_once_the_others_have_their_lines_or_is_passed_over() {
+fn p13_an_output_that_is_gone_keeps_no_other_from_going_on_and_the_end_says_so() {
     for on_stall in ["wait", "drop"] {
         let folder = Dir::new();
         let file = path(&folder, "app.log");
@@ -114,22 +114,24 @@ fn p13_an_output_that_is_gone_ends_the_program_once_the_others_have_their_lines_
         client.write_all(b"before\n").unwrap();
         until("a line", || if fs::read(&file).unwrap() == b"before\n" { Ok(()) } else { Err(String::new()) });
         drop(reader);
-        if on_stall == "wait" {
-            // The others get what comes until the end, too.
-            drop(client);
-            let ended = receiver.wait();
-            assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-            assert!(ended.stderr.contains("cannot write to stdout any more: its reader is gone"), "{}", ended.stderr);
-            assert_eq!(fs::read_to_string(&file).unwrap(), "before\n");
-            continue;
-        }
         receiver.until_said("[out] stdout is gone for good");
         client.write_all(b"after\n").unwrap();
         drop(client);
         let ended = receiver.stop();
-        ended.assert_clean();
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.lines().last().unwrap_or_default().contains("stdout"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("everything is written"), "{}", ended.stderr);
         assert_eq!(fs::read_to_string(&file).unwrap(), "before\nafter\n");
     }
+}
+
+#[test]
+fn p13_the_last_output_that_is_gone_ends_the_program_at_once() {
+    let (receiver, reader) = Receiver::start_unread(&["--output", "-"]);
+    drop(reader);
+    let ended = receiver.wait();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot write to stdout any more: its reader is gone"), "{}", ended.stderr);
 }
 
 #[test]
@@ -183,8 +185,9 @@ fn p8_a_line_that_fills_the_room_of_an_output_that_is_passed_over_stops_nobody()
     });
     drop(client);
     let ended = receiver.stop();
-    ended.assert_clean();
-    assert!(ended.stderr.contains("[out] stdout did not get "), "{}", ended.stderr);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("stdout took nothing to the end and did not get 20 lines"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("everything is written"), "{}", ended.stderr);
 }
 
 #[test]

@@ -284,19 +284,41 @@ fn a_directory_that_is_away_for_a_while_costs_nothing() {
 }
 
 #[test]
-fn a_rotation_that_fails_names_the_file_and_is_made_up_for() {
-    let dir = Dir::new();
-    let path = dir.file("app.log");
-    let receiver = start(&path, &["--rotate-size", "100", "--max-line", "50", "--rotate-keep", "1"]);
-    // A directory that stands in the way of the removal.
-    fs::create_dir(format!("{path}.1")).unwrap();
-    let line = |letter: &str| letter.repeat(39) + "\n";
-    let lines = line("a") + &line("b") + &line("c");
-    receiver.client().write_all(lines.as_bytes()).unwrap();
-    receiver.until_said(&format!("[out] cannot write to {path}: cannot remove {path}.1: Is a directory"));
-    assert_eq!(text(&path), line("a") + &line("b"));
-    fs::remove_dir(format!("{path}.1")).unwrap();
-    until_equal("the third line", &line("c"), || fs::read_to_string(&path).unwrap_or_default());
-    assert_eq!(text(&format!("{path}.1")), line("a") + &line("b"));
-    receiver.stop().assert_clean();
+fn a_rotation_that_fails_is_said_once_stops_no_line_and_is_made_up_for() {
+    for signal in ["", "HUP"] {
+        let dir = Dir::new();
+        let path = dir.file("app.log");
+        let receiver = start(&path, &["--rotate-size", "100", "--max-line", "50", "--rotate-keep", "1"]);
+        fs::create_dir(format!("{path}.1")).unwrap();
+        let lines = |from: u32, to: u32| (from..to).map(|number| format!("{number:039}\n")).collect::<String>();
+        let mut client = receiver.client();
+        client.write_all(lines(0, 9).as_bytes()).unwrap();
+        until_equal("all lines", &lines(0, 9), || text(&path));
+        receiver.until_said(&format!("[out] cannot rotate {path}: {path}.1 is a directory; lines go on into it"));
+        fs::remove_dir(format!("{path}.1")).unwrap();
+        let mut sent = 9;
+        if signal.is_empty() {
+            // By itself, after a pause.
+            until("a rotation", || {
+                client.write_all(lines(sent, sent + 1).as_bytes()).unwrap();
+                sent += 1;
+                std::thread::sleep(Duration::from_millis(20));
+                inode(&format!("{path}.1")).ok_or_else(|| format!("after {sent} lines"))
+            });
+        } else {
+            receiver.signal(signal);
+            client.write_all(lines(sent, sent + 1).as_bytes()).unwrap();
+            sent += 1;
+            until_equal("the new file", &lines(sent - 1, sent), || text(&path));
+        }
+        receiver.until_said(&format!("[out] {path} was rotated, and is within its bound again"));
+        drop(client);
+        let ended = receiver.stop();
+        ended.assert_clean();
+        assert_eq!(ended.stderr.matches("cannot rotate").count(), 1, "{}", ended.stderr);
+        if !signal.is_empty() {
+            assert_eq!(text(&format!("{path}.1")), lines(0, 9));
+        }
+        assert!(lines(0, sent).ends_with(&(text(&format!("{path}.1")) + &text(&path))), "a hole");
+    }
 }

@@ -25,6 +25,7 @@ use crate::engine::gap::Gap;
 use crate::engine::peer::Host;
 use crate::host::descriptor_limit;
 use crate::linux::is_descriptor_shortage;
+use crate::sink::Welcome;
 use crate::sink::place::{DiskUse, Identity, Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::target::{Books, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::{Parts, len_of};
@@ -90,6 +91,10 @@ const SHARE_OF_DESCRIPTORS: usize = 4;
 const CLOSED_AT_ONCE: usize = 16;
 /// What all of them together may gather (`--flush-every`) before all is written.
 const MOST_GATHERED: usize = 256 * 1024;
+
+/// Of files that can't be written at the same time, so many are named, or hundreds of them would hide what else is to be
+/// said of this output.
+const MOST_NAMED: usize = 2;
 
 /// The files.
 struct HostFiles {
@@ -326,16 +331,15 @@ impl HostFiles {
 
     fn note_success(&mut self, at: usize, books: &mut Books) {
         let Some(lane) = self.lanes.get_mut(at) else { return };
-        let was_stuck = lane.is_stuck();
         if let Some(missed) = lane.succeed(books) {
             self.gaps.push_back((lane.owner, missed));
         }
-        self.releases += u64::from(was_stuck);
     }
 
     fn note_failure(&mut self, at: usize, error: &io::Error, books: &mut Books) {
+        let others = self.lanes.iter().filter(|lane| lane.is_failing()).take(MOST_NAMED).count();
         let Some(lane) = self.lanes.get_mut(at) else { return };
-        lane.fail(self.now, error, books);
+        lane.fail(self.now, error, others >= MOST_NAMED, books);
         self.due_at = Some(self.now);
     }
 
@@ -382,13 +386,16 @@ impl HostFiles {
     /// Files that stand still too long are passed over, and who is held up is counted.
     fn pass_over(&mut self, books: &mut Books) {
         self.held_up = 0;
+        let mut passed_over = self.lanes.iter().filter(|lane| lane.is_passed_over()).take(MOST_NAMED).count();
         for lane in &mut self.lanes {
             let before = lane.file.waiting();
-            if lane.pass_over(self.now, books) {
+            if lane.pass_over(self.now, passed_over >= MOST_NAMED, books) {
                 self.waiting = self.waiting + lane.file.waiting() - before;
-                self.releases += 1;
+                passed_over += 1;
             }
-            self.held_up += usize::from(lane.holds_up());
+            let (is_held_up, is_released) = lane.look_at_host();
+            self.held_up += usize::from(is_held_up);
+            self.releases += u64::from(is_released);
         }
     }
 }
@@ -413,7 +420,8 @@ impl Target for HostFiles {
         }
         if let Err(error) = &taken {
             self.note_failure(at, error, books);
-            self.held_up += 1;
+            let is_held_up = self.lanes.get_mut(at).is_some_and(|lane| lane.look_at_host().0);
+            self.held_up += usize::from(is_held_up);
         }
         if !was_open {
             self.due_at = Some(Duration::ZERO);
@@ -471,14 +479,14 @@ impl Target for HostFiles {
         self.due_at.map(|at| at.saturating_sub(now)).into_iter().chain(sync).min()
     }
 
-    fn holds_up(&self, host: Host) -> bool {
+    fn welcome(&self, host: Host) -> Welcome {
         // A host that has no file of its own may have to share one.
         let at = self.find(Some(host)).or_else(|at| match place_in(&self.known, host) {
             Ok(_) => Err(at),
             Err(_) if self.known.len() < self.options.host_files => Err(at),
             Err(_) => self.find(None),
         });
-        at.ok().and_then(|at| self.lanes.get(at)).is_some_and(Lane::holds_up)
+        at.ok().and_then(|at| self.lanes.get(at)).map_or(Welcome::Little, Lane::welcome)
     }
 
     fn passes_over_itself(&self) -> bool {

@@ -11,6 +11,7 @@ use super::names::Owner;
 use super::path::shown;
 use crate::config::output::{OnStall, OutputOptions};
 use crate::engine::gap::{Gap, Why};
+use crate::sink::Welcome;
 use crate::sink::pace::Pacing;
 use crate::sink::target::{Books, Took};
 use crate::sink::waiting::{Parts, len_of, lines_in};
@@ -39,6 +40,8 @@ pub(super) struct Lane {
     pub(super) mark: u64,
     pacing: Pacing,
     stand: Stand,
+    /// Whether its host was held up at the last look.
+    was_held_up: bool,
     /// After how long without taking anything it is passed over.
     stall_timeout: Option<Duration>,
 }
@@ -52,13 +55,25 @@ impl Lane {
             mark: 0,
             pacing: Pacing::default(),
             stand: Stand::Taking,
+            was_held_up: false,
             stall_timeout: (options.on_stall == OnStall::Drop).then_some(options.stall_timeout),
         }
     }
 
-    /// Whether no more of this host should be read for the moment: what came already waits.
-    pub(super) fn holds_up(&self) -> bool {
-        self.stand == Stand::Taking && self.is_stuck() && self.file.waiting() > 0
+    /// How much of its host may be read for the moment.
+    pub(super) fn welcome(&self) -> Welcome {
+        match self.stand {
+            Stand::Taking if self.is_stuck() && self.file.waiting() > 0 => Welcome::Nothing,
+            Stand::Taking if !self.file.is_open() => Welcome::Little,
+            Stand::Taking | Stand::PassedOver { .. } => Welcome::All,
+        }
+    }
+
+    /// Whether its host is held up, and whether it was at the last look and is no more.
+    pub(super) fn look_at_host(&mut self) -> (bool, bool) {
+        let is_held_up = self.welcome() == Welcome::Nothing;
+        let was_held_up = mem::replace(&mut self.was_held_up, is_held_up);
+        (is_held_up, was_held_up && !is_held_up)
     }
 
     /// Whether the last try failed.
@@ -74,7 +89,6 @@ impl Lane {
     /// Whether the lane has something to do now.
     pub(super) fn is_due(&self, now: Duration) -> bool {
         self.pacing.may_try(now) && (self.file.is_due(now) || self.is_stuck())
-            || self.stall_left(now).is_some_and(|left| left.is_zero())
     }
 
     pub(super) fn try_now(&mut self) {
@@ -142,9 +156,20 @@ impl Lane {
         }
     }
 
-    /// The write failed.
-    pub(super) fn fail(&mut self, now: Duration, error: &io::Error, books: &mut Books) {
-        let is_news = !self.pacing.is_failing();
+    /// Whether the last try failed with an error.
+    pub(super) fn is_failing(&self) -> bool {
+        self.pacing.is_failing()
+    }
+
+    /// Whether its host's lines are dropped.
+    pub(super) fn is_passed_over(&self) -> bool {
+        self.stand != Stand::Taking
+    }
+
+    /// The write failed. That is no news of a file that failed before, nor one more where so many others fail that an
+    /// operator knows (`is_known`).
+    pub(super) fn fail(&mut self, now: Duration, error: &io::Error, is_known: bool, books: &mut Books) {
+        let is_news = !self.pacing.is_failing() && !is_known;
         books.counters.failures = books.counters.failures.saturating_add(1);
         self.pacing.fail(now, false);
         if is_news && self.stand == Stand::Taking {
@@ -154,18 +179,21 @@ impl Lane {
         }
     }
 
-    /// `--on-stall drop`: a file that stands still too long is passed over. True if it is from now on.
-    pub(super) fn pass_over(&mut self, now: Duration, books: &mut Books) -> bool {
+    /// `--on-stall drop`: a file that stands still too long is passed over. True if it is from now on. `is_known`: so many
+    /// others are that an operator knows.
+    pub(super) fn pass_over(&mut self, now: Duration, is_known: bool, books: &mut Books) -> bool {
         if !self.stall_left(now).is_some_and(|left| left.is_zero()) {
             return false;
         }
         let (lines, bytes) = self.file.drop_lines_over(PROBE_BYTES);
         self.stand = Stand::PassedOver { missed: Gap { lines, bytes: bytes as u64, why: Why::Stalled } };
         books.dropped(lines, bytes as u64);
-        let path = shown(self.file.path());
-        books.report(format_args!(
-            "{path} has taken nothing for --stall-timeout: it is passed over, the lines of its host are dropped"
-        ));
+        if !is_known {
+            let path = shown(self.file.path());
+            books.report(format_args!(
+                "{path} has taken nothing for --stall-timeout: it is passed over, the lines of its host are dropped"
+            ));
+        }
         true
     }
 

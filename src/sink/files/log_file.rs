@@ -46,14 +46,15 @@ struct Rotation {
 const LONGEST_ROTATION_PAUSE: Duration = Duration::from_secs(60);
 
 /// How the file ends, as far as we know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     /// With the end of a line, or it is empty.
     Whole,
-    /// In the middle of a line that an earlier run began: a newline ends it before the next line.
+    /// In the middle of a line that is not gone on with: a newline ends it before the next line.
     Unended,
-    /// In the middle of a line of ours, of which it has so many bytes; the rest waits and goes to the same file.
-    Torn { bytes: usize },
+    /// In the middle of a line of ours, which begins so; the rest waits and goes to the same file. Should that be lost, the
+    /// next one gets the line as a whole.
+    Torn { start: Vec<u8> },
 }
 
 /// How old the file is (`--rotate-age`).
@@ -167,7 +168,7 @@ impl LogFile {
             }
             check_folder_of(&path, is_disk_full)?;
             let files = Rotated::new(&path, rotation.keep);
-            match obstacle(&path, |number| files.numbered(number), rotation.keep) {
+            match obstacle(&path, rotation.keep) {
                 Some(obstacle @ Obstacle::Mounted) => return Err(io::Error::other(obstacle.sentence())),
                 // A restart must not turn what was a warning into no log.
                 Some(obstacle) => books.report(format_args!("{}: {}", shown(&path), obstacle.sentence())),
@@ -223,28 +224,25 @@ impl LogFile {
 
     /// How many of them are written.
     pub(super) fn written(&self) -> u64 {
-        self.taken - self.waiting.len() as u64
+        self.taken - self.waiting() as u64
     }
 
+    /// Bytes that wait, with the start of the line that is half written.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.end.torn()
     }
 
     pub(super) fn drop_lines(&mut self) -> (u64, usize) {
         self.waiting.drop_lines()
     }
 
-    /// Somebody has moved the file away (SIGHUP), or what kept us from rotating: all is tried at once.
     /// The same, and the first line too if it is longer than this; what the file has of it is cut off.
     pub(super) fn drop_lines_over(&mut self, most: usize) -> (u64, usize) {
-        if self.first_line() <= most {
+        if self.first_line() + self.end.torn() <= most {
             return self.waiting.drop_lines();
         }
-        let torn = if let End::Torn { bytes } = self.end { bytes } else { 0 };
-        let is_cut_back = torn == 0 || self.take_back(torn).is_ok();
-        self.end = if is_cut_back { End::Whole } else { End::Unended };
-        let (lines, bytes) = self.waiting.drop_all();
-        (lines, bytes + if is_cut_back { 0 } else { torn })
+        self.take_back();
+        self.waiting.drop_all()
     }
 
     /// Opens it if it is not, so that it is known whether it can be.
@@ -259,6 +257,14 @@ impl LogFile {
         &self.path
     }
 
+    /// Whatever is tried again after a pause is tried now.
+    pub(super) fn try_now(&mut self) {
+        if let Reopening::Failed(backoff) = &mut self.reopening {
+            *backoff = backoff.at_once();
+        }
+    }
+
+    /// Somebody has moved the file away (SIGHUP), or what kept us from rotating: all is tried at once.
     pub(super) fn reopen(&mut self) {
         self.reopening = Reopening::Asked;
         if let Some(backoff) = self.rotation.as_mut().and_then(|rotation| rotation.trouble.as_mut()) {
@@ -359,12 +365,21 @@ impl LogFile {
             self.reopen_now(books);
         }
         if let Err(error) = self.write_waiting(books) {
-            // A file that could not be opened anew is tried again after its pause, unless that waits for this write.
-            let has_a_pause = matches!(self.reopening, Reopening::Failed(_)) && !self.is_torn();
-            if !is_cured_by_waiting(&error) && !has_a_pause {
-                self.reopening = Reopening::Broken;
+            match self.reopening {
+                // What the old file can't take, be it the rest of a line, the new one gets.
+                Reopening::Asked => {
+                    self.reopen_now(books);
+                    self.write_waiting(books)?;
+                }
+                before => {
+                    // A file that could not be opened anew is tried again after its pause, unless that waits for this write.
+                    let has_a_pause = matches!(before, Reopening::Failed(_)) && !self.is_torn();
+                    if !is_cured_by_waiting(&error) && !has_a_pause {
+                        self.reopening = Reopening::Broken;
+                    }
+                    return Err(error);
+                }
             }
-            return Err(error);
         }
         self.flush_at = None;
         if self.reopens(now) {
@@ -424,6 +439,7 @@ impl LogFile {
         if self.file.is_some() {
             return Ok(());
         }
+        self.keep_line();
         let before = self.rotation.as_ref().and_then(|rotation| fs::metadata(rotation.files.numbered(1)).ok());
         let file = self.opener.open(&self.path, before.as_ref())?;
         self.reopening = Reopening::No;
@@ -471,20 +487,41 @@ impl LogFile {
     }
 
     /// Somebody removed the file: what is written to it would be gone with it, and its place on the disk is free only
-    /// when we close it. The rest of a line that is half in it goes the same way.
+    /// when we close it. A line that is half in it goes to the next one.
     fn forget_removed(&mut self, books: &mut Books) {
-        self.drop_torn_line(books);
+        self.keep_line();
         (self.file, self.age, self.unsynced.is_dirty) = (None, Age::Unknown, false);
         books.report(format_args!("{} was removed; it is begun anew", shown(&self.path)));
     }
 
-    /// The file with the start of a line is lost to us: the rest of it would be no line.
-    fn drop_torn_line(&mut self, books: &mut Books) {
-        if let End::Torn { bytes } = mem::replace(&mut self.end, End::Whole) {
-            let rest = self.first_line();
-            self.waiting.advance(rest);
-            books.dropped(1, (bytes + rest) as u64);
+    /// The file with the start of a line is lost to us: the line waits as a whole.
+    fn keep_line(&mut self) {
+        if let End::Torn { start } = mem::replace(&mut self.end, End::Whole) {
+            self.waiting.prepend(&start);
         }
+    }
+
+    /// The line that is half written waits as a whole, and what the file has of it is cut off. Where that can't be, a
+    /// newline comes behind it.
+    fn take_back(&mut self) {
+        if !self.is_torn() {
+            return;
+        }
+        let is_cut = self.cut_off(self.end.torn() as u64).is_ok();
+        self.keep_line();
+        if !is_cut {
+            self.end = End::Unended;
+        }
+    }
+
+    /// Cuts the last bytes off the file.
+    ///
+    /// # Errors
+    /// Of the system.
+    fn cut_off(&self, bytes: u64) -> io::Result<()> {
+        let Some(file) = self.file.as_deref() else { return Ok(()) };
+        // If it is shorter, somebody was faster.
+        file.metadata()?.len().checked_sub(bytes).map_or(Ok(()), |len| file.set_len(len))
     }
 
     /// A power cut may have left a line without its end: the next one is to be whole. Gives how many bytes that took.
@@ -552,7 +589,13 @@ impl LogFile {
     /// Begins the file anew; false if that could not be done: then lines go on into the one that is there, since writing
     /// needs no rotation. That is said once, and tried again after pauses.
     fn rotate(&mut self, books: &mut Books) -> bool {
-        let rotated = self.try_rotate(books);
+        let rotated = match self.try_rotate(books) {
+            // Not even a name has room.
+            Err(error) if is_disk_full(&error) && self.remove_oldest(1, books).is_ok_and(|is_removed| is_removed) => {
+                self.try_rotate(books)
+            }
+            rotated => rotated,
+        };
         let now = self.now;
         let Some(rotation) = &mut self.rotation else { return false };
         let name = shown(&self.path);
@@ -595,13 +638,18 @@ impl LogFile {
 
     /// The file has another name now, or will have another place.
     fn leave_file(&mut self) {
+        // Of what was removed meanwhile nothing has to reach the disk, and its descriptor is worth more.
+        self.forget_removed_ones();
+        self.keep_for_sync();
+        self.end = End::Whole;
+    }
+
+    /// The descriptor is not written to any more. What it has taken is synced by itself: if it is a dead one, another one of
+    /// the same file would not tell what became of that.
+    fn keep_for_sync(&mut self) {
         let unsynced = &mut self.unsynced;
         let is_left = mem::take(&mut unsynced.is_dirty) && unsynced.is_wanted;
-        // Of what was removed meanwhile nothing has to reach the disk, and its descriptor is worth more.
-        unsynced.left.retain(|file| has_name(file));
-        unsynced.has_removed = true;
         unsynced.left.extend(self.file.take().filter(|_| is_left));
-        self.end = End::Whole;
     }
 
     /// Takes a new descriptor of the path, whatever the old one says it is: of one that is dead some file systems still
@@ -616,13 +664,14 @@ impl LogFile {
         let opened = self.opener.open(&self.path, ours.as_ref()).and_then(|file| {
             let is_same =
                 ours.is_some_and(|ours| file.metadata().is_ok_and(|new| identity_of(&new) == identity_of(&ours)));
-            let (end, age) = (self.end, self.age);
             if is_same {
-                // What is written to it already is synced by any descriptor of it.
-                self.adopt(file)?;
+                let (end, age) = (mem::replace(&mut self.end, End::Whole), self.age);
+                self.keep_for_sync();
+                let adopted = self.adopt(file);
                 (self.end, self.age) = (end, age);
+                adopted?;
             } else {
-                self.drop_torn_line(books);
+                self.take_back();
                 self.leave_file();
                 self.age = Age::Unknown;
                 self.adopt(file)?;
@@ -653,7 +702,7 @@ impl LogFile {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Once: their place may not be free at once, such as while somebody still reads them.
                 Err(error) if is_disk_full(&error) && !has_removed => {
-                    if !self.remove_oldest(books)? {
+                    if !self.remove_oldest(self.waiting.len() as u64, books)? {
                         return Err(error);
                     }
                     has_removed = true;
@@ -674,19 +723,19 @@ impl LogFile {
         }
         let count = file.write_vectored(&[IoSlice::new(waiting)])?;
         let Some(last) = count.checked_sub(1) else { return Err(ErrorKind::WriteZero.into()) };
-        self.end = self.end.after(&[IoSlice::new(waiting.get(..=last).unwrap_or_default())], count);
+        self.end.note(&[IoSlice::new(waiting.get(..=last).unwrap_or_default())], count);
         self.unsynced.is_dirty = true;
         self.waiting.advance(count);
         books.wrote(count);
         Ok(())
     }
 
-    /// `--disk-full drop-oldest`: removes as many of the oldest rotated files as what waits needs. Whether that may have
-    /// made room.
-    fn remove_oldest(&mut self, books: &mut Books) -> io::Result<bool> {
+    /// `--disk-full drop-oldest`: removes as many of the oldest rotated files as are needed for so many bytes. Whether that
+    /// may have made room.
+    fn remove_oldest(&mut self, needed: u64, books: &mut Books) -> io::Result<bool> {
         let Some(rotation) = self.rotation.as_ref().filter(|_| self.removes_when_full) else { return Ok(false) };
         let mut freed = 0;
-        while freed < self.waiting.len() as u64 {
+        while freed < needed {
             let Some(removed) = rotation.files.remove_oldest(self.marks_gaps)? else { break };
             freed += removed.bytes.max(1);
             let gap = note_removed(&removed, books);
@@ -709,7 +758,7 @@ impl LogFile {
     /// # Errors
     /// There is none: not without rotation, nor if not even a line fits into an empty one.
     fn give_to_another(&mut self, books: &mut Books) -> io::Result<()> {
-        self.cut_back(books);
+        self.take_back();
         let len = self.file.as_ref().map(|file| file.metadata()).transpose()?.map_or(0, |found| found.len());
         let may_try = self.rotation.as_ref().is_some_and(|rotation| rotation.may_try(self.now));
         if may_try && len > 0 {
@@ -725,36 +774,6 @@ impl LogFile {
         Err(io::Error::new(ErrorKind::FileTooLarge, why))
     }
 
-    /// Takes the start of a line that the file ends with back to what waits.
-    fn cut_back(&mut self, books: &mut Books) {
-        let End::Torn { bytes } = self.end else { return };
-        if self.take_back(bytes).is_ok() {
-            self.end = End::Whole;
-        } else {
-            self.drop_torn_line(books);
-            self.end = End::Unended;
-        }
-    }
-
-    /// Cuts the last bytes off the file, which wait again.
-    ///
-    /// # Errors
-    /// They can't be read, or not be cut off; nothing is changed then.
-    fn take_back(&mut self, bytes: usize) -> io::Result<()> {
-        let Some(file) = self.file.as_deref() else { return Err(ErrorKind::NotFound.into()) };
-        let found = file.metadata()?;
-        let at = found.len().saturating_sub(bytes as u64);
-        let reader = File::open(&self.path)?;
-        if identity_of(&reader.metadata()?) != identity_of(&found) {
-            return Err(ErrorKind::NotFound.into());
-        }
-        let mut start = vec![0; bytes];
-        reader.read_exact_at(&mut start, at)?;
-        file.set_len(at)?;
-        self.waiting.prepend(&start);
-        Ok(())
-    }
-
     /// Writes the block behind what waits without copying it; `None` if the file has no room for all of that.
     fn take_directly(&mut self, parts: Parts<'_>, len: usize, books: &mut Books) -> Option<Took> {
         let all = (self.waiting.len() + len) as u64;
@@ -764,7 +783,7 @@ impl LogFile {
         let (end, is_dirty) = (&mut self.end, &mut self.unsynced.is_dirty);
         self.waiting.write_through(parts, |parts| match file.write_vectored(parts) {
             Ok(count) => {
-                *end = end.after(parts, count);
+                end.note(parts, count);
                 *is_dirty = true;
                 books.wrote(count);
                 count
@@ -781,19 +800,35 @@ impl LogFile {
 }
 
 impl End {
-    /// How the file ends after the first `count` bytes of these parts were written behind it.
-    fn after(self, parts: &[IoSlice<'_>], count: usize) -> Self {
-        let mut bytes = match self {
-            Self::Torn { bytes } => bytes,
-            Self::Whole | Self::Unended => 0,
-        };
-        let mut left = count;
+    /// How many bytes of a line of ours the file ends with.
+    fn torn(&self) -> usize {
+        if let Self::Torn { start } = self { start.len() } else { 0 }
+    }
+
+    /// The first `count` bytes of these parts were written behind it.
+    fn note(&mut self, parts: &[IoSlice<'_>], count: usize) {
+        let (mut torn, mut left) = (self.torn(), count);
         for part in parts {
             let written = part.get(..left.min(part.len())).unwrap_or_default();
             left -= written.len();
-            bytes = memrchr(b'\n', written).map_or(bytes + written.len(), |end| written.len() - end - 1);
+            torn = memrchr(b'\n', written).map_or(torn + written.len(), |end| written.len() - end - 1);
         }
-        if bytes == 0 { Self::Whole } else { Self::Torn { bytes } }
+        // Hardly ever is anything to be kept.
+        let before = mem::replace(self, Self::Whole);
+        if torn > 0 {
+            let mut start = if let Self::Torn { start } = before { start } else { Vec::new() };
+            if torn <= count {
+                start.clear();
+            }
+            let (mut skipped, mut left) = (count.saturating_sub(torn), count);
+            for part in parts {
+                let written = part.get(..left.min(part.len())).unwrap_or_default();
+                left -= written.len();
+                start.extend_from_slice(written.get(skipped..).unwrap_or_default());
+                skipped = skipped.saturating_sub(written.len());
+            }
+            *self = Self::Torn { start };
+        }
     }
 }
 
@@ -962,10 +997,18 @@ mod tests {
     #[test]
     fn how_a_file_ends_is_known_after_any_part_of_a_write() {
         let parts = [&b"ab"[..], b"", b"c\n", b"d"].map(IoSlice::new);
-        let torn = |bytes| End::Torn { bytes };
-        let found: Vec<End> = (0..=5).map(|count| End::Whole.after(&parts, count)).collect();
-        assert_eq!(found, [End::Whole, torn(1), torn(2), torn(3), End::Whole, torn(1)]);
-        let found: Vec<End> = (0..=5).map(|count| torn(7).after(&parts, count)).collect();
-        assert_eq!(found, [torn(7), torn(8), torn(9), torn(10), End::Whole, torn(1)]);
+        let torn = |start: &str| End::Torn { start: start.into() };
+        let after = |before: &End| -> Vec<End> {
+            (0..=5)
+                .map(|count| {
+                    let mut end = before.clone();
+                    end.note(&parts, count);
+                    end
+                })
+                .collect()
+        };
+        assert_eq!(after(&End::Whole), [End::Whole, torn("a"), torn("ab"), torn("abc"), End::Whole, torn("d")]);
+        let found = after(&torn("xyz"));
+        assert_eq!(found, [torn("xyz"), torn("xyza"), torn("xyzab"), torn("xyzabc"), End::Whole, torn("d")]);
     }
 }

@@ -4,11 +4,12 @@
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use super::path::{folder_of, shown};
-use super::rotate::remove;
+use super::path::{folder_of, resolved, shown};
+use super::rotate::{Rotated, remove, remove_left};
 use crate::config::output::OutputOptions;
 use crate::linux::{O_NOCTTY, O_NONBLOCK};
 
@@ -49,6 +50,7 @@ impl Opener {
     /// # Errors
     /// Of the system; and when what is there is neither a regular file nor a character device.
     pub(super) fn open(&self, path: &Path, before: Option<&Metadata>) -> io::Result<File> {
+        let mut is_last = false;
         loop {
             match options().open(path) {
                 Ok(file) => return check(&file, path).map(|()| file),
@@ -56,12 +58,14 @@ impl Opener {
                 // A fifo that nobody reads, or a socket: Linux says ENXIO.
                 Err(error) => return Err(what_it_is(path).unwrap_or(error)),
             }
-            match self.make(path, before) {
-                // Somebody else was faster.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // A link that leads nowhere yet is no file, and yet has the name.
+            let target = resolved(path);
+            match self.make(&target, before) {
+                // Somebody else was faster. Not for ever: what can't be opened and is there is no way to spend a turn.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && !mem::replace(&mut is_last, true) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound && self.makes_folders => {
-                    self.makes_folder(path)?;
-                    return self.make(path, before);
+                    self.makes_folder(&target)?;
+                    return self.make(&target, before);
                 }
                 made => return made,
             }
@@ -128,12 +132,19 @@ fn what_it_is(path: &Path) -> Option<io::Error> {
 
 /// Why a file can never be rotated, as far as that can be known without trying: something is mounted on it alone, or a
 /// directory has the name of a rotated file.
-pub(super) fn obstacle(path: &Path, numbered: impl Fn(usize) -> PathBuf, keep: usize) -> Option<Obstacle> {
+pub(super) fn obstacle(path: &Path, keep: usize) -> Option<Obstacle> {
     if is_mounted_on(path) {
         return Some(Obstacle::Mounted);
     }
-    let in_the_way = (1..=keep).map(numbered).find(|path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()));
-    in_the_way.map(Obstacle::NameTaken)
+    let is_folder = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    let files = Rotated::new(path, keep);
+    if let Some(folder) = (1..=keep).map(|number| files.numbered(number)).find(is_folder) {
+        return Some(Obstacle::NameTaken(folder));
+    }
+    // Only an empty file can be one that a kill has left.
+    let new = new_name(path);
+    let is_left = |found: Metadata| found.is_file() && found.len() == 0;
+    fs::symlink_metadata(&new).is_ok_and(|found| !is_left(found)).then_some(Obstacle::NameTaken(new))
 }
 
 /// What keeps a file from being rotated.
@@ -141,7 +152,7 @@ pub(super) fn obstacle(path: &Path, numbered: impl Fn(usize) -> PathBuf, keep: u
 pub(super) enum Obstacle {
     /// A file system is mounted on it, so that it can't be renamed.
     Mounted,
-    /// This directory has the name of a rotated file.
+    /// What is there has the name of a rotated file, and is none.
     NameTaken(PathBuf),
 }
 
@@ -155,7 +166,7 @@ impl Obstacle {
                     .to_owned()
             }
             Self::NameTaken(path) => {
-                format!("{} is a directory, so that it can't be rotated: move that away", shown(path))
+                format!("{} is in the way, so that it can't be rotated: move that away", shown(path))
             }
         }
     }
@@ -171,19 +182,28 @@ fn is_mounted_on(path: &Path) -> bool {
     mounts.lines().any(|line| line.split(' ').nth(4) == Some(wanted.replace('\n', "\\012").as_str()))
 }
 
+/// The name that a new file has until the others have moved.
+pub(super) fn new_name(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".new");
+    name.into()
+}
+
 /// Whether files can be made in the directory of this one: else its first rotation would fail, hours later.
 ///
 /// # Errors
 /// They can't; the end of a sentence that begins with the file.
 pub(super) fn check_folder_of(path: &Path, is_disk_full: fn(&io::Error) -> bool) -> io::Result<()> {
-    let mut name = path.to_owned().into_os_string();
-    name.push(".new");
-    let new = PathBuf::from(name);
+    let new = new_name(path);
     match OpenOptions::new().write(true).create_new(true).open(&new) {
         // Those whose sentence says it all.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Err(error),
-        // A full disk is for later, and one that a kill has left is as good.
-        Err(error) if !is_disk_full(&error) && error.kind() != ErrorKind::AlreadyExists => {
+        // A name that is taken is for who rotates, and a full disk for later.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let _ = remove_left(&new);
+            Ok(())
+        }
+        Err(error) if !is_disk_full(&error) => {
             let folder = shown(folder_of(path));
             let why = format!(
                 "no file can be made in {folder}, which --rotate-size, --rotate-age and {{host}} need ({error}); let its user write there"

@@ -1,6 +1,7 @@
 //! Paths and what stands at them: how they are shown, where links lead, and which two are one file.
 
 use std::fs::{self, File, Metadata};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -26,9 +27,13 @@ pub(super) fn identity_of(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }
 
-/// Whether a file has a name: one that was removed has none.
+/// Whether a file has a name: one that was removed has none. Of one that can't be asked that is not known, and not every
+/// file system counts names: those the kernel remembers whether it was removed by us.
 pub(super) fn has_name(file: &File) -> bool {
-    file.metadata().is_ok_and(|found| found.nlink() > 0)
+    let is_counted = |found: Metadata| found.nlink() > 0;
+    file.metadata().map_or(true, is_counted)
+        || fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+            .is_ok_and(|path| !path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)"))
 }
 
 /// A path as a part of one line, whatever is in it.

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use memchr::{memchr_iter, memrchr};
 
+use super::opener::new_name;
 use super::path::{folder_of, shown};
 use crate::config::output::MOST_KEPT;
 use crate::sink::format::told_by;
@@ -77,8 +78,8 @@ impl Rotated {
     /// Of the system. The next call goes on from where this one failed.
     pub(super) fn shift(&self, mut make: impl FnMut(&Path) -> io::Result<File>) -> io::Result<File> {
         let mut steps: Vec<Step> = self.steps()?.collect();
-        let new = self.new_name();
-        remove(&new)?;
+        let new = new_name(&self.path);
+        remove_left(&new)?;
         let file = match (make(&new), steps.first().copied()) {
             (Err(error), Some(first @ Step::Remove(_))) if is_disk_full(&error) => {
                 self.take(first)?;
@@ -88,7 +89,9 @@ impl Rotated {
             (made, _) => made,
         };
         let file = named("cannot make", &new, file)?;
+        let moves_file = steps.last() == Some(&Step::MoveUp(0));
         let moved = steps.into_iter().try_for_each(|step| self.take(step));
+        let is_moved = moves_file && moved.is_ok();
         let done = moved.and_then(|()| match self.exists(0)? {
             true => Err(io::Error::other("somebody else has made a file of its name")),
             false => named("cannot rename", &new, fs::rename(&new, &self.path)),
@@ -96,15 +99,12 @@ impl Rotated {
         if done.is_err() {
             // The next try makes it again; what can't be removed now is removed then.
             let _ = fs::remove_file(&new);
+            // The file that lines go on into gets its name back, if it can.
+            if is_moved && self.exists(0).is_ok_and(|is_there| !is_there) {
+                let _ = fs::rename(self.numbered(1), &self.path);
+            }
         }
         done.map(|()| file)
-    }
-
-    /// The name that a new file has until the others have moved.
-    fn new_name(&self) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".new");
-        name.into()
     }
 
     /// At start: removes the rotated files numbered above `keep`, since `--rotate-keep` may have been larger before, and
@@ -114,7 +114,7 @@ impl Rotated {
     /// Of the system: the last one, after every file was tried. A name that is too long is found here too, and not
     /// only by the first shift.
     pub(super) fn trim(&self, mut removed: impl FnMut(&Path)) -> io::Result<()> {
-        self.exists(self.keep)?;
+        there(fs::symlink_metadata(self.numbered(self.keep)).map(drop))?;
         let mut result = Ok(());
         for number in self.numbers()? {
             if number > self.keep {
@@ -209,6 +209,23 @@ impl Rotated {
         }
         Ok(numbers)
     }
+}
+
+/// Removes a new file that a kill has left, which is always an empty one. What else has its name is somebody's own.
+///
+/// # Errors
+/// Of the system; and that something else has the name.
+pub(super) fn remove_left(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() && found.len() == 0 => remove(path).map(drop),
+        Ok(_) => Err(in_the_way(path)),
+        found => named("cannot look at", path, there(found.map(drop)).map(drop)),
+    }
+}
+
+/// Somebody else's file has the name that ours needs.
+fn in_the_way(path: &Path) -> io::Error {
+    io::Error::other(format!("{} is in the way: move it away", shown(path)))
 }
 
 /// Removes a file; false if it was gone already.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::log_file::LogFile;
-use super::path::shown;
+use super::opener::obstacle;
+use super::path::{resolved, shown};
 use super::sync::{Synced, Syncs, most_descriptors};
 use crate::config::output::{OutputOptions, SyncEvery};
 use crate::sink::place::{DiskUse, Kept, Opened, OutputAddr, OutputAddrError, Place};
@@ -60,6 +61,11 @@ impl Place for FilePlace {
 
     fn file(&self) -> Option<&Path> {
         Some(&self.0)
+    }
+
+    fn obstacle(&self, options: &OutputOptions) -> Option<String> {
+        let found = obstacle(&resolved(&self.0), options.rotate_keep);
+        found.filter(|_| options.rotates()).map(|obstacle| obstacle.sentence())
     }
 }
 

@@ -1,0 +1,423 @@
+//! Devices and folders that change under a file: pulled and put back, read-only, without inodes, mounted alone, moved; and
+//! what else may have the file's name. Lines never stop for good, and nothing waits after its cause is gone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::common::patience::output_of;
+use crate::support::conditions::{Dir, until, until_equal};
+use crate::support::mounts::Mounts;
+use crate::support::receiver::{Receiver, Setup};
+
+fn text(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn line(number: u32) -> String {
+    format!("{number:039}\n")
+}
+
+fn lines(from: u32, to: u32) -> String {
+    (from..to).map(line).collect()
+}
+
+/// Rotated at 100 bytes, with two lines in each file.
+const ROTATES: [&str; 6] = ["--rotate-size", "100", "--max-line", "50", "--rotate-keep", "2"];
+
+/// Pulls the device of the file system that is mounted on `stick`, as FIELD B does.
+const PULL: &str = "python3 -c 'import fcntl,os,struct; \
+                    fcntl.ioctl(os.open(\"stick\",0),0x8004587d,struct.pack(\"I\",2))'";
+
+fn stick() -> Option<Mounts> {
+    Mounts::new(
+        "truncate -s 8M a.img b.img; mkfs.ext4 -q a.img; mkfs.ext4 -qF b.img; mkdir stick; mount -o loop a.img stick",
+    )
+}
+
+#[test]
+fn p13_a_device_that_is_pulled_and_exchanged_is_gone_on_with() {
+    for (options, signal, ends) in [
+        (&[][..], "", false),
+        (&ROTATES, "", false),
+        (&["--sync", "100ms"], "", false),
+        (&[], "HUP", false),
+        (&[], "", true),
+    ] {
+        let Some(disk) = stick() else { return };
+        let path = disk.file("stick/app.log");
+        let receiver = Receiver::start(&[&["--output", &path], options].concat());
+        let mut client = receiver.client();
+        client.write_all(b"one\n").unwrap();
+        until_equal("the first line", &"one\n".to_owned(), || text(&path));
+        assert!(disk.run(PULL), "the device can be pulled");
+        client.write_all(b"two\n").unwrap();
+        receiver.until_said("[out] cannot write to ");
+        assert!(disk.run("mount -o loop b.img stick"));
+        if ends {
+            drop(client);
+            receiver.stop().assert_clean();
+            assert_eq!(text(&path), "two\n");
+            continue;
+        }
+        if !signal.is_empty() {
+            receiver.signal(signal);
+        }
+        until("the second line", || match text(&path).as_str() {
+            "two\n" => Ok(()),
+            found => Err(format!("{found:?}; {options:?} {signal}: {}", receiver.said())),
+        });
+        client.write_all(b"three\n").unwrap();
+        until_equal("the third line", &"two\nthree\n".to_owned(), || text(&path));
+        drop(client);
+        receiver.stop().assert_clean();
+    }
+}
+
+#[test]
+fn p13_a_file_system_that_is_read_only_for_a_while_costs_nothing() {
+    for options in [&[][..], &ROTATES] {
+        let Some(disk) = stick() else { return };
+        let path = disk.file("stick/app.log");
+        let receiver = Receiver::start(&[&["--output", &path], options].concat());
+        let mut client = receiver.client();
+        client.write_all(lines(0, 1).as_bytes()).unwrap();
+        until_equal("the first line", &lines(0, 1), || text(&path));
+        assert!(disk.run("mount -o remount,abort stick || mount -o remount,ro stick"));
+        client.write_all(lines(1, 3).as_bytes()).unwrap();
+        receiver.until_said("[out] cannot ");
+        // A file system that has given up stays as it is as long as somebody has a file of it open.
+        assert!(disk.run("mount -o loop b.img stick"));
+        until("all lines", || match text(&path) {
+            found if found == lines(1, 3) => Ok(()),
+            found => Err(format!("{found}; {}", receiver.said())),
+        });
+        drop(client);
+        receiver.stop().assert_clean();
+    }
+}
+
+#[test]
+fn p15_a_disk_without_a_free_inode_stops_no_line_and_rotates_as_far_as_it_can() {
+    // Folder and three files: app.log and two rotated ones; the next has to wait until the oldest has gone.
+    let Some(disk) = Mounts::new("mkdir d; mount -t tmpfs -o nr_inodes=4 none d") else { return };
+    let path = disk.file("d/app.log");
+    let receiver = Receiver::start(&[&["--output", &path], &ROTATES[..]].concat());
+    let mut client = receiver.client();
+    client.write_all(lines(0, 21).as_bytes()).unwrap();
+    until_equal("the last", &lines(20, 21), || text(&path));
+    assert_eq!(text(&format!("{path}.2")) + &text(&format!("{path}.1")), lines(16, 20));
+    drop(client);
+    let ended = receiver.stop();
+    ended.assert_clean();
+    assert!(!ended.stderr.contains("[out]"), "{}", ended.stderr);
+    // Not even one for a second file: lines go on, and it is said; with drop-oldest too, as there is nothing to remove.
+    for options in [&[][..], &["--disk-full", "drop-oldest"]] {
+        let Some(disk) = Mounts::new("mkdir d; mount -t tmpfs -o nr_inodes=2 none d") else { return };
+        let path = disk.file("d/app.log");
+        let receiver = Receiver::start(&[&["--output", &path], &ROTATES[..], options].concat());
+        let mut client = receiver.client();
+        client.write_all(lines(0, 9).as_bytes()).unwrap();
+        until_equal("all lines", &lines(0, 9), || text(&path));
+        receiver.until_said(&format!("[out] cannot rotate {path}: cannot make {path}.new: No space left on device"));
+        assert!(disk.run("mount -o remount,nr_inodes=9 d"));
+        receiver.signal("HUP");
+        client.write_all(lines(9, 10).as_bytes()).unwrap();
+        until_equal("a new file", &lines(9, 10), || text(&path));
+        drop(client);
+        receiver.stop().assert_clean();
+    }
+}
+
+#[test]
+fn p15_a_file_that_is_mounted_alone_is_refused_at_the_start_and_borne_later() {
+    let Some(disk) = Mounts::new("mkdir c; touch host.log c/app.log; mount --bind host.log c/app.log") else { return };
+    let path = disk.file("c/app.log");
+    let ended = in_name_space(&disk, &["--output", "c/app.log", "--listen", "127.0.0.1:0", "--rotate-size", "200KiB"]);
+    assert_eq!(ended.0, Some(1), "{}", ended.1);
+    assert!(ended.1.contains("mounted on its own") && ended.1.contains("--rotate-size"), "{}", ended.1);
+    // Not mounted at the start, but later. Only in its own name space a mount keeps a name from being renamed.
+    assert!(disk.run("umount c/app.log"));
+    let holder = path.split('/').nth(2).unwrap();
+    let under = vec!["nsenter".to_owned(), format!("--mount=/proc/{holder}/ns/mnt")];
+    let own_path = path.split_once("/root").unwrap().1;
+    let receiver = Setup::new(&[&["--output", own_path], &ROTATES[..]].concat()).under(under).start();
+    let mut client = receiver.client();
+    client.write_all(lines(0, 1).as_bytes()).unwrap();
+    until_equal("a line", &lines(0, 1), || text(&path));
+    assert!(disk.run("mount --bind host.log c/app.log"));
+    receiver.signal("HUP");
+    client.write_all(lines(1, 9).as_bytes()).unwrap();
+    until_equal("all lines", &lines(1, 9), || text(&path));
+    receiver.until_said(&format!("[out] cannot rotate {own_path}: "));
+    // It has the file open.
+    assert!(disk.run("umount -l c/app.log"));
+    receiver.signal("HUP");
+    client.write_all(lines(9, 10).as_bytes()).unwrap();
+    until("it rotates again", || {
+        let found = text(&path);
+        if found.ends_with(&line(9)) && found.len() <= 100 { Ok(()) } else { Err(found) }
+    });
+    drop(client);
+    let ended = receiver.stop();
+    ended.assert_clean();
+    assert_eq!(ended.stderr.matches("cannot rotate").count(), 1, "{}", ended.stderr);
+}
+
+/// Runs the binary in that name space to its end; its exit code and what it said.
+fn in_name_space(disk: &Mounts, args: &[&str]) -> (Option<i32>, String) {
+    let holder = disk.file("").split('/').nth(2).unwrap().to_owned();
+    let folder = disk.file("").split_once("/root").unwrap().1.to_owned();
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--mount=/proc/{holder}/ns/mnt")).args(["sh", "-c", "cd \"$0\" && exec \"$@\""]).arg(folder);
+    let output = output_of(command.arg(crate::support::receiver::under_test()).args(args)).unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn p13_a_folder_that_is_moved_or_removed_while_it_rotates_stops_no_line_for_good() {
+    for is_removed in [false, true] {
+        let dir = Dir::new();
+        let (folder, moved) = (dir.file("logs"), dir.file("moved"));
+        let path = dir.file("logs/app.log");
+        fs::create_dir(&folder).unwrap();
+        let receiver = Receiver::start(&[&["--output", &path], &ROTATES[..]].concat());
+        let mut client = receiver.client();
+        client.write_all(lines(0, 5).as_bytes()).unwrap();
+        until_equal("the fifth", &lines(4, 5), || text(&path));
+        if is_removed {
+            fs::remove_dir_all(&folder).unwrap()
+        } else {
+            fs::rename(&folder, &moved).unwrap()
+        }
+        client.write_all(lines(5, 9).as_bytes()).unwrap();
+        if !is_removed {
+            until("lines in the moved file", || match text(&dir.file("moved/app.log")) {
+                found if found.ends_with(&line(8)) => Ok(()),
+                found => Err(found),
+            });
+        }
+        fs::create_dir(&folder).unwrap();
+        receiver.signal("HUP");
+        client.write_all(lines(9, 10).as_bytes()).unwrap();
+        until("the tenth", || match text(&path) {
+            found if found.ends_with(&line(9)) => Ok(()),
+            found => Err(found),
+        });
+        drop(client);
+        receiver.stop().assert_clean();
+    }
+}
+
+#[test]
+fn p13_a_name_in_the_way_at_a_start_is_a_warning_and_fails_a_check() {
+    for name in ["app.log.1", "app.log.2", "app.log.new"] {
+        let dir = Dir::new();
+        let path = dir.file("app.log");
+        fs::create_dir(dir.file(name)).unwrap();
+        let args = [&["--output", &path], &ROTATES[..]].concat();
+        let checked = Setup::new(&[&args[..], &["--check", "--listen", "127.0.0.1:0"]].concat()).run();
+        assert_eq!(checked.code, Some(2), "{name}: {}", checked.stderr);
+        assert!(checked.stderr.contains(name), "{}", checked.stderr);
+        let receiver = Receiver::start(&args);
+        receiver.until_said(name);
+        let mut client = receiver.client();
+        client.write_all(lines(0, 9).as_bytes()).unwrap();
+        until("all lines", || match text(&path) {
+            found if found.ends_with(&line(8)) => Ok(()),
+            found => Err(found),
+        });
+        fs::remove_dir(dir.file(name)).unwrap();
+        receiver.signal("HUP");
+        client.write_all(lines(9, 13).as_bytes()).unwrap();
+        until_equal("it rotates", &lines(11, 13), || text(&path));
+        drop(client);
+        receiver.stop().assert_clean();
+    }
+}
+
+#[test]
+fn p13_a_new_file_of_somebody_else_is_not_removed() {
+    let dir = Dir::new();
+    let path = dir.file("app.log");
+    fs::write(dir.file("app.log.new"), "mine\n").unwrap();
+    let receiver = Receiver::start(&[&["--output", &path], &ROTATES[..]].concat());
+    let mut client = receiver.client();
+    client.write_all(lines(0, 9).as_bytes()).unwrap();
+    until("all lines", || match text(&path) {
+        found if found.ends_with(&line(8)) => Ok(()),
+        found => Err(found),
+    });
+    receiver.until_said("app.log.new");
+    drop(client);
+    receiver.stop().assert_clean();
+    assert_eq!(text(&dir.file("app.log.new")), "mine\n");
+}
+
+#[test]
+fn p15_a_limit_on_the_size_of_files_tears_no_line_and_rotates_or_is_said() {
+    let limited = |limit: &str, args: &[&str]| Setup::new(args).before(&format!("ulimit -f {limit};")).start();
+    // 4 KiB: 102 lines of 40 bytes, and 16 bytes of one more. Blocks of 512 bytes in dash.
+    let dir = Dir::new();
+    let path = dir.file("app.log");
+    let receiver = limited("8", &["--output", &path, "--rotate-size", "1MiB", "--rotate-keep", "9"]);
+    receiver.client().write_all(lines(0, 500).as_bytes()).unwrap();
+    receiver.stop().assert_clean();
+    let files = (1..=9).rev().map(|number| text(&format!("{path}.{number}"))).chain([text(&path)]);
+    let files: Vec<String> = files.filter(|found| !found.is_empty()).collect();
+    assert!(files.iter().all(|found| found.ends_with('\n')), "a torn line");
+    assert_eq!(files.concat(), lines(0, 500));
+    // Without rotation.
+    let dir = Dir::new();
+    let path = dir.file("app.log");
+    let receiver = limited("8", &["--output", &path]);
+    let mut client = receiver.client();
+    client.write_all(lines(0, 150).as_bytes()).unwrap();
+    receiver.until_said("it has reached the largest size that a file may have here");
+    fs::rename(&path, dir.file("moved")).unwrap();
+    receiver.signal("HUP");
+    until("the last line", || match text(&path) {
+        found if found.ends_with(&line(149)) => Ok(()),
+        found => Err(found),
+    });
+    drop(client);
+    let ended = receiver.stop();
+    ended.assert_clean();
+    let moved = text(&dir.file("moved"));
+    assert!(moved.ends_with('\n') && moved.len() == 4080, "{} bytes", moved.len());
+    assert_eq!(moved + &text(&path), lines(0, 150));
+}
+
+/// What may have the name of a file.
+const OTHERS: [&str; 5] = ["fifo", "socket", "folder", "null", "nowhere"];
+
+/// Gives it the name; what is to be kept for as long.
+fn put(what: &str, path: &str) -> Option<UnixListener> {
+    match what {
+        "fifo" => assert!(output_of(Command::new("mkfifo").arg(path)).unwrap().status.success()),
+        "socket" => return Some(UnixListener::bind(path).unwrap()),
+        "folder" => fs::create_dir(path).unwrap(),
+        "null" => symlink("/dev/null", path).unwrap(),
+        _ => symlink("/no/such/place", path).unwrap(),
+    }
+    None
+}
+
+fn take_away(path: &str) {
+    if fs::remove_file(path).is_err() {
+        fs::remove_dir(path).unwrap();
+    }
+}
+
+#[test]
+fn p13_whatever_has_the_files_name_hangs_nobody_and_lines_go_on_when_it_is_gone() {
+    for what in OTHERS {
+        for (is_removed, options) in [(false, &[][..]), (true, &[]), (false, &ROTATES), (true, &ROTATES)] {
+            let dir = Dir::new();
+            let (path, other, moved) = (dir.file("app.log"), dir.file("other.log"), dir.file("moved"));
+            let args = ["--output", &path, "--output", &other, "--status", "127.0.0.1:0"];
+            let receiver = Receiver::start(&[&args[..], options].concat());
+            let mut client = receiver.client();
+            client.write_all(lines(0, 1).as_bytes()).unwrap();
+            until_equal("the first line", &lines(0, 1), || text(&path));
+            if is_removed {
+                fs::remove_file(&path).unwrap()
+            } else {
+                fs::rename(&path, &moved).unwrap()
+            }
+            let listener = put(what, &path);
+            if !is_removed {
+                receiver.signal("HUP");
+            }
+            client.write_all(lines(1, 2).as_bytes()).unwrap();
+            until("a line in the other", || match text(&other) {
+                found if found.ends_with(&lines(1, 2)) => Ok(()),
+                found => Err(format!("{what}: {found}")),
+            });
+            if what != "null" {
+                receiver.until_said("[out] cannot ");
+            }
+            if !is_removed && what != "null" {
+                until_equal(what, &lines(0, 2), || text(&moved));
+            }
+            take_away(&path);
+            drop(listener);
+            if !is_removed || what == "null" {
+                receiver.signal("HUP");
+            }
+            client.write_all(lines(2, 3).as_bytes()).unwrap();
+            until("the third line", || match text(&path) {
+                found if found.ends_with(&line(2)) => Ok(()),
+                found => Err(format!("{what} {is_removed} {options:?}: {found}; {}", receiver.said())),
+            });
+            drop(client);
+            receiver.stop().assert_clean();
+        }
+    }
+}
+
+#[test]
+fn p11_whatever_has_the_files_name_the_end_comes_in_time() {
+    for what in OTHERS {
+        let dir = Dir::new();
+        let (path, other) = (dir.file("app.log"), dir.file("other.log"));
+        let receiver = Receiver::start(&["--output", &path, "--output", &other, "--drain-timeout", "500ms"]);
+        let mut client = receiver.client();
+        client.write_all(b"one\n").unwrap();
+        until_equal("the first line", &"one\n".to_owned(), || text(&path));
+        fs::remove_file(&path).unwrap();
+        let _listener = put(what, &path);
+        receiver.signal("HUP");
+        client.write_all(b"two\n").unwrap();
+        until_equal("the other", &"one\ntwo\n".to_owned(), || text(&other));
+        drop(client);
+        let began = Instant::now();
+        let ended = receiver.stop();
+        // What is removed and can't be opened anew has lost nothing only if it is a device that takes all.
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(4), "{what}: {took:?}");
+        let is_code = |code| ended.code == Some(code);
+        assert!(is_code(0) || is_code(1) && ended.stderr.contains("lumberjack: "), "{what}: {}", ended.stderr);
+        assert_eq!(is_code(0), ended.stderr.contains("everything is written"), "{what}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn p15_the_number_of_a_removed_file_is_not_that_of_the_new_one() {
+    let scripts = [
+        "mkdir d; mount -t tmpfs -o size=4m none d",
+        "truncate -s 8M a.img; mkfs.ext4 -q a.img; mkdir d; mount -o loop a.img d",
+    ];
+    for script in scripts {
+        for keep in [0, 1, 2] {
+            let Some(disk) = Mounts::new(script) else { return };
+            let path = disk.file("d/app.log");
+            let keep_text = keep.to_string();
+            let args = ["--output", &path, "--rotate-size", "100", "--max-line", "50", "--rotate-keep", &keep_text];
+            let receiver = Receiver::start(&args);
+            let mut client = receiver.client();
+            let inodes = || -> Vec<u64> {
+                let names =
+                    (0..=keep).map(|number| if number == 0 { path.clone() } else { format!("{path}.{number}") });
+                names.filter_map(|name| Some(fs::metadata(name).ok()?.ino())).collect()
+            };
+            let mut before: BTreeSet<u64> = BTreeSet::new();
+            for number in 0..20 {
+                client.write_all(line(number).as_bytes()).unwrap();
+                until("the line", || if text(&path).ends_with(&line(number)) { Ok(()) } else { Err(text(&path)) });
+                let now = inodes();
+                if number >= 2 && number % 2 == 0 {
+                    // A rotation: what is new was not there a moment ago.
+                    assert!(!before.contains(&now[0]), "{script}: keep {keep}: {} was there before", now[0]);
+                }
+                before = now.into_iter().collect();
+            }
+            drop(client);
+            receiver.stop().assert_clean();
+        }
+    }
+}
