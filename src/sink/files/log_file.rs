@@ -272,13 +272,6 @@ impl LogFile {
         }
     }
 
-    /// The next write tries everything, however early that is.
-    pub(super) fn try_now(&mut self) {
-        if let Reopening::Failed(backoff) = &mut self.reopening {
-            *backoff = backoff.at_once();
-        }
-    }
-
     /// A sync of it failed: what is written from now on goes to a new descriptor.
     pub(super) fn distrust(&mut self, error: &io::Error) {
         if !is_cured_by_waiting(error) {
