@@ -228,7 +228,7 @@ pub struct MemoryPlan {
 }
 
 /// Room in the sink's share for many small reads, beyond the longest line and one read.
-const GATHER_BYTES: usize = 256 * 1024;
+const SMALL_READS_BYTES: usize = 256 * 1024;
 /// A read of this size should fit whatever its lines are: with reads of 8 KiB, `--format peer` took a third more CPU time.
 const USUAL_READ_BYTES: usize = 64 * 1024;
 
@@ -247,7 +247,7 @@ impl MemoryPlan {
         // In a format that can make six bytes of one, a read of the usual size needs much room; a quarter of the budget is
         // enough.
         let usual_read = overhead.at_most(USUAL_READ_BYTES, USUAL_READ_BYTES).min(limits.memory / 4);
-        let sink_share = half.min(least_share.saturating_add(GATHER_BYTES.max(usual_read)));
+        let sink_share = half.min(least_share.saturating_add(SMALL_READS_BYTES.max(usual_read)));
         Ok(Self { sink_share, pending_share: limits.memory - sink_share })
     }
 
