@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn p5_what_is_read_fits_though_each_byte_were_a_line_of_its_own() {
         assert_eq!(outlet(0, 0).allowance(0), Some(9_999));
-        assert_eq!(outlet(1_000, 0).allowance(100), Some(9_449));
+        assert_eq!((outlet(1_000, 0).allowance(100), outlet(0, 0).share()), (Some(9_449), 20_000));
         let least = 20_000 - 1 - 2 * LEAST_READ_BYTES;
         assert_eq!((outlet(least, 0).allowance(0), outlet(least + 1, 0).allowance(0)), (Some(LEAST_READ_BYTES), None));
         assert_eq!((outlet(20_001, 0).allowance(0), outlet(0, 0).allowance(20_000)), (None, None));
