@@ -183,6 +183,7 @@ mod tests {
             let (_, conn) = table.at(0).unwrap();
             conn.phase = phase;
             deadlines.arm_at(0, Tick(3));
+            assert_eq!(deadlines.next(), Some(Tick(3)));
             deadlines.arm(0, conn);
             assert_eq!(deadlines.is_armed(0), at.is_some(), "{phase:?}");
             let due = |tick| deadlines.due(0, conn, Tick(tick));
