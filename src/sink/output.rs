@@ -300,16 +300,16 @@ fn is_final(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::cell::RefCell;
     use std::rc::Rc;
 
     /// What the target does at the next write: how many bytes it takes, and what it says then.
     #[derive(Clone, Copy)]
-    struct Next {
-        takes: usize,
-        says: Result<Wrote, ErrorKind>,
+    pub(in crate::sink) struct Next {
+        pub(in crate::sink) takes: usize,
+        pub(in crate::sink) says: Result<Wrote, ErrorKind>,
     }
 
     /// A target that does what the test says.
@@ -357,10 +357,10 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    struct World {
-        output: Output,
-        next: Rc<RefCell<Next>>,
-        told: Rc<RefCell<Vec<bool>>>,
+    pub(in crate::sink) struct World {
+        pub(in crate::sink) output: Output,
+        pub(in crate::sink) next: Rc<RefCell<Next>>,
+        pub(in crate::sink) told: Rc<RefCell<Vec<bool>>>,
     }
 
     impl World {
@@ -374,12 +374,12 @@ mod tests {
         }
 
         /// One that waits as long as it takes.
-        fn waits() -> Self {
+        pub(in crate::sink) fn waits() -> Self {
             Self::new(&OutputOptions::default(), Took::Waits, None)
         }
 
         /// One that is passed over after 30 s.
-        fn drops() -> Self {
+        pub(in crate::sink) fn drops() -> Self {
             Self::new(&OutputOptions { on_stall: OnStall::Drop, ..OutputOptions::default() }, Took::Waits, None)
         }
 
