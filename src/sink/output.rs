@@ -383,6 +383,13 @@ pub(super) mod tests {
             Self::new(&OutputOptions { on_stall: OnStall::Drop, ..OutputOptions::default() }, Took::Waits, None)
         }
 
+        /// One whose lines may have been lost so often.
+        pub(in crate::sink) fn in_doubt(doubts: u64) -> Self {
+            let mut world = Self::waits();
+            world.output.books.doubts = doubts;
+            world
+        }
+
         /// Lines of two bytes.
         fn take(&mut self, lines: &[u8]) -> bool {
             let peer = crate::engine::peer::Peer::Unix { serial: 1 };
@@ -410,7 +417,7 @@ pub(super) mod tests {
         for (mut world, who) in [(World::waits(), "clients"), (World::drops(), "lines")] {
             world.take(b"a\nb\n");
             let failed = format!("cannot write to out: {}; {who} wait, trying again", ErrorKind::StorageFull);
-            assert_eq!(world.flush(0, 0, Err(ErrorKind::StorageFull)), [failed.clone()]);
+            assert_eq!(world.flush(0, 0, Err(ErrorKind::StorageFull)), std::slice::from_ref(&failed));
             assert_eq!(world.output.counters().failures, 1);
             assert_eq!(world.output.due_in(ms(0)), Some(ms(100)));
             assert_eq!(world.flush(99, 4, Ok(Wrote::All)), [""; 0], "too early");

@@ -585,4 +585,11 @@ mod tests {
         let _ = std::fs::remove_file(path);
         assert!(opened.unwrap_err().to_string().contains("another --output is the same file"));
     }
+
+    #[test]
+    fn p17_the_doubts_of_all_are_those_of_each() {
+        let mut played = Played::new(vec![World::in_doubt(2), World::in_doubt(1), World::waits()], false);
+        played.flush(0, &[ALL; 3]).unwrap();
+        assert_eq!(played.outputs.state().doubts, 3);
+    }
 }
