@@ -324,3 +324,15 @@ fn p5_what_is_set_aside_for_a_host_is_what_it_takes_and_no_more_than_a_quarter_b
     let set_aside = set_aside as u64;
     assert!((taken..taken * 5 / 4).contains(&set_aside), "{set_aside} bytes for {count} hosts that take {taken}");
 }
+
+/// The same for a pending line: its place in the ranking of its host's, which has just doubled.
+#[test]
+fn p5_what_is_set_aside_for_a_pending_line_is_what_its_place_takes_at_worst() {
+    let (count, first_of_hosts) = (1025, 32);
+    let mut budget = Budget::new(usize::MAX, None, count as usize);
+    (0..count).for_each(|id| budget.connect(id, Host::Unix).unwrap());
+    let heap = measure(|| (0..count).for_each(|id| budget.hold(id, 1)));
+    let set_aside = count as usize * RANKED_BYTES;
+    let taken = usize::try_from(heap.bytes_current).unwrap() - first_of_hosts;
+    assert!((taken..=taken + RANKED_BYTES).contains(&set_aside), "{set_aside} bytes for {count} that take {taken}");
+}
