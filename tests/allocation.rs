@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::{AllocationInfo, measure};
 use common::patience::connect;
 use common::watchdog::watch;
-use lumberjack::internals::budget::Budget;
+use lumberjack::internals::budget::{Budget, HOST_BYTES, RANKED_BYTES};
 use lumberjack::internals::framer::{Framer, LineSink, Rules};
 use lumberjack::{Config, Host, Limits, Lines, ListenAddr, Origin, Server, Sink, State};
 use socket2::SockRef;
@@ -304,4 +304,35 @@ fn p5_a_whole_life_gives_everything_back() {
     life();
     let heap = measure(life);
     assert_eq!((heap.count_current, heap.bytes_current), (0, 0), "{heap:?}");
+}
+
+/// What is set aside for a host decides how many connections `--memory` has room for. With so many the map has just
+/// doubled, and the half as large one is not given back yet; the other tables are nearly full. One that has just doubled
+/// asks for more, but what it has not touched takes no memory.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn p5_what_is_set_aside_for_a_host_is_what_it_takes_and_no_more_than_a_quarter_besides() {
+    let count = 1793;
+    let mut budget = Budget::new(usize::MAX, None, count as usize);
+    let heap = measure(|| {
+        for id in 0..count {
+            budget.connect(id, Host::V4(id.to_be_bytes())).unwrap();
+            budget.hold(id, 1);
+        }
+    });
+    let (taken, set_aside) = (heap.bytes_max, count as usize * (HOST_BYTES + RANKED_BYTES));
+    let set_aside = set_aside as u64;
+    assert!((taken..taken * 5 / 4).contains(&set_aside), "{set_aside} bytes for {count} hosts that take {taken}");
+}
+
+/// The same for a pending line: its place in the ranking of its host's, which has just doubled.
+#[test]
+fn p5_what_is_set_aside_for_a_pending_line_is_what_its_place_takes_at_worst() {
+    let (count, first_of_hosts) = (1025, 32);
+    let mut budget = Budget::new(usize::MAX, None, count as usize);
+    (0..count).for_each(|id| budget.connect(id, Host::Unix).unwrap());
+    let heap = measure(|| (0..count).for_each(|id| budget.hold(id, 1)));
+    let set_aside = count as usize * RANKED_BYTES;
+    let taken = usize::try_from(heap.bytes_current).unwrap() - first_of_hosts;
+    assert!((taken..=taken + RANKED_BYTES).contains(&set_aside), "{set_aside} bytes for {count} that take {taken}");
 }

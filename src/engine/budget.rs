@@ -327,4 +327,46 @@ mod tests {
         assert_eq!((budget.hosts(), budget.connections_of(BAD)), (3, 2));
         budget.check();
     }
+
+    #[test]
+    fn p14_a_host_is_over_its_number_only_with_those_that_linger() {
+        let mut budget = Budget::new(1000, Some(2), 0);
+        let mut come = |id, host| {
+            budget.connect(id, host).unwrap();
+            budget.linger(id);
+            budget.is_over(host)
+        };
+        assert_eq!([0, 1, 2].map(|id| come(id, BAD)), [false, false, true], "two are its share");
+        assert_eq!([3, 4, 5].map(|id| come(id, Host::Unix)), [false; 3], "one host without a limit");
+        let mut unlimited = Budget::new(1000, None, 0);
+        (0..9).for_each(|id| unlimited.connect(id, BAD).unwrap());
+        assert!(!unlimited.is_over(BAD));
+    }
+
+    #[test]
+    fn each_host_has_a_number_of_its_own_also_for_those_that_linger() {
+        let mut budget = Budget::new(1000, None, 0);
+        for (id, host) in [BAD, GOOD, BAD, Host::Unix].into_iter().enumerate() {
+            budget.connect(u32::try_from(id).unwrap(), host).unwrap();
+        }
+        budget.linger(2);
+        assert_eq!([0, 1, 2, 3].map(|id| budget.host_place(id)), [Some(0), Some(1), Some(0), Some(2)]);
+        assert_eq!((budget.host_places(), budget.host_place(4)), (3, None), "nobody has the place 4");
+        budget.disconnect(1);
+        assert_eq!((budget.host_places(), budget.host_place(1)), (3, None), "its host's number waits for another");
+    }
+
+    #[test]
+    fn p5_all_hold_less_once_it_is_lowered_and_nothing_once_all_have_left() {
+        let mut budget = Budget::new(1000, None, 0);
+        budget.connect(0, BAD).unwrap();
+        budget.lower(300);
+        budget.hold(0, 700);
+        assert_eq!((budget.used(), budget.limit(), budget.payer()), (700, 700, None));
+        budget.hold(0, 701);
+        assert_eq!(budget.payer(), Some(0));
+        budget.reset(0);
+        budget.check();
+        assert_eq!((budget.used(), budget.limit(), budget.hosts(), budget.host_places()), (0, 700, 0, 0));
+    }
 }

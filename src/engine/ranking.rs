@@ -129,3 +129,32 @@ impl Ranking {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Table(Vec<Rank<u32>>);
+
+    impl Ranks for Table {
+        type Held = u32;
+
+        fn rank(&mut self, id: u32) -> Option<&mut Rank<u32>> {
+            self.0.get_mut(id as usize)
+        }
+    }
+
+    #[test]
+    fn p5_room_grows_from_few_to_many_at_once_and_is_given_back() {
+        let (mut table, mut ranking) = (Table(vec![Rank::default(); 513]), Ranking::default());
+        let mut rooms = Vec::new();
+        for id in 0..513 {
+            ranking.set(&mut table, id, 1);
+            rooms.push(ranking.heap.capacity());
+        }
+        rooms.dedup();
+        assert_eq!(rooms, [FEW, MANY, 2 * MANY]);
+        (0..513).for_each(|id| ranking.set(&mut table, id, 0));
+        assert_eq!(ranking.heap.capacity(), 0);
+    }
+}

@@ -107,6 +107,8 @@ mod tests {
         for (bytes, protocol) in [
             (b"\x16\x03\x01\x02\0\x01".as_slice(), Protocol::Tls),
             (b"GET / HTTP/1.1\r\nHost: x\r\n", Protocol::Http),
+            (b"PUT /x HTTP/1.0\r\n", Protocol::Http),
+            (b"POST /x HTTP/2.0\n", Protocol::Http),
             (b"2W\0\0\0\x01", Protocol::Beats),
             (b"83 <34>1 2026-01-01T00:00:00Z host app - - - hello", Protocol::OctetCounted),
             (b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n", Protocol::Proxy),
@@ -135,5 +137,19 @@ mod tests {
         ] {
             assert_eq!(sniff(bytes), Verdict::Text, "{}", bytes.escape_ascii());
         }
+    }
+
+    #[test]
+    fn p12_each_protocol_has_a_name_and_a_cure_of_its_own() {
+        use Protocol::{Beats, Http, OctetCounted, Proxy, Tls, Utf16};
+        let all = [Beats, Http, OctetCounted, Proxy, Tls, Utf16];
+        let of_all = |what: fn(&Protocol) -> String| {
+            let mut said = all.iter().map(what).collect::<Vec<_>>();
+            said.sort_unstable();
+            said.dedup();
+            said
+        };
+        assert_eq!((of_all(Protocol::to_string).len(), of_all(|one| one.cure().to_owned()).len()), (6, 6));
+        assert!(all.iter().all(|one| !one.to_string().is_empty() && one.cure().contains(' ')));
     }
 }

@@ -294,6 +294,7 @@ mod tests {
     fn p6_a_deadline_rounds_up_and_the_clock_down() {
         assert_eq!(Tick::at_or_after(Duration::from_millis(11)), Tick(2));
         assert_eq!(Tick::at_or_before(Duration::from_millis(19)), Tick(1));
+        assert_eq!((Tick(2).begins_at(), Tick(2).saturating_add(3)), (Duration::from_millis(20), Tick(5)));
     }
 
     #[test]
@@ -320,7 +321,13 @@ mod tests {
         assert!(wheel.cancel(2));
         assert!(!wheel.cancel(2) && !wheel.cancel(99));
         assert_eq!(due(&mut wheel, 999), []);
+        assert_eq!((wheel.len(), wheel.is_empty()), (1, false));
         assert_eq!(due(&mut wheel, 1000), [1]);
+        assert_eq!((wheel.len(), wheel.is_empty()), (0, true));
+        [3, 4].into_iter().for_each(|id| wheel.arm(id, Tick(2000)));
+        assert_eq!(wheel.len(), 2);
+        wheel.reset(0);
+        assert_eq!((due(&mut wheel, 2000), wheel.len()), (vec![], 0));
     }
 
     #[test]

@@ -102,5 +102,17 @@ mod tests {
         clock.advance(at(65_100), Some(Duration::from_millis(10)), false);
         assert_eq!(clock.reading(), Duration::from_millis(110), "a stopped process");
         assert_eq!(clock.now(), Duration::from_millis(65_100));
+        clock.advance(at(67_100), Some(Duration::from_secs(1)), false);
+        assert_eq!(clock.reading(), Duration::from_millis(2_110), "a second is no more than a busy machine may take");
+    }
+
+    #[test]
+    fn p11_bytes_came_when_the_server_was_reading_whatever_else_has_passed() {
+        let mut clock = Clock::new(at(0));
+        clock.advance(at(5_000), None, true);
+        clock.advance(at(5_300), None, false);
+        clock.note_bytes();
+        clock.advance(at(5_400), None, false);
+        assert_eq!((clock.last_bytes(), clock.wall_ms()), (Duration::from_millis(300), 5_400));
     }
 }

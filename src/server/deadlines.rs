@@ -127,3 +127,113 @@ impl Deadlines {
         self.silence(conn).into_iter().chain(self.line(index, conn)).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::listen::Framing;
+    use crate::engine::framer::{LineSink, Lines, Rules};
+    use crate::engine::peer::Peer;
+    use crate::server::connection::{Connections, Newcomer};
+    use std::time::Duration;
+
+    struct Nowhere;
+
+    impl LineSink for Nowhere {
+        fn lines(&mut self, _: Lines<'_>) {}
+    }
+
+    /// Ticks of 10 ms: 100 of silence, 30 of a line, 50 of lingering.
+    fn limits() -> Limits {
+        let [idle_timeout, line_timeout, linger] = [1_000, 300, 500].map(Duration::from_millis);
+        Limits { idle_timeout, line_timeout, linger, ..Limits::default() }
+    }
+
+    fn of(limits: &Limits) -> Deadlines {
+        Deadlines::new(limits, Tick(0), 0)
+    }
+
+    /// A table of one connection, the first, whose last word was at tick 7.
+    fn table() -> Connections<()> {
+        let mut table = Connections::new(1);
+        let peer = Peer::Unix { serial: 1 };
+        table.vacant().insert(Newcomer { stream: (), peer, listener: 0, framing: Framing::Lines }, Tick(7));
+        table
+    }
+
+    fn set_pending(conn: &mut Connection<()>, bytes: &[u8]) {
+        let rules = Rules::new(&Limits::default());
+        let fed = conn.framer.feed(bytes, &rules, &mut Nowhere);
+        conn.framer.keep(fed.tail, &rules);
+    }
+
+    /// When the wheel gives the connection, if it does.
+    fn fires_at(deadlines: &mut Deadlines) -> Option<u64> {
+        (0..1_000).find(|at| deadlines.pop_due(Tick(*at)) == Some(0))
+    }
+
+    #[test]
+    fn p6_silence_is_over_one_tick_after_its_time_whatever_the_phase() {
+        let lingering = Phase::Lingering { order: 0, spoke: true, last_bytes: 0 };
+        let owed = Phase::Owed { position: 0, spoke: true };
+        for (phase, at) in
+            [(Phase::Silent, Some(108)), (Phase::Speaking, Some(108)), (lingering, Some(58)), (owed, None)]
+        {
+            let (mut table, mut deadlines) = (table(), of(&limits()));
+            let (_, conn) = table.at(0).unwrap();
+            conn.phase = phase;
+            deadlines.arm_at(0, Tick(3));
+            assert_eq!(deadlines.next(), Some(Tick(3)));
+            deadlines.arm(0, conn);
+            assert_eq!(deadlines.is_armed(0), at.is_some(), "{phase:?}");
+            let due = |tick| deadlines.due(0, conn, Tick(tick));
+            let is_silent = |silence| Due { line: false, silence };
+            assert_eq!(at.map(|at| (due(at - 1), due(at))), at.map(|_| (is_silent(false), is_silent(true))));
+            assert_eq!(fires_at(&mut deadlines), at, "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn p6_without_a_timeout_nobody_is_timed() {
+        let never = Limits { idle_timeout: Duration::ZERO, line_timeout: Duration::ZERO, ..limits() };
+        let (mut table, mut deadlines) = (table(), of(&never));
+        let (_, conn) = table.at(0).unwrap();
+        set_pending(conn, b"half");
+        deadlines.begin_line(0, conn, Tick(7));
+        assert!(!deadlines.has_line_timeout() && !deadlines.is_armed(0) && deadlines.next().is_none());
+        assert_eq!(deadlines.due(0, conn, Tick(1_000_000)), Due { line: false, silence: false });
+    }
+
+    #[test]
+    fn p2_a_pending_line_is_due_from_its_own_beginning_and_only_while_it_is_pending() {
+        let (mut table, mut deadlines) = (table(), of(&limits()));
+        assert!(deadlines.has_line_timeout());
+        let (_, conn) = table.at(0).unwrap();
+        set_pending(conn, b"half");
+        deadlines.begin_line(0, conn, Tick(20));
+        let due = |deadlines: &Deadlines, conn: &_, tick| deadlines.due(0, conn, Tick(tick)).line;
+        assert_eq!((due(&deadlines, conn, 50), due(&deadlines, conn, 51)), (false, true));
+        assert!(deadlines.next().unwrap() <= Tick(51));
+        deadlines.begin_line(0, conn, Tick(40));
+        assert_eq!((due(&deadlines, conn, 70), due(&deadlines, conn, 71)), (false, true), "another line");
+        // Further back in the table than any before.
+        deadlines.begin_line(9, conn, Tick(60));
+        assert!(
+            deadlines.is_armed(9) && deadlines.due(9, conn, Tick(91)).line && !deadlines.due(9, conn, Tick(90)).line
+        );
+        deadlines.cancel(9);
+        assert_eq!(fires_at(&mut deadlines), Some(71));
+        set_pending(conn, b" a line\n");
+        assert!(!due(&deadlines, conn, 1_000), "it has ended");
+    }
+
+    #[test]
+    fn p5_a_crowd_that_has_left_leaves_nothing() {
+        let (mut table, mut deadlines) = (table(), of(&limits()));
+        let (_, conn) = table.at(0).unwrap();
+        set_pending(conn, b"half");
+        deadlines.begin_line(0, conn, Tick(20));
+        deadlines.reset(0);
+        assert_eq!((deadlines.is_armed(0), deadlines.line_since.len(), deadlines.next()), (false, 0, None));
+    }
+}

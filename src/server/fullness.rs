@@ -96,4 +96,20 @@ mod tests {
             [nothing(), nearly.clone(), nothing(), nothing(), full, nothing(), nothing(), room, nothing(), nearly];
         assert_eq!(told, expected);
     }
+
+    #[test]
+    fn p10_who_is_full_at_once_is_not_told_to_be_nearly_full_and_knows_that_it_was() {
+        let mut fullness = Fullness::default();
+        let now = Occupancy { connections: 10, max_connections: 10, is_full: true, is_waited_for: false };
+        assert!(!fullness.was_full());
+        assert_eq!(fullness.changes(now).collect::<Vec<_>>(), [Change::Full]);
+        assert!(fullness.was_full());
+    }
+
+    #[test]
+    fn p14_a_host_over_its_share_is_tried_again_once() {
+        let mut fullness = Fullness::default();
+        [Host::Unix, Host::Unix].into_iter().for_each(|host| fullness.postpone(host));
+        assert_eq!((fullness.take_postponed(), fullness.take_postponed()), (vec![Host::Unix], vec![]));
+    }
 }

@@ -78,11 +78,18 @@ mod tests {
         assert_eq!(pause_after(&[(100, ONE), (101, ONE), (111, TWO)]), Some(ms(10)));
         assert_eq!(pause_after(&[(100, ONE), (101, ONE), (111, ONE)]), None, "it gathered nothing");
         assert_eq!(pause_after(&[(100, ONE), (101, ONE), (60_000, TWO)]), None, "no pause brought these together");
+        let again = |at, brought| pause_after(&[(100, ONE), (101, ONE), (at, brought)]);
+        assert_eq!((again(140, TWO), again(141, TWO)), (Some(ms(10)), None), "four times as long is too long");
+        assert_eq!(again(111, Brought { events: 1, ..TWO }), Some(ms(10)), "two lines of one client");
+        assert_eq!(again(111, Brought { lines: 1, ..TWO }), Some(ms(10)), "a line, and something of another client");
     }
 
     #[test]
     fn much_at_once_needs_no_pause() {
         assert_eq!(pause_after(&[(100, ONE), (101, Brought { bytes: 65_536, ..ONE })]), None);
+        let after_one = |bytes, brought| pause_after(&[(100, ONE), (101, Brought { bytes, ..brought })]);
+        assert_eq!((after_one(11_679, ONE), after_one(11_680, ONE)), (Some(ms(10)), None), "eight packets are much");
+        assert_eq!((after_one(23_359, TWO), after_one(23_360, TWO)), (Some(ms(10)), None), "of two clients, sixteen");
         assert_eq!(pause_after(&[(100, ONE), (101, Brought { events: EVENTS, ..ONE })]), None, "more are waiting");
         assert_eq!(pause_after(&[(100, ONE), (101, Brought { bytes: 0, ..ONE })]), None, "nothing came");
     }

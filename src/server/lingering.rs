@@ -64,7 +64,9 @@ mod tests {
         let (one, two) = (Host::V4([127, 0, 0, 1]), Host::V4([127, 0, 0, 2]));
         let key = |index| Key::new(index, 0);
         let mut lingering = Lingering::default();
+        assert!(lingering.is_empty());
         let first = lingering.insert(one, key(1));
+        assert!(!lingering.is_empty());
         lingering.insert(two, key(2));
         lingering.insert(one, key(3));
         assert_eq!((lingering.first(None), lingering.first(Some(two))), (Some(key(1)), Some(key(2))));

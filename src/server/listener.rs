@@ -211,4 +211,18 @@ mod tests {
         };
         assert_eq!((skipped(0), skipped(1)), (1, 2));
     }
+
+    #[test]
+    fn p10_an_error_of_accept_is_about_a_client_or_about_descriptors_or_neither() {
+        for (codes, is_gone, is_short) in [
+            (&[4, 64, 71, 92, 95, 100, 101, 103, 112, 113][..], true, false),
+            (&[12, 23, 24, 105], false, true),
+            (&[9, 11, 13, 22], false, false),
+        ] {
+            for code in codes {
+                let error = io::Error::from_raw_os_error(*code);
+                assert_eq!((is_gone_client(&error), is_shortage(&error)), (is_gone, is_short), "{error}");
+            }
+        }
+    }
 }

@@ -164,4 +164,35 @@ mod tests {
         notices.summarise(Duration::from_secs(61));
         assert_eq!(notices.due_in(Duration::from_secs(61)), None);
     }
+
+    #[test]
+    fn p12_a_window_lasts_from_its_first_warning_and_the_next_begins_anew() {
+        let (mut notices, second) = (Notices::new(), Duration::from_secs);
+        for at in [1, 2, 3, 4, 5, 6, 7] {
+            notices.warn(second(at), Notice::Memory, format_args!("full"));
+        }
+        // Of another kind, with nothing to report, and open for longer.
+        notices.warn(second(50), Notice::Timeout, format_args!("silent"));
+        assert_eq!(notices.due_in(second(50)), Some(second(11)));
+        notices.summarise(second(61));
+        assert_eq!((notices.due_in(second(61)), notices.has_open), (None, true), "the other is still open");
+        notices.warn(second(61), Notice::Memory, format_args!("full"));
+        let window = &notices.windows[Notice::Memory as usize];
+        assert_eq!((window.begin, window.sent, window.suppressed), (second(61), 1, 0));
+        notices.finish();
+        assert!(!notices.has_open && notices.windows.iter().all(|window| window.sent == 0));
+    }
+
+    #[test]
+    fn p12_each_output_has_a_window_of_its_own_and_its_last_sentence_is_kept() {
+        let mut notices = Notices::new();
+        for number in [0, 1, MOST_OUTPUTS] {
+            for count in 0..=BURST {
+                notices.warn_of_output(Duration::ZERO, number, format!("sentence {count}"));
+            }
+        }
+        let used: Vec<usize> = (0..).zip(&notices.windows).filter(|(_, one)| one.sent > 0).map(|(at, _)| at).collect();
+        assert_eq!(used, [KINDS, KINDS + 1, KINDS + MOST_OUTPUTS - 1], "one beyond the most has the last");
+        assert_eq!(notices.windows[KINDS].last.as_deref(), Some("sentence 5"));
+    }
 }

@@ -162,7 +162,7 @@ impl<S: Sink, O: Onlookers> LineSink for Out<'_, S, O> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::MemorySink;
+    use crate::sink::{MemorySink, State};
 
     #[test]
     fn p5_a_pending_line_has_room_only_if_it_also_has_as_two_lines() {
@@ -170,5 +170,122 @@ mod tests {
         let plan = MemoryPlan { sink_share: 10, pending_share: 10 };
         let outlet = Outlet::new(MemorySink::new(), plan, 7);
         assert_eq!((outlet.has_room_for(8), outlet.has_room_for(9)), (true, false));
+    }
+
+    /// A sink that stands as the test says, and takes so much at a flush.
+    #[derive(Default)]
+    struct Standing {
+        state: State,
+        takes: usize,
+        due_in: Option<Duration>,
+        is_settled: bool,
+        flushes: u32,
+    }
+
+    impl Sink for Standing {
+        fn append(&mut self, _: &Origin<'_>, _: Lines<'_>) {}
+
+        fn flush(&mut self, _: Duration) -> io::Result<()> {
+            self.flushes += 1;
+            self.state.held -= self.takes;
+            self.state.waiting -= self.takes;
+            Ok(())
+        }
+
+        fn state(&self) -> State {
+            self.state
+        }
+
+        fn due_in(&self, _: Duration) -> Option<Duration> {
+            self.due_in
+        }
+
+        fn settle(&mut self, _: Duration) -> bool {
+            self.is_settled
+        }
+    }
+
+    /// One whose sink may hold 20,000 bytes, and does hold so many, of which so many wait.
+    fn outlet(held: usize, waiting: usize) -> Outlet<Standing> {
+        let state = State { held, waiting, ..State::default() };
+        let plan = MemoryPlan { sink_share: 20_000, pending_share: 0 };
+        Outlet::new(Standing { state, ..Standing::default() }, plan, 7)
+    }
+
+    #[test]
+    fn p5_what_is_read_fits_though_each_byte_were_a_line_of_its_own() {
+        assert_eq!(outlet(0, 0).allowance(0), Some(9_999));
+        assert_eq!((outlet(1_000, 0).allowance(100), outlet(0, 0).share()), (Some(9_449), 20_000));
+        let least = 20_000 - 1 - 2 * LEAST_READ_BYTES;
+        assert_eq!((outlet(least, 0).allowance(0), outlet(least + 1, 0).allowance(0)), (Some(LEAST_READ_BYTES), None));
+        assert_eq!((outlet(20_001, 0).allowance(0), outlet(0, 0).allowance(20_000)), (None, None));
+    }
+
+    #[test]
+    fn p8_reading_goes_on_once_a_full_sink_has_taken_half() {
+        for (takes, is_stalled) in [(9_999, true), (10_000, false)] {
+            let mut outlet = outlet(20_000, 20_000);
+            assert!(!outlet.is_stalled() && outlet.stall() && !outlet.stall(), "it is told once");
+            outlet.sink.takes = takes;
+            assert!(outlet.flush(Duration::ZERO).unwrap());
+            assert_eq!(outlet.is_stalled(), is_stalled, "after {takes} bytes");
+        }
+    }
+
+    #[test]
+    fn p8_a_sink_that_wrote_in_its_own_time_is_not_full_any_more_and_not_asked() {
+        for (held, waiting, is_stalled, flushes) in
+            [(10_001, 0, true, 0), (10_000, 0, false, 0), (0, 0, false, 0), (15_000, 1, true, 1)]
+        {
+            let mut outlet = outlet(held, waiting);
+            outlet.stall();
+            assert_eq!(outlet.flush(Duration::ZERO).unwrap(), flushes > 0);
+            assert_eq!(
+                (outlet.is_stalled(), outlet.sink.flushes),
+                (is_stalled, flushes),
+                "{held} held, {waiting} wait"
+            );
+        }
+    }
+
+    #[test]
+    fn p8_a_sink_is_flushed_when_its_time_has_come_though_nothing_waits() {
+        for (ms, flushes) in [(0, 1), (1, 0)] {
+            let mut outlet = outlet(0, 0);
+            outlet.sink.due_in = Some(Duration::from_millis(ms));
+            assert_eq!((outlet.flush(Duration::ZERO).unwrap(), outlet.sink.flushes), (flushes > 0, flushes));
+        }
+    }
+
+    #[test]
+    fn p17_what_is_delivered_is_what_the_sink_counts_or_all_if_it_does_not_count() {
+        let has_delivered = |waiting, position| {
+            let mut outlet = outlet(waiting, waiting);
+            outlet.sink.state.delivered = 5;
+            outlet.has_delivered(position)
+        };
+        assert_eq!((has_delivered(3, 5), has_delivered(0, 6)), (true, false));
+        assert_eq!((has_delivered(3, 0), has_delivered(0, 0)), (false, true));
+    }
+
+    #[test]
+    fn p11_it_has_settled_when_all_is_written_and_where_it_belongs() {
+        for (waiting, is_settled, wanted, is_settling) in
+            [(0, true, true, false), (0, false, false, true), (3, true, false, false), (3, false, false, false)]
+        {
+            let mut outlet = outlet(waiting, waiting);
+            outlet.sink.is_settled = is_settled;
+            assert_eq!((outlet.settle(Duration::ZERO), outlet.is_settling()), (wanted, is_settling));
+        }
+    }
+
+    #[test]
+    fn p11_the_first_output_that_was_lost_is_told_at_the_end() {
+        let mut outlet = outlet(0, 0);
+        assert!(outlet.take_loss().is_none());
+        for output in ["one", "two"] {
+            outlet.note_loss(Loss { output: output.to_owned(), cause: crate::sink::LossCause::Stuck { bytes: 0 } });
+        }
+        assert_eq!(outlet.take_loss().unwrap().output, "one");
     }
 }

@@ -323,3 +323,282 @@ impl Output {
 fn is_final(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    /// What the target does at the next write: how many bytes it takes, and what it says then.
+    #[derive(Clone, Copy)]
+    pub(in crate::sink) struct Next {
+        pub(in crate::sink) takes: usize,
+        pub(in crate::sink) says: Result<Wrote, ErrorKind>,
+    }
+
+    /// A target that does what the test says.
+    struct Played {
+        next: Rc<RefCell<Next>>,
+        waiting: Vec<u8>,
+        delivered: u64,
+        due_in: Option<Duration>,
+        /// Whether it may write at once, as it was told with each block.
+        told: Rc<RefCell<Vec<bool>>>,
+        took: Took,
+    }
+
+    impl Target for Played {
+        fn take(&mut self, _: Whose<'_>, parts: Parts<'_>, may_write: bool, _: &mut Books) -> Took {
+            parts.iter().for_each(|part| self.waiting.extend_from_slice(part));
+            self.told.borrow_mut().push(may_write);
+            self.took
+        }
+
+        fn write(&mut self, _: Duration, _: &mut Books) -> io::Result<Wrote> {
+            let next = *self.next.borrow();
+            self.delivered += self.waiting.drain(..next.takes.min(self.waiting.len())).len() as u64;
+            next.says.map_err(io::Error::from)
+        }
+
+        fn standing(&self) -> Standing {
+            Standing { waiting: self.waiting.len(), held: self.waiting.len(), delivered: self.delivered, ..Standing::default() }
+        }
+
+        fn drop_lines(&mut self) -> (u64, usize) {
+            let bytes = self.waiting.len().saturating_sub(2);
+            self.waiting.truncate(2);
+            (bytes as u64 / 2, bytes)
+        }
+
+        fn due_in(&self, _: Duration) -> Option<Duration> {
+            self.due_in
+        }
+    }
+
+    const BLOCKED: Result<Wrote, ErrorKind> = Ok(Wrote::Blocked);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    pub(in crate::sink) struct World {
+        pub(in crate::sink) output: Output,
+        pub(in crate::sink) next: Rc<RefCell<Next>>,
+        pub(in crate::sink) told: Rc<RefCell<Vec<bool>>>,
+    }
+
+    impl World {
+        fn new(options: &OutputOptions, took: Took, due_in: Option<Duration>) -> Self {
+            let next = Rc::new(RefCell::new(Next { takes: usize::MAX, says: Ok(Wrote::All) }));
+            let told = Rc::new(RefCell::new(Vec::new()));
+            let waiting = Vec::new();
+            let target = Played { next: next.clone(), waiting, delivered: 0, due_in, told: told.clone(), took };
+            let output = Output::new("out".to_owned(), Box::new(target), Books::default(), options);
+            Self { output, next, told }
+        }
+
+        /// One that waits as long as it takes.
+        pub(in crate::sink) fn waits() -> Self {
+            Self::new(&OutputOptions::default(), Took::Waits, None)
+        }
+
+        /// One that is passed over after 30 s.
+        pub(in crate::sink) fn drops() -> Self {
+            Self::new(&OutputOptions { on_stall: OnStall::Drop, ..OutputOptions::default() }, Took::Waits, None)
+        }
+
+        /// One whose lines may have been lost so often.
+        pub(in crate::sink) fn in_doubt(doubts: u64) -> Self {
+            let mut world = Self::waits();
+            world.output.books.doubts = doubts;
+            world
+        }
+
+        /// Lines of two bytes.
+        fn take(&mut self, lines: &[u8]) -> bool {
+            let peer = crate::engine::peer::Peer::Unix { serial: 1 };
+            self.output.take(Whose::Client(&peer), [lines, &[], &[]], lines.len() as u64 / 2)
+        }
+
+        /// A flush at which the target does that; answers what is said then.
+        fn flush(&mut self, at: u64, takes: usize, says: Result<Wrote, ErrorKind>) -> Vec<String> {
+            *self.next.borrow_mut() = Next { takes, says };
+            self.output.flush(ms(at)).unwrap();
+            self.said()
+        }
+
+        fn said(&mut self) -> Vec<String> {
+            std::iter::from_fn(|| self.output.next_report()).collect()
+        }
+
+        fn dropped(&self) -> (u64, u64) {
+            (self.output.counters().dropped_lines, self.output.counters().dropped_bytes)
+        }
+    }
+
+    #[test]
+    fn p13_a_failure_is_said_and_tried_again_after_a_pause_and_so_is_its_end() {
+        for (mut world, who) in [(World::waits(), "clients"), (World::drops(), "lines")] {
+            world.take(b"a\nb\n");
+            let failed = format!("cannot write to out: {}; {who} wait, trying again", ErrorKind::StorageFull);
+            assert_eq!(world.flush(0, 0, Err(ErrorKind::StorageFull)), std::slice::from_ref(&failed));
+            assert_eq!(world.output.counters().failures, 1);
+            assert_eq!(world.output.due_in(ms(0)), Some(ms(100)));
+            assert_eq!(world.flush(99, 4, Ok(Wrote::All)), [""; 0], "too early");
+            assert_eq!(world.output.counters().waiting_bytes, 4);
+            assert_eq!(world.flush(100, 2, Err(ErrorKind::StorageFull)), [failed], "though it took some");
+            assert_eq!(world.output.due_in(ms(100)), Some(ms(100)), "so the pauses begin anew");
+            assert_eq!(world.output.stuck_since(), Some(ms(100)));
+            assert_eq!(world.flush(200, 2, Ok(Wrote::All)), ["out takes lines again"]);
+            assert_eq!((world.output.due_in(ms(200)), world.output.counters().waiting_bytes), (None, 0));
+        }
+    }
+
+    #[test]
+    fn p13_a_failure_that_lasts_is_not_said_again_as_one_that_takes_nothing() {
+        let mut world = World::waits();
+        world.take(b"a\n");
+        for at in [0, 100, 300, 700, 1_500, 3_100] {
+            assert_eq!(world.flush(at, 0, Err(ErrorKind::StorageFull)).len(), 1);
+        }
+        assert_eq!(world.flush(6_000, 0, BLOCKED), [""; 0], "it is known");
+    }
+
+    #[test]
+    fn p7_one_that_is_gone_for_good_is_an_error() {
+        for (kind, is_final) in
+            [(ErrorKind::BrokenPipe, true), (ErrorKind::ConnectionReset, true), (ErrorKind::StorageFull, false)]
+        {
+            let world = &mut World::waits();
+            world.take(b"a\n");
+            *world.next.borrow_mut() = Next { takes: 0, says: Err(kind) };
+            assert_eq!(world.output.flush(ms(0)).is_err(), is_final, "{kind}");
+        }
+    }
+
+    #[test]
+    fn p12_one_that_takes_nothing_for_5_s_is_told_once_and_when_it_goes_on() {
+        let mut world = World::waits();
+        world.take(b"a\nb\n");
+        assert_eq!(world.flush(1_000, 0, BLOCKED), [""; 0]);
+        assert_eq!(world.output.due_in(ms(1_500)), Some(ms(4_500)));
+        assert_eq!(world.flush(5_999, 0, BLOCKED), [""; 0]);
+        let stuck = "out has taken nothing for 5 s: clients wait for it";
+        assert_eq!(world.flush(6_000, 0, BLOCKED), [stuck]);
+        assert_eq!(world.output.due_in(ms(6_000)), None, "nothing is to be said any more");
+        assert_eq!(world.flush(20_000, 0, BLOCKED), [""; 0], "once");
+        assert!(!world.output.ready(false));
+        assert_eq!(world.flush(20_000, 2, BLOCKED), [""; 0], "not all of it");
+        assert_eq!(world.output.stuck_since(), Some(ms(20_000)), "it took some");
+        world.output.ready(false);
+        assert_eq!(world.flush(20_001, 2, Ok(Wrote::All)), ["out takes lines again"]);
+        assert!(world.output.ready(true), "its reader is gone");
+    }
+
+    #[test]
+    fn p12_one_that_is_away_says_so_itself_and_what_it_takes_again_is_no_progress() {
+        let mut world = World::waits();
+        world.take(b"a\nb\n");
+        world.flush(0, 0, Ok(Wrote::Away));
+        assert_eq!(world.flush(6_000, 2, Ok(Wrote::Away)), [""; 0], "it is known");
+        assert_eq!((world.output.stuck_since(), world.output.due_in(ms(6_000))), (Some(ms(0)), None));
+        let stuck = "out has taken nothing for 5 s: clients wait for it";
+        assert_eq!(world.flush(7_000, 0, BLOCKED), [stuck], "it is there, and takes nothing");
+    }
+
+    #[test]
+    fn p8_one_that_stands_still_is_passed_over_and_what_it_missed_is_marked() {
+        let mut world = World::drops();
+        assert!(world.output.may_be_passed_over() && !World::waits().output.may_be_passed_over());
+        world.take(b"a\nb\nc\n");
+        world.flush(0, 0, BLOCKED);
+        assert_eq!(world.flush(5_000, 0, BLOCKED).len(), 1, "5 s");
+        assert_eq!(world.output.due_in(ms(5_000)), Some(ms(25_000)));
+        assert_eq!(world.flush(29_999, 0, BLOCKED), [""; 0]);
+        assert!(world.take(b"d\n"), "it still waits");
+        let passed = "out has taken nothing for --stall-timeout: it is passed over, its lines are dropped";
+        assert_eq!(world.flush(30_000, 0, BLOCKED), [passed]);
+        assert_eq!((world.dropped(), world.output.standing().waiting), ((3, 6), 2));
+        assert_eq!(world.output.due_in(ms(30_000)), None);
+        assert!(!world.take(b"e\nf\n"));
+        assert_eq!(world.dropped(), (5, 10));
+        assert_eq!((world.flush(90_000, 0, BLOCKED), world.output.gap()), (vec![], None), "once");
+        world.output.ready(false);
+        assert_eq!(world.output.gap(), None, "before it has taken what it held on to");
+        assert_eq!(world.flush(90_000, 2, Ok(Wrote::All)), [""; 0], "this is said when the gap is");
+        assert_eq!(world.output.gap(), Some(Gap { lines: 5, bytes: 10, why: Why::Stalled }));
+        assert_eq!(world.said(), ["out takes lines again; 5 lines were dropped meanwhile"]);
+        assert_eq!((world.take(b"g\n"), world.output.gap(), world.dropped()), (true, None, (5, 10)));
+    }
+
+    #[test]
+    fn p16_a_mark_that_only_one_output_gets_is_no_part_of_the_position_of_all() {
+        let mut world = World::waits();
+        world.take(b"a\n");
+        world.output.take_mark(b"mark\n");
+        world.flush(0, 7, Ok(Wrote::All));
+        assert_eq!(world.output.standing().delivered, 2);
+    }
+
+    #[test]
+    fn p12_what_one_that_is_lost_did_not_get_is_counted_and_said_at_the_end() {
+        let mut world = World::waits();
+        world.take(b"a\nb\nc\n");
+        world.flush(0, 0, BLOCKED);
+        assert!(!world.output.is_gone());
+        let bytes = world.output.lose(format_args!("is lost"));
+        assert_eq!(bytes, 6);
+        assert_eq!((world.said(), world.dropped()), (vec!["out is lost".to_owned()], (3, 6)));
+        assert!(world.output.is_gone() && world.output.stuck_since().is_none());
+        assert!(!world.take(b"d\n"));
+        world.output.try_now();
+        assert_eq!((world.flush(60_000, 0, Err(ErrorKind::BrokenPipe)), world.dropped()), (vec![], (4, 8)));
+        assert!(matches!(world.output.end(true), Some(LossCause::Missed { lines: 4 })));
+        assert!(world.output.end(true).is_none(), "once");
+        let mut empty = World::waits();
+        assert_eq!(empty.output.lose(format_args!("is lost")), 0);
+        empty.said();
+        assert!(empty.output.end(true).is_none(), "it got all");
+        assert_eq!((empty.said(), empty.dropped()), (vec![], (0, 0)));
+    }
+
+    #[test]
+    fn p11_at_the_end_one_that_is_passed_over_keeps_nobody_waiting_if_there_are_others() {
+        for has_others in [true, false] {
+            let mut world = World::drops();
+            world.take(b"a\nb\n");
+            world.flush(0, 0, BLOCKED);
+            world.flush(30_000, 0, BLOCKED);
+            let lost = world.output.end(has_others);
+            assert_eq!(world.output.is_gone(), has_others);
+            assert_eq!(matches!(lost, Some(LossCause::Missed { lines: 2 })), has_others, "{lost:?}");
+            assert_eq!(world.said().len(), usize::from(has_others), "{lost:?}");
+        }
+        let mut world = World::waits();
+        assert!(world.output.end(true).is_none());
+        assert!(!world.output.is_gone() && world.said().is_empty());
+    }
+
+    #[test]
+    fn p8_after_a_refusal_nothing_is_written_before_the_next_flush() {
+        let mut world = World::new(&OutputOptions::default(), Took::Refused, Some(ms(7)));
+        assert_eq!(world.output.due_in(ms(0)), Some(ms(7)));
+        assert!(!world.take(b"a\n") && !world.take(b"b\n"));
+        assert_eq!(*world.told.borrow(), [true, false]);
+        assert_eq!(world.output.due_in(ms(0)), None, "its own times would end the wait for nothing");
+        world.flush(0, 0, BLOCKED);
+        world.output.try_now();
+        world.take(b"c\n");
+        assert_eq!(*world.told.borrow(), [true, false, true]);
+    }
+
+    #[test]
+    fn p11_it_has_settled_when_its_target_has() {
+        let mut world = World::waits();
+        world.take(b"a\n");
+        assert!(!world.output.settle(ms(0)));
+        world.flush(0, 2, Ok(Wrote::All));
+        assert!(world.output.settle(ms(0)));
+    }
+}

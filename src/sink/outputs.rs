@@ -362,7 +362,12 @@ impl Sink for Outputs {
 
 #[cfg(test)]
 mod tests {
+    use super::super::output::tests::{Next, World};
+    use super::super::target::Wrote;
     use super::*;
+    use crate::engine::gap::Why;
+    use std::cell::RefCell;
+    use std::rc::Rc;
 
     /// Outputs on these devices, after lines that fit none of their buffers were flushed.
     fn filled(devices: &[&str]) -> Outputs {
@@ -408,5 +413,202 @@ mod tests {
     #[test]
     fn p8_the_slowest_output_is_named() {
         assert_eq!(filled(&["/dev/null", "/dev/full"]).describe(), "/dev/full");
+    }
+
+    /// Outputs that do what the test says.
+    struct Played {
+        outputs: Outputs,
+        next: Vec<Rc<RefCell<Next>>>,
+        told: Vec<Rc<RefCell<Vec<bool>>>>,
+    }
+
+    impl Played {
+        fn new(worlds: Vec<World>, mark_gaps: bool) -> Self {
+            let places: Vec<OutputAddr> = worlds.iter().map(|_| OutputAddr::file("/dev/null")).collect();
+            let options = OutputOptions { mark_gaps, ..OutputOptions::default() };
+            let mut outputs = Outputs::open(&places, Format::Raw, &options).unwrap();
+            let (mut next, mut told) = (Vec::new(), Vec::new());
+            outputs.outputs.clear();
+            for world in worlds {
+                next.push(world.next);
+                told.push(world.told);
+                outputs.outputs.push(world.output);
+            }
+            Self { outputs, next, told }
+        }
+
+        fn append(&mut self) {
+            let lines = Lines { head: b"", body: b"a\n", count: 1, ended: true };
+            self.outputs.append(&Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 0 }, lines);
+        }
+
+        /// What becomes of the next write of each.
+        fn flush(&mut self, ms: u64, says: &[Result<Wrote, ErrorKind>]) -> io::Result<()> {
+            for (next, says) in self.next.iter().zip(says) {
+                let takes = if *says == Ok(Wrote::All) { usize::MAX } else { 0 };
+                *next.borrow_mut() = Next { takes, says: *says };
+            }
+            self.outputs.flush(Duration::from_millis(ms))
+        }
+
+        /// Reports, with the number of their output, and those that were lost.
+        fn events(&mut self) -> (Vec<(usize, String)>, Vec<Loss>) {
+            let (mut reports, mut losses) = (Vec::new(), Vec::new());
+            while let Some(event) = self.outputs.poll_event() {
+                match event {
+                    Event::Report { output, sentence } => reports.push((output, sentence)),
+                    Event::Lost(loss) => losses.push(loss),
+                    Event::Watch(_) => panic!("none has a descriptor"),
+                }
+            }
+            (reports, losses)
+        }
+    }
+
+    const ALL: Result<Wrote, ErrorKind> = Ok(Wrote::All);
+    const BLOCKED: Result<Wrote, ErrorKind> = Ok(Wrote::Blocked);
+    const GONE: Result<Wrote, ErrorKind> = Err(ErrorKind::BrokenPipe);
+
+    #[test]
+    fn p8_together_they_hold_the_sum_and_are_as_far_as_the_slowest() {
+        let mut played = Played::new(vec![World::waits(), World::waits()], false);
+        played.append();
+        let state = |played: &Played| played.outputs.state();
+        assert_eq!(state(&played), State { taken: 2, waiting: 4, held: 4, ..State::default() });
+        played.flush(1_000, &[BLOCKED, ALL]).unwrap();
+        let stuck_since = Some(Duration::from_secs(1));
+        let wanted = State { taken: 2, waiting: 2, held: 2, stuck_since, ..State::default() };
+        assert_eq!(state(&played), wanted);
+        let waiting: Vec<u64> = played.outputs.outputs().iter().map(|output| output.counters.waiting_bytes).collect();
+        assert_eq!(waiting, [2, 0]);
+        played.append();
+        played.flush(2_000, &[BLOCKED, BLOCKED]).unwrap();
+        assert_eq!(state(&played).stuck_since, stuck_since, "the one that is stuck for longer");
+        for number in [0, 1] {
+            played.outputs.ready(number, false);
+        }
+        played.flush(3_000, &[ALL, ALL]).unwrap();
+        assert_eq!(state(&played), State { taken: 4, delivered: 4, ..State::default() });
+        assert_eq!(played.outputs.due_in(Duration::from_secs(3)), None);
+    }
+
+    #[test]
+    fn p11_one_that_is_gone_is_told_and_the_last_one_is_the_end() {
+        for world in [World::waits as fn() -> World, World::drops] {
+            let mut played = Played::new(vec![world(), world()], false);
+            played.append();
+            assert_eq!(played.outputs.describe(), "out");
+            played.flush(0, &[ALL, GONE]).unwrap();
+            assert_eq!(played.outputs.due_in(Duration::ZERO), Some(Duration::ZERO), "it is to be said");
+            let (reports, lost) = played.events();
+            let why = io::Error::from(ErrorKind::BrokenPipe);
+            assert_eq!(reports, [(1, format!("out is gone for good ({why}): the other outputs go on without it"))]);
+            assert!(matches!(&lost[..], [Loss { cause: LossCause::Gone { bytes: 2, .. }, .. }]), "{lost:?}");
+            assert_eq!(played.outputs.state().waiting, 0);
+            played.append();
+            played.outputs.ready(0, false);
+            assert_eq!(played.flush(1, &[ALL, ALL]).err().map(|error| error.kind()), None, "the other goes on");
+            // Its reader closed it; that was the last.
+            played.outputs.ready(0, true);
+            assert_eq!(played.outputs.due_in(Duration::ZERO), Some(Duration::ZERO));
+            assert_eq!(played.flush(2, &[ALL, ALL]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+        }
+    }
+
+    #[test]
+    fn p11_who_is_given_up_has_taken_nothing_since_before_the_time() {
+        let mut played = Played::new(vec![World::waits(), World::waits()], false);
+        played.append();
+        played.flush(1_000, &[BLOCKED, ALL]).unwrap();
+        let since = |ms| Order::GiveUp { since: Duration::from_millis(ms) };
+        assert!(!played.outputs.obey(since(999)), "not for so long");
+        assert!(played.outputs.obey(since(1_000)));
+        assert_eq!((played.events().1.len(), played.outputs.state().waiting), (1, 0));
+        assert!(!played.outputs.obey(since(9_000)), "the other has nothing that waits");
+    }
+
+    #[test]
+    fn p13_what_is_ordered_is_done() {
+        let mut played = Played::new(vec![World::waits(), World::waits()], false);
+        played.append();
+        played.flush(0, &[ALL, Err(ErrorKind::StorageFull)]).unwrap();
+        assert_eq!(played.events().0.iter().map(|(output, _)| *output).collect::<Vec<_>>(), [1]);
+        assert!(played.outputs.obey(Order::TryNow) && played.outputs.obey(Order::Reopen));
+        played.flush(1, &[ALL, ALL]).unwrap();
+        assert_eq!(played.outputs.state().waiting, 0, "it was tried before its pause was over");
+    }
+
+    #[test]
+    fn p16_a_gap_is_marked_in_each_output_and_what_one_missed_only_in_that() {
+        for (mark_gaps, blocks) in [(true, [2, 3]), (false, [1, 1])] {
+            let mut played = Played::new(vec![World::waits(), World::drops()], mark_gaps);
+            played.append();
+            let gap = Gap { lines: 1, bytes: 1, why: Why::TooLong };
+            played.outputs.gap(&Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 0 }, gap);
+            played.flush(0, &[ALL, BLOCKED]).unwrap();
+            played.flush(30_000, &[ALL, BLOCKED]).unwrap();
+            played.outputs.ready(1, false);
+            played.flush(30_001, &[ALL, ALL]).unwrap();
+            let told = [0, 1].map(|number| played.told[number].borrow().len());
+            assert_eq!((told, played.outputs.state().waiting), (blocks, 0), "with marks: {mark_gaps}");
+        }
+    }
+
+    #[test]
+    fn p11_all_are_asked_to_settle_and_one_that_is_passed_over_is_not_waited_for() {
+        let mut played = Played::new(vec![World::waits(), World::drops()], false);
+        played.append();
+        played.flush(0, &[ALL, BLOCKED]).unwrap();
+        assert!(!played.outputs.settle(Duration::ZERO));
+        played.flush(30_000, &[ALL, BLOCKED]).unwrap();
+        played.outputs.settle(Duration::from_secs(30));
+        assert_eq!((played.outputs.left(), played.outputs.state().waiting), (1, 0));
+        assert!(played.outputs.settle(Duration::from_secs(30)));
+        let mut alone = Played::new(vec![World::drops()], false);
+        alone.append();
+        alone.flush(0, &[BLOCKED]).unwrap();
+        alone.flush(30_000, &[BLOCKED]).unwrap();
+        assert!(!alone.outputs.settle(Duration::from_secs(30)));
+        assert_eq!((alone.outputs.left(), alone.outputs.state().waiting), (1, 2));
+    }
+
+    #[test]
+    fn p5_each_output_holds_its_own_and_one_that_is_passed_over_a_line() {
+        let files = ["a", "b", "c"].map(OutputAddr::file);
+        let of = |outputs: &[OutputAddr], on_stall| {
+            let found = overhead(outputs, Format::Raw, &OutputOptions { on_stall, ..OutputOptions::default() });
+            (found.per_byte, found.per_line, found.kept_lines)
+        };
+        assert_eq!(of(&files[..1], OnStall::Wait), (1, 1, 0));
+        assert_eq!(of(&files, OnStall::Wait), (3, 3, 0));
+        assert_eq!((of(&files, OnStall::Drop), of(&[], OnStall::Wait)), ((3, 3, 1), (1, 1, 0)));
+        let next: OutputAddr = "tcp:127.0.0.1:1".parse().unwrap();
+        assert_eq!(of(&[files[0].clone(), next], OnStall::Wait), (2, 2, 1), "one that forwards may send a line again");
+    }
+
+    #[test]
+    fn p15_no_two_outputs_write_to_the_same_file() {
+        let of = |files: &[&str], rotate_size| {
+            let files: Vec<OutputAddr> = files.iter().map(OutputAddr::file).collect();
+            let options = OutputOptions { rotate_size, ..OutputOptions::default() };
+            Outputs::validate(&files, Format::Raw, &options, 100).err().map(|error| error.to_string())
+        };
+        let has = |said: Option<String>, words: &str| said.is_some_and(|said| said.contains(words));
+        assert!(has(of(&["a", "b", "a"], 0), "is given twice"));
+        assert!(has(of(&["a.1", "a"], 1 << 20), "has the name of a rotated file"));
+        assert_eq!((of(&["a", "b"], 1 << 20), of(&["a.1", "a"], 0)), (None, None));
+        let path = std::env::temp_dir().join(format!("lumberjack-outputs-{}", std::process::id()));
+        let again = path.parent().unwrap().join(".").join(path.file_name().unwrap());
+        let same = [OutputAddr::file(&path), OutputAddr::file(again)];
+        let opened = Outputs::open(&same, Format::Raw, &OutputOptions::default());
+        let _ = std::fs::remove_file(path);
+        assert!(opened.unwrap_err().to_string().contains("another --output is the same file"));
+    }
+
+    #[test]
+    fn p17_the_doubts_of_all_are_those_of_each() {
+        let mut played = Played::new(vec![World::in_doubt(2), World::in_doubt(1), World::waits()], false);
+        played.flush(0, &[ALL; 3]).unwrap();
+        assert_eq!(played.outputs.state().doubts, 3);
     }
 }

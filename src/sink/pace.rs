@@ -195,4 +195,16 @@ mod tests {
         pacing.progress();
         assert_eq!(pacing.stuck_since(), None);
     }
+
+    #[test]
+    fn p8_a_write_refused_in_the_middle_of_a_turn_is_tried_at_its_end_and_not_before() {
+        let mut pacing = Pacing::default();
+        assert!(pacing.is_flowing());
+        pacing.refuse();
+        assert!(!pacing.is_flowing() && pacing.may_try(Duration::ZERO));
+        pacing.fail(Duration::ZERO, false);
+        assert!(pacing.is_failing() && !pacing.may_try(Duration::ZERO));
+        pacing.try_now();
+        assert!(pacing.is_flowing() && pacing.may_try(Duration::ZERO) && !pacing.is_failing());
+    }
 }

@@ -100,3 +100,70 @@ impl Waiting {
         dropped
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that keeps room for 16 bytes, and got these lines.
+    fn with(lines: &[u8]) -> Waiting {
+        let mut waiting = Waiting::new(16);
+        waiting.end().extend_from_slice(lines);
+        waiting
+    }
+
+    #[test]
+    fn p8_what_a_write_took_waits_no_more() {
+        let mut waiting = with(b"one\ntwo\n");
+        waiting.advance(5);
+        assert_eq!((waiting.bytes(), waiting.len()), (&b"wo\n"[..], 3));
+        waiting.end().extend_from_slice(b"3\n");
+        waiting.advance(5);
+        assert_eq!((waiting.bytes(), waiting.len(), waiting.written), (&b""[..], 0, 0));
+    }
+
+    #[test]
+    fn p1_a_write_may_take_any_number_of_what_waits_and_of_the_parts_behind_it() {
+        let whole = b"one\ntwo\nthree\n4\n";
+        for taken in 0..=whole.len() {
+            let mut waiting = with(b"_one\n");
+            waiting.advance(1);
+            waiting.write_through([b"two\n", b"three\n", b"4\n"], |slices| {
+                assert_eq!(slices.iter().flat_map(|slice| slice.to_vec()).collect::<Vec<_>>(), whole);
+                taken
+            });
+            assert_eq!(waiting.bytes(), &whole[taken..], "after {taken} bytes");
+        }
+    }
+
+    #[test]
+    fn p5_half_of_a_large_buffer_that_was_written_is_moved_out_and_an_empty_one_shrinks() {
+        let mut waiting = with(&[b'x'; 70_000]);
+        // Less than half of 64 KiB; then less than half of the buffer; then half.
+        for (more, written) in [(32_767, 32_767), (2_232, 34_999), (1, 0)] {
+            waiting.advance(more);
+            assert_eq!(waiting.written, written);
+        }
+        assert_eq!(waiting.len(), 35_000);
+        waiting.advance(32_767);
+        assert_eq!(waiting.written, 32_767, "more than half, but little");
+        waiting.advance(3_000);
+        assert_eq!((waiting.len(), waiting.buffer.capacity()), (0, 16));
+        let mut keeps_much = Waiting::new(100_000);
+        keeps_much.end().extend_from_slice(&[b'x'; 90_000]);
+        keeps_much.advance(49_999);
+        assert_eq!(keeps_much.written, 49_999, "half of what it keeps is more");
+        keeps_much.advance(1);
+        assert_eq!(keeps_much.written, 0);
+    }
+
+    #[test]
+    fn p8_what_is_dropped_is_whole_lines_behind_the_first() {
+        let mut waiting = with(b"one\ntwo\n3\n");
+        waiting.advance(2);
+        assert_eq!((waiting.drop_lines(), waiting.bytes()), ((2, 6), &b"e\n"[..]));
+        assert_eq!(waiting.drop_lines(), (0, 0));
+        let mut half = with(b"no end");
+        assert_eq!((half.drop_lines(), half.bytes()), ((0, 0), &b"no end"[..]));
+    }
+}

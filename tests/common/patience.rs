@@ -16,25 +16,25 @@ use std::time::{Duration, Instant};
 
 use super::watchdog::watch;
 
-/// How long a test asks for something, or waits for the next byte, before it fails.
+/// How long a test waits for a condition, or for the next byte, before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// The same for what others may hold up on purpose, such as a client whose lines a full disk has to wait for.
+/// The same where the wait is part of the test, such as for a client whose lines wait for a full disk.
 pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(100);
 
 /// Linux's `O_NONBLOCK`, which `std` has no name for.
 const O_NONBLOCK: i32 = 0o4000;
 
-/// Leaves the processor to those who are asked; nothing is taken to be ready after it.
+/// A moment between two questions, in which the processor is free for whoever is waited for. No test relies on its length.
 fn rest() {
     std::thread::park_timeout(Duration::from_millis(1));
 }
 
-/// Asks until there is an answer; shows the last refusal if none comes.
+/// Calls `ask` until it returns `Ok`. If that does not happen in time, the test fails and shows the last `Err`.
 pub(crate) fn until<T>(what: &str, ask: impl FnMut() -> Result<T, String>) -> T {
     until_within(PATIENCE, what, ask)
 }
 
-/// [`until`] with another patience.
+/// [`until`] with another time to wait.
 pub(crate) fn until_within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
     watch();
     let deadline = Instant::now() + patience;
@@ -47,7 +47,7 @@ pub(crate) fn until_within<T>(patience: Duration, what: &str, mut ask: impl FnMu
     }
 }
 
-/// What a thread ends with. One that does not end is left behind.
+/// Waits for the end of a thread, and returns its result. If it does not end in time, the test fails.
 pub(crate) fn join<T>(what: &str, thread: JoinHandle<T>) -> T {
     until_within(LONG_PATIENCE, what, || if thread.is_finished() { Ok(()) } else { Err("it runs".to_owned()) });
     match thread.join() {
@@ -57,7 +57,7 @@ pub(crate) fn join<T>(what: &str, thread: JoinHandle<T>) -> T {
     }
 }
 
-/// Tells others that it is enough, however the test ends: a scope waits for its threads when a check has failed, too.
+/// Tells threads to stop when it is dropped, also when the test fails: else a scope would wait for its threads for ever.
 pub(crate) struct Enough<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Enough<'_> {
@@ -109,7 +109,7 @@ pub(crate) fn connect_unix(path: impl AsRef<Path>) -> io::Result<UnixStream> {
     UnixStream::connect(path).map(Patient::patient)
 }
 
-/// The next that comes to one of ours, as a patient stream.
+/// Accepts the next client of a listener of the test, as a patient stream.
 pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).unwrap();
     let (conn, _) = until("a connection", || listener.accept().map_err(|error| error.to_string()));
@@ -127,14 +127,14 @@ pub(crate) fn accept_unix(listener: &UnixListener) -> UnixStream {
 
 /// The reading end of a pipe, on which no call waits for ever.
 pub(crate) struct Pipe {
-    /// What it is read by.
+    /// The descriptor that is read.
     file: File,
-    /// As it was handed out: who reads this one waits. A fifo has none.
+    /// The end as the pipe was made with it, on which reads wait. A fifo has none.
     waits: Option<PipeReader>,
 }
 
 impl Pipe {
-    /// A new pipe, and its writing end, which waits as pipes do.
+    /// A new pipe, and its writing end, on which writes wait as usual.
     pub(crate) fn new() -> (Self, io::PipeWriter) {
         let (reader, writer) = io::pipe().unwrap();
         // Opened anew, since who shares a description shares whether it waits.
@@ -142,13 +142,13 @@ impl Pipe {
         (Self { waits: Some(reader), ..pipe }, writer)
     }
 
-    /// Opens a fifo, though nobody may have it open for writing yet; before that it is at its end.
+    /// Opens a fifo, even if nobody has it open for writing yet. Until somebody has, reads find its end.
     pub(crate) fn open(path: impl AsRef<Path>) -> Self {
         let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).unwrap();
         Self { file, waits: None }
     }
 
-    /// Gathers what comes, however late.
+    /// Collects in a thread what comes, however late.
     pub(crate) fn collect(self) -> Collected {
         Collected::from(self.waits.expect("a pipe of ours"))
     }
@@ -170,7 +170,7 @@ impl Read for Pipe {
     }
 }
 
-/// Everything that comes out of a pipe or a socket, gathered by a thread.
+/// Everything that comes out of a pipe or a socket, collected by a thread.
 pub(crate) struct Collected {
     bytes: Arc<Mutex<Vec<u8>>>,
     thread: JoinHandle<()>,
@@ -211,12 +211,12 @@ impl Collected {
     }
 }
 
-/// The start of what there is, readable.
+/// The beginning of some bytes as text, for the message of a failed test.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     format!("{} bytes, beginning {}", bytes.len(), bytes[..bytes.len().min(200)].escape_ascii())
 }
 
-/// A process that does not outlive its test.
+/// A child process that is killed and reaped when the test ends, however it ends.
 pub(crate) struct Guard(pub(crate) std::process::Child);
 
 impl Guard {
@@ -260,7 +260,7 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(status.success(), "kill -s {name} {pid}: {status}");
 }
 
-/// `Command::output` of what is to end by itself, and soon: it is killed when it does not.
+/// `Command::output` of a command that should end by itself soon. If it does not, it is killed.
 pub(crate) fn output_of(command: &mut Command) -> io::Result<Output> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut guard = Guard::spawn(command)?;

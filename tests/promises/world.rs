@@ -42,7 +42,7 @@ impl World {
         self.addr.port()
     }
 
-    /// Connects; the server has not taken it yet.
+    /// Connects; the server has not accepted it yet.
     pub(crate) fn client(&self) -> TcpStream {
         self.client_of([127, 0, 0, 1])
     }
@@ -56,7 +56,7 @@ impl World {
         TcpStream::from(socket).patient()
     }
 
-    /// Connects, and turns until the server has taken it.
+    /// Connects, and makes turns until the server has accepted it.
     pub(crate) fn taken_client(&mut self) -> TcpStream {
         let before = self.status().counters.accepted;
         let client = self.client();

@@ -302,4 +302,16 @@ mod tests {
         assert_eq!(lines.unwritten(), b"one\ntwo\nthree\n");
         assert_eq!(lines.drop_lines(), (0, 0), "though it is to be sent again");
     }
+
+    #[test]
+    fn p19_what_is_held_is_what_waits_and_what_may_have_to_be_sent_again() {
+        let mut lines = Retained::new(4);
+        lines.append([b"one\n", b"two\n", b"three\n"]);
+        let sums = |lines: &Retained| [lines.held(), lines.unconfirmed(), lines.waiting(), lines.unsent()];
+        assert_eq!(sums(&lines), [14, 0, 14, 14]);
+        lines.wrote(9);
+        assert_eq!(sums(&lines), [10, 5, 5, 5], "the first line is where it belongs");
+        assert_eq!(lines.nothing_arrived(), 5);
+        assert_eq!(sums(&lines), [10, 0, 10, 5]);
+    }
 }

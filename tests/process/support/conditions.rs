@@ -1,4 +1,4 @@
-//! What the tests ask and compare, and what their clients do.
+//! Helpers: conditions to wait for, comparisons, and what clients do (write until held back, reset, wait for a goodbye).
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -25,8 +25,8 @@ pub(crate) fn until_equal<T: PartialEq + std::fmt::Debug>(what: &str, wanted: &T
     });
 }
 
-/// Writes numbered lines until the receiver holds the client back; gives all bytes that the kernel took. After it the
-/// client is as patient as others.
+/// Writes numbered lines until the receiver stops reading and the kernel takes no more. Returns all bytes that the kernel
+/// took. Afterwards the client's write time-out is [`PATIENCE`] again.
 pub(crate) fn write_until_held_back(client: &TcpStream) -> Vec<u8> {
     client.set_write_timeout(Some(HELD_BACK)).unwrap();
     let mut sent = Vec::new();
@@ -55,13 +55,13 @@ pub(crate) fn write_until_held_back(client: &TcpStream) -> Vec<u8> {
     panic!("{} bytes went out, and nothing held the client back", sent.len());
 }
 
-/// Waits for our goodbye: the end of what the server sends, which is nothing else.
+/// Waits for the server's FIN, and fails if the server has sent anything before it.
 pub(crate) fn read_goodbye(client: &TcpStream) {
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!((&*client).read(&mut [0; 1]).unwrap(), 0, "a FIN, and nothing before it");
 }
 
-/// Waits for a close of any kind: who is turned away may have sent something, and then gets an RST.
+/// Waits for a FIN or an RST: a client that is turned away gets an RST if it has sent something.
 pub(crate) fn read_close(client: &TcpStream) {
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     match (&*client).read(&mut [0; 1]) {
@@ -101,7 +101,8 @@ pub(crate) fn assert_numbered(lines: &[String], name: &str, count: usize) {
     }
 }
 
-/// Whether this process, and with it a receiver, may have this many files open; says so if not.
+/// Whether this process, and so a receiver that it starts, may have this many files open. If not, the test is noted as
+/// skipped.
 pub(crate) fn may_open(files: u64) -> bool {
     let allowed = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
     if allowed < files {
@@ -110,7 +111,7 @@ pub(crate) fn may_open(files: u64) -> bool {
     allowed >= files
 }
 
-/// A directory that goes with its test.
+/// A directory that is removed at the end of its test.
 pub(crate) struct Dir(PathBuf);
 
 impl Dir {

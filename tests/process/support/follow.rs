@@ -21,7 +21,7 @@ pub(crate) const LONGEST: usize = 2900;
 /// What one write of a client holds at least.
 const BLOCK: usize = 32 * 1024;
 const FILLER: [u8; LONGEST] = [b'.'; LONGEST];
-/// Clients that are not to run away from the reader stay less than this ahead of it, all together.
+/// With a `pace`, all clients together are at most so many bytes ahead of the reader.
 const LEAD: u64 = 512 * 1024;
 
 /// Appends a client's line.
@@ -95,7 +95,7 @@ fn send(client: usize, mut stream: TcpStream, most: u64, may_go_on: impl Fn(usiz
     number
 }
 
-/// Lines as they were seen: each client's in order, once, none torn.
+/// Checks the lines that a reader has seen: each client's are in order, there once, and whole.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// The number that each client's next line has to have.
@@ -118,7 +118,7 @@ impl Seen {
         Self { may_jump: vec![true; clients], ..Self::of(clients) }
     }
 
-    /// Takes the whole lines in `bytes`; answers how many bytes that were.
+    /// Checks the whole lines in `bytes`. Returns how many bytes these are.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while let Some(header) = bytes.get(at..at + HEADER) {

@@ -1,4 +1,5 @@
-//! An HTTP client that trusts nothing, and a reader of JSON: what the tests of the status endpoint ask with.
+//! An HTTP client that fails at anything that is no proper HTTP, and a strict reader of JSON, for the tests of the status
+//! endpoint.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -10,7 +11,7 @@ use super::conditions::until;
 use super::receiver::Receiver;
 use crate::common::patience::{PATIENCE, Patient, connect, connect_unix, shown};
 
-/// Where a receiver's status endpoint is, as it says.
+/// Where a receiver's status endpoint listens, from its log.
 pub(crate) fn status_of(receiver: &Receiver) -> String {
     until("where its status is", || {
         let said = receiver.said();
@@ -106,7 +107,7 @@ impl Http {
         self.event_before(Instant::now() + PATIENCE)
     }
 
-    /// The same of one that comes before then: pings come all the time.
+    /// The same, but the test fails if the event does not come before this time, even if pings come.
     pub(crate) fn event_before(&mut self, deadline: Instant) -> String {
         let end = |rest: &[u8]| rest.windows(2).position(|window| window == b"\n\n");
         self.read_until(deadline, |rest| end(rest).is_some());
@@ -115,7 +116,7 @@ impl Http {
         String::from_utf8(event).unwrap().trim_end().to_owned()
     }
 
-    /// Reads until there is enough, all of it before the deadline: what comes in drops puts nothing off.
+    /// Reads until there is enough. The deadline holds for all of it, however the bytes are spread over time.
     fn read_until(&mut self, deadline: Instant, is_enough: impl Fn(&[u8]) -> bool) {
         let mut chunk = vec![0; 64 * 1024];
         while !is_enough(&self.rest) {
@@ -131,7 +132,7 @@ impl Http {
         }
     }
 
-    /// What comes until it closes, in whatever way.
+    /// What comes until the connection ends, by a FIN or an RST.
     pub(crate) fn rest(mut self) -> Vec<u8> {
         let mut chunk = vec![0; 64 * 1024];
         let deadline = Instant::now() + PATIENCE;

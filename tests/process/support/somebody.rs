@@ -1,4 +1,4 @@
-//! The binary as somebody else, since root may do everything.
+//! Runs the binary as another user, since root may write everywhere.
 
 use std::fs;
 use std::path::Path;

@@ -7,7 +7,7 @@ use super::conditions::{Dir, until};
 use crate::common::patience::output_of;
 use crate::common::skip::{not_here, skip};
 
-/// Whether strace is here and may trace; says so if not.
+/// Whether strace is installed and may trace. If not, the test is noted as skipped.
 pub(crate) fn may_trace() -> bool {
     match output_of(Command::new("strace").args(["-D", "-q", "-o", "/dev/null", "true"])) {
         Ok(tried) if tried.status.success() && tried.stderr.is_empty() => true,
@@ -22,7 +22,7 @@ pub(crate) fn may_trace() -> bool {
     }
 }
 
-/// A trace of these calls, and what is put into it, such as `writev:error=EIO:when=2`: what a `Setup` is to run under.
+/// The strace command for a `Setup` to run under: it logs these calls, and injects faults, such as `writev:error=EIO:when=2`.
 /// `-D`: strace is beside the server and not above it, so that signals and exit codes are the server's own.
 pub(crate) fn strace(dir: &Dir, calls: &str, injections: &[String]) -> Vec<String> {
     let log = dir.file("strace");
@@ -41,7 +41,7 @@ pub(crate) struct Call {
     pub(crate) thread: u32,
     /// Seconds since 1970.
     pub(crate) at: f64,
-    /// From its name on.
+    /// The line of the log, from the call's name on.
     pub(crate) text: String,
 }
 
@@ -52,7 +52,7 @@ impl Call {
     }
 }
 
-/// The calls of this name so far, those too that never returned.
+/// The calls of this name so far, also those that have not returned.
 pub(crate) fn calls(dir: &Dir, name: &str) -> Vec<Call> {
     let log = fs::read_to_string(dir.file("strace")).unwrap_or_default();
     let call = |line: &str| {
@@ -72,7 +72,7 @@ pub(crate) fn until_logged(dir: &Dir) {
     });
 }
 
-/// Works off `jobs`, several at once, as each waits most of its time.
+/// Runs all `jobs`, several at once, since each of them waits most of its time.
 pub(crate) fn several_at_once<J: Send>(jobs: impl Iterator<Item = J> + Send, work: impl Fn(J) + Sync) {
     let jobs = std::sync::Mutex::new(jobs);
     let next = || jobs.lock().unwrap().next();
