@@ -119,7 +119,7 @@ impl<S: Sink> Outlet<S> {
     }
 }
 
-/// Who looks on, through the status endpoint.
+/// Those who watch the lines through the status endpoint (`/tail`).
 pub(super) trait Onlookers {
     /// Some lines of a peer went to the sink.
     fn lines(&mut self, peer: &Peer, wall_ms: u64, lines: Lines<'_>);
@@ -129,7 +129,7 @@ pub(super) trait Onlookers {
     fn due_in(&self, now: Duration) -> Option<Duration>;
 }
 
-/// Without the status endpoint, nobody looks on.
+/// Without the status endpoint there are none.
 #[cfg(not(feature = "status"))]
 impl<L, T> Onlookers for std::marker::PhantomData<(L, T)> {
     fn lines(&mut self, _: &Peer, _: u64, _: Lines<'_>) {}
@@ -141,7 +141,7 @@ impl<L, T> Onlookers for std::marker::PhantomData<(L, T)> {
     }
 }
 
-/// Hands one connection's lines to the sink, and shows them to who looks on.
+/// Gives one connection's lines to the sink, and shows them to the onlookers.
 pub(super) struct Out<'a, S, O> {
     pub(super) sink: &'a mut S,
     pub(super) onlookers: &'a mut O,

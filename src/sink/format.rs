@@ -1,5 +1,5 @@
-//! How a line looks in the output: as it came, with time and peer before it, or as JSON; and how a gap does. Invariant:
-//! what one line or one gap becomes is never more than [`Formatter::overhead`] says, and holds one `\n`, at its end.
+//! How a line looks in the output: as it came, with time and peer before it, or as JSON; and how a gap mark looks.
+//! Invariant: what one line or one gap becomes is never more than [`Formatter::overhead`] says, and holds one `\n`, at its end.
 
 use std::fmt;
 use std::io::Write;
@@ -45,8 +45,8 @@ impl Format {
     /// Every word that `--format` takes, the default first.
     pub const WORDS: &[&str] = &["raw", "peer", "json"];
 
-    /// What it adds to a line at worst, with this tag; with gaps marked no less than a mark, since what is missing was
-    /// counted as a line too.
+    /// The most that it adds to a line, with this tag. If gaps are marked, that is at least the length of a mark: a line
+    /// that was dropped has room for one, since it was counted as a line.
     pub(crate) fn overhead(self, tag: &str, marks_gaps: bool) -> Overhead {
         self.overhead_with(&self.tag_field(tag), marks_gaps)
     }
@@ -63,7 +63,7 @@ impl Format {
         Overhead { per_byte, per_line: per_line + tag_field.len(), kept: 0, kept_lines: 0 }
     }
 
-    /// The tag as it stands in each line, with what parts it from the peer; nothing if there is none.
+    /// The tag as it stands in each line, with the bytes between the peer and it; empty if there is no tag.
     fn tag_field(self, tag: &str) -> Vec<u8> {
         let mut field = Vec::new();
         if self != Self::Raw && !tag.is_empty() {
@@ -136,14 +136,14 @@ pub fn parse_tag(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Writes lines in a format; what it needs for that is kept and used again.
+/// Writes lines in a format. It keeps its buffers for the next lines.
 #[derive(Debug)]
 pub struct Formatter {
     format: Format,
     marks_gaps: bool,
     tag_field: Vec<u8>,
-    /// What stands between two lines: how the one ends, and how the next begins, with `time_ms` and `peer` as text.
-    /// Behind it, [`BLOCK_BYTES`] that only make [`append_start`] quick.
+    /// The bytes between two lines: the end of one, and the start of the next with `time_ms` and `peer` as text. Behind
+    /// them are [`BLOCK_BYTES`] more, so that [`append_start`] can copy whole blocks.
     between: Vec<u8>,
     between_len: usize,
     time_ms: Option<u64>,
@@ -177,7 +177,7 @@ impl Formatter {
         self.format
     }
 
-    /// What it adds to a line at worst; a mark takes no more than a line does.
+    /// The most that it adds to a line; a mark is no longer than that.
     #[must_use]
     pub fn overhead(&self) -> Overhead {
         self.format.overhead_with(&self.tag_field, self.marks_gaps)
@@ -206,7 +206,7 @@ impl Formatter {
         put(ending, out);
     }
 
-    /// Lines with `\n` between them, of which `head` is the start.
+    /// Appends lines with `\n` between them; `head` is the start of the first.
     fn write_json(&mut self, head: &[u8], mut body: &[u8], out: &mut Vec<u8>) {
         if !head.is_empty() {
             // A character may be cut in two between the parts.
@@ -254,7 +254,7 @@ impl Formatter {
         self.between.get(..self.between_len).unwrap_or_default()
     }
 
-    /// Makes `between` that of this peer at this time; what of it is the same stays.
+    /// Brings `between` up to date for this peer and this time, and changes only what differs.
     fn set_prefix(&mut self, origin: &Origin<'_>) {
         let layout = self.format.layout();
         let time_at = layout.ending.len() + layout.before_time.len();
@@ -347,8 +347,8 @@ pub(super) fn told_by(line: &[u8]) -> Option<(u64, u64)> {
     Some((number_after(before_lines)?, number_after(before_bytes)?))
 }
 
-/// Appends the first `len` of these bytes, block by block, with what is behind them, which is taken off again. A call
-/// of `memcpy` for each line and prefix costs no more with glibc, but musl's is made for long copies: 24 ns a line
+/// Appends the first `len` of these bytes. It copies whole blocks, so more than that, and then cuts off the rest. With glibc
+/// a call of `memcpy` for each line and prefix would cost no more, but that of musl is made for long copies: 24 ns a line
 /// against 7.
 fn append_start(bytes: &[u8], len: usize, out: &mut Vec<u8>) {
     let end = out.len() + len;
@@ -363,13 +363,13 @@ fn append_start(bytes: &[u8], len: usize, out: &mut Vec<u8>) {
     out.truncate(end);
 }
 
-/// `extend_from_slice`, where a call does not matter.
+/// `extend_from_slice` as a function call, for places where its cost does not matter.
 #[inline(never)] // one copy, for size
 fn put(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// What is in a block of lines: one pass that the compiler makes vector instructions of.
+/// Finds out which kinds of bytes are in a block of lines, in one pass that the compiler makes vector instructions of.
 fn scan_block(body: &[u8]) -> u8 {
     let mut seen = [0; LANES];
     let (chunks, rest) = body.as_chunks();
@@ -382,7 +382,7 @@ fn scan_block(body: &[u8]) -> u8 {
 const SPECIAL: u8 = 1;
 const HIGH: u8 = 0x80;
 
-/// Looks for bytes that need a second look. A `\n` needs none: it is no part of a line.
+/// Finds out which of the two kinds are in these bytes. A `\n` is of neither: it is no part of a line.
 fn scan(chunk: &[u8; LANES], seen: &mut [u8; LANES]) {
     for lane in 0..LANES {
         let byte = chunk[lane];
@@ -400,8 +400,8 @@ fn padded(rest: &[u8]) -> [u8; LANES] {
     lanes
 }
 
-/// Appends a line as the inside of a JSON string; what is no UTF-8 becomes U+FFFD, as [`String::from_utf8_lossy`] has
-/// it.
+/// Appends a line as the inside of a JSON string. Bytes that are no UTF-8 become U+FFFD, as in
+/// [`String::from_utf8_lossy`].
 pub(crate) fn escape(line: &[u8], out: &mut Vec<u8>) {
     if str::from_utf8(line).is_ok() {
         return escape_text(line, out);
@@ -416,7 +416,7 @@ pub(crate) fn escape(line: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends UTF-8 as the inside of a JSON string: what needs nothing, in as long runs as possible.
+/// Appends UTF-8 as the inside of a JSON string. Runs of bytes that need no escape are copied at once.
 fn escape_text(text: &[u8], out: &mut Vec<u8>) {
     if text.len() < LANES / 2 {
         return escape_bytes(text, out);

@@ -362,7 +362,12 @@ pub(super) mod tests {
         }
 
         fn standing(&self) -> Standing {
-            Standing { waiting: self.waiting.len(), held: self.waiting.len(), delivered: self.delivered, ..Standing::default() }
+            Standing {
+                waiting: self.waiting.len(),
+                held: self.waiting.len(),
+                delivered: self.delivered,
+                ..Standing::default()
+            }
         }
 
         fn drop_lines(&mut self) -> (u64, usize) {
