@@ -79,6 +79,40 @@ fn p13_a_device_that_is_pulled_and_exchanged_is_gone_on_with() {
 }
 
 #[test]
+fn p13_a_device_that_comes_back_after_a_while_is_gone_on_with() {
+    for options in [&[][..], &["--sync", "100ms"]] {
+        let Some(disk) = stick() else { return };
+        let path = disk.file("stick/app.log");
+        let receiver = Receiver::start(&[&["--output", &path], options].concat());
+        let mut client = receiver.client();
+        client.write_all(b"one\n").unwrap();
+        until_equal("the first line", &"one\n".to_owned(), || text(&path));
+        assert!(disk.run(PULL) && disk.run("umount -l stick"), "the device can be pulled");
+        // As long as it is away there is an empty folder, and lines go there.
+        client.write_all(b"two\n").unwrap();
+        until_equal("a line in the mount point", &"two\n".to_owned(), || text(&path));
+        // It is nobody's any more, and can be mounted again.
+        until("the device", || {
+            if disk.run("e2fsck -fp a.img; mount -o loop a.img stick") { Ok(()) } else { Err(String::new()) }
+        });
+        let mut sent = String::new();
+        until("lines on the device", || {
+            client.write_all(b"more\n").unwrap();
+            sent.push_str("more\n");
+            std::thread::sleep(Duration::from_millis(50));
+            let found = text(&path);
+            if found.contains("more") { Ok(()) } else { Err(found) }
+        });
+        drop(client);
+        receiver.stop().assert_clean();
+        let on_device = text(&path);
+        assert!(disk.run("umount stick"));
+        let all = text(&path) + on_device.trim_start_matches("one\n");
+        assert_eq!(all, format!("two\n{sent}"), "each line is in one of them");
+    }
+}
+
+#[test]
 fn p13_a_file_system_that_is_read_only_for_a_while_costs_nothing() {
     for options in [&[][..], &ROTATES] {
         let Some(disk) = stick() else { return };

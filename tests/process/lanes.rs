@@ -96,80 +96,88 @@ fn send_on(mut client: TcpStream, name: &str, is_enough: &AtomicBool) -> u32 {
     sent
 }
 
+fn len(path: &str) -> u64 {
+    fs::metadata(path).map_or(0, |found| found.len())
+}
+
+/// Three hosts send without pause into files of their own, and all they send into `other`, while `work` is done. None of
+/// them stands still, and in the end all is there.
+fn beside_busy_hosts(receiver: &Receiver, dir: &Dir, other: &str, work: impl FnOnce()) {
+    let hosts = [1, 2, 3];
+    let paths = hosts.map(|host| dir.file(&format!("127.0.0.{host}.log")));
+    let lens = || [len(&paths[0]), len(&paths[1]), len(&paths[2]), len(other)];
+    let clients = hosts.map(|host| receiver.client_from(host));
+    let is_enough = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let enough = Enough(&is_enough);
+        let senders = clients.map(|client| scope.spawn(|| send_on(client, "good", &is_enough)));
+        // For as long as several pauses of the one that fails.
+        let (began, mut last) = (Instant::now(), [0; 4]);
+        while began.elapsed() < Duration::from_secs(3) {
+            last = until("all others to go on", || {
+                let now = lens();
+                if (0..4).all(|at| now[at] > last[at]) { Ok(now) } else { Err(format!("{now:?} after {last:?}")) }
+            });
+        }
+        work();
+        drop(enough);
+        for (sender, path) in senders.into_iter().zip(&paths) {
+            let wanted = lines("good", 0, 1).len() as u64 * u64::from(sender.join().unwrap());
+            until_equal(path, &wanted, || len(path));
+        }
+    });
+}
+
+fn one_bad_host(cause: &str, on_stall: &str) {
+    let dir = Dir::new();
+    let (pattern, other, bad) = (dir.file("{host}.log"), dir.file("all"), dir.file("127.0.0.66.log"));
+    put(cause, &bad);
+    let args = ["--output", &pattern, "--output", &other, "--on-stall", on_stall, "--stall-timeout", "500ms"];
+    let receiver = Receiver::start(&[&args[..], &["--mark-gaps", "--max-per-host", "0"]].concat());
+    let mut bad_one = receiver.client_from(66);
+    bad_one.write_all(lines("bad", 0, 1).as_bytes()).unwrap();
+    receiver.until_said(&format!("[out] cannot write to {bad}: "));
+    let drops = on_stall == "drop";
+    beside_busy_hosts(&receiver, &dir, &other, || {
+        if drops {
+            receiver.until_said(&format!("[out] {bad} has taken nothing for --stall-timeout: it is passed over"));
+            bad_one.write_all(lines("bad", 1, 3).as_bytes()).unwrap();
+            until("these lines in the other", || match text(&other) {
+                found if found.contains(&lines("bad", 2, 3)) => Ok(()),
+                found => Err(format!("{} bytes", found.len())),
+            });
+        }
+        take_away(&bad);
+        until("the bad one's first line", || match text(&bad) {
+            found if found.starts_with(&lines("bad", 0, 1)) => Ok(()),
+            found => Err(found),
+        });
+    });
+    bad_one.write_all(lines("bad", 3, 4).as_bytes()).unwrap();
+    until("its last line", || match text(&bad) {
+        found if found.ends_with(&lines("bad", 3, 4)) => Ok(()),
+        found => Err(format!("{cause} {on_stall}: {found}")),
+    });
+    if drops {
+        let found = text(&bad);
+        let (mark, rest) = found[lines("bad", 0, 1).len()..].split_once('\n').unwrap();
+        let bytes = lines("bad", 1, 3).len();
+        assert!(mark.ends_with(&format!("peer=* lines=2 bytes={bytes} why=stalled")), "{mark}");
+        assert_eq!(rest, lines("bad", 3, 4));
+    }
+    drop(bad_one);
+    receiver.stop().assert_clean();
+    let all = text(&other);
+    let from_bad: String = all.split_inclusive('\n').filter(|line| line.starts_with("bad")).collect();
+    let wanted = if drops { lines("bad", 0, 4) } else { lines("bad", 0, 1) + &lines("bad", 3, 4) };
+    assert_eq!(from_bad, wanted, "the other output has all");
+}
+
 #[test]
 fn p14_one_hosts_file_that_can_not_be_written_is_no_other_hosts_business() {
     for cause in CAUSES {
         for on_stall in ["wait", "drop"] {
-            let dir = Dir::new();
-            let (pattern, other, bad) = (dir.file("{host}.log"), dir.file("all"), dir.file("127.0.0.66.log"));
-            put(cause, &bad);
-            let args = ["--output", &pattern, "--output", &other, "--on-stall", on_stall, "--stall-timeout", "500ms"];
-            let receiver = Receiver::start(&[&args[..], &["--mark-gaps", "--max-per-host", "0"]].concat());
-            let mut bad_one = receiver.client_from(66);
-            bad_one.write_all(lines("bad", 0, 1).as_bytes()).unwrap();
-            receiver.until_said(&format!("[out] cannot write to {bad}: "));
-            let is_enough = AtomicBool::new(false);
-            let (clients, len) = ([1, 2, 3].map(|host| receiver.client_from(host)), |path: &str| {
-                fs::metadata(path).map_or(0, |found| found.len())
-            });
-            std::thread::scope(|scope| {
-                let enough = Enough(&is_enough);
-                let senders = clients.map(|client| scope.spawn(|| send_on(client, "good", &is_enough)));
-                // For as long as several pauses of the one that fails.
-                let began = Instant::now();
-                let mut last = [0; 4];
-                while began.elapsed() < Duration::from_secs(3) {
-                    let paths = [1, 2, 3].map(|host| dir.file(&format!("127.0.0.{host}.log")));
-                    let now = [len(&paths[0]), len(&paths[1]), len(&paths[2]), len(&other)];
-                    until("all others to go on", || {
-                        let now = [len(&paths[0]), len(&paths[1]), len(&paths[2]), len(&other)];
-                        if (0..4).all(|at| now[at] > last[at]) {
-                            Ok(())
-                        } else {
-                            Err(format!("{now:?} after {last:?}"))
-                        }
-                    });
-                    last = now;
-                }
-                if on_stall == "drop" {
-                    receiver
-                        .until_said(&format!("[out] {bad} has taken nothing for --stall-timeout: it is passed over"));
-                    bad_one.write_all(lines("bad", 1, 3).as_bytes()).unwrap();
-                }
-                take_away(&bad);
-                until("the bad one's first line", || match text(&bad) {
-                    found if found.starts_with(&lines("bad", 0, 1)) => Ok(()),
-                    found => Err(found),
-                });
-                drop(enough);
-                for (sender, host) in senders.into_iter().zip([1, 2, 3]) {
-                    let sent = sender.join().unwrap();
-                    let path = dir.file(&format!("127.0.0.{host}.log"));
-                    until("all of a good one's", || {
-                        let (now, wanted) = (len(&path), lines("good", 0, 1).len() as u64 * u64::from(sent));
-                        if now == wanted { Ok(()) } else { Err(format!("{now} of {wanted}")) }
-                    });
-                }
-            });
-            bad_one.write_all(lines("bad", 3, 4).as_bytes()).unwrap();
-            until("its last line", || match text(&bad) {
-                found if found.ends_with(&lines("bad", 3, 4)) => Ok(()),
-                found => Err(format!("{cause} {on_stall}: {found}")),
-            });
-            if on_stall == "drop" {
-                let found = text(&bad);
-                let (mark, rest) = found[lines("bad", 0, 1).len()..].split_once('\n').unwrap();
-                let bytes = lines("bad", 1, 3).len();
-                assert!(mark.ends_with(&format!("peer=* lines=2 bytes={bytes} why=stalled")), "{mark}");
-                assert_eq!(rest, lines("bad", 3, 4));
-            }
-            drop(bad_one);
-            let ended = receiver.stop();
-            ended.assert_clean();
-            let from_bad: String =
-                text(&other).lines().filter(|line| line.starts_with("bad")).map(|line| format!("{line}\n")).collect();
-            let wanted = if on_stall == "drop" { lines("bad", 0, 4) } else { lines("bad", 0, 1) + &lines("bad", 3, 4) };
-            assert_eq!(from_bad, wanted, "the other output has all");
+            one_bad_host(cause, on_stall);
         }
     }
 }

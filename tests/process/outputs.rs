@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use std::process::Command;
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::common::patience::{Pipe, join, output_of};
 use crate::common::skip::skip;
@@ -221,4 +224,45 @@ fn p13_outputs_that_make_no_sense_are_refused_in_a_sentence() {
         assert_eq!(ended.code, Some(code), "{args:?}: {}", ended.stderr);
         assert!(ended.stderr.contains(words) && ended.stderr.lines().count() == 1, "{args:?}: {}", ended.stderr);
     }
+}
+
+#[test]
+fn p11_a_next_receiver_with_a_full_backlog_is_told_of_at_the_end_whatever_else_is_written() {
+    let folder = Dir::new();
+    let (socket, file) = (path(&folder, "next"), path(&folder, "app.log"));
+    let listener = UnixListener::bind(&socket).unwrap();
+    // As many as its backlog holds; connecting waits from then on.
+    let full: Vec<Socket> = (0..)
+        .map_while(|_| {
+            let client = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap();
+            client.connect(&SockAddr::unix(&socket).unwrap()).ok().map(|()| client)
+        })
+        .collect();
+    assert!(!full.is_empty());
+    for on_stall in ["wait", "drop"] {
+        for more in [&[][..], &["--output", &file]] {
+            let unix = format!("unix:{socket}");
+            let args =
+                ["--output", &unix, "--on-stall", on_stall, "--stall-timeout", "300ms", "--drain-timeout", "500ms"];
+            let receiver = Receiver::start(&[&args[..], more].concat());
+            let mut client = receiver.client();
+            client.write_all(b"one\n").unwrap();
+            receiver.until_said("is away");
+            if on_stall == "drop" {
+                receiver.until_said("it is passed over");
+            }
+            client.write_all(b"two\n").unwrap();
+            drop(client);
+            let ended = receiver.stop();
+            let case = format!("{on_stall} {more:?}: {}", ended.stderr);
+            assert_eq!(ended.code, Some(1), "{case}");
+            assert!(ended.stderr.lines().last().unwrap_or_default().starts_with("lumberjack: "), "{case}");
+            assert!(ended.stderr.contains("next") && !ended.stderr.contains("everything is written"), "{case}");
+            if !more.is_empty() {
+                assert_eq!(fs::read_to_string(&file).unwrap(), "one\ntwo\n", "{case}");
+                fs::remove_file(&file).unwrap();
+            }
+        }
+    }
+    drop(listener);
 }

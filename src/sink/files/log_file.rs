@@ -78,6 +78,11 @@ enum Reopening {
     Broken,
     /// It was tried, and failed: the old one is used as long as it takes lines.
     Failed(Backoff),
+    /// The new one is on another file system than the one that was dead: that of an empty mount point, say. Should the
+    /// device come back, the path leads to that: it is looked at again then.
+    Elsewhere {
+        look_at: Duration,
+    },
 }
 
 /// What is to be synced, if anybody asks for it.
@@ -289,6 +294,7 @@ impl LogFile {
             Reopening::No => false,
             Reopening::Asked | Reopening::Broken => true,
             Reopening::Failed(backoff) => backoff.is_due(now),
+            Reopening::Elsewhere { look_at } => look_at <= now,
         }
     }
 
@@ -405,6 +411,7 @@ impl LogFile {
         }
         let again = match self.reopening {
             Reopening::Failed(backoff) => Some(backoff.retry_at()),
+            Reopening::Elsewhere { look_at } => Some(look_at),
             _ => None,
         };
         let trouble = self.rotation.as_ref().and_then(|rotation| rotation.trouble).map(Backoff::retry_at);
@@ -655,8 +662,9 @@ impl LogFile {
         }
         let ours = self.file.as_ref().and_then(|file| file.metadata().ok());
         let opened = self.opener.open(&self.path, ours.as_ref()).and_then(|file| {
-            let is_same =
-                ours.is_some_and(|ours| file.metadata().is_ok_and(|new| identity_of(&new) == identity_of(&ours)));
+            let is_same = ours
+                .as_ref()
+                .is_some_and(|ours| file.metadata().is_ok_and(|new| identity_of(&new) == identity_of(&ours)));
             if is_same {
                 let (end, age) = (mem::replace(&mut self.end, End::Whole), self.age);
                 self.keep_for_sync();
@@ -671,7 +679,15 @@ impl LogFile {
             }
             Ok(())
         });
+        let is_elsewhere = ours.is_none_or(|ours| {
+            let file = self.file.as_ref().and_then(|file| file.metadata().ok());
+            file.is_some_and(|new| new.dev() != ours.dev())
+        });
+        let look_at = self.now + LONGEST_PAUSE;
         self.reopening = match (opened, self.reopening) {
+            // What is open takes lines, whatever becomes of the path.
+            (_, Reopening::Elsewhere { .. }) => Reopening::Elsewhere { look_at },
+            (Ok(()), Reopening::Broken | Reopening::Failed(_)) if is_elsewhere => Reopening::Elsewhere { look_at },
             (Ok(()), _) => Reopening::No,
             (Err(_), Reopening::Failed(before)) => Reopening::Failed(before.again(self.now, LONGEST_PAUSE)),
             (Err(error), _) => {

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt
 use std::path::{Path, PathBuf};
 
 use super::path::{folder_of, resolved, shown};
-use super::rotate::{Rotated, remove, remove_left};
+use super::rotate::{Rotated, new_name, remove, remove_left};
 use crate::config::output::OutputOptions;
 use crate::linux::{O_NOCTTY, O_NONBLOCK};
 
@@ -180,13 +180,6 @@ fn is_mounted_on(path: &Path) -> bool {
     // The fifth field, in which a space is \040.
     let wanted = path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011");
     mounts.lines().any(|line| line.split(' ').nth(4) == Some(wanted.replace('\n', "\\012").as_str()))
-}
-
-/// The name that a new file has until the others have moved.
-pub(super) fn new_name(path: &Path) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
-    name.push(".new");
-    name.into()
 }
 
 /// Whether files can be made in the directory of this one: else its first rotation would fail, hours later.

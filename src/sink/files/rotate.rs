@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use memchr::{memchr_iter, memrchr};
 
-use super::opener::new_name;
 use super::path::{folder_of, shown};
 use crate::config::output::MOST_KEPT;
 use crate::sink::format::told_by;
@@ -209,6 +208,13 @@ impl Rotated {
         }
         Ok(numbers)
     }
+}
+
+/// The name that a new file has until the others have moved.
+pub(super) fn new_name(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".new");
+    name.into()
 }
 
 /// Removes a new file that a kill has left, which is always an empty one. What else has its name is somebody's own.
