@@ -1,11 +1,16 @@
-//! The box: how many descriptors the process may open, and how much memory there is.
+//! The box: how many descriptors the process may open, and how much memory there is, and where the process
+//! may write.
 #![cfg_attr(not(feature = "cli"), allow(dead_code))] // most of it is for the program
 
 use std::fs;
+#[cfg(feature = "cli")]
+use std::io;
 use std::path::Path;
 
 #[cfg(feature = "cli")]
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+#[cfg(feature = "cli")]
+use nix::unistd::{AccessFlags, access};
 
 /// Raises the soft limit on open files to the hard one (P10). Returns the limit that then holds; without end if nothing is
 /// known.
@@ -95,6 +100,16 @@ pub(crate) fn descriptors_in_use() -> u64 {
         // One of them is the folder that is being read.
         _ => fs::read_dir(folder).map_or(0, |entries| entries.count().saturating_sub(1) as u64),
     }
+}
+
+/// Whether this process may write to a file, or make files in a directory.
+///
+/// # Errors
+/// It may not; or there is neither.
+#[cfg(feature = "cli")]
+pub(crate) fn may_write(path: &Path) -> io::Result<()> {
+    let search = if path.is_dir() { AccessFlags::X_OK } else { AccessFlags::empty() };
+    access(path, AccessFlags::W_OK | search).map_err(io::Error::from)
 }
 
 /// How many descriptors may be open; without end where nothing tells.

@@ -14,7 +14,7 @@ use crate::config::listen::{Listen, ListenAddr};
 use crate::config::units::DisplaySize;
 use crate::host;
 use crate::server::cost;
-use crate::sink::{DiskUse, overhead};
+use crate::sink::{DiskUse, foresee, overhead};
 
 /// How a comment about what does not fit begins.
 const MISFIT: &str = "# Does not fit: ";
@@ -46,6 +46,9 @@ pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>
         }
     }
     costs(&mut text, settings, plan);
+    for sentence in settings.outputs.iter().filter_map(|output| foresee(output, &settings.output)) {
+        let _ = writeln!(text, "{MISFIT}{sentence}");
+    }
     if let Some(sentence) = lowered {
         let _ = writeln!(text, "{MISFIT}{sentence}");
     }

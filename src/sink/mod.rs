@@ -25,6 +25,8 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub use self::error::OpenError;
+#[cfg(feature = "cli")]
+pub(crate) use self::error::foresee;
 pub use self::format::Format;
 pub use self::memory::MemorySink;
 pub use self::outputs::Outputs;

@@ -51,6 +51,17 @@ pub(super) trait Place: fmt::Display + Send + Sync {
         DiskUse::Nothing
     }
 
+    /// What [`Self::open`] would say, as far as that can be known without making anything: a sentence's end that it would
+    /// warn with, if any.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    #[cfg(feature = "cli")]
+    fn foresee(&self, options: &OutputOptions) -> io::Result<Option<String>> {
+        let _ = options;
+        Ok(None)
+    }
+
     /// The file, or the pattern of files, that it writes to.
     fn file(&self) -> Option<&Path> {
         None
@@ -114,6 +125,13 @@ impl OutputAddr {
     #[cfg(feature = "cli")]
     pub(crate) fn disk(&self, options: &OutputOptions) -> DiskUse {
         self.0.disk(options)
+    }
+
+    /// What a start would say of it, as far as that is known before, as a whole sentence.
+    #[cfg(feature = "cli")]
+    pub(super) fn foresee(&self, options: &OutputOptions) -> Result<Option<String>, io::Error> {
+        let warning = self.0.foresee(options)?;
+        Ok(warning.map(|warning| format!("{}: {warning}", self.name())))
     }
 
     #[cfg(feature = "cli")]

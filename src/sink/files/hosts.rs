@@ -15,7 +15,9 @@ use std::time::{Duration, SystemTime};
 use super::lane::Lane;
 use super::log_file::{Age, note_removed};
 use super::names::{self, Owner, found};
-use super::opener::check_folder_of;
+use super::opener::Opener;
+#[cfg(feature = "cli")]
+use super::opener::foresee_folder;
 use super::path::{folder_of, shown};
 use super::rotate::{is_disk_full, remove, remove_counted};
 use super::single::{note_sync, syncs_of};
@@ -74,6 +76,12 @@ impl Place for HostFilesPlace {
 
     fn disk(&self, options: &OutputOptions) -> DiskUse {
         DiskUse::Files(options.host_files as u64 + 1)
+    }
+
+    #[cfg(feature = "cli")]
+    fn foresee(&self, options: &OutputOptions) -> io::Result<Option<String>> {
+        foresee_folder(&self.0, options)?;
+        if folder_of(&self.0).exists() { names::in_the_way(&self.0, options.rotates()) } else { Ok(None) }
     }
 
     fn file(&self) -> Option<&Path> {
@@ -146,11 +154,14 @@ impl HostFiles {
     /// # Errors
     /// The directory can't be read, or no files be made in it.
     fn open(pattern: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
-        if options.make_dirs && !folder_of(pattern).exists() {
-            fs::create_dir_all(folder_of(pattern))?;
+        let opener = Opener::new(options);
+        if opener.makes_folder(pattern)? {
             books.report(format_args!("made the directory of {}", shown(pattern)));
         }
-        check_folder_of(&names::path_of(pattern, None), is_disk_full)?;
+        opener.check_folder(&names::path_of(pattern, None), is_disk_full)?;
+        if let Some(obstacle) = names::in_the_way(pattern, options.rotates())? {
+            books.report(format_args!("{obstacle}"));
+        }
         let mut known: Vec<(Host, Age)> = Vec::new();
         for (path, owner, number) in found(pattern)? {
             if number > 0 && !options.rotates() {

@@ -101,7 +101,7 @@ impl Rotated {
     }
 
     /// The name that a new file has until the others have moved.
-    fn new_name(&self) -> PathBuf {
+    pub(super) fn new_name(&self) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(".new");
         name.into()
@@ -114,7 +114,8 @@ impl Rotated {
     /// Of the system: the last one, after every file was tried. A name that is too long is found here too, and not
     /// only by the first shift.
     pub(super) fn trim(&self, mut removed: impl FnMut(&Path)) -> io::Result<()> {
-        self.exists(self.keep)?;
+        // A directory of that name is told of elsewhere.
+        there(fs::symlink_metadata(self.numbered(self.keep)).map(drop))?;
         let mut result = Ok(());
         for number in self.numbers()? {
             if number > self.keep {
