@@ -1,4 +1,4 @@
-//! The box: how many descriptors the process may open, and how much memory there is, and where the process
+//! The box: how many descriptors the process may open, and how much memory there is; its groups, and where the process
 //! may write.
 #![cfg_attr(not(feature = "cli"), allow(dead_code))] // most of it is for the program
 
@@ -100,6 +100,22 @@ pub(crate) fn descriptors_in_use() -> u64 {
         // One of them is the folder that is being read.
         _ => fs::read_dir(folder).map_or(0, |entries| entries.count().saturating_sub(1) as u64),
     }
+}
+
+/// The number of a group, as /etc/group has it: what else a libc may ask is not there in a static program.
+///
+/// # Errors
+/// The file can't be read.
+#[cfg(feature = "cli")]
+pub(crate) fn group_number(name: &str) -> io::Result<Option<u32>> {
+    let groups = fs::read("/etc/group")?;
+    let groups = String::from_utf8_lossy(&groups);
+    let number = |line: &str| {
+        let mut fields = line.split(':');
+        fields.next().filter(|found| *found == name)?;
+        fields.nth(1)?.parse().ok()
+    };
+    Ok(groups.lines().find_map(number))
 }
 
 /// Whether this process may write to a file, or make files in a directory.

@@ -13,6 +13,7 @@ use crate::config::listen::DEFAULT_LISTEN;
 use crate::config::listen::ListenAddr;
 use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
+use crate::host::group_number;
 use crate::sink::{Format, OutputAddr, Outputs, SYNTAX, parse_tag};
 
 word_enum! {
@@ -225,6 +226,10 @@ struct WordOrOff;
 struct List;
 /// Permission bits of a file: `0660`.
 struct Octal;
+/// The same, or [`AS_BEFORE`].
+struct OctalOrBefore;
+/// A group by its name or number, or [`AS_BEFORE`].
+struct GroupOrBefore;
 /// What `--tag` takes; empty is no tag.
 struct Tag;
 /// A whole number, or `half`.
@@ -341,6 +346,48 @@ impl Kind<u32> for Octal {
     }
 }
 
+/// What stands for what the file of the same name had before, if there was one.
+const AS_BEFORE: &str = "as-before";
+
+impl Kind<Option<u32>> for OctalOrBefore {
+    fn set(field: &mut Option<u32>, text: &str) -> Result<(), String> {
+        *field = None;
+        if text == AS_BEFORE { Ok(()) } else { Octal::set(field.insert(0), text) }
+    }
+
+    fn show(field: &Option<u32>, each: Each<'_>) {
+        match field {
+            Some(mode) => Octal::show(mode, each),
+            None => each(&AS_BEFORE),
+        }
+    }
+}
+
+impl Kind<Option<u32>> for GroupOrBefore {
+    fn set(field: &mut Option<u32>, text: &str) -> Result<(), String> {
+        *field = match (text, text.parse()) {
+            (AS_BEFORE, _) => None,
+            // The largest number stands for no group.
+            (_, Ok(number)) if number < u32::MAX => Some(number),
+            _ => match group_number(text) {
+                Ok(Some(number)) => Some(number),
+                Ok(None) => {
+                    return Err("there is no such group in /etc/group: give one of those, or a number".to_owned());
+                }
+                Err(error) => return Err(format!("/etc/group can't be read ({error}): give its number")),
+            },
+        };
+        Ok(())
+    }
+
+    fn show(field: &Option<u32>, each: Each<'_>) {
+        match field {
+            Some(number) => each(number),
+            None => each(&AS_BEFORE),
+        }
+    }
+}
+
 impl Kind<String> for Tag {
     fn set(field: &mut String, text: &str) -> Result<(), String> {
         *field = if text.is_empty() { String::new() } else { parse_tag(text)? };
@@ -432,6 +479,12 @@ pub const OPTIONS: &[Opt] = options! {
         "how often written lines are forced to the disk (fdatasync); interval is 1s";
     "flush-every" = "DURATION" Files Time(output.flush_every)
         "how long lines may wait in memory to be written to a file together, to spare flash; 0 is not at all";
+    "file-mode" = "OCTAL|as-before" Files OctalOrBefore(output.file_mode)
+        "permission bits of new files, whatever the umask; as-before: those of the file before it, else 0666 less the umask";
+    "file-group" = "NAME|GID|as-before" Files GroupOrBefore(output.file_group)
+        "group of new files; as-before: that of the file before it, as far as that is allowed, else the program's";
+    "make-dirs" = "" Files Switch(output.make_dirs)
+        "a directory of output files that is missing is made, at the start and later";
     "host-files" = "NUMBER" Files Number(output.host_files)
         "most files that {host} makes; further hosts share one";
     "on-stall" = "wait|drop" Output Word(output.on_stall)

@@ -16,6 +16,7 @@ mod keepalive;
 mod kills;
 mod limits;
 mod misused;
+mod modes;
 mod outputs;
 mod receipts;
 mod reopen;
