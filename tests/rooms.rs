@@ -60,6 +60,7 @@ const SINK: &[&str] = &["mio", "log"];
 const WING: &[&str] = &[
     "sink/mod.rs",
     "sink/place.rs",
+    "sink/claim.rs",
     "sink/target.rs",
     "sink/waiting.rs",
     "sink/pace.rs",
@@ -73,6 +74,7 @@ const WING: &[&str] = &[
 const FILES: &[&str] = &[
     "sink/mod.rs",
     "sink/place.rs",
+    "sink/claim.rs",
     "sink/target.rs",
     "sink/waiting.rs",
     "sink/pace.rs",
@@ -91,6 +93,7 @@ const SINKS: &[&str] = &[
     "sink/output.rs",
     "sink/kinds.rs",
     "sink/place.rs",
+    "sink/claim.rs",
     "sink/error.rs",
     "sink/memory.rs",
     "sink/format.rs",
@@ -154,7 +157,8 @@ const ROOMS: &[Room] = &[
         &["sink/place.rs", "sink/next/", "config/"],
         &["mio", "log", "std::fs", "std::io", "std::os"],
     ),
-    room("sink/place.rs", &["sink/target.rs", "config/"], SINK),
+    room("sink/claim.rs", &["sink/files/", "config/"], SINK),
+    room("sink/place.rs", &["sink/target.rs", "sink/claim.rs", "config/"], SINK),
     room("sink/files/", FILES, SINK),
     room("sink/next/", WING, SINK),
     room("sink/stream/", WING, SINK),

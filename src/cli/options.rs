@@ -3,18 +3,17 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::path::Path;
 use std::time::Duration;
 
 use log::LevelFilter;
 
 use crate::config::limits::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
-use crate::config::listen::DEFAULT_LISTEN;
-#[cfg(feature = "status")]
-use crate::config::listen::ListenAddr;
+use crate::config::listen::{DEFAULT_LISTEN, ListenAddr};
 use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
 use crate::host::group_number;
-use crate::sink::{Format, OutputAddr, Outputs, SYNTAX, parse_tag};
+use crate::sink::{Format, OutputAddr, Outputs, SYNTAX, User, conflict, parse_tag};
 
 word_enum! {
     /// How a line of our own log begins (`--log-format`).
@@ -89,7 +88,7 @@ impl Settings {
         false
     }
 
-    /// Checks all that does not depend on the box.
+    /// Checks all that is known before anything is opened or made. Of the box only the paths are looked at.
     ///
     /// # Errors
     /// A sentence about the first setting that does not work.
@@ -123,8 +122,29 @@ impl Settings {
                 "--output {} is where this program listens itself, and would send its lines round for ever: name the next receiver",
                 own.name()
             )),
-            None => Ok(()),
+            None => self.check_paths(None),
         }
+    }
+
+    /// Checks that each path is used for one thing, those of outputs, sockets and the config file.
+    ///
+    /// # Errors
+    /// A sentence about the first two that use one path.
+    pub(super) fn check_paths(&self, config_file: Option<&str>) -> Result<(), String> {
+        let mut users: Vec<User> = self.outputs.iter().map(|output| output.uses(&self.output)).collect();
+        let mut add_socket = |flag: &str, at: &ListenAddr| {
+            if let ListenAddr::Unix(path) = at {
+                users.push(User::of_path(format!("{flag} {at}"), path));
+            }
+        };
+        self.config.listen.iter().for_each(|listen| add_socket("--listen", &listen.at));
+        #[cfg(feature = "status")]
+        self.status.iter().for_each(|status| add_socket("--status", status));
+        // One that is piped in is no path of ours.
+        if let Some(path) = config_file.filter(|path| Path::new(path).is_file()) {
+            users.push(User::of_path(format!("--config {}", path.escape_debug()), path.as_ref()));
+        }
+        conflict(&users).map_or(Ok(()), Err)
     }
 }
 

@@ -5,6 +5,7 @@
 //! to do while nothing is taken; what it writes to is a `Target`: a file, the files of hosts, a descriptor, the next
 //! receiver. Each kind of target is one file in one of the wings, and one row in `kinds.rs`.
 
+mod claim;
 mod error;
 mod files;
 pub mod format;
@@ -33,6 +34,8 @@ pub use self::outputs::Outputs;
 pub use self::pace::Pacing;
 pub use self::place::{OutputAddr, OutputAddrError};
 
+#[cfg(feature = "cli")]
+pub(crate) use self::claim::{User, conflict};
 #[cfg(feature = "cli")]
 pub(crate) use self::format::parse_tag;
 #[cfg(any(feature = "cli", feature = "status"))]

@@ -1,18 +1,21 @@
 //! Where lines go, as `--output` says it: what every kind of output has to tell without being opened. A new kind is a file
 //! in one of the wings, with its [`Place`] and its target, and a row in `kinds.rs`.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::claim::{Claim, User};
 use super::target::{Books, Target};
 use crate::config::listen::ListenAddr;
 use crate::config::output::OutputOptions;
 
 /// One place where lines go (`--output`): `-` is stdout, `unix:/path` and `tcp:HOST:PORT` are the next receiver, anything
-/// else is a file, or, with `{host}` in its name, a file for each host.
+/// else is a file, or, with `{host}` in its name, a file for each host. A text that reads like another address, or like
+/// another pattern, is refused; behind `./` it is the name of a file.
 ///
 /// ```
 /// let output: lumberjack::OutputAddr = "tcp:192.0.2.7:4445".parse()?;
@@ -60,6 +63,12 @@ pub(super) trait Place: fmt::Display + Send + Sync {
     fn foresee(&self, options: &OutputOptions) -> io::Result<Option<String>> {
         let _ = options;
         Ok(None)
+    }
+
+    /// The paths that it uses.
+    fn claims(&self, options: &OutputOptions) -> Vec<Claim> {
+        let _ = options;
+        Vec::new()
     }
 
     /// The file, or the pattern of files, that it writes to.
@@ -139,12 +148,9 @@ impl OutputAddr {
         self.0.comes_back_to(listener)
     }
 
-    /// Whether it is `app.log.3`, and the other `app.log`.
-    pub(super) fn is_rotated_file_of(&self, other: &Self) -> bool {
-        let (Some(path), Some(other)) = (self.0.file(), other.0.file()) else { return false };
-        let name = path.as_os_str().as_encoded_bytes();
-        let Some(rest) = name.strip_prefix(other.as_os_str().as_encoded_bytes()) else { return false };
-        rest.len() > 1 && rest.starts_with(b".") && rest.iter().skip(1).all(u8::is_ascii_digit)
+    /// The paths that it uses.
+    pub(crate) fn uses(&self, options: &OutputOptions) -> User {
+        User { name: format!("--output {}", self.name()), claims: self.0.claims(options) }
     }
 }
 
@@ -173,12 +179,18 @@ impl PartialEq for OutputAddr {
 impl Eq for OutputAddr {}
 
 /// Why a text names no output. `Display` is the end of a sentence that begins with the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutputAddrError(pub(super) &'static str);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputAddrError(pub(super) Cow<'static, str>);
+
+impl OutputAddrError {
+    pub(super) fn new(sentence: impl Into<Cow<'static, str>>) -> Self {
+        Self(sentence.into())
+    }
+}
 
 impl fmt::Display for OutputAddrError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(&self.0)
     }
 }
 

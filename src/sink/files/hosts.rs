@@ -19,7 +19,7 @@ use super::opener::Opener;
 #[cfg(feature = "cli")]
 use super::opener::foresee_folder;
 use super::path::{folder_of, shown};
-use super::rotate::{is_disk_full, remove, remove_counted};
+use super::rotate::{Rotated, is_disk_full, numbered_name, remove, remove_counted};
 use super::single::{note_sync, syncs_of};
 use super::sync::{Syncs, most_descriptors};
 use crate::config::output::{DiskFull, HOST_WORD, OutputOptions};
@@ -27,6 +27,7 @@ use crate::engine::gap::Gap;
 use crate::engine::peer::Host;
 use crate::host::descriptor_limit;
 use crate::linux::is_descriptor_shortage;
+use crate::sink::claim::{Claim, NumberOf};
 use crate::sink::place::{DiskUse, Identity, Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::target::{Books, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::{Parts, len_of};
@@ -35,9 +36,9 @@ use crate::sink::waiting::{Parts, len_of};
 pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
     let rest = text.get(text.find(HOST_WORD)? + HOST_WORD.len()..).unwrap_or_default();
     Some(if rest.contains('/') || rest.contains(HOST_WORD) {
-        Err(OutputAddrError("{host} may stand once, in the file's name, not in a directory's"))
+        Err(OutputAddrError::new("{host} may stand once, in the file's name, not in a directory's"))
     } else if !names::fits(Path::new(text)) {
-        Err(OutputAddrError(
+        Err(OutputAddrError::new(
             "with the longest address in it, and the number of a rotated file, this name is too long: shorten it",
         ))
     } else {
@@ -82,6 +83,14 @@ impl Place for HostFilesPlace {
     fn foresee(&self, options: &OutputOptions) -> io::Result<Option<String>> {
         foresee_folder(&self.0, options)?;
         if folder_of(&self.0).exists() { names::in_the_way(&self.0, options.rotates()) } else { Ok(None) }
+    }
+
+    fn claims(&self, options: &OutputOptions) -> Vec<Claim> {
+        let number_of = options.rotates().then_some(numbered_name as NumberOf);
+        let all = Claim::pattern(&self.0, names::examples(&self.0), names::is_of_host, number_of);
+        // By this one it is found out whether files can be made.
+        let tried = Claim::path(&Rotated::new(&names::path_of(&self.0, None), 0).new_name(), None);
+        [all].into_iter().chain(tried).collect()
     }
 
     fn file(&self) -> Option<&Path> {

@@ -10,7 +10,7 @@
 //! | clients of Unix sockets | `unix` |
 //! | hosts beyond `--host-files` | `other` |
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::fs;
 use std::io;
@@ -103,6 +103,17 @@ fn path_with(pattern: &Path, name: &str) -> PathBuf {
     let (before, after) = bytes.split_at(at);
     let after = after.get(HOST_WORD.len()..).unwrap_or_default();
     OsString::from_vec([before, name.as_bytes(), after].concat()).into()
+}
+
+/// A file of each kind of host.
+pub(super) fn examples(pattern: &Path) -> impl Iterator<Item = PathBuf> {
+    let host = |text: &str| path_with(pattern, text);
+    ["1.2.3.4", "1-2-3-4", "1-2-3-4-5-6-7-8_9", "unix", OTHERS].map(host).into_iter()
+}
+
+/// Whether a file's name is that of a host's file, which was not rotated. `pattern` is the name of the pattern.
+pub(super) fn is_of_host(pattern: &[u8], name: &[u8]) -> bool {
+    owner_in(Path::new(OsStr::from_bytes(pattern)), name).is_some_and(|(_, number)| number == 0)
 }
 
 /// Whether the name of every host fits into a file's name, and what is added when it is rotated.

@@ -15,8 +15,10 @@ use super::opener::{Obstacle, foresee, obstacle};
 #[cfg(feature = "cli")]
 use super::path::resolved;
 use super::path::shown;
+use super::rotate::numbered_name;
 use super::sync::{Synced, Syncs, most_descriptors};
 use crate::config::output::{OutputOptions, SyncEvery};
+use crate::sink::claim::Claim;
 use crate::sink::place::{DiskUse, Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::stream::descriptor::Descriptor;
 use crate::sink::target::{Books, GATHERED_BYTES, KEPT_BYTES, Standing, Target, Took, Whose, Wrote};
@@ -41,7 +43,10 @@ impl Place for FilePlace {
     fn open(&self, options: &OutputOptions, books: &mut Books) -> io::Result<Opened> {
         match Descriptor::open_special(&self.0)? {
             Some(_) if options.rotates() => Err(no_file()),
-            Some(descriptor) => Ok(Opened { target: Box::new(descriptor), identity: None }),
+            Some(descriptor) => {
+                let identity = descriptor.identity();
+                Ok(Opened { target: Box::new(descriptor), identity })
+            }
             None => {
                 let file = SingleFile::open(&self.0, options, books)?;
                 let identity = file.file.identity().map(|(device, number)| (device, number, OsString::new()));
@@ -74,6 +79,10 @@ impl Place for FilePlace {
             Some(obstacle @ Obstacle::Mounted) => Err(io::Error::other(obstacle.sentence())),
             obstacle => foresee(&path, options).map(|()| obstacle.map(|obstacle| obstacle.sentence())),
         }
+    }
+
+    fn claims(&self, options: &OutputOptions) -> Vec<Claim> {
+        Claim::path(&self.0, options.rotates().then_some(numbered_name))
     }
 
     fn file(&self) -> Option<&Path> {
