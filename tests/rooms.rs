@@ -151,7 +151,7 @@ const ROOMS: &[Room] = &[
         SINK,
     ),
     room("sink/error.rs", &["sink/place.rs", "sink/files/", "sink/stream/", "linux.rs", "config/"], SINK),
-    room("sink/kinds.rs", &["sink/place.rs", "sink/files/", "sink/next/", "sink/stream/"], SINK),
+    room("sink/kinds.rs", &["sink/place.rs", "sink/misread.rs", "sink/files/", "sink/next/", "sink/stream/"], SINK),
     room(
         "sink/misread.rs",
         &["sink/place.rs", "sink/next/", "config/"],

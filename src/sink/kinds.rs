@@ -4,6 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::files::{hosts, single};
+use super::misread;
 use super::next::forward;
 use super::place::{OutputAddr, OutputAddrError};
 use super::stream::stdout;
@@ -13,7 +14,7 @@ type Parse = fn(&str) -> Option<Result<OutputAddr, OutputAddrError>>;
 
 /// Every kind of output. The first that knows a text has it, so the one that takes every text is the last.
 const KINDS: &[Parse] =
-    &[stdout::parse, forward::parse_unix, forward::parse_tcp, hosts::parse, single::parse];
+    &[stdout::parse, forward::parse_unix, forward::parse_tcp, misread::parse, hosts::parse, single::parse];
 
 /// What `--output` takes, in the order in which a person wants to read it.
 #[cfg(feature = "cli")]

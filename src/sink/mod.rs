@@ -11,6 +11,7 @@ mod files;
 pub mod format;
 mod kinds;
 mod memory;
+mod misread;
 mod next;
 mod output;
 mod outputs;

@@ -76,8 +76,14 @@ pub(in crate::sink) fn parse_unix(text: &str) -> Option<Result<OutputAddr, Outpu
 
 /// Reads `tcp:HOST:PORT`.
 pub(in crate::sink) fn parse_tcp(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    let next = tcp(text.strip_prefix("tcp:")?).map(OutputAddr::new);
+    let place = text.strip_prefix("tcp:").filter(|place| !place.starts_with('/'))?;
+    let next = tcp(place).map(OutputAddr::new);
     Some(next.ok_or(OutputAddrError::new("give a host and a port, such as tcp:192.0.2.7:4445")))
+}
+
+/// Whether this is a host and a port.
+pub(in crate::sink) fn is_tcp(place: &str) -> bool {
+    tcp(place).is_some()
 }
 
 fn tcp(place: &str) -> Option<Next> {
