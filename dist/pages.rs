@@ -295,6 +295,8 @@ const MORE: &[(&str, &str)] = &[
         "At most once in that time, at least `100ms`: [what a power cut can lose](files.md#what-a-power-cut-can-lose)",
     ),
     ("flush-every", "[Care for flash](files.md#care-for-flash)"),
+    ("file-mode", "[Who may read them](files.md#who-may-read-them)"),
+    ("make-dirs", "[When the directory is missing](files.md#when-the-directory-is-missing)"),
     ("host-files", "[A file for each host](files.md#a-file-for-each-host)"),
     ("max-line", "[What happens when a limit is hit](limits.md#what-happens-when-a-limit-is-hit)"),
     ("max-buffer", "At least twice `--max-line`"),

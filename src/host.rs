@@ -1,12 +1,17 @@
-//! What this machine ("the box") gives to the process: how many descriptors it may open, and how much memory there is.
+//! What this machine ("the box") gives to the process: how many descriptors it may open, how much memory there
+//! is, its groups, and where it may write.
 //! All of it is read from `/proc`, `/sys` and the limits of the process; what can't be read is `None` or a stated default.
 #![cfg_attr(not(feature = "cli"), allow(dead_code))] // most of it is for the program
 
 use std::fs;
+#[cfg(feature = "cli")]
+use std::io;
 use std::path::Path;
 
 #[cfg(feature = "cli")]
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+#[cfg(feature = "cli")]
+use nix::unistd::{AccessFlags, access};
 
 /// Raises the soft limit on open files to the hard one (P10). Returns the limit that holds then, or `u64::MAX` if it can't
 /// be read.
@@ -96,6 +101,32 @@ pub(crate) fn descriptors_in_use() -> u64 {
         // One of the entries is the descriptor by which the folder is being read.
         _ => fs::read_dir(folder).map_or(0, |entries| entries.count().saturating_sub(1) as u64),
     }
+}
+
+/// The number of a group, as /etc/group has it: what else a libc may ask is not there in a static program.
+///
+/// # Errors
+/// The file can't be read.
+#[cfg(feature = "cli")]
+pub(crate) fn group_number(name: &str) -> io::Result<Option<u32>> {
+    let groups = fs::read("/etc/group")?;
+    let groups = String::from_utf8_lossy(&groups);
+    let number = |line: &str| {
+        let mut fields = line.split(':');
+        fields.next().filter(|found| *found == name)?;
+        fields.nth(1)?.parse().ok()
+    };
+    Ok(groups.lines().find_map(number))
+}
+
+/// Whether this process may write to a file, or make files in a directory.
+///
+/// # Errors
+/// It may not; or there is neither.
+#[cfg(feature = "cli")]
+pub(crate) fn may_write(path: &Path) -> io::Result<()> {
+    let search = if path.is_dir() { AccessFlags::X_OK } else { AccessFlags::empty() };
+    access(path, AccessFlags::W_OK | search).map_err(io::Error::from)
 }
 
 /// How many descriptors may be open; without end where nothing tells.

@@ -14,7 +14,7 @@ use crate::config::listen::{Listen, ListenAddr};
 use crate::config::units::DisplaySize;
 use crate::host;
 use crate::server::cost;
-use crate::sink::{DiskUse, overhead};
+use crate::sink::{DiskUse, foresee, overhead};
 
 /// How a comment about what does not fit begins.
 const MISFIT: &str = "# Does not fit: ";
@@ -46,9 +46,8 @@ pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>
         }
     }
     costs(&mut text, settings, plan);
-    let obstacles = settings.outputs.iter().filter_map(|output| Some((output, output.obstacle(&settings.output)?)));
-    for (output, why) in obstacles {
-        let _ = writeln!(text, "{MISFIT}{}: {why}", output.name());
+    for sentence in settings.outputs.iter().filter_map(|output| foresee(output, &settings.output)) {
+        let _ = writeln!(text, "{MISFIT}{sentence}");
     }
     if let Some(sentence) = lowered {
         let _ = writeln!(text, "{MISFIT}{sentence}");

@@ -3,17 +3,17 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::path::Path;
 use std::time::Duration;
 
 use log::LevelFilter;
 
 use crate::config::limits::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
-use crate::config::listen::DEFAULT_LISTEN;
-#[cfg(feature = "status")]
-use crate::config::listen::ListenAddr;
+use crate::config::listen::{DEFAULT_LISTEN, ListenAddr};
 use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
-use crate::sink::{Format, OutputAddr, Outputs, SYNTAX, parse_tag};
+use crate::host::group_number;
+use crate::sink::{Format, OutputAddr, Outputs, SYNTAX, User, conflict, parse_tag};
 
 word_enum! {
     /// How a line of our own log begins (`--log-format`).
@@ -88,7 +88,7 @@ impl Settings {
         false
     }
 
-    /// Checks all that does not depend on the box.
+    /// Checks all that is known before anything is opened or made. Of the box only the paths are looked at.
     ///
     /// # Errors
     /// A sentence about the first setting that does not work.
@@ -122,8 +122,29 @@ impl Settings {
                 "--output {} is where this program listens itself, and would send its lines round for ever: name the next receiver",
                 own.name()
             )),
-            None => Ok(()),
+            None => self.check_paths(None),
         }
+    }
+
+    /// Checks that each path is used for one thing, those of outputs, sockets and the config file.
+    ///
+    /// # Errors
+    /// A sentence about the first two that use one path.
+    pub(super) fn check_paths(&self, config_file: Option<&str>) -> Result<(), String> {
+        let mut users: Vec<User> = self.outputs.iter().map(|output| output.uses(&self.output)).collect();
+        let mut add_socket = |flag: &str, at: &ListenAddr| {
+            if let ListenAddr::Unix(path) = at {
+                users.push(User::of_path(format!("{flag} {at}"), path));
+            }
+        };
+        self.config.listen.iter().for_each(|listen| add_socket("--listen", &listen.at));
+        #[cfg(feature = "status")]
+        self.status.iter().for_each(|status| add_socket("--status", status));
+        // One that is piped in is no path of ours.
+        if let Some(path) = config_file.filter(|path| Path::new(path).is_file()) {
+            users.push(User::of_path(format!("--config {}", path.escape_debug()), path.as_ref()));
+        }
+        conflict(&users).map_or(Ok(()), Err)
     }
 }
 
@@ -225,6 +246,10 @@ struct WordOrOff;
 struct List;
 /// Permission bits of a file: `0660`.
 struct Octal;
+/// The same, or [`AS_BEFORE`].
+struct OctalOrBefore;
+/// A group by its name or number, or [`AS_BEFORE`].
+struct GroupOrBefore;
 /// What `--tag` takes; empty is no tag.
 struct Tag;
 /// A whole number, or `half`.
@@ -341,6 +366,48 @@ impl Kind<u32> for Octal {
     }
 }
 
+/// What stands for what the file of the same name had before, if there was one.
+const AS_BEFORE: &str = "as-before";
+
+impl Kind<Option<u32>> for OctalOrBefore {
+    fn set(field: &mut Option<u32>, text: &str) -> Result<(), String> {
+        *field = None;
+        if text == AS_BEFORE { Ok(()) } else { Octal::set(field.insert(0), text) }
+    }
+
+    fn show(field: &Option<u32>, each: Each<'_>) {
+        match field {
+            Some(mode) => Octal::show(mode, each),
+            None => each(&AS_BEFORE),
+        }
+    }
+}
+
+impl Kind<Option<u32>> for GroupOrBefore {
+    fn set(field: &mut Option<u32>, text: &str) -> Result<(), String> {
+        *field = match (text, text.parse()) {
+            (AS_BEFORE, _) => None,
+            // The largest number stands for no group.
+            (_, Ok(number)) if number < u32::MAX => Some(number),
+            _ => match group_number(text) {
+                Ok(Some(number)) => Some(number),
+                Ok(None) => {
+                    return Err("there is no such group in /etc/group: give one of those, or a number".to_owned());
+                }
+                Err(error) => return Err(format!("/etc/group can't be read ({error}): give its number")),
+            },
+        };
+        Ok(())
+    }
+
+    fn show(field: &Option<u32>, each: Each<'_>) {
+        match field {
+            Some(number) => each(number),
+            None => each(&AS_BEFORE),
+        }
+    }
+}
+
 impl Kind<String> for Tag {
     fn set(field: &mut String, text: &str) -> Result<(), String> {
         *field = if text.is_empty() { String::new() } else { parse_tag(text)? };
@@ -432,6 +499,12 @@ pub const OPTIONS: &[Opt] = options! {
         "how often written lines are forced to the disk (fdatasync); interval is 1s";
     "flush-every" = "DURATION" Files Time(output.flush_every)
         "how long lines may wait in memory to be written to a file together, to spare flash; 0 is not at all";
+    "file-mode" = "OCTAL|as-before" Files OctalOrBefore(output.file_mode)
+        "permission bits of new files, whatever the umask; as-before: those of the file before it, else 0666 less the umask";
+    "file-group" = "NAME|GID|as-before" Files GroupOrBefore(output.file_group)
+        "group of new files; as-before: that of the file before it, as far as that is allowed, else the program's";
+    "make-dirs" = "" Files Switch(output.make_dirs)
+        "a directory of output files that is missing is made, at the start and later";
     "host-files" = "NUMBER" Files Number(output.host_files)
         "most files that {host} makes; further hosts share one";
     "on-stall" = "wait|drop" Output Word(output.on_stall)

@@ -100,12 +100,12 @@ fn put_together(
     given: Vec<(&'static Opt, String)>,
 ) -> Result<(Settings, Origins), UsageError> {
     let (mut settings, mut origins) = (Settings::default(), Origins::new());
-    if let Some(path) = config_path {
-        let text = fs::read_to_string(&path).map_err(|error| {
+    if let Some(path) = &config_path {
+        let text = fs::read_to_string(path).map_err(|error| {
             let path = path.escape_debug();
             UsageError(format!("--config {path}: cannot be read ({error}); name a readable file"))
         })?;
-        read_config_file(&path, &text, &mut settings, &mut origins)?;
+        read_config_file(path, &text, &mut settings, &mut origins)?;
     }
     // What flags give replaces what the file gave.
     for (option, _) in &given {
@@ -119,7 +119,7 @@ fn put_together(
     }
     settings.is_listen_given = is_given(&origins, "listen");
     settings.is_memory_given = is_given(&origins, "memory");
-    settings.validate().map_err(UsageError)?;
+    settings.validate().and_then(|()| settings.check_paths(config_path.as_deref())).map_err(UsageError)?;
     Ok((settings, origins))
 }
 

@@ -190,6 +190,9 @@ impl OutputOptions {
             ("--rotate-age", !self.rotate_age.is_zero()),
             ("--sync", self.sync != SyncEvery::Never),
             ("--flush-every", !self.flush_every.is_zero()),
+            ("--file-mode", self.file_mode.is_some()),
+            ("--file-group", self.file_group.is_some()),
+            ("--make-dirs", self.make_dirs),
         ] {
             if is_given && !has_file {
                 return wrong(format!("{flag} is for files, and no --output names one: name a file, or leave it out"));
@@ -209,6 +212,11 @@ impl OutputOptions {
         }
         if self.host_files == 0 || self.host_files > MOST_HOST_FILES {
             return wrong(format!("--host-files is {}: give a number from 1 to {MOST_HOST_FILES}", self.host_files));
+        }
+        if let Some(mode) = self.file_mode.filter(|mode| mode & !0o777 != 0 || mode & 0o200 == 0) {
+            return wrong(format!(
+                "--file-mode is {mode:04o}, by which the owner could not write: give octal digits from 0200 to 0777, such as 0640"
+            ));
         }
         if self.on_stall == OnStall::Drop && self.stall_timeout.is_zero() {
             return wrong("--stall-timeout is 0: give the time after which an output is passed over, such as 30s");

@@ -7,6 +7,8 @@ use std::path::Path;
 use super::files::path::shown;
 use super::place::OutputAddr;
 use super::stream::stdout;
+#[cfg(feature = "cli")]
+use crate::config::output::OutputOptions;
 use crate::linux::is_descriptor_shortage;
 
 /// Why an output could not be opened. `Display` is one sentence.
@@ -28,7 +30,7 @@ impl fmt::Display for OpenError {
         write!(f, "cannot write to {name}: ")?;
         match source.kind() {
             ErrorKind::NotFound => {
-                f.write_str("its directory does not exist; make it, or choose another file with --output")
+                f.write_str("its directory does not exist; make it, or have it made by --make-dirs, or choose another file with --output")
             }
             ErrorKind::IsADirectory => {
                 let inside = shown(&Path::new(&name).join("app.log"));
@@ -46,6 +48,15 @@ impl fmt::Display for OpenError {
             _ if is_descriptor_shortage(source) => write!(f, "{source}; raise the limit on open files"),
             _ => write!(f, "{source}; choose another file with --output"),
         }
+    }
+}
+
+/// What a start would say of an output, as far as that can be known without making anything.
+#[cfg(feature = "cli")]
+pub(crate) fn foresee(output: &OutputAddr, options: &OutputOptions) -> Option<String> {
+    match output.foresee(options) {
+        Ok(warning) => warning,
+        Err(source) => Some(OpenError { output: output.clone(), source }.to_string()),
     }
 }
 

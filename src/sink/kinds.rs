@@ -4,6 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::files::{hosts, single};
+use super::misread;
 use super::next::forward;
 use super::place::{OutputAddr, OutputAddrError};
 use super::stream::stdout;
@@ -12,7 +13,8 @@ use super::stream::stdout;
 type Parse = fn(&str) -> Option<Result<OutputAddr, OutputAddrError>>;
 
 /// Every kind of output. They are asked in this order, so the one that accepts any text, as a file's name, is the last.
-const KINDS: &[Parse] = &[stdout::parse, forward::parse_unix, forward::parse_tcp, hosts::parse, single::parse];
+const KINDS: &[Parse] =
+    &[stdout::parse, forward::parse_unix, forward::parse_tcp, misread::parse, hosts::parse, single::parse];
 
 /// What `--output` takes, in the order in which a person wants to read it.
 #[cfg(feature = "cli")]
@@ -37,7 +39,7 @@ impl FromStr for OutputAddr {
 
     fn from_str(text: &str) -> Result<Self, OutputAddrError> {
         let known = KINDS.iter().filter(|_| !text.is_empty()).find_map(|parse| parse(text));
-        known.unwrap_or(Err(OutputAddrError("name a file, or - for stdout")))
+        known.unwrap_or(Err(OutputAddrError::new("name a file, or - for stdout")))
     }
 }
 
@@ -66,7 +68,7 @@ mod tests {
             ("{host}/app.log", "{host} may stand once, in the file's name, not in a directory's"),
             ("{host}{host}", "{host} may stand once, in the file's name, not in a directory's"),
         ] {
-            assert_eq!(text.parse::<OutputAddr>(), Err(OutputAddrError(error)), "{text}");
+            assert_eq!(text.parse::<OutputAddr>(), Err(OutputAddrError::new(error)), "{text}");
         }
     }
 }

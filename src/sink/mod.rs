@@ -6,11 +6,13 @@
 //! descriptor, or the next receiver. What is known of a target before it is opened is its `Place`. Each kind of output is
 //! one file in a wing (`files/`, `next/`, `stream/`) with its `Place` and its `Target`, and one row in `kinds.rs`.
 
+mod claim;
 mod error;
 mod files;
 pub mod format;
 mod kinds;
 mod memory;
+mod misread;
 mod next;
 mod output;
 mod outputs;
@@ -26,12 +28,16 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub use self::error::OpenError;
+#[cfg(feature = "cli")]
+pub(crate) use self::error::foresee;
 pub use self::format::Format;
 pub use self::memory::MemorySink;
 pub use self::outputs::Outputs;
 pub use self::pace::Pacing;
 pub use self::place::{OutputAddr, OutputAddrError};
 
+#[cfg(feature = "cli")]
+pub(crate) use self::claim::{User, conflict};
 #[cfg(feature = "cli")]
 pub(crate) use self::format::parse_tag;
 #[cfg(any(feature = "cli", feature = "status"))]

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use std::mem;
 use std::time::Duration;
 
+use super::claim::{User, conflict};
 use super::error::OpenError;
 use super::format::{Format, Formatter};
 use super::output::Output;
@@ -60,7 +61,7 @@ impl fmt::Debug for Outputs {
 }
 
 impl Outputs {
-    /// Checks outputs, and the options with them, without opening anything. No line is longer than `max_line` bytes.
+    /// Checks outputs, and the options with them, without opening anything: their paths are looked at. No line is longer than `max_line` bytes.
     ///
     /// # Errors
     /// The first thing that makes no sense, as a sentence.
@@ -75,10 +76,10 @@ impl Outputs {
             if outputs.iter().take(number).any(|other| other == one) {
                 return Err(OutputError::new(format!("--output {one:?} is given twice: give it once")));
             }
-            if options.rotates() && outputs.iter().any(|other| other.is_rotated_file_of(one)) {
-                let sentence = format!("another --output has the name of a rotated file of {one:?}: rename it");
-                return Err(OutputError::new(sentence));
-            }
+        }
+        let users: Vec<User> = outputs.iter().map(|output| output.uses(options)).collect();
+        if let Some(sentence) = conflict(&users) {
+            return Err(OutputError::new(sentence));
         }
         let has_file = outputs.iter().any(|output| output.place().file().is_some());
         options.validate(has_file, format.overhead(&options.tag, options.mark_gaps).at_most(max_line, 1))

@@ -2,18 +2,21 @@
 //! one of the wings, with its [`Place`] and its `Target`, and a row in `kinds.rs`. Invariant: only [`Place::open`] opens
 //! anything.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::claim::{Claim, User};
 use super::target::{Books, Target};
 use crate::config::listen::ListenAddr;
 use crate::config::output::OutputOptions;
 
 /// One place where lines go (`--output`): `-` is stdout, `unix:/path` and `tcp:HOST:PORT` are the next receiver, anything
-/// else is a file, or, with `{host}` in its name, a file for each host.
+/// else is a file, or, with `{host}` in its name, a file for each host. A text that reads like another address, or like
+/// another pattern, is refused; behind `./` it is the name of a file.
 ///
 /// ```
 /// let output: lumberjack::OutputAddr = "tcp:192.0.2.7:4445".parse()?;
@@ -53,15 +56,25 @@ pub(super) trait Place: fmt::Display + Send + Sync {
         DiskUse::Nothing
     }
 
-    /// The file, or the pattern of files, that it writes to.
-    fn file(&self) -> Option<&Path> {
-        None
+    /// What [`Self::open`] would say, as far as that can be known without making anything: a sentence's end that it would
+    /// warn with, if any.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    #[cfg(feature = "cli")]
+    fn foresee(&self, options: &OutputOptions) -> io::Result<Option<String>> {
+        let _ = options;
+        Ok(None)
     }
 
-    /// Why it can't do what the options ask for, as far as that is seen without opening it: the end of a sentence that
-    /// begins with its name. A start may go on all the same.
-    fn obstacle(&self, options: &OutputOptions) -> Option<String> {
+    /// The paths that it uses.
+    fn claims(&self, options: &OutputOptions) -> Vec<Claim> {
         let _ = options;
+        Vec::new()
+    }
+
+    /// The file, or the pattern of files, that it writes to.
+    fn file(&self) -> Option<&Path> {
         None
     }
 
@@ -125,9 +138,11 @@ impl OutputAddr {
         self.0.disk(options)
     }
 
+    /// What a start would say of it, as far as that is known before, as a whole sentence.
     #[cfg(feature = "cli")]
-    pub(crate) fn obstacle(&self, options: &OutputOptions) -> Option<String> {
-        self.0.obstacle(options)
+    pub(super) fn foresee(&self, options: &OutputOptions) -> Result<Option<String>, io::Error> {
+        let warning = self.0.foresee(options)?;
+        Ok(warning.map(|warning| format!("{}: {warning}", self.name())))
     }
 
     #[cfg(feature = "cli")]
@@ -135,12 +150,9 @@ impl OutputAddr {
         self.0.comes_back_to(listener)
     }
 
-    /// Whether it is `app.log.3`, and the other `app.log`.
-    pub(super) fn is_rotated_file_of(&self, other: &Self) -> bool {
-        let (Some(path), Some(other)) = (self.0.file(), other.0.file()) else { return false };
-        let name = path.as_os_str().as_encoded_bytes();
-        let Some(rest) = name.strip_prefix(other.as_os_str().as_encoded_bytes()) else { return false };
-        rest.len() > 1 && rest.starts_with(b".") && rest.iter().skip(1).all(u8::is_ascii_digit)
+    /// The paths that it uses.
+    pub(crate) fn uses(&self, options: &OutputOptions) -> User {
+        User { name: format!("--output {}", self.name()), claims: self.0.claims(options) }
     }
 }
 
@@ -169,12 +181,18 @@ impl PartialEq for OutputAddr {
 impl Eq for OutputAddr {}
 
 /// Why a text names no output. `Display` is the end of a sentence that begins with the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutputAddrError(pub(super) &'static str);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputAddrError(pub(super) Cow<'static, str>);
+
+impl OutputAddrError {
+    pub(super) fn new(sentence: impl Into<Cow<'static, str>>) -> Self {
+        Self(sentence.into())
+    }
+}
 
 impl fmt::Display for OutputAddrError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(&self.0)
     }
 }
 

@@ -50,6 +50,8 @@ fn another_value(option: &Opt) -> &'static str {
         ("unix-mode", _) => "0660",
         ("output", _) => "/no/such/a \"b\"\\#c é.log",
         ("tag", _) => "gateway-7",
+        ("file-mode", _) => "0604",
+        ("file-group", _) => "root",
         ("sync", _) => "interval",
         ("max-line", _) => "3KiB",
         ("max-buffer", _) => "7001",
@@ -150,11 +152,22 @@ fn check_of_what_does_not_fit_exits_2_with_a_sentence() {
     let cure = said.rsplit_once("lower --memory to ").unwrap().1;
     check(&["--memory", cure]).assert_clean();
 
-    for name in ["/no/such/a #b", "/no/such/a ", "/no/such/a\nb", " /no/such"] {
+    let dir = Dir::new();
+    for name in ["a #b", "a ", "a\nb"] {
+        let name = &dir.file(name);
         let ended = check(&["--output", name]);
         assert_misfit(&ended, &format!("--output {name:?} (flag): a config file can't hold this name"));
         assert!(settings_in(&ended).iter().all(|(name, ..)| name != "output"));
     }
+
+    // What a start would end with.
+    let missing = dir.file("none/app.log");
+    assert_misfit(&check(&["--output", &missing]), &format!("cannot write to {missing}: its directory does not exist"));
+    check(&["--output", &missing, "--make-dirs"]).assert_clean();
+    let inside = dir.path().display().to_string();
+    assert_misfit(&check(&["--output", &inside]), &format!("cannot write to {inside}: it is a directory"));
+    assert_misfit(&check(&["--output", "/dev/null", "--rotate-size", "1MiB"]), "/dev/null: it is no regular file");
+    assert!(!fs::exists(dir.file("none")).unwrap());
 }
 
 #[test]

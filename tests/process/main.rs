@@ -19,6 +19,7 @@ mod kills;
 mod lanes;
 mod limits;
 mod misused;
+mod modes;
 mod outputs;
 mod receipts;
 mod reopen;

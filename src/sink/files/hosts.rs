@@ -15,9 +15,11 @@ use std::time::{Duration, SystemTime};
 use super::lane::Lane;
 use super::log_file::{Age, note_removed};
 use super::names::{self, Owner, found};
-use super::opener::check_folder_of;
+use super::opener::Opener;
+#[cfg(feature = "cli")]
+use super::opener::foresee_folder;
 use super::path::{folder_of, shown};
-use super::rotate::{is_disk_full, remove, remove_counted};
+use super::rotate::{is_disk_full, new_name, numbered_name, remove, remove_counted};
 use super::single::{note_sync, syncs_of};
 use super::sync::{Syncs, most_descriptors};
 use crate::config::output::{DiskFull, HOST_WORD, OutputOptions};
@@ -26,6 +28,7 @@ use crate::engine::peer::Host;
 use crate::host::descriptor_limit;
 use crate::linux::is_descriptor_shortage;
 use crate::sink::Welcome;
+use crate::sink::claim::{Claim, NumberOf};
 use crate::sink::place::{DiskUse, Identity, Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::target::{Books, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::{Parts, len_of};
@@ -34,9 +37,9 @@ use crate::sink::waiting::{Parts, len_of};
 pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
     let rest = text.get(text.find(HOST_WORD)? + HOST_WORD.len()..).unwrap_or_default();
     Some(if rest.contains('/') || rest.contains(HOST_WORD) {
-        Err(OutputAddrError("{host} may stand once, in the file's name, not in a directory's"))
+        Err(OutputAddrError::new("{host} may stand once, in the file's name, not in a directory's"))
     } else if !names::fits(Path::new(text)) {
-        Err(OutputAddrError(
+        Err(OutputAddrError::new(
             "with the longest address in it, and the number of a rotated file, this name is too long: shorten it",
         ))
     } else {
@@ -75,6 +78,20 @@ impl Place for HostFilesPlace {
 
     fn disk(&self, options: &OutputOptions) -> DiskUse {
         DiskUse::Files(options.host_files as u64 + 1)
+    }
+
+    #[cfg(feature = "cli")]
+    fn foresee(&self, options: &OutputOptions) -> io::Result<Option<String>> {
+        foresee_folder(&self.0, options)?;
+        if folder_of(&self.0).exists() { names::in_the_way(&self.0, options.rotates()) } else { Ok(None) }
+    }
+
+    fn claims(&self, options: &OutputOptions) -> Vec<Claim> {
+        let number_of = options.rotates().then_some(numbered_name as NumberOf);
+        let all = Claim::pattern(&self.0, names::examples(&self.0), names::is_of_host, number_of);
+        // By this one it is found out whether files can be made.
+        let tried = Claim::path(&new_name(&names::path_of(&self.0, None)), None);
+        [all].into_iter().chain(tried).collect()
     }
 
     fn file(&self) -> Option<&Path> {
@@ -151,11 +168,14 @@ impl HostFiles {
     /// # Errors
     /// The directory can't be read, or no files be made in it.
     fn open(pattern: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
-        if options.make_dirs && !folder_of(pattern).exists() {
-            fs::create_dir_all(folder_of(pattern))?;
+        let opener = Opener::new(options);
+        if opener.makes_folder(pattern)? {
             books.report(format_args!("made the directory of {}", shown(pattern)));
         }
-        check_folder_of(&names::path_of(pattern, None), is_disk_full)?;
+        opener.check_folder(&names::path_of(pattern, None), is_disk_full)?;
+        if let Some(obstacle) = names::in_the_way(pattern, options.rotates())? {
+            books.report(format_args!("{obstacle}"));
+        }
         let mut known: Vec<(Host, Age)> = Vec::new();
         for (path, owner, number) in found(pattern)? {
             if number > 0 && !options.rotates() {

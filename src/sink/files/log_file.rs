@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memchr::{memchr, memrchr};
 
-use super::opener::{Obstacle, Opener, check_folder_of, obstacle};
+use super::opener::{Obstacle, Opener, obstacle};
 use super::path::{has_name, identity_of, resolved, shown};
 use super::rotate::{Removed, Rotated, is_disk_full};
 use super::sync::Syncs;
@@ -166,19 +166,19 @@ impl LogFile {
     /// # Errors
     /// Those of opening and reading it, and of a directory in which it could not be rotated.
     pub(super) fn open(&mut self, books: &mut Books) -> io::Result<()> {
+        let path = resolved(&self.path);
+        if self.opener.makes_folder(&path)? {
+            books.report(format_args!("made the directory of {}", shown(&path)));
+        }
         if let Some(rotation) = &self.rotation {
-            let path = resolved(&self.path);
-            if self.opener.makes_folder(&path)? {
-                books.report(format_args!("made the directory of {}", shown(&path)));
-            }
-            check_folder_of(&path, is_disk_full)?;
-            let files = Rotated::new(&path, rotation.keep);
             match obstacle(&path, rotation.keep) {
                 Some(obstacle @ Obstacle::Mounted) => return Err(io::Error::other(obstacle.sentence())),
                 // A restart must not turn what was a warning into no log.
                 Some(obstacle) => books.report(format_args!("{}: {}", shown(&path), obstacle.sentence())),
                 None => {}
             }
+            self.opener.check_folder(&path, is_disk_full)?;
+            let files = Rotated::new(&path, rotation.keep);
             files.trim(|removed| books.report(format_args!("removed {}, beyond --rotate-keep", shown(removed))))?;
         }
         self.ensure_open()?;

@@ -10,7 +10,7 @@
 //! | clients of Unix sockets | `unix` |
 //! | hosts beyond `--host-files` | `other` |
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::fs;
 use std::io;
@@ -18,7 +18,8 @@ use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::path::folder_of;
+use super::opener::mount_points;
+use super::path::{folder_of, shown};
 use super::rotate::numbered_name;
 use crate::config::output::HOST_WORD;
 use crate::engine::peer::Host;
@@ -95,12 +96,24 @@ pub(super) fn path_of(pattern: &Path, owner: Owner) -> PathBuf {
     path_with(pattern, &name_of(owner))
 }
 
+#[inline(never)] // one copy, for size
 fn path_with(pattern: &Path, name: &str) -> PathBuf {
     let bytes = pattern.as_os_str().as_bytes();
     let Some(at) = place_of_host(bytes) else { return pattern.to_owned() };
     let (before, after) = bytes.split_at(at);
     let after = after.get(HOST_WORD.len()..).unwrap_or_default();
     OsString::from_vec([before, name.as_bytes(), after].concat()).into()
+}
+
+/// A file of each kind of host.
+pub(super) fn examples(pattern: &Path) -> impl Iterator<Item = PathBuf> {
+    let host = |text: &str| path_with(pattern, text);
+    ["1.2.3.4", "1-2-3-4", "1-2-3-4-5-6-7-8_9", "unix", OTHERS].map(host).into_iter()
+}
+
+/// Whether a file's name is that of a host's file, which was not rotated. `pattern` is the name of the pattern.
+pub(super) fn is_of_host(pattern: &[u8], name: &[u8]) -> bool {
+    owner_in(Path::new(OsStr::from_bytes(pattern)), name).is_some_and(|(_, number)| number == 0)
 }
 
 /// Whether the name of every host fits into a file's name, and what is added when it is rotated.
@@ -122,7 +135,8 @@ pub(super) fn owner_in(pattern: &Path, file_name: &[u8]) -> Option<(Owner, usize
     })
 }
 
-/// The files of hosts that there are: each with its owner, and its number if it was rotated, else 0.
+/// The files of hosts that there are: each with its owner, and its number if it was rotated, else 0. A directory is none of
+/// them.
 ///
 /// # Errors
 /// The directory can't be read.
@@ -130,12 +144,45 @@ pub(super) fn found(pattern: &Path) -> io::Result<Vec<(PathBuf, Owner, usize)>> 
     let folder = folder_of(pattern);
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        if let Some((owner, number)) = owner_in(pattern, name.as_bytes()) {
+        let entry = entry?;
+        let name = entry.file_name();
+        if let Some((owner, number)) = owner_in(pattern, name.as_bytes())
+            && entry.file_type().is_ok_and(|found| !found.is_dir())
+        {
             files.push((folder.join(&name), owner, number));
         }
     }
     Ok(files)
+}
+
+/// What has the name of a host's file and keeps that from being written or rotated, as a sentence; the first such thing.
+///
+/// # Errors
+/// The directory can't be read.
+pub(super) fn in_the_way(pattern: &Path, rotates: bool) -> io::Result<Option<String>> {
+    let folder = fs::canonicalize(folder_of(pattern))?;
+    // The name that a new file has first belongs to rotating, too.
+    let number_of = |path: &Path| {
+        let name = path.file_name()?.as_bytes();
+        let is_new = || owner_in(pattern, name.strip_suffix(b".new")?).map(|_| 1);
+        owner_in(pattern, name).map(|(_, number)| number).or_else(is_new)
+    };
+    for entry in fs::read_dir(&folder)? {
+        let entry = entry?;
+        let number = number_of(&entry.path()).filter(|number| *number == 0 || rotates);
+        if let Some(number) = number.filter(|_| entry.file_type().is_ok_and(|found| found.is_dir())) {
+            let harm =
+                if number == 0 { "no line of its host can be written" } else { "its host's file can't be rotated" };
+            let path = shown(&entry.path());
+            return Ok(Some(format!("{path} is a directory, so that {harm}: move that away")));
+        }
+    }
+    let mounts = if rotates { mount_points() } else { Vec::new() };
+    let mounted = mounts.iter().find(|path| path.parent() == Some(&*folder) && number_of(path).is_some());
+    Ok(mounted.map(|path| {
+        let path = shown(path);
+        format!("{path} is mounted on its own, so that its host's file can't be rotated: mount the directory instead")
+    }))
 }
 
 #[cfg(test)]

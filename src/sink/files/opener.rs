@@ -2,19 +2,25 @@
 //! never readable for more people than it is to be. Invariant: what [`Opener::open`] gives is a regular file or a
 //! character device.
 
+use std::ffi::OsString;
 use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::mem;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::path::{folder_of, resolved, shown};
 use super::rotate::{Rotated, new_name, remove, remove_left};
 use crate::config::output::OutputOptions;
+#[cfg(feature = "cli")]
+use crate::host::may_write;
 use crate::linux::{O_NOCTTY, O_NONBLOCK};
 
 /// The mode of a file that is made, until it has got that which it is to have.
 const NARROW: u32 = 0o600;
+
+/// Tries to open or make a file: more are needed only if somebody makes and removes it meanwhile.
+const MOST_TRIES: usize = 8;
 
 /// How new files are made.
 #[derive(Debug, Clone)]
@@ -50,26 +56,23 @@ impl Opener {
     /// # Errors
     /// Of the system; and when what is there is neither a regular file nor a character device.
     pub(super) fn open(&self, path: &Path, before: Option<&Metadata>) -> io::Result<File> {
-        let mut is_last = false;
-        loop {
+        // What links lead to is made there: of a link alone Linux says that it is not there, and can't be made either.
+        let path = &resolved(path);
+        for _ in 0..MOST_TRIES {
             match options().open(path) {
                 Ok(file) => return check(&file, path).map(|()| file),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 // A fifo that nobody reads, or a socket: Linux says ENXIO.
                 Err(error) => return Err(what_it_is(path).unwrap_or(error)),
             }
-            // A link that leads nowhere yet is no file, and yet has the name.
-            let target = resolved(path);
-            match self.make(&target, before) {
-                // Somebody else was faster. Not for ever: what can't be opened and is there is no way to spend a turn.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && !mem::replace(&mut is_last, true) => {}
-                Err(error) if error.kind() == ErrorKind::NotFound && self.makes_folders => {
-                    self.makes_folder(&target)?;
-                    return self.make(&target, before);
-                }
+            match self.make(path, before) {
+                // Somebody else was faster.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == ErrorKind::NotFound && self.makes_folder(path)? => {}
                 made => return made,
             }
         }
+        Err(io::Error::other("others make and remove it all the time"))
     }
 
     /// Makes a file where there is none.
@@ -77,24 +80,80 @@ impl Opener {
     /// # Errors
     /// Of the system; `AlreadyExists` if there is one.
     pub(super) fn make(&self, path: &Path, before: Option<&Metadata>) -> io::Result<File> {
-        let (group, mode) = (
-            self.group.map(|group| (None, Some(group))).or(before.map(|found| (Some(found.uid()), Some(found.gid())))),
-            self.mode.or(before.filter(|found| found.is_file()).map(|found| found.mode() & 0o777)),
-        );
-        let file = options().mode(if mode.is_some() { NARROW } else { 0o666 }).create_new(true).open(path)?;
-        if let Some((owner, group)) = group {
-            // Not everybody may give a file away. Then its group must not get what was meant for another one.
-            let is_given = fchown(&file, owner, group).is_ok() || fchown(&file, None, group).is_ok();
-            if !is_given && self.group.is_some() {
+        let before = before.filter(|found| found.is_file());
+        let has_mode = self.mode.is_some() || before.is_some();
+        let file = options().mode(if has_mode { NARROW } else { 0o666 }).create_new(true).open(path)?;
+        match self.dress(&file, before) {
+            Ok(()) => Ok(file),
+            Err(error) => {
                 let _ = fs::remove_file(path);
-                return Err(io::Error::new(ErrorKind::PermissionDenied, "its group can't be that of --file-group"));
+                Err(error)
             }
         }
-        if let Some(mode) = mode {
-            file.set_permissions(Permissions::from_mode(mode))?;
-        }
-        Ok(file)
     }
+
+    /// Gives a new file its owner, group and mode, in this order: nobody may do more before than after it.
+    ///
+    /// # Errors
+    /// What was asked for can't be had. What `before` had is kept as far as that is allowed.
+    fn dress(&self, file: &File, before: Option<&Metadata>) -> io::Result<()> {
+        let mut mode = self.mode.or(before.map(|found| found.mode() & 0o777));
+        if let Some(group) = self.group {
+            fchown(file, None, Some(group)).map_err(|error| not_had("group", error))?;
+        } else if let Some(found) = before {
+            // Not everybody may give a file away.
+            let (owner, group) = (Some(found.uid()), Some(found.gid()));
+            let is_given = fchown(file, owner, group).is_ok() || fchown(file, None, group).is_ok();
+            if !is_given && self.mode.is_none() {
+                mode = mode.map(without_group);
+            }
+        }
+        let Some(mode) = mode else { return Ok(()) };
+        let given = file.set_permissions(Permissions::from_mode(mode));
+        if self.mode.is_some() { given.map_err(|error| not_had("mode", error)) } else { Ok(()) }
+    }
+
+    /// Whether files can be made in the directory of this one, and look as they are to: else its first rotation would fail,
+    /// hours later.
+    ///
+    /// # Errors
+    /// They can't; the end of a sentence that begins with the file.
+    pub(super) fn check_folder(&self, path: &Path, is_disk_full: fn(&io::Error) -> bool) -> io::Result<()> {
+        let new = new_name(path);
+        match self.make(&new, None) {
+            // One that a kill has left is as good, and a name that is taken is in the way of rotating alone.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let _ = remove_left(&new);
+                Ok(())
+            }
+            // A full disk is for later.
+            Err(error) if is_disk_full(&error) => Ok(()),
+            Err(error) if is_locked(&error) => Err(locked(folder_of(path), &error)),
+            Err(error) => Err(error),
+            Ok(_) => remove(&new).map(drop),
+        }
+    }
+}
+
+/// No file can be made in this directory.
+fn locked(folder: &Path, error: &io::Error) -> io::Error {
+    let folder = shown(folder);
+    io::Error::other(format!(
+        "no file can be made in {folder}, which --rotate-size, --rotate-age and {{host}} need ({error}): let this program's user write there"
+    ))
+}
+
+fn is_locked(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+}
+
+fn not_had(what: &str, error: io::Error) -> io::Error {
+    io::Error::other(format!("the {what} of --file-{what} can't be given to a file ({error})"))
+}
+
+/// The mode of a file whose group is another than it was meant for: that one may do what everybody may.
+fn without_group(mode: u32) -> u32 {
+    mode & (0o707 | (mode & 0o007) << 3)
 }
 
 fn options() -> OpenOptions {
@@ -130,21 +189,25 @@ fn what_it_is(path: &Path) -> Option<io::Error> {
     Some(io::Error::other(name))
 }
 
-/// Why a file can never be rotated, as far as that can be known without trying: something is mounted on it alone, or a
-/// directory has the name of a rotated file.
+/// Why a file can never be rotated, as far as that can be known without trying.
 pub(super) fn obstacle(path: &Path, keep: usize) -> Option<Obstacle> {
-    if is_mounted_on(path) {
+    let mounts = mount_points();
+    let is_mounted = |path: &Path| fs::canonicalize(path).is_ok_and(|path| mounts.contains(&path));
+    if is_mounted(path) {
         return Some(Obstacle::Mounted);
     }
-    let is_folder = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
     let files = Rotated::new(path, keep);
-    if let Some(folder) = (1..=keep).map(|number| files.numbered(number)).find(is_folder) {
-        return Some(Obstacle::NameTaken(folder));
-    }
-    // Only an empty file can be one that a kill has left.
     let new = new_name(path);
-    let is_left = |found: Metadata| found.is_file() && found.len() == 0;
-    fs::symlink_metadata(&new).is_ok_and(|found| !is_left(found)).then_some(Obstacle::NameTaken(new))
+    let mut names = std::iter::once(new.clone()).chain((1..=keep).map(|number| files.numbered(number)));
+    names.find_map(|path| match fs::symlink_metadata(&path) {
+        Ok(found) if found.is_dir() => Some(Obstacle::Taken { path, by: "a directory" }),
+        Ok(_) if is_mounted(&path) => Some(Obstacle::Taken { path, by: "mounted on its own" }),
+        // Only an empty file can be one that a kill has left.
+        Ok(found) if path == new && !(found.is_file() && found.len() == 0) => {
+            Some(Obstacle::Taken { path, by: "somebody else's" })
+        }
+        _ => None,
+    })
 }
 
 /// What keeps a file from being rotated.
@@ -152,8 +215,8 @@ pub(super) fn obstacle(path: &Path, keep: usize) -> Option<Obstacle> {
 pub(super) enum Obstacle {
     /// A file system is mounted on it, so that it can't be renamed.
     Mounted,
-    /// What is there has the name of a rotated file, and is none.
-    NameTaken(PathBuf),
+    /// What has the name of a rotated file can't be moved.
+    Taken { path: PathBuf, by: &'static str },
 }
 
 impl Obstacle {
@@ -165,44 +228,77 @@ impl Obstacle {
                 mount its directory, or leave rotating to whoever mounts it"
                     .to_owned()
             }
-            Self::NameTaken(path) => {
-                format!("{} is in the way, so that it can't be rotated: move that away", shown(path))
+            Self::Taken { path, by } => {
+                format!("{} is {by}, so that it can't be rotated: move that away", shown(path))
             }
         }
     }
 }
 
-/// Whether something is mounted on just this file, as containers do with single files.
-fn is_mounted_on(path: &Path) -> bool {
-    let (Ok(path), Ok(mounts)) = (fs::canonicalize(path), fs::read_to_string("/proc/self/mountinfo")) else {
-        return false;
-    };
-    // The fifth field, in which a space is \040.
-    let wanted = path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011");
-    mounts.lines().any(|line| line.split(' ').nth(4) == Some(wanted.replace('\n', "\\012").as_str()))
+/// Where something is mounted; containers do that with single files, too.
+pub(super) fn mount_points() -> Vec<PathBuf> {
+    let Ok(mounts) = fs::read("/proc/self/mountinfo") else { return Vec::new() };
+    let place =
+        |line: &[u8]| Some(PathBuf::from(OsString::from_vec(unescaped(line.split(|byte| *byte == b' ').nth(4)?))));
+    mounts.split(|byte| *byte == b'\n').filter_map(place).collect()
 }
 
-/// Whether files can be made in the directory of this one: else its first rotation would fail, hours later.
+/// The kernel writes a space, a tab, a newline and a backslash of a path as three octal digits behind a backslash.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    bytes
+}
+
+/// What [`Opener::open`] would say, as far as that can be known without making anything.
 ///
 /// # Errors
-/// They can't; the end of a sentence that begins with the file.
-pub(super) fn check_folder_of(path: &Path, is_disk_full: fn(&io::Error) -> bool) -> io::Result<()> {
-    let new = new_name(path);
-    match OpenOptions::new().write(true).create_new(true).open(&new) {
-        // Those whose sentence says it all.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Err(error),
-        // A name that is taken is for who rotates, and a full disk for later.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let _ = remove_left(&new);
-            Ok(())
-        }
-        Err(error) if !is_disk_full(&error) => {
-            let folder = shown(folder_of(path));
-            let why = format!(
-                "no file can be made in {folder}, which --rotate-size, --rotate-age and {{host}} need ({error}); let its user write there"
-            );
-            Err(io::Error::other(why))
-        }
-        _ => remove(&new).map(drop),
+/// It could not be opened, or never be rotated.
+#[cfg(feature = "cli")]
+pub(super) fn foresee(path: &Path, options: &OutputOptions) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Err(ErrorKind::IsADirectory.into()),
+        Ok(_) => may_write(path)?,
+        // Where it can't be rotated either, that says more.
+        Err(error) if error.kind() == ErrorKind::NotFound && !options.rotates() => may_make_at(path, options)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
+    if options.rotates() { foresee_folder(path, options) } else { Ok(()) }
+}
+
+/// What [`Opener::check_folder`] would say.
+///
+/// # Errors
+/// Files can't be made in the directory of this one.
+#[cfg(feature = "cli")]
+pub(super) fn foresee_folder(path: &Path, options: &OutputOptions) -> io::Result<()> {
+    let folder = folder_of(path);
+    may_make_at(path, options).map_err(|error| if is_locked(&error) { locked(folder, &error) } else { error })
+}
+
+/// Whether a file can be made here, in a directory that is made first if that is asked for.
+///
+/// # Errors
+/// It can't.
+#[cfg(feature = "cli")]
+fn may_make_at(path: &Path, options: &OutputOptions) -> io::Result<()> {
+    let mut folder = folder_of(path);
+    while options.make_dirs && !folder.exists() && folder.parent().is_some() {
+        folder = folder_of(folder);
+    }
+    may_write(folder)
 }

@@ -6,13 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The directory that a file is in.
-pub(super) fn folder_of(path: &Path) -> &Path {
+pub(in crate::sink) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Where the symbolic links at the end of a path lead, whether there is a file or not: the link itself stays where it is
 /// when the file is rotated.
-pub(super) fn resolved(path: &Path) -> PathBuf {
+pub(in crate::sink) fn resolved(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     // As many as the kernel follows.
     for _ in 0..40 {

@@ -113,6 +113,7 @@ impl Rotated {
     /// Of the system: the last one, after every file was tried. A name that is too long is found here too, and not
     /// only by the first shift.
     pub(super) fn trim(&self, mut removed: impl FnMut(&Path)) -> io::Result<()> {
+        // A directory of that name is told of elsewhere.
         there(fs::symlink_metadata(self.numbered(self.keep)).map(drop))?;
         let mut result = Ok(());
         for number in self.numbers()? {

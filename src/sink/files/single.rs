@@ -2,16 +2,23 @@
 
 use std::ffi::OsString;
 use std::fmt;
+#[cfg(feature = "cli")]
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::log_file::LogFile;
-use super::opener::obstacle;
-use super::path::{resolved, shown};
+#[cfg(feature = "cli")]
+use super::opener::{Obstacle, foresee, obstacle};
+#[cfg(feature = "cli")]
+use super::path::resolved;
+use super::path::shown;
+use super::rotate::numbered_name;
 use super::sync::{Synced, Syncs, most_descriptors};
 use crate::config::output::{OutputOptions, SyncEvery};
+use crate::sink::claim::Claim;
 use crate::sink::place::{DiskUse, Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::stream::descriptor::Descriptor;
 use crate::sink::target::{Books, GATHERED_BYTES, KEPT_BYTES, Standing, Target, Took, Whose, Wrote};
@@ -35,10 +42,11 @@ impl fmt::Display for FilePlace {
 impl Place for FilePlace {
     fn open(&self, options: &OutputOptions, books: &mut Books) -> io::Result<Opened> {
         match Descriptor::open_special(&self.0)? {
-            Some(_) if options.rotates() => {
-                Err(io::Error::other("it is no regular file, which --rotate-size and --rotate-age need"))
+            Some(_) if options.rotates() => Err(no_file()),
+            Some(descriptor) => {
+                let identity = descriptor.identity();
+                Ok(Opened { target: Box::new(descriptor), identity })
             }
-            Some(descriptor) => Ok(Opened { target: Box::new(descriptor), identity: None }),
             None => {
                 let file = SingleFile::open(&self.0, options, books)?;
                 let identity = file.file.identity().map(|(device, number)| (device, number, OsString::new()));
@@ -59,14 +67,31 @@ impl Place for FilePlace {
         DiskUse::Files(1)
     }
 
+    #[cfg(feature = "cli")]
+    fn foresee(&self, options: &OutputOptions) -> io::Result<Option<String>> {
+        let path = resolved(&self.0);
+        let found = fs::metadata(&path).map(|found| found.file_type());
+        if options.rotates() && found.is_ok_and(|kind| !kind.is_file() && !kind.is_dir()) {
+            return Err(no_file());
+        }
+        let obstacle = if options.rotates() { obstacle(&path, options.rotate_keep) } else { None };
+        match obstacle {
+            Some(obstacle @ Obstacle::Mounted) => Err(io::Error::other(obstacle.sentence())),
+            obstacle => foresee(&path, options).map(|()| obstacle.map(|obstacle| obstacle.sentence())),
+        }
+    }
+
+    fn claims(&self, options: &OutputOptions) -> Vec<Claim> {
+        Claim::path(&self.0, options.rotates().then_some(numbered_name))
+    }
+
     fn file(&self) -> Option<&Path> {
         Some(&self.0)
     }
+}
 
-    fn obstacle(&self, options: &OutputOptions) -> Option<String> {
-        let found = obstacle(&resolved(&self.0), options.rotate_keep);
-        found.filter(|_| options.rotates()).map(|obstacle| obstacle.sentence())
-    }
+fn no_file() -> io::Error {
+    io::Error::other("it is no regular file, which --rotate-size and --rotate-age need")
 }
 
 /// The file and its syncs.

@@ -24,6 +24,7 @@ use crate::config::output::OutputOptions;
 use crate::config::units::DisplayDuration;
 use crate::linux::{EINPROGRESS, MSG_NOSIGNAL};
 use crate::sink::Interest;
+use crate::sink::claim::Claim;
 use crate::sink::pace::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::sink::place::{Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::target::{Books, GATHERED_BYTES, Standing, Target, Took, Whose, Wrote};
@@ -71,20 +72,27 @@ pub(in crate::sink) fn parse_unix(text: &str) -> Option<Result<OutputAddr, Outpu
     let path = text.strip_prefix("unix:")?;
     let is_path = !path.is_empty();
     let next = is_path.then(|| OutputAddr::new(Next::Unix(path.into())));
-    Some(next.ok_or(OutputAddrError("give a path, such as unix:/run/next.sock")))
+    Some(next.ok_or(OutputAddrError::new("give a path, such as unix:/run/next.sock")))
 }
 
 /// Reads `tcp:HOST:PORT`.
 pub(in crate::sink) fn parse_tcp(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    let next = tcp(text.strip_prefix("tcp:")?).map(OutputAddr::new);
-    Some(next.ok_or(OutputAddrError("give a host and a port, such as tcp:192.0.2.7:4445")))
+    let place = text.strip_prefix("tcp:").filter(|place| !place.starts_with('/'))?;
+    let next = tcp(place).map(OutputAddr::new);
+    Some(next.ok_or(OutputAddrError::new("give a host and a port, such as tcp:192.0.2.7:4445")))
+}
+
+/// Whether this is a host and a port.
+pub(in crate::sink) fn is_tcp(place: &str) -> bool {
+    tcp(place).is_some()
 }
 
 fn tcp(place: &str) -> Option<Next> {
     let (host, port) = place.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port != 0)?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let is_fine = !host.is_empty() && !host.contains(char::is_whitespace) && (bare.is_some() || !host.contains(':'));
+    let is_name = |letter: char| !letter.is_whitespace() && !letter.is_control() && !"/@".contains(letter);
+    let is_fine = !host.is_empty() && host.chars().all(is_name) && (bare.is_some() || !host.contains(':'));
     is_fine.then(|| Next::Tcp { host: bare.unwrap_or(host).to_owned(), port })
 }
 
@@ -109,6 +117,13 @@ impl Place for Next {
 
     fn kept(&self, _: &OutputOptions) -> Kept {
         Kept { bytes: KEPT, holds_a_line: true }
+    }
+
+    fn claims(&self, _: &OutputOptions) -> Vec<Claim> {
+        match self {
+            Self::Unix(path) => Claim::path(path, None),
+            Self::Tcp { .. } => Vec::new(),
+        }
     }
 
     fn comes_back_to(&self, listener: &ListenAddr) -> bool {

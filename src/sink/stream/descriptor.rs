@@ -2,10 +2,11 @@
 //! it lies, behind those that wait, without a copy. Invariant: bytes are written once and in order, and what a write did
 //! not take stays in the buffer.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use socket2::SockRef;
 
 use crate::linux::{MSG_DONTWAIT, MSG_NOSIGNAL, O_NONBLOCK};
 use crate::sink::Interest;
+use crate::sink::place::Identity;
 use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, KEPT_BYTES, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::{Parts, Waiting, len_of};
 
@@ -91,6 +93,20 @@ pub(crate) fn send_without_waiting(socket: &File, bytes: &[u8]) -> io::Result<us
     SockRef::from(socket).send_with_flags(bytes, MSG_DONTWAIT_NOSIGNAL)
 }
 
+/// The major number of the devices of memory: `/dev/null`, and others that nobody reads.
+const MEMORY_DEVICES: u64 = 1;
+
+/// What tells whether two outputs write to the same: of a device its own number, however many names it has. Any number of
+/// outputs may throw lines away.
+pub(in crate::sink) fn identity_of(found: &Metadata) -> Option<Identity> {
+    let own = if found.file_type().is_char_device() {
+        Some((u64::MAX, found.rdev())).filter(|_| found.rdev() >> 8 != MEMORY_DEVICES)
+    } else {
+        Some((found.dev(), found.ino()))
+    };
+    own.map(|(device, number)| (device, number, OsString::new()))
+}
+
 impl Descriptor {
     pub(in crate::sink) fn new(out: Adopted) -> Self {
         let Adopted { file, way, borrowed } = out;
@@ -120,6 +136,11 @@ impl Descriptor {
         };
         let file = options.open(path)?;
         Ok(Some(Self::new(Adopted { file, way, borrowed: None })))
+    }
+
+    /// What tells whether two outputs write to the same.
+    pub(in crate::sink) fn identity(&self) -> Option<Identity> {
+        identity_of(&self.file.metadata().ok()?)
     }
 
     fn write_waiting(&mut self, books: &mut Books) -> io::Result<()> {

@@ -2,7 +2,6 @@
 //! processes share with us is left as it is, but for a pipe that can't be opened anew: that one is non-blocking while we
 //! live (`Borrowed` in `descriptor.rs`).
 
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -33,9 +32,9 @@ impl fmt::Display for Stdout {
 
 impl Place for Stdout {
     fn open(&self, _: &OutputOptions, _: &mut Books) -> io::Result<Opened> {
-        let (file, identity) = own()?;
-        let target = Box::new(Descriptor::new(adopt(file)?));
-        Ok(Opened { target, identity: identity.map(|(device, number)| (device, number, OsString::new())) })
+        let descriptor = Descriptor::new(adopt(own()?)?);
+        let identity = descriptor.identity();
+        Ok(Opened { target: Box::new(descriptor), identity })
     }
 
     fn name(&self) -> String {
@@ -54,18 +53,17 @@ impl Place for Stdout {
 /// The number of Linux's `/dev/null`: major 1, minor 3.
 const NULL_DEVICE: u64 = 1 << 8 | 3;
 
-/// A descriptor of our own for stdout; and, if it is a file, its device and number.
+/// A descriptor of our own for stdout.
 ///
 /// # Errors
 /// When stdout is closed, or can't be duplicated.
-pub(crate) fn own() -> io::Result<(File, Option<(u64, u64)>)> {
+pub(crate) fn own() -> io::Result<File> {
     let own = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     if is_stand_in(&own)? {
         let closed = "it is closed, or /dev/null opened to read too; redirect it, or name a file with --output (/dev/null throws lines away)";
         return Err(io::Error::other(closed));
     }
-    let found = own.metadata()?;
-    Ok((own, found.is_file().then(|| (found.dev(), found.ino()))))
+    Ok(own)
 }
 
 /// Where a process starts without stdout, Rust's runtime puts `/dev/null` in its place, opened both ways: every line

@@ -9,11 +9,19 @@ use super::receiver::{Ended, under_test};
 use crate::common::patience::output_of;
 use crate::common::skip::{not_here, skip};
 
+/// A copy of the binary that anybody can run. Another process makes it: one that is started meanwhile by a test beside us
+/// would have the file open for writing, and Linux runs no such file.
+pub(crate) fn copy_for_anybody(dir: &Dir) -> String {
+    let binary = dir.file("lumberjack");
+    let copied = output_of(Command::new("cp").arg(under_test()).arg(&binary)).unwrap();
+    assert!(copied.status.success(), "{copied:?}");
+    binary
+}
+
 /// Runs the binary to its end as somebody who may not write in the folder `locked`: as ourselves if we may not either,
 /// else as nobody, from `dir`, which anybody can reach. None, and a word, where that can't be.
 pub(crate) fn somebody_else(dir: &Dir, locked: impl AsRef<Path>) -> Option<impl Fn(&[&str]) -> Ended> {
-    let binary = dir.file("lumberjack");
-    fs::copy(under_test(), &binary).unwrap();
+    let binary = copy_for_anybody(dir);
     let mut program: Vec<String> = Vec::new();
     if fs::write(locked.as_ref().join("probe"), "").is_ok() {
         program.extend(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"].map(str::to_owned));

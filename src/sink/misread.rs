@@ -1,0 +1,219 @@
+//! Texts that read like an address or a pattern and would be taken for a file's name: each is refused, with what to write
+//! instead. Behind `./` a name is a name, whatever is in it.
+
+use std::net::IpAddr;
+
+use super::next::forward;
+use super::place::{OutputAddr, OutputAddrError};
+use crate::config::output::HOST_WORD;
+
+/// What of a name is replaced.
+const REPLACED: &[&str] = &[HOST_WORD];
+
+/// Knows texts that no file is meant by.
+#[inline(never)] // for size
+pub(super) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
+    if text.split('/').any(|part| part == ".") {
+        return None;
+    }
+    let sentence = like_a_pattern(text).or_else(|| like_an_address(text))?;
+    Some(Err(OutputAddrError::new(sentence)))
+}
+
+/// A sentence's end of these parts; with how a file of this name is named all the same, if that is asked for.
+#[inline(never)] // one copy, for size
+fn sentence(parts: &[&str], name: Option<&str>) -> Option<String> {
+    let mut sentence = parts.concat();
+    if let Some(text) = name {
+        let (folder, name) = text.split_at(text.rfind('/').map_or(0, |slash| slash + 1));
+        sentence += &[", or write ", folder, "./", name, " for a file of that name"].concat();
+    }
+    // Whatever is in the text, it is one line.
+    Some(sentence.escape_debug().to_string())
+}
+
+/// A colon before the first slash, an address, or what other programs know by a sign.
+fn like_an_address(text: &str) -> Option<String> {
+    let is = |word: &str| text.eq_ignore_ascii_case(word);
+    if is("stdout") || is("stderr") {
+        return sentence(&["write ", if is("stdout") { "-" } else { "/dev/stderr" }], Some(text));
+    }
+    if text.starts_with(['|', '>', '@']) {
+        return sentence(
+            &[text.get(..1)?, " is not served: write - and let a shell do it, or tcp:HOST:PORT"],
+            Some(text),
+        );
+    }
+    let bare = text.trim_matches(['[', ']']);
+    if bare.parse::<IpAddr>().is_ok() {
+        let [open, close] = if bare.contains(':') { ["[", "]"] } else { ["", ""] };
+        return sentence(&["it reads like an address: write tcp:", open, bare, close, ":PORT"], Some(text));
+    }
+    let (scheme, rest) = text.split_once(':').filter(|(scheme, _)| !scheme.contains('/'))?;
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let is = |word: &str| scheme.eq_ignore_ascii_case(word) && !rest.is_empty();
+    let place = rest.trim_end_matches('/');
+    if is("tcp") && forward::is_tcp(place) {
+        return sentence(&["write tcp:", place], None);
+    }
+    if is("unix") || is("file") {
+        return sentence(&["write ", if is("unix") { "unix:" } else { "" }, rest], None);
+    }
+    if forward::is_tcp(text) {
+        return sentence(&["it reads like an address: write tcp:", text], Some(text));
+    }
+    let known = "write tcp:HOST:PORT, unix:/path or a file";
+    if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) {
+        return sentence(&[scheme, ": is not served: ", known], Some(text));
+    }
+    sentence(&["it reads like an address: ", known], Some(text))
+}
+
+/// What other programs, or shells, replace.
+fn like_a_pattern(text: &str) -> Option<String> {
+    let is_sign = |pair: &[u8]| match *pair {
+        [b'%', next] => next.is_ascii_alphabetic() || next == b'{',
+        [b'$', next] => next.is_ascii_alphabetic() || b"_{(".contains(&next),
+        [b'*', _] | [_, b'*'] => true,
+        _ => false,
+    };
+    let sign = if text.starts_with("~") && text.contains('/') {
+        "~"
+    } else if let Some(pair) = text.as_bytes().windows(2).find(|pair| is_sign(pair)) {
+        ["%", "$", "*"].into_iter().find(|sign| pair.starts_with(sign.as_bytes())).unwrap_or("*")
+    } else {
+        word_in_braces(text)?
+    };
+    let cure = if sign == "%" { "; for a file a day, see --rotate-age" } else { "" };
+    let replaced = REPLACED.join(" and ");
+    sentence(&[sign, " is taken as it is: only ", &replaced, " is replaced", cure], Some(text))
+}
+
+/// `{ip}`: the first word in braces that is none of ours.
+fn word_in_braces(text: &str) -> Option<&str> {
+    let mut rest = text;
+    loop {
+        rest = rest.get(rest.find('{')?..)?;
+        let braces = rest.get(..=rest.find('}')?)?;
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-: ".contains(&byte);
+        let inside = braces.get(1..braces.len() - 1)?;
+        if !inside.is_empty() && inside.bytes().all(is_letter) && !REPLACED.contains(&braces) {
+            return Some(braces);
+        }
+        rest = rest.get(1..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p13_what_reads_like_an_address_says_what_to_write() {
+        for (text, sentence) in [
+            ("tcp://127.0.0.1:514", "write tcp:127.0.0.1:514"),
+            ("tcp://[::1]:514/", "write tcp:[::1]:514"),
+            ("TCP:gw:514", "write tcp:gw:514"),
+            ("UNIX:/run/x", "write unix:/run/x"),
+            ("file:///var/log/app.log", "write /var/log/app.log"),
+            ("file:app.log", "write app.log"),
+            (
+                "127.0.0.1:514",
+                "it reads like an address: write tcp:127.0.0.1:514, or write ./127.0.0.1:514 for a file of that name",
+            ),
+            ("gw.example:514", "it reads like an address: write tcp:gw.example:514, or "),
+            ("[::1]:514", "it reads like an address: write tcp:[::1]:514, or "),
+            (
+                "192.0.2.1",
+                "it reads like an address: write tcp:192.0.2.1:PORT, or write ./192.0.2.1 for a file of that name",
+            ),
+            ("::1", "it reads like an address: write tcp:[::1]:PORT, or "),
+            ("[::1]", "it reads like an address: write tcp:[::1]:PORT, or "),
+            (
+                ":514",
+                "it reads like an address: write tcp:HOST:PORT, unix:/path or a file, or write ./:514 for a file of that name",
+            ),
+            (
+                "udp:192.0.2.1:514",
+                "udp: is not served: write tcp:HOST:PORT, unix:/path or a file, or write ./udp:192.0.2.1:514 for ",
+            ),
+            (
+                "udp://192.0.2.1:514",
+                "udp: is not served: write tcp:HOST:PORT, unix:/path or a file, or write udp://./192.0.2.1:514 for ",
+            ),
+            ("syslog:", "syslog: is not served: "),
+            ("nats://gw:4222", "nats: is not served: "),
+            ("http://gw/x", "http: is not served: "),
+            ("redis+tls:x", "redis+tls: is not served: "),
+            ("tcp://gw", "tcp: is not served: "),
+            ("C:\\log.txt", "C: is not served: "),
+            ("a\nb:c", "it reads like an address: write tcp:HOST:PORT, unix:/path or a file, or write ./a\\nb:c for "),
+            ("@192.0.2.1", "@ is not served: "),
+            ("|gzip", "| is not served: write - and let a shell do it"),
+            ("stdout", "write -, or write ./stdout for a file of that name"),
+            ("STDERR", "write /dev/stderr, or "),
+        ] {
+            assert_refused(text, sentence);
+        }
+    }
+
+    #[test]
+    fn p13_what_reads_like_a_pattern_says_that_it_is_none() {
+        for (text, sentence) in [
+            (
+                "/log/%Y.log",
+                "% is taken as it is: only {host} is replaced; for a file a day, see --rotate-age, or write /log/./%Y.log for a file of that name",
+            ),
+            ("{host}-%d.log", "% is taken as it is: "),
+            ("%{host}.log", "% is taken as it is: "),
+            (
+                "{ip}.log",
+                "{ip} is taken as it is: only {host} is replaced, or write ./{ip}.log for a file of that name",
+            ),
+            ("{host}-{HOST}.log", "{HOST} is taken as it is: "),
+            ("{time:%Y}", "% is taken as it is: "),
+            ("$HOME/app.log", "$ is taken as it is: only {host} is replaced, or write $HOME/./app.log for "),
+            ("/log/${HOSTNAME}.log", "$ is taken as it is: "),
+            ("~/app.log", "~ is taken as it is: "),
+            ("/log/*.log", "* is taken as it is: "),
+        ] {
+            assert_refused(text, sentence);
+        }
+    }
+
+    #[test]
+    fn what_is_behind_a_dot_and_a_slash_is_a_name() {
+        for text in [
+            "./tcp:x",
+            "/log/./%Y.log",
+            "./stdout",
+            "./~/x",
+            "/run/a:b",
+            "dir/a:b",
+            "app.log",
+            "100%.log",
+            "a{}b",
+            "5$",
+            "~",
+            "syslog",
+            "{host}.log",
+            "{{host}}",
+            "1.2.3",
+        ] {
+            assert!(parse(text).is_none(), "{text}: {:?}", parse(text));
+            let output: OutputAddr = text.parse().unwrap();
+            assert_eq!(output.to_string(), text);
+        }
+    }
+
+    fn assert_refused(text: &str, sentence: &str) {
+        let error = text.parse::<OutputAddr>().unwrap_err().to_string();
+        assert!(error.starts_with(sentence), "{text}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+        // What is said to be a file's name is one.
+        if let Some((before, _)) = error.split_once(" for a file of that name") {
+            let literally = before.rsplit(' ').next().unwrap();
+            assert!(parse(literally).is_none(), "{literally}");
+        }
+    }
+}
