@@ -121,11 +121,13 @@ impl OutputAddr {
         self.0.comes_back_to(listener)
     }
 
-    /// Whether it is `app.log.3`, and the other `app.log`.
+    /// Whether it is `app.log.3`, or that compressed, and the other `app.log`.
     pub(super) fn is_rotated_file_of(&self, other: &Self) -> bool {
         let (Some(path), Some(other)) = (self.0.file(), other.0.file()) else { return false };
         let name = path.as_os_str().as_encoded_bytes();
         let Some(rest) = name.strip_prefix(other.as_os_str().as_encoded_bytes()) else { return false };
+        let rest = rest.strip_suffix(b".new").filter(|rest| rest.ends_with(b".gz")).unwrap_or(rest);
+        let rest = rest.strip_suffix(b".gz").unwrap_or(rest);
         rest.len() > 1 && rest.starts_with(b".") && rest.iter().skip(1).all(u8::is_ascii_digit)
     }
 }

@@ -10,6 +10,13 @@ const LAST_LOOK: Duration = Duration::from_millis(250);
 /// A thread here does one thing; what `getaddrinfo` takes of a stack is the most.
 const STACK_BYTES: usize = 256 * 1024;
 
+/// From here on this thread gives way to everything else, where the system lets it.
+pub(super) fn be_nice() {
+    // Of a thread, not of the process: so Linux has it, whatever POSIX says.
+    #[cfg(feature = "compress")]
+    let _ = rustix::process::nice(19);
+}
+
 /// Work that would stop the loop, in a thread.
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Task<T> {

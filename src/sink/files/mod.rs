@@ -1,5 +1,7 @@
 //! Files as outputs: one, or one for each host; rotated, synced and opened anew.
 
+mod compress;
+mod gzip;
 pub(super) mod hosts;
 mod lane;
 mod log_file;
@@ -8,4 +10,5 @@ mod opener;
 pub(super) mod path;
 mod rotate;
 pub(super) mod single;
+mod stored;
 pub(super) mod sync;

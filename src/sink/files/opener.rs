@@ -78,16 +78,19 @@ impl Opener {
             self.mode.or(before.filter(|found| found.is_file()).map(|found| found.mode() & 0o777)),
         );
         let file = options().mode(if mode.is_some() { NARROW } else { 0o666 }).create_new(true).open(path)?;
+        let mut is_given = true;
         if let Some((owner, group)) = group {
+            let made = file.metadata()?;
+            let is_so = group == Some(made.gid()) && owner.is_none_or(|owner| owner == made.uid());
             // Not everybody may give a file away. Then its group must not get what was meant for another one.
-            let is_given = fchown(&file, owner, group).is_ok() || fchown(&file, None, group).is_ok();
+            is_given = is_so || fchown(&file, owner, group).is_ok() || fchown(&file, None, group).is_ok();
             if !is_given && self.group.is_some() {
                 let _ = fs::remove_file(path);
                 return Err(io::Error::new(ErrorKind::PermissionDenied, "its group can't be that of --file-group"));
             }
         }
         if let Some(mode) = mode {
-            file.set_permissions(Permissions::from_mode(mode))?;
+            file.set_permissions(Permissions::from_mode(if is_given { mode } else { mode & !0o070 }))?;
         }
         Ok(file)
     }

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compress::{self, Compressor};
 use super::log_file::LogFile;
 use super::path::shown;
+use super::rotate::is_disk_full;
 use super::sync::{Synced, Syncs, most_descriptors};
 use crate::config::output::{OutputOptions, SyncEvery};
 use crate::sink::place::{DiskUse, Kept, Opened, OutputAddr, OutputAddrError, Place};
@@ -47,7 +49,7 @@ impl Place for FilePlace {
     }
 
     fn descriptors(&self, options: &OutputOptions) -> usize {
-        2 + most_descriptors(options.sync)
+        2 + most_descriptors(options.sync) + compress::most_descriptors(options)
     }
 
     fn kept(&self, options: &OutputOptions) -> Kept {
@@ -68,6 +70,7 @@ struct SingleFile {
     name: String,
     file: LogFile,
     syncs: Option<Syncs>,
+    compressor: Option<Compressor>,
     /// The time of the last write.
     now: Duration,
 }
@@ -80,7 +83,29 @@ impl SingleFile {
     fn open(path: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
         let mut file = LogFile::new(path, options, KEPT_BYTES);
         file.open(books)?;
-        Ok(Self { name: shown(path), file, syncs: syncs_of(path, options), now: Duration::ZERO })
+        let (syncs, compressor) = (syncs_of(path, options), Compressor::new(options));
+        Ok(Self { name: shown(path), file, syncs, compressor, now: Duration::ZERO })
+    }
+
+    /// Writes what waits. A file that is being compressed gives its room up before a rotated one goes.
+    fn write_file(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
+        let Some(compressor) = &mut self.compressor else { return self.file.write(now, books) };
+        self.file.spare_oldest(compressor.holds_room());
+        match self.file.write(now, books) {
+            Err(error) if is_disk_full(&error) && compressor.give_way(books) => {
+                self.file.spare_oldest(false);
+                self.file.write(now, books)
+            }
+            written => written,
+        }
+    }
+
+    fn compress(&mut self, books: &mut Books) {
+        let Some(compressor) = &mut self.compressor else { return };
+        self.file.take_rotated().into_iter().for_each(|files| compressor.note(files));
+        if compressor.go_on(self.now, books) {
+            self.syncs.iter_mut().for_each(Syncs::note_new_name);
+        }
     }
 
     fn sync(&mut self, books: &mut Books) {
@@ -112,7 +137,8 @@ impl Target for SingleFile {
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
         self.now = now;
-        let written = self.file.write(now, books);
+        let written = self.write_file(now, books);
+        self.compress(books);
         let _ = self.is_crowded();
         self.sync(books);
         written
@@ -130,7 +156,8 @@ impl Target for SingleFile {
 
     fn due_in(&self, now: Duration) -> Option<Duration> {
         let sync = self.syncs.as_ref().and_then(|syncs| syncs.due_in(now, self.file.written()));
-        self.file.due_in(now).into_iter().chain(sync).min()
+        let compressing = self.compressor.as_ref().and_then(|compressor| compressor.due_in(now));
+        self.file.due_in(now).into_iter().chain(sync).chain(compressing).min()
     }
 
     fn reopen(&mut self) {
@@ -139,6 +166,7 @@ impl Target for SingleFile {
 
     fn settle(&mut self, _: Duration, books: &mut Books) -> bool {
         self.file.end();
+        self.compressor.iter_mut().for_each(Compressor::end);
         if self.file.waiting() > 0 {
             return false;
         }
