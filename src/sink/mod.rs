@@ -32,6 +32,8 @@ pub use self::pace::Pacing;
 pub use self::place::{OutputAddr, OutputAddrError};
 
 #[cfg(feature = "cli")]
+pub(crate) use self::files::stored::open_set;
+#[cfg(feature = "cli")]
 pub(crate) use self::format::parse_tag;
 #[cfg(any(feature = "cli", feature = "status"))]
 pub(crate) use self::format::write_time;

@@ -30,7 +30,19 @@ impl<T: Send + 'static> Task<T> {
     /// # Errors
     /// The system gives no thread.
     pub(super) fn begin(now: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
-        let thread = Builder::new().stack_size(STACK_BYTES).spawn(work)?;
+        Self::begin_with(STACK_BYTES, now, work)
+    }
+
+    /// The same, with a stack of this size.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn begin_with(
+        stack: usize,
+        now: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<Self> {
+        let thread = Builder::new().stack_size(stack).spawn(work)?;
         Ok(Self { thread, began: now })
     }
 

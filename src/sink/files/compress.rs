@@ -25,6 +25,10 @@ use crate::config::output::OutputOptions;
 use crate::sink::target::Books;
 use crate::sink::task::{Task, be_nice};
 
+/// What deflating takes of a stack: tables of 64 KiB that are made there before they are moved, without optimization
+/// several times. What is not touched costs nothing.
+const STACK_BYTES: usize = 1024 * 1024;
+
 /// Descriptors that it takes at most.
 pub(super) fn most_descriptors(options: &OutputOptions) -> usize {
     if options.compresses() { 2 } else { 0 }
@@ -196,7 +200,7 @@ fn begin(files: Rotated, now: Duration) -> Result<Option<UnderWay>, (PathBuf, io
         let is_wanted = Arc::new(AtomicBool::new(true));
         let (identity, len) = (identity_of(&found), found.len());
         let (sent_into, sent_wanted) = (Arc::clone(&into), Arc::clone(&is_wanted));
-        let task = Task::begin(now, move || compress(&source, &found, &sent_into, &sent_wanted))?;
+        let task = Task::begin_with(STACK_BYTES, now, move || compress(&source, &found, &sent_into, &sent_wanted))?;
         Ok(UnderWay { task, is_wanted, files, plain: plain.clone(), identity, len, new: new.clone(), into })
     });
     begun.map(Some).map_err(|error| {
@@ -219,5 +223,228 @@ fn compress(source: &File, found: &Metadata, into: &File, is_wanted: &AtomicBool
     match into.sync_all() {
         Err(error) if !is_impossible(&error) => Err(error),
         _ => Ok(true),
+    }
+}
+
+#[cfg(feature = "compress")]
+#[cfg(test)]
+mod tests {
+    use super::super::stored::content;
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A set of files in a directory of this test's own, which is gone with it.
+    struct Fixture {
+        compressor: Compressor,
+        files: Rotated,
+        folder: PathBuf,
+        books: Books,
+        now: Duration,
+    }
+
+    impl Fixture {
+        /// With these files, each with lines of its own name.
+        fn with(test: &str, names: &[&str]) -> Self {
+            let folder = std::env::temp_dir().join(format!("lumberjack-compress-{}-{test}", std::process::id()));
+            fs::create_dir(&folder).unwrap();
+            names.iter().for_each(|name| fs::write(folder.join(name), lines(name)).unwrap());
+            let options = OutputOptions { rotate_compress: true, rotate_size: 1, ..OutputOptions::default() };
+            let mut compressor = Compressor::new(&options).unwrap();
+            let files = Rotated::new(&folder.join("app.log"), 5);
+            compressor.note(files.clone());
+            Self { compressor, files, folder, books: Books::default(), now: Duration::ZERO }
+        }
+
+        fn go_on(&mut self) -> bool {
+            self.compressor.go_on(self.now, &mut self.books)
+        }
+
+        /// Until the thread is done, which is not noticed yet.
+        fn until_done(&self) {
+            let task = &self.compressor.under_way.as_ref().unwrap().task;
+            while !task.is_done() {
+                std::thread::yield_now();
+            }
+        }
+
+        /// Until there is nothing to do.
+        fn finish(&mut self) {
+            while let Some(wait) = self.compressor.due_in(self.now) {
+                std::thread::sleep(wait);
+                self.now += wait;
+                self.go_on();
+            }
+        }
+
+        fn names(&self) -> String {
+            let names = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().file_name());
+            let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+            names.sort();
+            names.join(" ")
+        }
+
+        fn text(&self, name: &str) -> String {
+            let mut text = String::new();
+            content(&self.folder.join(name)).unwrap().read_to_string(&mut text).unwrap();
+            text
+        }
+    }
+
+    impl Drop for Fixture {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    fn lines(name: &str) -> String {
+        (0..20_000).map(|number| format!("{name} {number}\n")).collect()
+    }
+
+    #[test]
+    fn all_are_compressed_one_after_the_other_and_the_newest_first() {
+        let names = ["app.log", "app.log.1", "app.log.2", "app.log.4", "app.log.6"];
+        let mut fixture = Fixture::with("all", &names);
+        assert!(!fixture.go_on());
+        assert_eq!(fixture.names(), "app.log app.log.1 app.log.1.gz.new app.log.2 app.log.4 app.log.6");
+        fixture.until_done();
+        assert!(fixture.go_on(), "there is a new name");
+        assert_eq!(fixture.names(), "app.log app.log.1.gz app.log.2 app.log.2.gz.new app.log.4 app.log.6");
+        fixture.finish();
+        assert_eq!(
+            fixture.names(),
+            "app.log app.log.1.gz app.log.2.gz app.log.4.gz app.log.6",
+            ".6 is beyond what is kept"
+        );
+        for name in &names[1..4] {
+            assert_eq!(fixture.text(&format!("{name}.gz")), lines(name));
+        }
+        assert_eq!(fixture.compressor.due_in(fixture.now), None);
+        assert!(fixture.books.reports.is_empty());
+    }
+
+    #[test]
+    fn what_moves_up_meanwhile_gets_the_number_that_it_has_then() {
+        let mut fixture = Fixture::with("moves", &["app.log", "app.log.1", "app.log.2"]);
+        fixture.go_on();
+        for _ in 0..2 {
+            fixture.files.shift(|path| File::create_new(path)).unwrap();
+        }
+        fixture.until_done();
+        assert!(fixture.go_on());
+        assert_eq!(fixture.text("app.log.3.gz"), lines("app.log.1"));
+        fixture.finish();
+        // The empty one does not get smaller.
+        assert_eq!(fixture.names(), "app.log app.log.1 app.log.2 app.log.3.gz app.log.4");
+    }
+
+    #[test]
+    fn what_is_removed_meanwhile_comes_to_nothing() {
+        let mut fixture = Fixture::with("removed", &["app.log", "app.log.1"]);
+        fixture.go_on();
+        fs::remove_file(fixture.files.numbered(1)).unwrap();
+        fixture.finish();
+        assert_eq!(fixture.names(), "app.log");
+        assert!(fixture.books.reports.is_empty());
+    }
+
+    #[test]
+    fn what_somebody_writes_to_stays_as_it_is() {
+        for (test, is_late) in [("early", false), ("late", true)] {
+            let mut fixture = Fixture::with(test, &["app.log", "app.log.1"]);
+            fixture.go_on();
+            if is_late {
+                fixture.until_done();
+            }
+            let mut file = fs::OpenOptions::new().append(true).open(fixture.files.numbered(1)).unwrap();
+            std::io::Write::write_all(&mut file, b"a late line\n").unwrap();
+            fixture.finish();
+            assert_eq!(fixture.names(), "app.log app.log.1", "{test}");
+        }
+    }
+
+    #[test]
+    fn what_gets_no_smaller_stays_as_it_is() {
+        let mut fixture = Fixture::with("random", &["app.log"]);
+        let mut state = 1_u32;
+        let random = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        };
+        let bytes: Vec<u8> = (0..200_000).map(random).collect();
+        fs::write(fixture.files.numbered(1), &bytes).unwrap();
+        fixture.finish();
+        assert_eq!(fixture.names(), "app.log app.log.1");
+        assert!(fs::read(fixture.files.numbered(1)).unwrap() == bytes && fixture.books.reports.is_empty());
+    }
+
+    #[test]
+    fn a_compressed_file_looks_like_the_plain_one() {
+        let mut fixture = Fixture::with("mode", &["app.log.1"]);
+        let plain = fixture.files.numbered(1);
+        fs::set_permissions(&plain, fs::Permissions::from_mode(0o640)).unwrap();
+        let written = fs::metadata(&plain).unwrap();
+        fixture.go_on();
+        let mode = |name: &str| fs::metadata(fixture.folder.join(name)).unwrap().mode() & 0o777;
+        assert_eq!(mode("app.log.1.gz.new"), 0o640);
+        fixture.finish();
+        let found = fs::metadata(fixture.folder.join("app.log.1.gz")).unwrap();
+        assert_eq!((found.mode() & 0o777, found.uid(), found.gid()), (0o640, written.uid(), written.gid()));
+        assert_eq!(found.modified().unwrap(), written.modified().unwrap());
+        let shifted_at = fixture.files.shifted_at().unwrap();
+        assert_eq!(i64::try_from(shifted_at.as_secs()).unwrap(), written.ctime());
+    }
+
+    #[test]
+    fn its_room_is_free_at_once_when_it_gives_way_and_the_next_one_is_tried() {
+        let mut fixture = Fixture::with("way", &["app.log", "app.log.1"]);
+        assert!(!fixture.compressor.give_way(&mut fixture.books), "nothing is under way");
+        fixture.go_on();
+        assert!(fixture.compressor.holds_room() && fixture.compressor.give_way(&mut fixture.books));
+        assert!(!fixture.compressor.holds_room() && !fixture.compressor.give_way(&mut fixture.books));
+        assert_eq!(fixture.names(), "app.log app.log.1");
+        fixture.finish();
+        assert_eq!(fixture.names(), "app.log app.log.1");
+        let path = fixture.files.numbered(1);
+        let expected = format!(
+            "cannot compress {}: no storage space; it stays as it is, and the next one is tried",
+            path.display()
+        );
+        assert_eq!(fixture.books.reports, [expected]);
+        fixture.files.shift(|path| File::create_new(path)).unwrap();
+        fixture.compressor.note(fixture.files.clone());
+        fixture.finish();
+        assert_eq!(fixture.names(), "app.log app.log.1.gz app.log.2.gz");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_compressed_is_said_once_until_one_can() {
+        let mut fixture = Fixture::with("said", &["app.log", "app.log.1"]);
+        let blocked = fixture.folder.join("app.log.1.gz.new");
+        fs::create_dir(&blocked).unwrap();
+        for round in 0..4 {
+            if round == 2 {
+                fs::remove_dir(&blocked).unwrap();
+            }
+            fixture.compressor.note(fixture.files.clone());
+            fixture.finish();
+            if round == 2 {
+                fs::rename(fixture.folder.join("app.log.1.gz"), fixture.folder.join("other")).unwrap();
+                fs::write(fixture.files.numbered(1), lines("again")).unwrap();
+                fs::create_dir(&blocked).unwrap();
+            }
+        }
+        assert_eq!(fixture.books.reports.len(), 2, "{:?}", fixture.books.reports);
+        assert!(fixture.books.reports[1].contains("cannot remove "), "{:?}", fixture.books.reports);
+    }
+
+    #[test]
+    fn the_end_waits_for_nothing_and_leaves_nothing() {
+        let mut fixture = Fixture::with("end", &["app.log", "app.log.1", "app.log.2"]);
+        fixture.go_on();
+        fixture.compressor.end();
+        assert_eq!(fixture.names(), "app.log app.log.1 app.log.2");
+        fixture.compressor.note(fixture.files.clone());
+        assert_eq!(fixture.compressor.due_in(fixture.now), None);
     }
 }

@@ -91,7 +91,9 @@ fn frame_of(path: &Path) -> Option<([u8; HEADER_BYTES], Trailer)> {
 /// Whether a compressed file holds what is in the plain one. It was renamed when it was whole and synced, so its trailer
 /// tells.
 pub(super) fn holds(compressed: &Path, plain: &Path) -> bool {
-    let (Some((_, trailer)), Ok((mut file, found))) = (frame_of(compressed), opened_to_read(plain)) else { return false };
+    let (Some((_, trailer)), Ok((mut file, found))) = (frame_of(compressed), opened_to_read(plain)) else {
+        return false;
+    };
     if trailer.len != len_of(found.len()) {
         return false;
     }
@@ -145,7 +147,9 @@ pub(super) use deflating::{Unpacked, pack};
 mod deflating {
     use std::io::Write;
 
-    use miniz_oxide::deflate::core::{CompressorOxide, TDEFLFlush, TDEFLStatus, compress, create_comp_flags_from_zip_params};
+    use miniz_oxide::deflate::core::{
+        CompressorOxide, TDEFLFlush, TDEFLStatus, compress, create_comp_flags_from_zip_params,
+    };
     use miniz_oxide::inflate::TINFLStatus;
     use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
     use miniz_oxide::inflate::core::{DecompressorOxide, TINFL_LZ_DICT_SIZE, decompress};
@@ -238,6 +242,8 @@ mod deflating {
         crc: Crc,
         len: u64,
         place: Place,
+        /// Why it ended, if that was not its end. What came out before is given out first.
+        error: Option<io::Error>,
     }
 
     impl<R: Read> Unpacked<R> {
@@ -254,6 +260,7 @@ mod deflating {
                 crc: Crc::EMPTY,
                 len: 0,
                 place: Place::Header { is_first: true },
+                error: None,
             }
         }
 
@@ -281,6 +288,9 @@ mod deflating {
                 }
             }
             let flags = self.byte()?;
+            if flags >> 5 != 0 {
+                return Ok(false);
+            }
             for _ in MAGIC.len() + 1..HEADER_BYTES {
                 self.byte()?;
             }
@@ -298,6 +308,16 @@ mod deflating {
                 self.byte()?;
             }
             Ok(true)
+        }
+
+        fn begin_part(&mut self, is_first: bool) -> io::Result<()> {
+            // As gzip does: what is behind the last part is nobody's.
+            let is_part = (is_first || self.refill()?) && self.header()?;
+            if is_first && !is_part {
+                return Err(broken());
+            }
+            self.place = if is_part { Place::Body } else { Place::End };
+            Ok(())
         }
 
         /// Unpacks some; what comes out is in the window then.
@@ -357,17 +377,13 @@ mod deflating {
                     self.given += count;
                     return Ok(count);
                 }
-                match self.place {
-                    Place::End => return Ok(0),
-                    Place::Body => self.unpack()?,
-                    Place::Header { is_first } => {
-                        // As gzip does: what is behind the last part is nobody's.
-                        let is_part = (is_first || self.refill()?) && self.header()?;
-                        if is_first && !is_part {
-                            return Err(broken());
-                        }
-                        self.place = if is_part { Place::Body } else { Place::End };
-                    }
+                let done = match self.place {
+                    Place::End => return self.error.take().map_or(Ok(0), Err),
+                    Place::Body => self.unpack(),
+                    Place::Header { is_first } => self.begin_part(is_first),
+                };
+                if let Err(error) = done {
+                    (self.place, self.error) = (Place::End, Some(error));
                 }
             }
         }
@@ -383,6 +399,83 @@ pub(super) fn pack(_: &File, _: u64, _: u32, _: &File, _: &dyn Fn() -> bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "compress")]
+    fn unpacked(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        /// One byte at a time.
+        struct Slow<'a>(&'a [u8]);
+        impl Read for Slow<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let one = buffer.len().min(1);
+                self.0.read(&mut buffer[..one])
+            }
+        }
+        let (mut whole, mut slow) = (Vec::new(), Vec::new());
+        let at_once = Unpacked::new(bytes).read_to_end(&mut whole);
+        let slowly = Unpacked::new(Slow(bytes)).read_to_end(&mut slow);
+        assert_eq!(at_once.as_ref().err().map(io::Error::kind), slowly.as_ref().err().map(io::Error::kind));
+        assert!(whole.starts_with(&slow) || slow.starts_with(&whole));
+        at_once.map(|_| whole)
+    }
+
+    #[cfg(feature = "compress")]
+    fn packed(name: &str, text: &[u8]) -> Vec<u8> {
+        let path = std::env::temp_dir().join(format!("lumberjack-gzip-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        let source = File::open(&path).unwrap();
+        let target = path.with_extension("gz");
+        assert!(pack(&source, text.len() as u64, 1, &File::create(&target).unwrap(), &|| true).unwrap());
+        let bytes = std::fs::read(&target).unwrap();
+        [path, target].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        bytes
+    }
+
+    /// With the lengths of lines, and of all, around those of the window and of what is read at once.
+    #[test]
+    #[cfg(feature = "compress")]
+    fn what_was_packed_comes_out_again() {
+        for (name, bytes) in [("a", 200), ("b", 32_767), ("c", 32_769), ("d", 65_536), ("e", 65_537), ("f", 1_000_000)]
+        {
+            let text: Vec<u8> =
+                (0..).flat_map(|number: u32| format!("line {}\n", number * number).into_bytes()).take(bytes).collect();
+            let packed = packed(name, &text);
+            assert!(packed.len() < text.len());
+            assert!(unpacked(&packed).unwrap() == text, "{bytes}");
+            let twice = [&packed[..], &packed, b"\0\0\0\0"].concat();
+            assert!(
+                unpacked(&twice).unwrap() == [&text[..], &text].concat(),
+                "what is behind the last part is nobody's"
+            );
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "compress")]
+    fn what_is_cut_or_broken_is_an_error_wherever() {
+        let text = b"a line that is long enough to be smaller, smaller, smaller, smaller\n".repeat(3);
+        let packed = packed("cut", &text);
+        for end in 0..packed.len() {
+            assert_eq!(unpacked(&packed[..end]).unwrap_err().kind(), ErrorKind::UnexpectedEof, "{end}");
+        }
+        // Not the time, the effort and the system.
+        for at in (0..4).chain(HEADER_BYTES..packed.len()) {
+            let mut broken = packed.clone();
+            broken[at] ^= 0x21;
+            assert!(unpacked(&broken).is_err(), "{at}");
+        }
+        assert!(unpacked(b"text").is_err() && unpacked(b"").is_err());
+    }
+
+    /// By `printf 'hello\n' | gzip -N` from a file with a name, and with a header that has all there is.
+    #[test]
+    #[cfg(feature = "compress")]
+    fn what_stands_in_a_header_is_passed_over() {
+        let body = b"\xcbH\xcd\xc9\xc9\xe7\x02\x00\x20\x30\x3a\x36\x06\x00\x00\x00";
+        let extra = b"\x1f\x8b\x08\x1e\0\0\0\0\0\x03\x03\0xyzname\0comment\0cc";
+        assert_eq!(unpacked(&[&extra[..], body].concat()).unwrap(), b"hello\n");
+        let plain = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
+        assert_eq!(unpacked(&[&plain[..], body].concat()).unwrap(), b"hello\n");
+    }
 
     #[test]
     fn the_check_sum_is_that_of_the_standard() {

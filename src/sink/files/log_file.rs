@@ -696,7 +696,9 @@ impl LogFile {
     /// `--disk-full drop-oldest`: removes as many of the oldest rotated files as what waits needs. Whether that may have
     /// made room.
     fn remove_oldest(&mut self, books: &mut Books) -> io::Result<bool> {
-        let Some(rotation) = self.rotation.as_ref().filter(|_| self.removes_when_full && !self.spares_oldest) else { return Ok(false) };
+        let Some(rotation) = self.rotation.as_ref().filter(|_| self.removes_when_full && !self.spares_oldest) else {
+            return Ok(false);
+        };
         let mut freed = 0;
         while freed < self.waiting.len() as u64 {
             let Some(removed) = rotation.files.remove_oldest(self.marks_gaps)? else { break };

@@ -10,5 +10,5 @@ mod opener;
 pub(super) mod path;
 mod rotate;
 pub(super) mod single;
-mod stored;
+pub(super) mod stored;
 pub(super) mod sync;

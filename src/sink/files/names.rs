@@ -140,10 +140,7 @@ pub(super) fn unfinished(pattern: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The files in whose names `read` finds an owner and a number.
-fn named(
-    pattern: &Path,
-    read: impl Fn(&[u8]) -> Option<(Owner, usize)>,
-) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
+fn named(pattern: &Path, read: impl Fn(&[u8]) -> Option<(Owner, usize)>) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
     let folder = folder_of(pattern);
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {

@@ -264,6 +264,20 @@ impl Rotated {
         self.named(numbered_name)
     }
 
+    /// The output file and those that were rotated, the oldest first, whatever is to be kept; of one that is there twice,
+    /// the plain one.
+    ///
+    /// # Errors
+    /// The directory can't be read.
+    pub(super) fn all(&self) -> io::Result<Vec<PathBuf>> {
+        let mut numbers = self.numbers()?;
+        // A plain one's name is less than that with an ending.
+        numbers.sort_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1.cmp(&other.1)));
+        numbers.dedup_by_key(|(number, _)| *number);
+        let newest = Some(self.path.clone()).filter(|path| fs::symlink_metadata(path).is_ok());
+        Ok(numbers.into_iter().map(|(_, path)| path).chain(newest).collect())
+    }
+
     /// What a kill has left of compressing.
     fn unfinished(&self) -> io::Result<Vec<PathBuf>> {
         let found = self.named(|name| unfinished_name(name).and_then(numbered_name))?;
@@ -347,7 +361,7 @@ pub(super) fn remove_counted(path: PathBuf, has_marks: bool) -> io::Result<Optio
 }
 
 /// An error that says what was tried with which file.
-fn named<T>(what: &str, path: &Path, result: io::Result<T>) -> io::Result<T> {
+pub(super) fn named<T>(what: &str, path: &Path, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("{what} {}: {error}", shown(path))))
 }
 
@@ -777,7 +791,11 @@ mod tests {
         assert_eq!((removed.path, removed.lines), (oldest, None));
         assert_eq!(rotated.shifted_at(), None);
         fs::write(folder.0.join("app.log.1.gz"), bytes).unwrap();
-        assert_eq!(rotated.shifted_at(), Some(Duration::from_secs(7)), "when it was rotated, not when it was compressed");
+        assert_eq!(
+            rotated.shifted_at(),
+            Some(Duration::from_secs(7)),
+            "when it was rotated, not when it was compressed"
+        );
     }
 
     #[test]
