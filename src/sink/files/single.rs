@@ -84,7 +84,9 @@ impl SingleFile {
         let mut file = LogFile::new(path, options, KEPT_BYTES);
         file.open(books)?;
         let (syncs, compressor) = (syncs_of(path, options), Compressor::new(options));
-        Ok(Self { name: shown(path), file, syncs, compressor, now: Duration::ZERO })
+        let mut single = Self { name: shown(path), file, syncs, compressor, now: Duration::ZERO };
+        single.note_rotated();
+        Ok(single)
     }
 
     /// Writes what waits. A file that is being compressed gives its room up before a rotated one goes.
@@ -100,9 +102,16 @@ impl SingleFile {
         }
     }
 
+    /// There may be a file to be compressed.
+    fn note_rotated(&mut self) {
+        if let Some(compressor) = &mut self.compressor {
+            self.file.take_rotated().into_iter().for_each(|files| compressor.note(files));
+        }
+    }
+
     fn compress(&mut self, books: &mut Books) {
+        self.note_rotated();
         let Some(compressor) = &mut self.compressor else { return };
-        self.file.take_rotated().into_iter().for_each(|files| compressor.note(files));
         if compressor.go_on(self.now, books) {
             self.syncs.iter_mut().for_each(Syncs::note_new_name);
         }
@@ -129,6 +138,7 @@ impl SingleFile {
 impl Target for SingleFile {
     fn take(&mut self, _: Whose<'_>, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took {
         let took = self.file.take(parts, may_write, books);
+        self.note_rotated();
         if self.is_crowded() {
             self.sync(books);
         }
