@@ -4,9 +4,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::common::patience::{Collected, output_of, try_connect};
+use crate::common::patience::{Collected, Enough, output_of, try_connect};
 use crate::disk::Tmpfs;
 use crate::support::conditions::{Dir, assert_same, until, until_equal};
 use crate::support::follow::{Following, LONGEST, Seen, Senders, push_line};
@@ -109,13 +110,22 @@ fn the_bound_holds_on_the_disk_but_for_the_file_that_is_being_compressed() {
     let path = dir.file("app.log");
     let receiver = start(&path, &["--rotate-size", "512KiB", "--rotate-keep", "3", "--max-per-host", "0"]);
     let senders = Senders::start((0..3).map(|_| receiver.client()).collect(), 12_000, None);
-    let mut most = 0;
-    while receiver.said().matches("Socket cleaned up").count() < 3 {
-        most = most.max(taken(&dir));
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-    senders.finish();
-    until_compressed(&dir);
+    let is_over = AtomicBool::new(false);
+    let most = std::thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let mut most = 0;
+            while !is_over.load(Ordering::SeqCst) {
+                most = most.max(taken(&dir));
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+            most
+        });
+        let _enough = Enough(&is_over);
+        senders.finish();
+        until_compressed(&dir);
+        is_over.store(true, Ordering::SeqCst);
+        watching.join().unwrap()
+    });
     assert_eq!(names(&dir), ["app.log", "app.log.1.gz", "app.log.2.gz", "app.log.3.gz"]);
     eprintln!("{most} bytes at most, {} at the end, of {}", taken(&dir), SIZE * 4);
     assert!(most <= SIZE * 5, "{most}");

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::gzip::{self, pack};
+use super::gzip::{self, Packing, pack, packing};
 use super::opener::Opener;
 use super::path::{has_name, identity_of, opened_to_read, shown, with_ending};
 use super::rotate::{Rotated, remove, rename};
@@ -43,6 +43,8 @@ pub(super) struct Compressor {
     is_failing: bool,
     /// Nothing more is begun.
     is_ending: bool,
+    /// This build can.
+    _packing: Packing,
 }
 
 /// One file that is being compressed.
@@ -72,8 +74,8 @@ impl UnderWay {
 impl Compressor {
     /// If it is asked for.
     pub(super) fn new(options: &OutputOptions) -> Option<Self> {
-        let new = Self { queue: Vec::new(), under_way: None, is_failing: false, is_ending: false };
-        options.compresses().then_some(new)
+        let _packing = packing().filter(|_| options.rotate_compress)?;
+        Some(Self { queue: Vec::new(), under_way: None, is_failing: false, is_ending: false, _packing })
     }
 
     /// These may have a file to be compressed.

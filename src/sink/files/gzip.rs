@@ -1,6 +1,6 @@
 //! gzip (RFC 1952): what `zcat`, `zless` and `lnav` read. The frame is ours, the deflating `miniz_oxide`'s (the feature
-//! `compress`). Invariant: memory is bounded, whatever a file holds, and what is given out as unpacked was in the file, or
-//! an error comes behind it.
+//! `compress`), the inflating in `inflate.rs`. Invariant: memory is bounded, whatever a file holds, and what is given out as
+//! unpacked was in the file, or an error comes behind it.
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::inflate::{Inflater, Source, broken};
 use super::path::opened_to_read;
 
 /// What a compressed file's name ends with.
@@ -16,6 +17,13 @@ pub(super) const ENDING: &str = ".gz";
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 /// Magic, flags, time, effort, system.
 const HEADER_BYTES: usize = 10;
+/// Bits of a header's flags: what stands behind it.
+const HAS_CRC: u8 = 2;
+const HAS_EXTRA: u8 = 4;
+const HAS_NAME: u8 = 8;
+const HAS_COMMENT: u8 = 16;
+/// One more is a hint, and the others are to be refused.
+const HAS_ALL: u8 = 31;
 /// CRC and length.
 const TRAILER_BYTES: u64 = 8;
 /// Read and written at once.
@@ -140,8 +148,158 @@ fn read_some(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
+/// A file's bytes, one by one.
+struct Input<R> {
+    source: R,
+    piece: Vec<u8>,
+    /// What of it was not used yet.
+    at: usize,
+    end: usize,
+}
+
+impl<R: Read> Input<R> {
+    /// Reads more if all was used; false at the end.
+    fn refill(&mut self) -> io::Result<bool> {
+        if self.at >= self.end {
+            (self.at, self.end) = (0, read_some(&mut self.source, &mut self.piece)?);
+        }
+        Ok(self.at < self.end)
+    }
+
+    /// Passes over a header; false if there is none.
+    fn header(&mut self) -> io::Result<bool> {
+        for byte in MAGIC {
+            if self.byte()? != byte {
+                return Ok(false);
+            }
+        }
+        let flags = self.byte()?;
+        if flags & !HAS_ALL != 0 {
+            return Ok(false);
+        }
+        self.skip(HEADER_BYTES - MAGIC.len() - 1)?;
+        if flags & HAS_EXTRA != 0 {
+            let len = u16::from_le_bytes([self.byte()?, self.byte()?]);
+            self.skip(usize::from(len))?;
+        }
+        for text in [HAS_NAME, HAS_COMMENT] {
+            while flags & text != 0 && self.byte()? != 0 {}
+        }
+        self.skip(if flags & HAS_CRC != 0 { 2 } else { 0 })?;
+        Ok(true)
+    }
+
+    fn skip(&mut self, bytes: usize) -> io::Result<()> {
+        (0..bytes).try_for_each(|_| self.byte().map(drop))
+    }
+}
+
+impl<R: Read> Source for Input<R> {
+    fn byte(&mut self) -> io::Result<u8> {
+        if !self.refill()? {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "it is cut off"));
+        }
+        self.at += 1;
+        Ok(self.piece.get(self.at - 1).copied().unwrap_or_default())
+    }
+}
+
+/// Where the reading of a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before the header of the first part, or of another behind it.
+    Header {
+        is_first: bool,
+    },
+    Body,
+    End,
+}
+
+/// Reads what a compressed file holds. As of `cat *.gz`, several one behind the other are one.
+pub(super) struct Unpacked<R> {
+    input: Input<R>,
+    inflater: Inflater,
+    /// What came out was given out up to there.
+    given: usize,
+    crc: Crc,
+    len: u64,
+    place: Place,
+    /// Why it ended, if that was not its end. What came out before is given out first.
+    error: Option<io::Error>,
+}
+
+impl<R: Read> Unpacked<R> {
+    pub(super) fn new(source: R) -> Self {
+        Self {
+            input: Input { source, piece: vec![0; PIECE_BYTES], at: 0, end: 0 },
+            inflater: Inflater::new(),
+            given: 0,
+            crc: Crc::EMPTY,
+            len: 0,
+            place: Place::Header { is_first: true },
+            error: None,
+        }
+    }
+
+    fn begin_part(&mut self, is_first: bool) -> io::Result<()> {
+        // As gzip does: what is behind the last part is nobody's.
+        let is_part = (is_first || self.input.refill()?) && self.input.header()?;
+        if is_first && !is_part {
+            return Err(broken());
+        }
+        self.inflater.begin();
+        (self.crc, self.len) = (Crc::EMPTY, 0);
+        self.place = if is_part { Place::Body } else { Place::End };
+        Ok(())
+    }
+
+    fn unpack(&mut self) -> io::Result<()> {
+        self.given = self.inflater.next_place();
+        let is_end = self.inflater.unpack(&mut self.input);
+        let made = self.inflater.made_from(self.given);
+        self.crc.add(made);
+        self.len += made.len() as u64;
+        if !is_end? {
+            return Ok(());
+        }
+        let mut trailer = [0; 8];
+        for byte in &mut trailer {
+            *byte = self.input.byte()?;
+        }
+        if Trailer::from_bytes(trailer) != (Trailer { crc: self.crc.value(), len: len_of(self.len) }) {
+            return Err(broken());
+        }
+        self.place = Place::Header { is_first: false };
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let ready = self.inflater.made_from(self.given);
+            let count = ready.len().min(buffer.len());
+            if count > 0 || buffer.is_empty() {
+                if let (Some(to), Some(from)) = (buffer.get_mut(..count), ready.get(..count)) {
+                    to.copy_from_slice(from);
+                }
+                self.given += count;
+                return Ok(count);
+            }
+            let done = match self.place {
+                Place::End => return self.error.take().map_or(Ok(0), Err),
+                Place::Body => self.unpack(),
+                Place::Header { is_first } => self.begin_part(is_first),
+            };
+            if let Err(error) = done {
+                (self.place, self.error) = (Place::End, Some(error));
+            }
+        }
+    }
+}
+
 #[cfg(feature = "compress")]
-pub(super) use deflating::{Unpacked, pack};
+pub(super) use deflating::pack;
 
 #[cfg(feature = "compress")]
 mod deflating {
@@ -150,9 +308,6 @@ mod deflating {
     use miniz_oxide::deflate::core::{
         CompressorOxide, TDEFLFlush, TDEFLStatus, compress, create_comp_flags_from_zip_params,
     };
-    use miniz_oxide::inflate::TINFLStatus;
-    use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
-    use miniz_oxide::inflate::core::{DecompressorOxide, TINFL_LZ_DICT_SIZE, decompress};
 
     use super::*;
 
@@ -162,11 +317,6 @@ mod deflating {
     const RAW_WINDOW: i32 = -15;
     /// What the header says the system is.
     const UNIX: u8 = 3;
-    /// Bits of the header's flags: what stands behind it.
-    const HAS_CRC: u8 = 2;
-    const HAS_EXTRA: u8 = 4;
-    const HAS_NAME: u8 = 8;
-    const HAS_COMMENT: u8 = 16;
 
     /// Packs all of `source`, which has `len` bytes and was rotated then, into `into`. False if that was given up: it is
     /// wanted no more, or is no smaller than the source.
@@ -214,183 +364,23 @@ mod deflating {
         // Somebody writes to it, or has cut it.
         into.write_all(&trailer).map(|()| read == len)
     }
-
-    /// Where the reading of a file is.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    enum Place {
-        /// Before the header of the first part, or of another behind it.
-        Header {
-            is_first: bool,
-        },
-        Body,
-        End,
-    }
-
-    /// Reads what a compressed file holds. As of `cat *.gz`, several one behind the other are one.
-    pub(in crate::sink::files) struct Unpacked<R> {
-        source: R,
-        input: Vec<u8>,
-        /// What of the input was not used yet.
-        at: usize,
-        end: usize,
-        /// The last 32 KiB that came out, which what comes next refers to.
-        window: Vec<u8>,
-        /// What of it was not given out yet.
-        given: usize,
-        made: usize,
-        unpacker: Box<DecompressorOxide>,
-        crc: Crc,
-        len: u64,
-        place: Place,
-        /// Why it ended, if that was not its end. What came out before is given out first.
-        error: Option<io::Error>,
-    }
-
-    impl<R: Read> Unpacked<R> {
-        pub(in crate::sink::files) fn new(source: R) -> Self {
-            Self {
-                source,
-                input: vec![0; PIECE_BYTES],
-                at: 0,
-                end: 0,
-                window: vec![0; TINFL_LZ_DICT_SIZE],
-                given: 0,
-                made: 0,
-                unpacker: Box::default(),
-                crc: Crc::EMPTY,
-                len: 0,
-                place: Place::Header { is_first: true },
-                error: None,
-            }
-        }
-
-        /// Reads more if all was used; false at the end.
-        fn refill(&mut self) -> io::Result<bool> {
-            if self.at >= self.end {
-                (self.at, self.end) = (0, read_some(&mut self.source, &mut self.input)?);
-            }
-            Ok(self.at < self.end)
-        }
-
-        fn byte(&mut self) -> io::Result<u8> {
-            if !self.refill()? {
-                return Err(cut_off());
-            }
-            self.at += 1;
-            Ok(self.input.get(self.at - 1).copied().unwrap_or_default())
-        }
-
-        /// Passes over a header; false if there is none.
-        fn header(&mut self) -> io::Result<bool> {
-            for byte in MAGIC {
-                if self.byte()? != byte {
-                    return Ok(false);
-                }
-            }
-            let flags = self.byte()?;
-            if flags >> 5 != 0 {
-                return Ok(false);
-            }
-            for _ in MAGIC.len() + 1..HEADER_BYTES {
-                self.byte()?;
-            }
-            if flags & HAS_EXTRA != 0 {
-                let len = u16::from_le_bytes([self.byte()?, self.byte()?]);
-                for _ in 0..len {
-                    self.byte()?;
-                }
-            }
-            for text in [HAS_NAME, HAS_COMMENT] {
-                while flags & text != 0 && self.byte()? != 0 {}
-            }
-            if flags & HAS_CRC != 0 {
-                self.byte()?;
-                self.byte()?;
-            }
-            Ok(true)
-        }
-
-        fn begin_part(&mut self, is_first: bool) -> io::Result<()> {
-            // As gzip does: what is behind the last part is nobody's.
-            let is_part = (is_first || self.refill()?) && self.header()?;
-            if is_first && !is_part {
-                return Err(broken());
-            }
-            self.place = if is_part { Place::Body } else { Place::End };
-            Ok(())
-        }
-
-        /// Unpacks some; what comes out is in the window then.
-        fn unpack(&mut self) -> io::Result<()> {
-            if self.made == self.window.len() {
-                (self.given, self.made) = (0, 0);
-            }
-            let has_more = self.refill()?;
-            let input = self.input.get(self.at..self.end).unwrap_or_default();
-            let flags = if has_more { TINFL_FLAG_HAS_MORE_INPUT } else { 0 };
-            let (status, taken, made) = decompress(&mut self.unpacker, input, &mut self.window, self.made, flags);
-            self.at += taken;
-            self.crc.add(self.window.get(self.made..self.made + made).unwrap_or_default());
-            self.made += made;
-            self.len += made as u64;
-            match status {
-                TINFLStatus::Done => self.end_of_part(),
-                TINFLStatus::NeedsMoreInput | TINFLStatus::HasMoreOutput if has_more => Ok(()),
-                TINFLStatus::HasMoreOutput => Ok(()),
-                TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => Err(cut_off()),
-                _ => Err(broken()),
-            }
-        }
-
-        fn end_of_part(&mut self) -> io::Result<()> {
-            let mut trailer = [0; 8];
-            for byte in &mut trailer {
-                *byte = self.byte()?;
-            }
-            if Trailer::from_bytes(trailer) != (Trailer { crc: self.crc.value(), len: len_of(self.len) }) {
-                return Err(broken());
-            }
-            self.unpacker.init();
-            (self.crc, self.len) = (Crc::EMPTY, 0);
-            self.place = Place::Header { is_first: false };
-            Ok(())
-        }
-    }
-
-    fn cut_off() -> io::Error {
-        io::Error::new(ErrorKind::UnexpectedEof, "it is cut off")
-    }
-
-    fn broken() -> io::Error {
-        io::Error::new(ErrorKind::InvalidData, "it is no gzip, or broken")
-    }
-
-    impl<R: Read> Read for Unpacked<R> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            loop {
-                let ready = self.window.get(self.given..self.made).unwrap_or_default();
-                let count = ready.len().min(buffer.len());
-                if count > 0 || buffer.is_empty() {
-                    if let (Some(to), Some(from)) = (buffer.get_mut(..count), ready.get(..count)) {
-                        to.copy_from_slice(from);
-                    }
-                    self.given += count;
-                    return Ok(count);
-                }
-                let done = match self.place {
-                    Place::End => return self.error.take().map_or(Ok(0), Err),
-                    Place::Body => self.unpack(),
-                    Place::Header { is_first } => self.begin_part(is_first),
-                };
-                if let Err(error) = done {
-                    (self.place, self.error) = (Place::End, Some(error));
-                }
-            }
-        }
-    }
 }
 
-/// Without the feature `compress` nothing is packed: `--rotate-compress` is refused.
+/// What only a build that packs has: without the feature `compress` there is none, and the compiler drops what needs it.
+#[cfg(feature = "compress")]
+pub(super) struct Packing(());
+#[cfg(not(feature = "compress"))]
+pub(super) enum Packing {}
+
+/// That, if this build has it.
+pub(super) fn packing() -> Option<Packing> {
+    #[cfg(feature = "compress")]
+    return Some(Packing(()));
+    #[cfg(not(feature = "compress"))]
+    None
+}
+
+/// Nobody calls it.
 #[cfg(not(feature = "compress"))]
 pub(super) fn pack(_: &File, _: u64, _: u32, _: &File, _: &dyn Fn() -> bool) -> io::Result<bool> {
     Err(ErrorKind::Unsupported.into())

@@ -3,6 +3,7 @@
 mod compress;
 mod gzip;
 pub(super) mod hosts;
+mod inflate;
 mod lane;
 mod log_file;
 mod names;

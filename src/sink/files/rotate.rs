@@ -270,12 +270,15 @@ impl Rotated {
     /// # Errors
     /// The directory can't be read.
     pub(super) fn all(&self) -> io::Result<Vec<PathBuf>> {
-        let mut numbers = self.numbers()?;
-        // A plain one's name is less than that with an ending.
-        numbers.sort_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1.cmp(&other.1)));
-        numbers.dedup_by_key(|(number, _)| *number);
+        let mut files: Vec<(usize, PathBuf)> = Vec::new();
+        for (number, path) in self.numbers()? {
+            let is_twice = gzip::is_named_so(&path) && fs::symlink_metadata(self.numbered(number)).is_ok();
+            if let (false, Err(at)) = (is_twice, files.binary_search_by(|file| number.cmp(&file.0))) {
+                files.insert(at, (number, path));
+            }
+        }
         let newest = Some(self.path.clone()).filter(|path| fs::symlink_metadata(path).is_ok());
-        Ok(numbers.into_iter().map(|(_, path)| path).chain(newest).collect())
+        Ok(files.into_iter().map(|(_, path)| path).chain(newest).collect())
     }
 
     /// What a kill has left of compressing.

@@ -14,21 +14,14 @@ const MOST_LOOKS: usize = 20;
 /// What a file holds; of a compressed one, what was compressed.
 ///
 /// # Errors
-/// It can't be opened; it is compressed, and this build has no `compress`.
+/// It can't be opened.
 pub(super) fn content(path: &Path) -> io::Result<Box<dyn Read>> {
-    let (file, _) = opened_to_read(path)?;
-    unpacked(file, path)
+    opened_to_read(path).map(|(file, _)| unpacked(file, path))
 }
 
 /// The same of an open file.
-fn unpacked(file: File, path: &Path) -> io::Result<Box<dyn Read>> {
-    if !gzip::is_named_so(path) {
-        return Ok(Box::new(file));
-    }
-    #[cfg(feature = "compress")]
-    return Ok(Box::new(gzip::Unpacked::new(file)));
-    #[cfg(not(feature = "compress"))]
-    Err(io::Error::new(ErrorKind::Unsupported, "this build reads no compressed files"))
+fn unpacked(file: File, path: &Path) -> Box<dyn Read> {
+    if gzip::is_named_so(path) { Box::new(gzip::Unpacked::new(file)) } else { Box::new(file) }
 }
 
 /// One file of a set.
@@ -62,12 +55,7 @@ pub(crate) fn open_set(path: &Path) -> io::Result<Vec<Stored>> {
     if opened.is_empty() {
         return Err(ErrorKind::NotFound.into());
     }
-    let mut files = Vec::new();
-    for (path, file, _) in opened {
-        let content = named("cannot read", &path, unpacked(file, &path))?;
-        files.push(Stored { path, content });
-    }
-    Ok(files)
+    Ok(opened.into_iter().map(|(path, file, _)| Stored { content: unpacked(file, &path), path }).collect())
 }
 
 /// All files of the set that there are, open.
