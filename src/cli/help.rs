@@ -7,6 +7,12 @@ use super::options::{COMMAND_LINE_ONLY, Group, OPTIONS, Settings};
 /// Width of the column that names the options.
 const COLUMN: usize = 38;
 
+/// What `lumberjack cat` does.
+const CAT: &str = "       lumberjack cat FILE [--since TIME|DURATION] [--match TEXT]
+
+cat shows an output file and those that were rotated, compressed or not, from the oldest line on.
+";
+
 /// What `lumberjack status` does.
 #[cfg(feature = "status")]
 const STATUS: &str = "       lumberjack status [ADDR:PORT|unix:/path] [--json] [--watch]
@@ -24,6 +30,7 @@ pub fn help() -> String {
     );
     #[cfg(feature = "status")]
     text.push_str(STATUS);
+    text.push_str(CAT);
     let defaults = Settings::default();
     for (group, heading) in Group::ALL {
         let _ = writeln!(text, "\n{heading}:");

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "status")]
 mod ask;
+mod cat;
 mod check;
 mod help;
 mod inherit;
@@ -24,6 +25,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 #[cfg(feature = "status")]
 pub use self::ask::{DEFAULT_STATUS, Question};
+pub use self::cat::{Listing, Since};
 pub use self::help::help;
 pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file};
 
@@ -59,6 +61,8 @@ pub fn main() -> ExitCode {
         Ok(Invocation::Version) => show(concat!("lumberjack ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Invocation::Run(settings)) => run(*settings),
         Ok(Invocation::Check(settings, origins)) => check(*settings, &origins),
+        Ok(Invocation::Cat(listing)) if cat::cat(&listing) => Exit::Clean,
+        Ok(Invocation::Cat(_)) => Exit::Failure,
         #[cfg(feature = "status")]
         Ok(Invocation::Ask(question)) => match ask::ask(&question) {
             ask::Found::Healthy => Exit::Clean,

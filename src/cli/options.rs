@@ -493,6 +493,9 @@ pub const OPTIONS: &[Opt] = options! {
         "a file this old is rotated; 0 is never";
     "rotate-keep" = "NUMBER" Files Number(output.rotate_keep)
         "how many rotated files are kept: FILE.1 is the newest";
+    #[cfg(feature = "compress")]
+    "rotate-compress" = "" Files Switch(output.rotate_compress)
+        "rotated files are compressed, one after the other: FILE.1.gz; zcat and zless read them";
     "disk-full" = "wait|drop-oldest" Files Word(output.disk_full)
         "when the disk is full: clients wait, or the oldest rotated file is removed";
     "sync" = "never|interval|DURATION" Files Word(output.sync)

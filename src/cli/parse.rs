@@ -9,6 +9,7 @@ use lexopt::Arg;
 
 #[cfg(feature = "status")]
 use super::ask::{DEFAULT_STATUS, Question};
+use super::cat::{Listing, Since};
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
 #[cfg(feature = "status")]
 use crate::config::listen::ListenAddrError;
@@ -20,6 +21,8 @@ pub enum Invocation {
     Run(Box<Settings>),
     /// `--check`: show these settings, where each came from, and what they can cost.
     Check(Box<Settings>, Origins),
+    /// `cat`: show an output file and those that were rotated.
+    Cat(Listing),
     /// `status`: ask a running server how it is.
     #[cfg(feature = "status")]
     Ask(Question),
@@ -70,6 +73,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
                 .iter()
                 .find(|option| option.letter == Some(letter))
                 .ok_or_else(|| UsageError(format!("-{} is no option; see --help", letter.escape_debug())))?,
+            Arg::Value(text) if text == "cat" && given.is_empty() && config_path.is_none() => return listing(parser),
             #[cfg(feature = "status")]
             Arg::Value(text) if text == "status" && given.is_empty() && config_path.is_none() => {
                 return question(parser);
@@ -121,6 +125,31 @@ fn put_together(
     settings.is_memory_given = is_given(&origins, "memory");
     settings.validate().and_then(|()| settings.check_paths(config_path.as_deref())).map_err(UsageError)?;
     Ok((settings, origins))
+}
+
+/// `lumberjack cat FILE [--since TIME|DURATION] [--match TEXT]`.
+fn listing(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
+    let (mut path, mut since, mut wanted) = (None, None, Vec::new());
+    while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::Help),
+            Arg::Long("since") => {
+                let text = value(&mut parser, "since")?;
+                since = Some(Since::parse(&text).map_err(|error| wrong_value("--since", &text, error))?);
+            }
+            Arg::Long("match") => {
+                let text = parser.value().map_err(|_| UsageError("--match needs a value; see --help".to_owned()))?;
+                wanted = text.into_encoded_bytes();
+            }
+            Arg::Value(text) if path.is_none() => path = Some(text.into()),
+            _ => {
+                let sentence = "cat takes one file, --since and --match, and nothing else; see --help";
+                return Err(UsageError(sentence.to_owned()));
+            }
+        }
+    }
+    let path = path.ok_or_else(|| UsageError("cat needs a file, such as lumberjack cat app.log".to_owned()))?;
+    Ok(Invocation::Cat(Listing { path, since, wanted }))
 }
 
 /// `lumberjack status [ADDR] [--json] [--watch]`.
@@ -227,6 +256,34 @@ mod tests {
     use crate::config::listen::DEFAULT_LISTEN;
     use crate::sink::OutputAddr;
     use std::time::Duration;
+
+    #[test]
+    fn cat_takes_a_file_and_what_to_choose() {
+        let cat = |args: &[&str]| match parse(args.iter().map(OsString::from)) {
+            Ok(Invocation::Cat(listing)) => Ok(listing),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        };
+        let listing = |since, wanted: &[u8]| Listing { path: "app.log".into(), since, wanted: wanted.to_vec() };
+        for (args, expected) in [
+            (&["cat", "app.log"][..], listing(None, b"")),
+            (&["cat", "--since=1h", "app.log"], listing(Some(Since::Ago(Duration::from_secs(3600))), b"")),
+            (&["cat", "app.log", "--match", "--x"], listing(None, b"--x")),
+        ] {
+            assert_eq!(cat(args), Ok(expected), "{args:?}");
+        }
+        for (args, sentence) in [
+            (&["cat"][..], "cat needs a file, such as lumberjack cat app.log"),
+            (&["cat", "a", "b"], "cat takes one file, --since and --match"),
+            (&["cat", "a", "--output", "b"], "cat takes one file, --since and --match"),
+            (&["cat", "a", "--match"], "--match needs a value"),
+            (&["cat", "a", "--since", "now"], "--since now: give a duration, such as 2h, or a time"),
+            (&["--keep-empty", "cat", "a"], "cat stands alone: options begin with --"),
+        ] {
+            let error = cat(args).unwrap_err();
+            assert!(error.starts_with(sentence), "{args:?}: {error}");
+        }
+    }
 
     #[cfg(feature = "status")]
     #[test]

@@ -93,6 +93,8 @@ pub struct OutputOptions {
     pub rotate_age: Duration,
     /// How many earlier files are kept (`--rotate-keep`): `app.log.1` is the newest. Default 5; 0 keeps none.
     pub rotate_keep: usize,
+    /// Whether they are compressed (`--rotate-compress`), by the feature `compress`. Default no.
+    pub rotate_compress: bool,
     /// What happens when the disk is full (`--disk-full`). Default `wait`.
     pub disk_full: DiskFull,
     /// How often a file is synced to the disk (`--sync`). Default never.
@@ -123,6 +125,7 @@ impl Default for OutputOptions {
             rotate_size: 0,
             rotate_age: Duration::ZERO,
             rotate_keep: DEFAULT_KEEP,
+            rotate_compress: false,
             disk_full: DiskFull::Wait,
             sync: SyncEvery::Never,
             flush_every: Duration::ZERO,
@@ -167,6 +170,11 @@ impl OutputOptions {
         self.rotate_size > 0 || !self.rotate_age.is_zero()
     }
 
+    /// Whether rotated files are compressed.
+    pub(crate) fn compresses(&self) -> bool {
+        cfg!(feature = "compress") && self.rotate_compress
+    }
+
     /// Checks how many outputs there are.
     ///
     /// # Errors
@@ -188,6 +196,7 @@ impl OutputOptions {
         for (flag, is_given) in [
             ("--rotate-size", self.rotate_size > 0),
             ("--rotate-age", !self.rotate_age.is_zero()),
+            ("--rotate-compress", self.rotate_compress),
             ("--sync", self.sync != SyncEvery::Never),
             ("--flush-every", !self.flush_every.is_zero()),
             ("--file-mode", self.file_mode.is_some()),
@@ -206,6 +215,15 @@ impl OutputOptions {
         }
         if self.rotate_keep > MOST_KEPT {
             return wrong(format!("--rotate-keep is {}: give a number from 0 to {MOST_KEPT}", self.rotate_keep));
+        }
+        if self.rotate_compress && !self.rotates() {
+            return wrong("--rotate-compress compresses rotated files: give --rotate-size too, or leave it out");
+        }
+        if self.rotate_compress && self.rotate_keep == 0 {
+            return wrong("--rotate-compress compresses rotated files, and --rotate-keep 0 keeps none: give 1 or more");
+        }
+        if self.rotate_compress && !cfg!(feature = "compress") {
+            return wrong("--rotate-compress is not in this build: it is the feature `compress`");
         }
         if self.disk_full == DiskFull::DropOldest && !(self.rotates() && self.rotate_keep > 0) {
             return wrong("--disk-full drop-oldest removes rotated files: give --rotate-size too, or leave it out");

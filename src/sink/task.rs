@@ -11,6 +11,13 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// Stack of such a thread. `getaddrinfo` needs the most.
 const STACK_BYTES: usize = 256 * 1024;
 
+/// From here on this thread gives way to everything else, where the system lets it.
+pub(super) fn be_nice() {
+    // Of a thread, not of the process: so Linux has it, whatever POSIX says.
+    #[cfg(feature = "compress")]
+    let _ = rustix::process::nice(19);
+}
+
 /// Work in a thread of its own, which returns a `T`.
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Task<T> {
@@ -24,7 +31,19 @@ impl<T: Send + 'static> Task<T> {
     /// # Errors
     /// The system can't start one more thread.
     pub(super) fn begin(now: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
-        let thread = Builder::new().stack_size(STACK_BYTES).spawn(work)?;
+        Self::begin_with(STACK_BYTES, now, work)
+    }
+
+    /// The same, with a stack of this size.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn begin_with(
+        stack: usize,
+        now: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<Self> {
+        let thread = Builder::new().stack_size(stack).spawn(work)?;
         Ok(Self { thread, began: now })
     }
 

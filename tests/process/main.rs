@@ -5,6 +5,8 @@
 mod check;
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "compress")]
+mod compress;
 mod devices;
 mod disk;
 mod errors;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::compress::{self, Compressor};
 use super::lane::Lane;
 use super::log_file::{Age, note_removed};
 use super::names::{self, Owner, found};
@@ -19,7 +20,7 @@ use super::opener::Opener;
 #[cfg(feature = "cli")]
 use super::opener::foresee_folder;
 use super::path::{folder_of, shown};
-use super::rotate::{is_disk_full, new_name, numbered_name, remove, remove_counted};
+use super::rotate::{Rotated, is_disk_full, new_name, numbered_name, remove, remove_counted};
 use super::single::{note_sync, syncs_of};
 use super::sync::{Syncs, most_descriptors};
 use crate::config::output::{DiskFull, HOST_WORD, OutputOptions};
@@ -64,10 +65,11 @@ impl Place for HostFilesPlace {
     }
 
     fn descriptors(&self, options: &OutputOptions) -> usize {
+        let others = 2 + compress::most_descriptors(options);
         match most_descriptors(options.sync) {
-            0 => most_open(options) + 2,
+            0 => most_open(options) + others,
             // Those that are being synced may have been closed by us meanwhile.
-            syncs => 2 * most_open(options) + 2 + syncs,
+            syncs => 2 * most_open(options) + others + syncs,
         }
     }
 
@@ -125,6 +127,7 @@ struct HostFiles {
     /// The files that are open, or have lines that wait, by owner.
     lanes: Vec<Lane>,
     syncs: Option<Syncs>,
+    compressor: Option<Compressor>,
     taken: u64,
     waiting: usize,
     /// The position up to which all is written, if something waits.
@@ -177,6 +180,10 @@ impl HostFiles {
             books.report(format_args!("{obstacle}"));
         }
         let mut known: Vec<(Host, Age)> = Vec::new();
+        let mut compressor = Compressor::new(options);
+        for path in names::unfinished(pattern)? {
+            remove(&path)?;
+        }
         for (path, owner, number) in found(pattern)? {
             if number > 0 && !options.rotates() {
                 continue;
@@ -186,6 +193,13 @@ impl HostFiles {
                     books.report(format_args!("removed {}, beyond --rotate-keep", shown(&path)));
                 }
                 continue;
+            }
+            if number > 0 {
+                let files = Rotated::new(&names::path_of(pattern, owner), options.rotate_keep);
+                if let Some((path, why)) = files.settle(number)? {
+                    books.report(format_args!("removed {}, {why}", shown(&path)));
+                }
+                compressor.iter_mut().for_each(|compressor| compressor.note(files.clone()));
             }
             let Some(host) = owner else { continue };
             if let Err(at) = place_in(&known, host) {
@@ -201,6 +215,7 @@ impl HostFiles {
             removes_when_full,
             most_open: most_open(options),
             syncs: syncs_of(pattern, options),
+            compressor,
             known,
             lanes: Vec::new(),
             taken: 0,
@@ -282,7 +297,11 @@ impl HostFiles {
 
     /// What the file at this place in the list has left is to be synced: at once, if that is too much already.
     fn hand_over(&mut self, at: usize, books: &mut Books) {
-        let (Some(syncs), Some(lane)) = (&mut self.syncs, self.lanes.get_mut(at)) else { return };
+        let Some(lane) = self.lanes.get_mut(at) else { return };
+        if let Some(compressor) = &mut self.compressor {
+            lane.file.take_rotated().into_iter().for_each(|files| compressor.note(files));
+        }
+        let Some(syncs) = &mut self.syncs else { return };
         lane.file.hand_over(syncs);
         if syncs.is_crowded() {
             self.sync(books);
@@ -296,6 +315,13 @@ impl HostFiles {
         if let Some(error) = note_sync(syncs.go_on(self.now, written, &mut dirty), &self.name, books) {
             // It may be that of any of them.
             self.lanes.iter_mut().for_each(|lane| lane.file.distrust(&error));
+        }
+    }
+
+    fn compress(&mut self, books: &mut Books) {
+        let Some(compressor) = &mut self.compressor else { return };
+        if compressor.go_on(self.now, books) {
+            self.syncs.iter_mut().for_each(Syncs::note_new_name);
         }
     }
 
@@ -313,7 +339,8 @@ impl HostFiles {
     }
 
     /// Writes the file at this place in the list, and cures what keeps it from being written: other files are closed if no
-    /// descriptor is left, and the oldest rotated ones go if the disk is full and they may. What can't be cured is said, and
+    /// descriptor is left, and if the disk is full, a file that is being compressed gives its room up, and then the oldest
+    /// rotated ones go if they may. What can't be cured is said, and
     /// keeps no other file from being written.
     fn write_one(&mut self, at: usize, may_remove: &mut bool, books: &mut Books) {
         let mut may_close = true;
@@ -338,6 +365,7 @@ impl HostFiles {
                     }
                     return self.note_failure(at, &error, books);
                 }
+                Err(error) if is_disk_full(&error) && self.gives_way(books) => {}
                 Err(error) if is_disk_full(&error) && mem::replace(may_remove, false) => {
                     if self.remove_oldest(needed, books) {
                         continue;
@@ -347,6 +375,10 @@ impl HostFiles {
                 Err(error) => return self.note_failure(at, &error, books),
             }
         }
+    }
+
+    fn gives_way(&mut self, books: &mut Books) -> bool {
+        self.compressor.as_mut().is_some_and(|compressor| compressor.give_way(books))
     }
 
     fn note_success(&mut self, at: usize, books: &mut Books) {
@@ -378,7 +410,7 @@ impl HostFiles {
             let Some(oldest) = oldest else { break };
             let (_, path, owner) = rotated.swap_remove(oldest);
             let Ok(Some(removed)) = remove_counted(path, self.options.mark_gaps) else { continue };
-            freed += removed.bytes.max(1);
+            freed += removed.freed.max(1);
             self.gaps.push_back((owner, note_removed(&removed, books)));
         }
         if let Some(syncs) = &mut self.syncs {
@@ -465,6 +497,7 @@ impl Target for HostFiles {
                 self.write_one(at, &mut may_remove, books);
             }
         }
+        self.compress(books);
         self.pass_over(books);
         self.forget_closed();
         self.note_written();
@@ -496,7 +529,8 @@ impl Target for HostFiles {
 
     fn due_in(&self, now: Duration) -> Option<Duration> {
         let sync = self.syncs.as_ref().and_then(|syncs| syncs.due_in(now, self.written()));
-        self.due_at.map(|at| at.saturating_sub(now)).into_iter().chain(sync).min()
+        let compressing = self.compressor.as_ref().and_then(|compressor| compressor.due_in(now));
+        self.due_at.map(|at| at.saturating_sub(now)).into_iter().chain(sync).chain(compressing).min()
     }
 
     fn welcome(&self, host: Host) -> Welcome {
@@ -533,6 +567,7 @@ impl Target for HostFiles {
 
     fn settle(&mut self, _: Duration, books: &mut Books) -> bool {
         self.is_ending = true;
+        self.compressor.iter_mut().for_each(Compressor::end);
         self.lanes.iter_mut().for_each(|lane| lane.file.end());
         if self.waiting > 0 {
             self.due_at = Some(Duration::ZERO);

@@ -120,6 +120,10 @@ pub(super) struct LogFile {
     opener: Opener,
     /// The server ends: nothing gathers any more.
     is_ending: bool,
+    /// There may be rotated files that nobody has been told of.
+    has_rotated: bool,
+    /// For the moment no rotated file is removed to make room: there is something that gives its room first.
+    spares_oldest: bool,
 }
 
 impl LogFile {
@@ -157,6 +161,8 @@ impl LogFile {
             reopening: Reopening::No,
             opener: Opener::new(options),
             is_ending: false,
+            has_rotated: false,
+            spares_oldest: false,
         }
     }
 
@@ -179,7 +185,8 @@ impl LogFile {
             }
             self.opener.check_folder(&path, is_disk_full)?;
             let files = Rotated::new(&path, rotation.keep);
-            files.trim(|removed| books.report(format_args!("removed {}, beyond --rotate-keep", shown(removed))))?;
+            files.trim(|removed, why| books.report(format_args!("removed {}, {why}", shown(removed))))?;
+            self.has_rotated = true;
         }
         self.ensure_open()?;
         // On a full disk the newline waits, as lines do.
@@ -260,6 +267,18 @@ impl LogFile {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its rotated files, if there may be new ones since the last call.
+    pub(super) fn take_rotated(&mut self) -> Option<Rotated> {
+        if !mem::take(&mut self.has_rotated) {
+            return None;
+        }
+        self.rotation.as_ref().map(|rotation| rotation.files.clone())
+    }
+
+    pub(super) fn spare_oldest(&mut self, spares: bool) {
+        self.spares_oldest = spares;
     }
 
     /// Whatever is tried again after a pause is tried now.
@@ -627,6 +646,7 @@ impl LogFile {
             Some(ours) if self.is_at_path(ours) => {
                 let file = rotation.files.shift(|path| self.opener.make(path, Some(ours)))?;
                 books.counters.rotations = books.counters.rotations.saturating_add(1);
+                self.has_rotated = true;
                 file
             }
             _ => self.opener.open(&self.path, ours.as_ref())?,
@@ -742,11 +762,13 @@ impl LogFile {
     /// `--disk-full drop-oldest`: removes as many of the oldest rotated files as are needed for so many bytes. Whether that
     /// may have made room.
     fn remove_oldest(&mut self, needed: u64, books: &mut Books) -> io::Result<bool> {
-        let Some(rotation) = self.rotation.as_ref().filter(|_| self.removes_when_full) else { return Ok(false) };
+        let Some(rotation) = self.rotation.as_ref().filter(|_| self.removes_when_full && !self.spares_oldest) else {
+            return Ok(false);
+        };
         let mut freed = 0;
         while freed < needed {
             let Some(removed) = rotation.files.remove_oldest(self.marks_gaps)? else { break };
-            freed += removed.bytes.max(1);
+            freed += removed.freed.max(1);
             let gap = note_removed(&removed, books);
             let before = books.gap.unwrap_or(Gap { lines: 0, bytes: 0, ..gap });
             books.gap = Some(Gap { lines: before.lines + gap.lines, bytes: before.bytes + gap.bytes, ..gap });

@@ -1,6 +1,9 @@
 //! Files as outputs: one, or one for each host; rotated, synced and opened anew.
 
+mod compress;
+mod gzip;
 pub(super) mod hosts;
+mod inflate;
 mod lane;
 mod log_file;
 mod names;
@@ -8,4 +11,5 @@ mod opener;
 pub(super) mod path;
 mod rotate;
 pub(super) mod single;
+pub(super) mod stored;
 pub(super) mod sync;

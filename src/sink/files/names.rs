@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use super::opener::mount_points;
 use super::path::{folder_of, shown};
-use super::rotate::numbered_name;
+use super::rotate::{numbered_name, unfinished_name};
 use crate::config::output::HOST_WORD;
 use crate::engine::peer::Host;
 
@@ -141,12 +141,26 @@ pub(super) fn owner_in(pattern: &Path, file_name: &[u8]) -> Option<(Owner, usize
 /// # Errors
 /// The directory can't be read.
 pub(super) fn found(pattern: &Path) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
+    named(pattern, |name| owner_in(pattern, name))
+}
+
+/// What a kill has left of compressing.
+///
+/// # Errors
+/// The directory can't be read.
+pub(super) fn unfinished(pattern: &Path) -> io::Result<Vec<PathBuf>> {
+    let found = named(pattern, |name| owner_in(pattern, unfinished_name(name)?).filter(|(_, number)| *number > 0))?;
+    Ok(found.into_iter().map(|(path, ..)| path).collect())
+}
+
+/// The files in whose names `read` finds an owner and a number.
+fn named(pattern: &Path, read: impl Fn(&[u8]) -> Option<(Owner, usize)>) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
     let folder = folder_of(pattern);
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        if let Some((owner, number)) = owner_in(pattern, name.as_bytes())
+        if let Some((owner, number)) = read(name.as_bytes())
             && entry.file_type().is_ok_and(|found| !found.is_dir())
         {
             files.push((folder.join(&name), owner, number));

@@ -1,13 +1,23 @@
 //! Paths and what stands at them: how they are shown, where links lead, and which two are one file.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::linux::{O_NOCTTY, O_NONBLOCK};
 
 /// The directory that a file is in.
 pub(in crate::sink) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The path with something behind the file's name.
+pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(ending);
+    name.into()
 }
 
 /// Where the symbolic links at the end of a path lead, whether there is a file or not: the link itself stays where it is
@@ -20,6 +30,19 @@ pub(in crate::sink) fn resolved(path: &Path) -> PathBuf {
         path = folder_of(&path).join(target);
     }
     path
+}
+
+/// Opens a regular file to read it, and never waits for whoever is at the other side of anything else.
+///
+/// # Errors
+/// Of the system; what is there is no regular file.
+pub(super) fn opened_to_read(path: &Path) -> io::Result<(File, Metadata)> {
+    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
+    let found = file.metadata()?;
+    if found.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if found.is_file() { Ok((file, found)) } else { Err(io::Error::other("it is no regular file")) }
 }
 
 /// Device and number: what tells whether two names are one file.

@@ -3,9 +3,10 @@
 //!
 //! s6-log and svlogd set the mode of a file to 0744 when it is whole and synced, so that a start tells a file that a
 //! crash left (0644, put aside as `.u`) and a half-made copy of it from a finished one; no such bits are needed here:
-//! nothing is copied, each file has one name at every moment, a kill between two renames leaves at most a gap in the
-//! numbers, which the next shift closes, and an empty file whose name ends in `.new`, which it removes; and a torn last
-//! line is mended when a file is opened.
+//! each file has one name at every moment, a kill between two renames leaves at most a gap in the numbers, which the next
+//! shift closes, and an empty file whose name ends in `.new`, which it removes; and a torn last line is mended when a file
+//! is opened. Only compressing copies: see `compress.rs`. `app.log.3.gz` has the number 3 as `app.log.3` would; of the two
+//! there is one, but for a moment.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
@@ -16,7 +17,9 @@ use std::time::Duration;
 
 use memchr::{memchr_iter, memrchr};
 
-use super::path::{folder_of, shown};
+use super::gzip;
+use super::path::{folder_of, identity_of, shown, with_ending};
+use super::stored::content;
 use crate::config::output::MOST_KEPT;
 use crate::sink::format::told_by;
 
@@ -37,7 +40,9 @@ pub(super) struct Rotated {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Removed {
     pub(super) path: PathBuf,
-    /// Of lines of clients.
+    /// What it took of the disk.
+    pub(super) freed: u64,
+    /// Of lines of clients, before it was compressed.
     pub(super) bytes: u64,
     /// Those with a `\n`, and a torn last one, but for marks of gaps; `None` if the file was too large to count them, or
     /// unreadable.
@@ -52,6 +57,9 @@ pub(super) struct Told {
     pub(super) lines: u64,
     pub(super) bytes: u64,
 }
+
+/// The name of an output file, and a number.
+type Numbered<'a> = (&'a [u8], usize);
 
 /// One system call of a shift. Number 0 is the output file itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,33 +115,87 @@ impl Rotated {
     }
 
     /// At start: removes the rotated files numbered above `keep`, since `--rotate-keep` may have been larger before, and
-    /// tells of each.
+    /// tells of each; and brings into order what a kill has left of compressing.
     ///
     /// # Errors
     /// Of the system: the last one, after every file was tried. A name that is too long is found here too, and not
     /// only by the first shift.
-    pub(super) fn trim(&self, mut removed: impl FnMut(&Path)) -> io::Result<()> {
+    pub(super) fn trim(&self, mut removed: impl FnMut(&Path, &str)) -> io::Result<()> {
         // A directory of that name is told of elsewhere.
         there(fs::symlink_metadata(self.numbered(self.keep)).map(drop))?;
         let mut result = Ok(());
-        for number in self.numbers()? {
-            if number > self.keep {
-                let path = self.numbered(number);
-                match remove(&path) {
-                    Ok(true) => removed(&path),
-                    Ok(false) => {} // somebody else was faster
-                    Err(error) => result = Err(error),
-                }
+        for (number, path) in self.numbers()? {
+            let done = match number > self.keep {
+                // False: somebody else was faster.
+                true => remove(&path).map(|is_gone| is_gone.then_some((path, "beyond --rotate-keep"))),
+                false => self.settle(number),
+            };
+            match done {
+                Ok(gone) => gone.into_iter().for_each(|(path, why)| removed(&path, why)),
+                Err(error) => result = Err(error),
             }
         }
+        for path in self.unfinished()? {
+            result = result.and(remove(&path).map(drop));
+        }
         result
+    }
+
+    /// Of a file that is there twice, as it was and compressed, one goes: a kill has come between the two, or the plain one
+    /// could not be removed. A compressed one that does not hold the other is somebody's, and older: that goes. Gives
+    /// which one went, and why.
+    ///
+    /// # Errors
+    /// It can't be removed.
+    pub(super) fn settle(&self, number: usize) -> io::Result<Option<(PathBuf, &'static str)>> {
+        let plain = self.numbered(number);
+        let compressed = with_ending(&plain, gzip::ENDING);
+        let is_file = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+        if !is_file(&compressed) || !is_file(&plain) {
+            return Ok(None);
+        }
+        let (goes, why) = match gzip::holds(&compressed, &plain) {
+            true => (plain, "which is there compressed too"),
+            false => (compressed, "whose number a newer file has"),
+        };
+        Ok(remove(&goes)?.then_some((goes, why)))
+    }
+
+    /// The newest rotated file that is not compressed.
+    ///
+    /// # Errors
+    /// See [`Self::settle`].
+    pub(super) fn newest_plain(&self) -> io::Result<Option<PathBuf>> {
+        for number in 1..=self.keep {
+            self.settle(number)?;
+            let path = self.numbered(number);
+            if fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the rotated file with this identity is now.
+    pub(super) fn find(&self, identity: (u64, u64)) -> Option<PathBuf> {
+        let is_it = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| identity_of(&found) == identity);
+        (1..=self.keep).map(|number| self.numbered(number)).find(is_it)
+    }
+
+    /// Whether it is the same output's.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        self.path == other.path
     }
 
     /// When the last shift was, as time since 1970: a rename changes the time of its file's last change. `None` if
     /// there is no rotated file. The time of birth, which would tell of the first file too, is not asked for: flash file
     /// systems such as UBIFS and JFFS2 keep none, and `std` can't ask with every libc.
     pub(super) fn shifted_at(&self) -> Option<Duration> {
-        let found = fs::symlink_metadata(self.numbered(1)).ok()?;
+        let newest = self.numbered(1);
+        let Ok(found) = fs::symlink_metadata(&newest) else {
+            // Its own time is that of its end.
+            return gzip::rotated_at(&with_ending(&newest, gzip::ENDING));
+        };
         let nanoseconds = u32::try_from(found.ctime_nsec()).ok()?;
         Some(Duration::new(u64::try_from(found.ctime()).ok()?, nanoseconds))
     }
@@ -143,8 +205,11 @@ impl Rotated {
     /// # Errors
     /// Of the system, when the directory can't be read or the file not be removed.
     pub(super) fn remove_oldest(&self, has_marks: bool) -> io::Result<Option<Removed>> {
-        let Some(oldest) = self.numbers()?.into_iter().max() else { return Ok(None) };
-        remove_counted(self.numbered(oldest), has_marks)
+        let Some((oldest, _)) = self.numbers()?.into_iter().max() else { return Ok(None) };
+        self.settle(oldest)?;
+        let plain = self.numbered(oldest);
+        let is_plain = fs::symlink_metadata(&plain).is_ok();
+        remove_counted(if is_plain { plain } else { with_ending(&plain, gzip::ENDING) }, has_marks)
     }
 
     /// What a shift does now, in this order.
@@ -167,48 +232,107 @@ impl Rotated {
     fn take(&self, step: Step) -> io::Result<()> {
         // What somebody moved away meanwhile leaves a gap and no more.
         match step {
-            Step::Remove(number) => remove(&self.numbered(number)).map(drop),
+            Step::Remove(number) => {
+                let plain = self.numbered(number);
+                let removed = if number > 0 { remove(&with_ending(&plain, gzip::ENDING)) } else { Ok(false) };
+                removed.and_then(|_| remove(&plain)).map(drop)
+            }
+            Step::MoveUp(0) => rename(&self.path, &self.numbered(1)).map(drop),
             Step::MoveUp(number) => {
-                let path = self.numbered(number);
-                named("cannot rename", &path, there(fs::rename(&path, self.numbered(number + 1)))).map(drop)
+                self.settle(number)?;
+                let (from, to) = (self.numbered(number), self.numbered(number + 1));
+                if rename(&from, &to)? {
+                    return Ok(());
+                }
+                rename(&with_ending(&from, gzip::ENDING), &with_ending(&to, gzip::ENDING)).map(drop)
             }
         }
     }
 
-    /// Whether anything has this name, a link that leads nowhere too: a rename would replace it. A directory is somebody
+    /// Whether anything has this number, a link that leads nowhere too: a rename would replace it. A directory is somebody
     /// else's, and is not moved.
     fn exists(&self, number: usize) -> io::Result<bool> {
-        let path = self.numbered(number);
-        match fs::symlink_metadata(&path) {
-            Ok(found) if found.is_dir() => Err(io::Error::other(format!("{} is a directory", shown(&path)))),
-            found => there(found.map(drop)),
-        }
+        let plain = self.numbered(number);
+        Ok(is_there(&plain)? || (number > 0 && is_there_compressed(&plain)?))
     }
 
     pub(super) fn numbered(&self, number: usize) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        if number > 0 {
-            name.push(".");
-            name.push(number.to_string());
-        }
-        name.into()
+        if number == 0 { self.path.clone() } else { with_ending(&self.path, &format!(".{number}")) }
     }
 
-    /// The numbers of the rotated files there are, above `keep` or not, in no order. A directory is none of them.
-    fn numbers(&self) -> io::Result<Vec<usize>> {
-        let mut numbers = Vec::new();
-        let Some(name) = self.path.file_name() else { return Ok(numbers) };
-        for entry in fs::read_dir(folder_of(&self.path))? {
-            let entry = entry?;
-            if let Some((found, number)) = numbered_name(entry.file_name().as_bytes())
-                && found == name.as_bytes()
-                && entry.file_type().is_ok_and(|found| !found.is_dir())
-            {
-                numbers.push(number);
+    /// The rotated files there are, compressed or not, with their numbers, above `keep` or not, in no order. A directory is
+    /// none of them.
+    fn numbers(&self) -> io::Result<Vec<(usize, PathBuf)>> {
+        self.named(numbered_name)
+    }
+
+    /// The output file and those that were rotated, the oldest first, whatever is to be kept; of one that is there twice,
+    /// the plain one.
+    ///
+    /// # Errors
+    /// The directory can't be read.
+    pub(super) fn all(&self) -> io::Result<Vec<PathBuf>> {
+        let mut files: Vec<(usize, PathBuf)> = Vec::new();
+        for (number, path) in self.numbers()? {
+            let is_twice = gzip::is_named_so(&path) && fs::symlink_metadata(self.numbered(number)).is_ok();
+            if let (false, Err(at)) = (is_twice, files.binary_search_by(|file| number.cmp(&file.0))) {
+                files.insert(at, (number, path));
             }
         }
-        Ok(numbers)
+        let newest = Some(self.path.clone()).filter(|path| fs::symlink_metadata(path).is_ok());
+        Ok(files.into_iter().map(|(_, path)| path).chain(newest).collect())
     }
+
+    /// What a kill has left of compressing.
+    fn unfinished(&self) -> io::Result<Vec<PathBuf>> {
+        let found = self.named(|name| unfinished_name(name).and_then(numbered_name))?;
+        Ok(found.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// The files in whose names `read` finds the output's own, and a number.
+    fn named(&self, read: fn(&[u8]) -> Option<Numbered<'_>>) -> io::Result<Vec<(usize, PathBuf)>> {
+        let mut files = Vec::new();
+        let Some(name) = self.path.file_name() else { return Ok(files) };
+        let folder = folder_of(&self.path);
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let found = entry.file_name();
+            if let Some((base, number)) = read(found.as_bytes())
+                && base == name.as_bytes()
+                && entry.file_type().is_ok_and(|found| !found.is_dir())
+            {
+                files.push((number, self.path.with_file_name(&found)));
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Whether anything but a directory has this name.
+///
+/// # Errors
+/// Of the system; a directory has it.
+fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::Error::other(format!("{} is a directory", shown(path)))),
+        found => there(found.map(drop)),
+    }
+}
+
+/// The same of what it is called when it is compressed. No file has a name that is too long.
+fn is_there_compressed(plain: &Path) -> io::Result<bool> {
+    match is_there(&with_ending(plain, gzip::ENDING)) {
+        Err(error) if error.kind() == ErrorKind::InvalidFilename => Ok(false),
+        found => found,
+    }
+}
+
+/// Renames a file; false if it was gone already.
+///
+/// # Errors
+/// Of the system, with the file's name.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<bool> {
+    named("cannot rename", from, there(fs::rename(from, to)))
 }
 
 /// The name that a new file has until the others have moved.
@@ -249,7 +373,8 @@ pub(super) fn remove(path: &Path) -> io::Result<bool> {
 /// Of the system, when it can't be removed.
 pub(super) fn remove_counted(path: PathBuf, has_marks: bool) -> io::Result<Option<Removed>> {
     let Ok(found) = fs::symlink_metadata(&path) else { return Ok(None) };
-    let mut bytes = found.len();
+    let freed = found.len();
+    let mut bytes = gzip::plain_len(&path, &found);
     // Opening a fifo would wait for a writer. A file that can't be read is removed all the same: space is needed.
     let is_counted = found.is_file() && bytes <= MOST_COUNTED_BYTES;
     let mut lines = if is_counted { count_lines(&path).ok() } else { None };
@@ -261,11 +386,11 @@ pub(super) fn remove_counted(path: PathBuf, has_marks: bool) -> io::Result<Optio
         bytes -= marks.bytes.min(bytes);
         told = marks.told;
     }
-    Ok(remove(&path)?.then_some(Removed { path, bytes, lines, told }))
+    Ok(remove(&path)?.then_some(Removed { path, freed, bytes, lines, told }))
 }
 
 /// An error that says what was tried with which file.
-fn named<T>(what: &str, path: &Path, result: io::Result<T>) -> io::Result<T> {
+pub(super) fn named<T>(what: &str, path: &Path, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("{what} {}: {error}", shown(path))))
 }
 
@@ -278,9 +403,15 @@ fn there(done: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// The name of an output file, and the number that a rotated file can have, from `app.log.1`. The number is not found by
-/// `parse`, which takes `+1` and `007` too.
-pub(super) fn numbered_name(found: &[u8]) -> Option<(&[u8], usize)> {
+/// What a file is to be called, from the name that it has while it is being compressed: `app.log.1.gz`.
+pub(super) fn unfinished_name(found: &[u8]) -> Option<&[u8]> {
+    found.strip_suffix(b".new").filter(|name| name.ends_with(gzip::ENDING.as_bytes()))
+}
+
+/// The name of an output file, and the number that a rotated file can have, from `app.log.1` or `app.log.1.gz`. The number
+/// is not found by `parse`, which takes `+1` and `007` too.
+pub(super) fn numbered_name(found: &[u8]) -> Option<Numbered<'_>> {
+    let found = found.strip_suffix(gzip::ENDING.as_bytes()).unwrap_or(found);
     let dot = memrchr(b'.', found)?;
     let (name, digits) = (found.get(..dot)?, found.get(dot + 1..)?);
     if *digits.first()? == b'0' {
@@ -313,7 +444,7 @@ struct Marks {
 }
 
 fn count_marks(path: &Path) -> io::Result<Marks> {
-    let mut reader = BufReader::new(File::open(path)?.take(MOST_COUNTED_BYTES));
+    let mut reader = BufReader::new(content(path)?.take(MOST_COUNTED_BYTES));
     let (mut marks, mut line) = (Marks::default(), Vec::new());
     loop {
         line.clear();
@@ -331,7 +462,7 @@ fn count_marks(path: &Path) -> io::Result<Marks> {
 
 fn count_lines(path: &Path) -> io::Result<u64> {
     // The bound holds even for a file that somebody still writes to.
-    let mut file = File::open(path)?.take(MOST_COUNTED_BYTES);
+    let mut file = content(path)?.take(MOST_COUNTED_BYTES);
     let mut buffer = vec![0; PIECE_BYTES];
     let mut lines = 0;
     let mut is_torn = false;
@@ -409,7 +540,7 @@ mod tests {
     /// The names of the files that a trim removes, sorted.
     fn trimmed(rotated: &Rotated) -> String {
         let mut names = Vec::new();
-        rotated.trim(|path| names.push(name_of(path))).unwrap();
+        rotated.trim(|path, _| names.push(name_of(path))).unwrap();
         names.sort();
         names.join(" ")
     }
@@ -424,8 +555,10 @@ mod tests {
 
     /// What the files hold, the newest file first: the output file, then by number.
     fn by_number(rotated: &Rotated) -> Vec<u32> {
-        (0..=rotated.keep + 3)
-            .filter_map(|number| fs::read_to_string(rotated.numbered(number)).ok())
+        let names = (0..=rotated.keep + 3).map(|number| rotated.numbered(number));
+        names
+            .flat_map(|name| [with_ending(&name, ".gz"), name])
+            .filter_map(|name| fs::read_to_string(name).ok())
             .map(|inside| inside.parse().unwrap())
             .collect()
     }
@@ -472,22 +605,26 @@ mod tests {
         for keep in 0..=4_usize {
             for there in 0..1_u32 << (keep + 1) {
                 for killed_after in 0..=keep + 1 {
-                    killed_and_started_again(keep, there, killed_after);
+                    // None compressed, every second one, all.
+                    [3, 1, 0].iter().for_each(|every| killed_and_started_again(keep, there, killed_after, *every));
                 }
             }
         }
     }
 
-    /// Starts with the files whose bits are set in `there`, is killed after so many steps of a shift, starts again, and
+    /// Starts with the files whose bits are set in `there`, of which those are compressed whose number has no bit of `plain`,
+    /// is killed after so many steps of a shift, starts again, and
     /// then shifts until every file is a new one.
-    fn killed_and_started_again(keep: usize, there: u32, killed_after: usize) {
-        let case = format!("keep {keep}, files {there:#b}, killed after {killed_after} steps");
+    fn killed_and_started_again(keep: usize, there: u32, killed_after: usize, plain: usize) {
+        let case = format!("keep {keep}, files {there:#b}, plain {plain:#b}, killed after {killed_after} steps");
         let folder = Folder::new();
         let rotated = folder.rotated(keep);
         let mut newest = 0;
         for number in (0..=keep).rev().filter(|number| there & 1 << number != 0) {
             newest += 1;
-            fs::write(rotated.numbered(number), newest.to_string()).unwrap();
+            let name = rotated.numbered(number);
+            let is_plain = number == 0 || number & plain != 0 || plain == 3;
+            fs::write(if is_plain { name } else { with_ending(&name, ".gz") }, newest.to_string()).unwrap();
         }
         let whole = std::iter::repeat_n(usize::MAX, keep + 2);
         for steps in std::iter::once(killed_after).chain(whole) {
@@ -597,7 +734,11 @@ mod tests {
             ("app.log.03", None),
             ("app.log.+3", None),
             ("app.log.3 ", None),
-            ("app.log.3.gz", None),
+            ("app.log.3.gz", Some(3)),
+            ("app.log.gz", None),
+            ("app.log.3.gz.gz", None),
+            ("app.log.3.gz.new", None),
+            ("app.log.3gz", None),
             ("app.log.\u{663}", None),
             ("app.log.", None),
             ("app.log", None),
@@ -612,17 +753,78 @@ mod tests {
 
     #[test]
     fn trim_removes_what_is_numbered_above_keep_and_nothing_else() {
-        let others = ["app.log.04", "app.log.4.gz", "app.log4", "app.log.20260731", "xapp.log.4"];
+        let others = ["app.log.04", "app.log.4.xz", "app.log4", "app.log.20260731", "xapp.log.4"];
         let folder = Folder::with(&others);
-        for number in ["1", "3", "4", "5", "7", "70", "9999"] {
+        for number in ["1", "3", "4", "5", "7", "70", "8.gz", "9999"] {
             fs::write(folder.0.join(format!("app.log.{number}")), number).unwrap();
         }
         fs::create_dir(folder.0.join("app.log.6")).unwrap();
-        assert_eq!(trimmed(&folder.rotated(3)), "app.log.4 app.log.5 app.log.7 app.log.70 app.log.9999");
+        assert_eq!(trimmed(&folder.rotated(3)), "app.log.4 app.log.5 app.log.7 app.log.70 app.log.8.gz app.log.9999");
         let mut left: Vec<_> = others.iter().chain(&["app.log.1", "app.log.3", "app.log.6"]).collect();
         left.sort();
         assert_eq!(folder.names().iter().collect::<Vec<_>>(), left);
         assert_eq!(trimmed(&folder.rotated(0)), "app.log.1 app.log.3", "with keep 0 all are too many");
+    }
+
+    /// The same, compressed.
+    #[cfg(feature = "compress")]
+    fn gzipped(text: &str) -> Vec<u8> {
+        let path = std::env::temp_dir().join(format!("lumberjack-gzipped-{}-{}", std::process::id(), text.len()));
+        fs::write(&path, text).unwrap();
+        let (source, into) = (File::open(&path).unwrap(), Folder::new());
+        let packed = into.0.join("packed");
+        let is_packed = gzip::pack(&source, text.len() as u64, 7, &File::create(&packed).unwrap(), &|| true).unwrap();
+        assert!(is_packed, "{} bytes are too few to be compressed", text.len());
+        fs::remove_file(path).unwrap();
+        fs::read(packed).unwrap()
+    }
+
+    #[test]
+    #[cfg(feature = "compress")]
+    fn of_a_file_that_is_there_twice_one_goes_at_the_start() {
+        let (text, other) = ("line\n".repeat(100), "else\n".repeat(100));
+        for (case, compressed, left, why) in [
+            ("the same", gzipped(&text), "app.log.1.gz", "which is there compressed too"),
+            ("another of the same length", gzipped(&other), "app.log.1", "whose number a newer file has"),
+            ("a shorter one", gzipped(&text[..495]), "app.log.1", "whose number a newer file has"),
+            ("one that is cut", gzipped(&text)[..30].to_vec(), "app.log.1", "whose number a newer file has"),
+            ("none", b"text".to_vec(), "app.log.1", "whose number a newer file has"),
+        ] {
+            let folder = Folder::with(&["app.log", "app.log.2.gz", "app.log.1.gz.new", "app.log.gz.new", "b.1.gz.new"]);
+            let rotated = folder.rotated(3);
+            fs::write(rotated.numbered(1), &text).unwrap();
+            fs::write(folder.0.join("app.log.1.gz"), compressed).unwrap();
+            let mut said = Vec::new();
+            rotated.trim(|_, why| said.push(why.to_owned())).unwrap();
+            assert_eq!(said, [why], "{case}");
+            assert_eq!(folder.names(), ["app.log", left, "app.log.2.gz", "app.log.gz.new", "b.1.gz.new"], "{case}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "compress")]
+    fn the_lines_of_a_compressed_file_are_counted_when_it_goes() {
+        let folder = Folder::with(&["app.log"]);
+        let rotated = folder.rotated(3);
+        let bytes = gzipped(&"line\n".repeat(1_000));
+        let oldest = folder.0.join("app.log.3.gz");
+        fs::write(&oldest, &bytes).unwrap();
+        fs::write(rotated.numbered(2), "newer\n").unwrap();
+        let removed = rotated.remove_oldest(false).unwrap().unwrap();
+        let freed = bytes.len() as u64;
+        let told = Told::default();
+        assert_eq!(removed, Removed { path: oldest.clone(), freed, bytes: 5_000, lines: Some(1_000), told });
+        // One that is broken goes too: space is needed.
+        fs::write(&oldest, &bytes[..bytes.len() - 9]).unwrap();
+        let removed = rotated.remove_oldest(false).unwrap().unwrap();
+        assert_eq!((removed.path, removed.lines), (oldest, None));
+        assert_eq!(rotated.shifted_at(), None);
+        fs::write(folder.0.join("app.log.1.gz"), bytes).unwrap();
+        assert_eq!(
+            rotated.shifted_at(),
+            Some(Duration::from_secs(7)),
+            "when it was rotated, not when it was compressed"
+        );
     }
 
     #[test]
@@ -637,7 +839,7 @@ mod tests {
         let path = folder.0.join("x".repeat(253));
         fs::write(&path, "").unwrap();
         assert_eq!(trimmed(&Rotated::new(&path, 9)), "", "255 bytes are possible");
-        assert_eq!(Rotated::new(&path, 10).trim(|_| ()).unwrap_err().kind(), ErrorKind::InvalidFilename);
+        assert_eq!(Rotated::new(&path, 10).trim(|_, _| ()).unwrap_err().kind(), ErrorKind::InvalidFilename);
     }
 
     #[test]
@@ -655,7 +857,8 @@ mod tests {
             fs::write(rotated.numbered(number), bytes).unwrap();
         }
         for (number, bytes, lines) in [(12, 2 * 65_536 + 3, 3), (3, 8, 3), (1, 0, 0)] {
-            let expected = Removed { path: rotated.numbered(number), bytes, lines: Some(lines), told: Told::default() };
+            let path = rotated.numbered(number);
+            let expected = Removed { path, freed: bytes, bytes, lines: Some(lines), told: Told::default() };
             assert_eq!(rotated.remove_oldest(false).unwrap(), Some(expected));
         }
         assert_eq!(rotated.remove_oldest(false).unwrap(), None);
@@ -668,7 +871,7 @@ mod tests {
         let rotated = folder.rotated(1);
         for (bytes, lines) in [(64 << 20, Some(1)), ((64 << 20) + 1, None)] {
             File::create(rotated.numbered(1)).unwrap().set_len(bytes).unwrap();
-            let expected = Removed { path: rotated.numbered(1), bytes, lines, told: Told::default() };
+            let expected = Removed { path: rotated.numbered(1), freed: bytes, bytes, lines, told: Told::default() };
             assert_eq!(rotated.remove_oldest(false).unwrap(), Some(expected));
         }
     }

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compress::{self, Compressor};
 use super::log_file::LogFile;
 #[cfg(feature = "cli")]
 use super::opener::{Obstacle, foresee, obstacle};
 #[cfg(feature = "cli")]
 use super::path::resolved;
 use super::path::shown;
-use super::rotate::numbered_name;
+use super::rotate::{is_disk_full, numbered_name};
 use super::sync::{Synced, Syncs, most_descriptors};
 use crate::config::output::{OutputOptions, SyncEvery};
 use crate::sink::claim::Claim;
@@ -56,7 +57,7 @@ impl Place for FilePlace {
     }
 
     fn descriptors(&self, options: &OutputOptions) -> usize {
-        2 + most_descriptors(options.sync)
+        2 + most_descriptors(options.sync) + compress::most_descriptors(options)
     }
 
     fn kept(&self, options: &OutputOptions) -> Kept {
@@ -99,6 +100,7 @@ struct SingleFile {
     name: String,
     file: LogFile,
     syncs: Option<Syncs>,
+    compressor: Option<Compressor>,
     /// The time of the last write.
     now: Duration,
 }
@@ -111,7 +113,38 @@ impl SingleFile {
     fn open(path: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
         let mut file = LogFile::new(path, options, KEPT_BYTES);
         file.open(books)?;
-        Ok(Self { name: shown(path), file, syncs: syncs_of(path, options), now: Duration::ZERO })
+        let (syncs, compressor) = (syncs_of(path, options), Compressor::new(options));
+        let mut single = Self { name: shown(path), file, syncs, compressor, now: Duration::ZERO };
+        single.note_rotated();
+        Ok(single)
+    }
+
+    /// Writes what waits. A file that is being compressed gives its room up before a rotated one goes.
+    fn write_file(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
+        let Some(compressor) = &mut self.compressor else { return self.file.write(now, books) };
+        self.file.spare_oldest(compressor.holds_room());
+        match self.file.write(now, books) {
+            Err(error) if is_disk_full(&error) && compressor.give_way(books) => {
+                self.file.spare_oldest(false);
+                self.file.write(now, books)
+            }
+            written => written,
+        }
+    }
+
+    /// There may be a file to be compressed.
+    fn note_rotated(&mut self) {
+        if let Some(compressor) = &mut self.compressor {
+            self.file.take_rotated().into_iter().for_each(|files| compressor.note(files));
+        }
+    }
+
+    fn compress(&mut self, books: &mut Books) {
+        self.note_rotated();
+        let Some(compressor) = &mut self.compressor else { return };
+        if compressor.go_on(self.now, books) {
+            self.syncs.iter_mut().for_each(Syncs::note_new_name);
+        }
     }
 
     fn sync(&mut self, books: &mut Books) {
@@ -135,6 +168,7 @@ impl SingleFile {
 impl Target for SingleFile {
     fn take(&mut self, _: Whose<'_>, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took {
         let took = self.file.take(parts, may_write, books);
+        self.note_rotated();
         if self.is_crowded() {
             self.sync(books);
         }
@@ -143,7 +177,8 @@ impl Target for SingleFile {
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
         self.now = now;
-        let written = self.file.write(now, books);
+        let written = self.write_file(now, books);
+        self.compress(books);
         let _ = self.is_crowded();
         self.sync(books);
         written
@@ -161,7 +196,8 @@ impl Target for SingleFile {
 
     fn due_in(&self, now: Duration) -> Option<Duration> {
         let sync = self.syncs.as_ref().and_then(|syncs| syncs.due_in(now, self.file.written()));
-        self.file.due_in(now).into_iter().chain(sync).min()
+        let compressing = self.compressor.as_ref().and_then(|compressor| compressor.due_in(now));
+        self.file.due_in(now).into_iter().chain(sync).chain(compressing).min()
     }
 
     fn try_now(&mut self) {
@@ -174,6 +210,7 @@ impl Target for SingleFile {
 
     fn settle(&mut self, _: Duration, books: &mut Books) -> bool {
         self.file.end();
+        self.compressor.iter_mut().for_each(Compressor::end);
         if self.file.waiting() > 0 {
             return false;
         }

@@ -205,7 +205,7 @@ impl Outcome {
 }
 
 /// Whether the file system has no such operation: that is nothing to be cured.
-fn is_impossible(error: &io::Error) -> bool {
+pub(super) fn is_impossible(error: &io::Error) -> bool {
     error.kind() == ErrorKind::InvalidInput || matches!(error.raw_os_error(), Some(EINVAL | EOPNOTSUPP | ENOSYS))
 }
 

@@ -1,0 +1,452 @@
+//! Compressing rotated files beside the loop (`--rotate-compress`): at most one at a time for each output, in a thread that
+//! gives way to everything else. Invariant: each line is in at least one whole file, whenever the process is killed, and
+//! there is never more on the disk than the bound of the rotated files, and one file.
+//!
+//! The thread works on two open descriptors, the rotated file and `app.log.1.gz.new`, and knows no names: the files may move
+//! up meanwhile, and the loop never waits. When it is done, which includes a sync, the loop looks for the number that the
+//! rotated file has by then, renames the new one to `.gz` behind that number, and removes the plain one. A kill before the
+//! rename leaves a `.gz.new`, which the next start removes; one behind it both, of which the next start removes the plain
+//! one. What a power cut does is the same, for file systems with a journal keep the two in their order.
+
+use std::fs::{self, File, FileTimes, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::gzip::{self, Packing, pack, packing};
+use super::opener::Opener;
+use super::path::{has_name, identity_of, opened_to_read, shown, with_ending};
+use super::rotate::{Rotated, remove, rename};
+use super::sync::is_impossible;
+use crate::config::output::OutputOptions;
+use crate::sink::target::Books;
+use crate::sink::task::{Task, be_nice};
+
+/// What deflating takes of a stack: tables of 64 KiB that are made there before they are moved, without optimization
+/// several times. What is not touched costs nothing.
+const STACK_BYTES: usize = 1024 * 1024;
+
+/// Descriptors that it takes at most.
+pub(super) fn most_descriptors(options: &OutputOptions) -> usize {
+    if options.compresses() { 2 } else { 0 }
+}
+
+/// What compresses the rotated files of one output.
+pub(super) struct Compressor {
+    /// Output files that may have rotated ones to be compressed. Which is asked when it is their turn.
+    queue: Vec<Rotated>,
+    under_way: Option<UnderWay>,
+    /// The last one could not be compressed, and that was said.
+    is_failing: bool,
+    /// Nothing more is begun.
+    is_ending: bool,
+    /// This build can.
+    _packing: Packing,
+}
+
+/// One file that is being compressed.
+struct UnderWay {
+    task: Task<io::Result<bool>>,
+    /// False: it is given up, and the thread ends as soon as it sees that.
+    is_wanted: Arc<AtomicBool>,
+    files: Rotated,
+    /// What it was called.
+    plain: PathBuf,
+    identity: (u64, u64),
+    /// Its length.
+    len: u64,
+    new: PathBuf,
+    into: Arc<File>,
+}
+
+impl UnderWay {
+    /// Gives it up, and its room back: the thread may write one piece more, to a file that is gone when it ends.
+    fn give_up(&self) {
+        self.is_wanted.store(false, Ordering::Relaxed);
+        let _ = remove(&self.new);
+        let _ = self.into.set_len(0);
+    }
+}
+
+impl Compressor {
+    /// If it is asked for.
+    pub(super) fn new(options: &OutputOptions) -> Option<Self> {
+        let _packing = packing().filter(|_| options.rotate_compress)?;
+        Some(Self { queue: Vec::new(), under_way: None, is_failing: false, is_ending: false, _packing })
+    }
+
+    /// These may have a file to be compressed.
+    pub(super) fn note(&mut self, files: Rotated) {
+        if !self.is_ending && !self.queue.iter().any(|other| other.is_of(&files)) {
+            self.queue.push(files);
+        }
+    }
+
+    /// Ends what is done, and begins what is next. Whether a file has another name now.
+    pub(super) fn go_on(&mut self, now: Duration, books: &mut Books) -> bool {
+        let mut has_new_name = false;
+        if let Some(done) = self.under_way.take_if(|under_way| under_way.task.is_done()) {
+            has_new_name = self.finish(done, books);
+        }
+        if self.under_way.is_none() && !self.queue.is_empty() {
+            let files = self.queue.remove(0);
+            match begin(files, now) {
+                Ok(under_way) => self.under_way = under_way,
+                Err((path, error)) => self.note_failure(&path, &error, books),
+            }
+        }
+        has_new_name
+    }
+
+    /// How soon to look again.
+    pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
+        match &self.under_way {
+            Some(under_way) => Some(under_way.task.due_in(now)),
+            None => (!self.queue.is_empty()).then_some(Duration::ZERO),
+        }
+    }
+
+    /// The disk is full, and lines come first. Whether that may have made room.
+    pub(super) fn give_way(&mut self, books: &mut Books) -> bool {
+        let Some(under_way) = self.under_way.as_ref().filter(|under_way| under_way.is_wanted.load(Ordering::Relaxed))
+        else {
+            return false;
+        };
+        under_way.give_up();
+        let path = under_way.plain.clone();
+        self.note_failure(&path, &io::ErrorKind::StorageFull.into(), books);
+        true
+    }
+
+    /// Whether room would be free without it.
+    pub(super) fn holds_room(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|under_way| under_way.is_wanted.load(Ordering::Relaxed))
+    }
+
+    /// The server ends, and waits for nothing that the next start can do as well.
+    pub(super) fn end(&mut self) {
+        self.is_ending = true;
+        self.queue.clear();
+        if let Some(under_way) = self.under_way.take() {
+            under_way.give_up();
+        }
+    }
+
+    /// The thread is done: whether a file has another name now.
+    fn finish(&mut self, done: UnderWay, books: &mut Books) -> bool {
+        let UnderWay { task, is_wanted, files, plain, identity, len, new, .. } = done;
+        let packed = task.result().unwrap_or_else(|| Err(io::Error::other("its thread has panicked")));
+        if !is_wanted.load(Ordering::Relaxed) {
+            return false;
+        }
+        let put = packed.and_then(|is_packed| {
+            // It may have another number by now, or be gone.
+            let Some(plain) = files.find(identity).filter(|_| is_packed) else { return Ok(false) };
+            let compressed = with_ending(&plain, gzip::ENDING);
+            if fs::symlink_metadata(&compressed).is_ok() {
+                return Err(io::Error::other(format!("somebody else has made {}", shown(&compressed))));
+            }
+            // Whoever wrote to it after all wants to find that again.
+            if fs::symlink_metadata(&plain)?.len() != len || !rename(&new, &compressed)? {
+                return Ok(false);
+            }
+            // If that fails, both are there, and the next rotation tries again.
+            remove(&plain)?;
+            Ok(true)
+        });
+        match put {
+            Ok(true) => {
+                self.is_failing = false;
+                // There may be more.
+                self.note(files);
+                return true;
+            }
+            Ok(false) => drop(remove(&new)),
+            Err(error) => {
+                let _ = remove(&new);
+                self.note_failure(&plain, &error, books);
+            }
+        }
+        false
+    }
+
+    fn note_failure(&mut self, path: &Path, error: &io::Error, books: &mut Books) {
+        if !std::mem::replace(&mut self.is_failing, true) {
+            let path = shown(path);
+            books.report(format_args!("cannot compress {path}: {error}; it stays as it is, and the next one is tried"));
+        }
+    }
+}
+
+impl Drop for Compressor {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Begins with the newest of these files that is not compressed, as it will be there longest; `None` if there is none.
+fn begin(files: Rotated, now: Duration) -> Result<Option<UnderWay>, (PathBuf, io::Error)> {
+    let plain = match files.newest_plain() {
+        Ok(Some(plain)) => plain,
+        Ok(None) => return Ok(None),
+        Err(error) => return Err((files.numbered(0), error)),
+    };
+    let new = with_ending(&plain, &format!("{}.new", gzip::ENDING));
+    let begun = opened_to_read(&plain).and_then(|(source, found)| {
+        remove(&new)?;
+        // It looks like the plain one, whatever is said of files for new lines.
+        let into = Arc::new(Opener::new(&OutputOptions::default()).make(&new, Some(&found))?);
+        let is_wanted = Arc::new(AtomicBool::new(true));
+        let (identity, len) = (identity_of(&found), found.len());
+        let (sent_into, sent_wanted) = (Arc::clone(&into), Arc::clone(&is_wanted));
+        let task = Task::begin_with(STACK_BYTES, now, move || compress(&source, &found, &sent_into, &sent_wanted))?;
+        Ok(UnderWay { task, is_wanted, files, plain: plain.clone(), identity, len, new: new.clone(), into })
+    });
+    begun.map(Some).map_err(|error| {
+        let _ = fs::remove_file(&new);
+        (plain, error)
+    })
+}
+
+/// What the thread does: false if it was given up.
+fn compress(source: &File, found: &Metadata, into: &File, is_wanted: &AtomicBool) -> io::Result<bool> {
+    be_nice();
+    let rotated_at = u32::try_from(found.ctime()).unwrap_or_default();
+    // One that is removed takes its place on the disk for as long as we read it.
+    let goes_on = || is_wanted.load(Ordering::Relaxed) && has_name(source);
+    if !pack(source, found.len(), rotated_at, into, &goes_on)? {
+        return Ok(false);
+    }
+    // Which of the files of hosts was written to longest ago is told by this.
+    into.set_times(FileTimes::new().set_modified(found.modified()?))?;
+    match into.sync_all() {
+        Err(error) if !is_impossible(&error) => Err(error),
+        _ => Ok(true),
+    }
+}
+
+#[cfg(feature = "compress")]
+#[cfg(test)]
+mod tests {
+    use super::super::stored::content;
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A set of files in a directory of this test's own, which is gone with it.
+    struct Fixture {
+        compressor: Compressor,
+        files: Rotated,
+        folder: PathBuf,
+        books: Books,
+        now: Duration,
+    }
+
+    impl Fixture {
+        /// With these files, each with lines of its own name.
+        fn with(test: &str, names: &[&str]) -> Self {
+            let folder = std::env::temp_dir().join(format!("lumberjack-compress-{}-{test}", std::process::id()));
+            fs::create_dir(&folder).unwrap();
+            names.iter().for_each(|name| fs::write(folder.join(name), lines(name)).unwrap());
+            let options = OutputOptions { rotate_compress: true, rotate_size: 1, ..OutputOptions::default() };
+            let mut compressor = Compressor::new(&options).unwrap();
+            let files = Rotated::new(&folder.join("app.log"), 5);
+            compressor.note(files.clone());
+            Self { compressor, files, folder, books: Books::default(), now: Duration::ZERO }
+        }
+
+        fn go_on(&mut self) -> bool {
+            self.compressor.go_on(self.now, &mut self.books)
+        }
+
+        /// Until the thread is done, which is not noticed yet.
+        fn until_done(&self) {
+            let task = &self.compressor.under_way.as_ref().unwrap().task;
+            while !task.is_done() {
+                std::thread::yield_now();
+            }
+        }
+
+        /// Until there is nothing to do.
+        fn finish(&mut self) {
+            while let Some(wait) = self.compressor.due_in(self.now) {
+                std::thread::sleep(wait);
+                self.now += wait;
+                self.go_on();
+            }
+        }
+
+        fn names(&self) -> String {
+            let names = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().file_name());
+            let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+            names.sort();
+            names.join(" ")
+        }
+
+        fn text(&self, name: &str) -> String {
+            let mut text = String::new();
+            content(&self.folder.join(name)).unwrap().read_to_string(&mut text).unwrap();
+            text
+        }
+    }
+
+    impl Drop for Fixture {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    fn lines(name: &str) -> String {
+        (0..20_000).map(|number| format!("{name} {number}\n")).collect()
+    }
+
+    #[test]
+    fn all_are_compressed_one_after_the_other_and_the_newest_first() {
+        let names = ["app.log", "app.log.1", "app.log.2", "app.log.4", "app.log.6"];
+        let mut fixture = Fixture::with("all", &names);
+        assert!(!fixture.go_on());
+        assert_eq!(fixture.names(), "app.log app.log.1 app.log.1.gz.new app.log.2 app.log.4 app.log.6");
+        fixture.until_done();
+        assert!(fixture.go_on(), "there is a new name");
+        assert_eq!(fixture.names(), "app.log app.log.1.gz app.log.2 app.log.2.gz.new app.log.4 app.log.6");
+        fixture.finish();
+        assert_eq!(
+            fixture.names(),
+            "app.log app.log.1.gz app.log.2.gz app.log.4.gz app.log.6",
+            ".6 is beyond what is kept"
+        );
+        for name in &names[1..4] {
+            assert_eq!(fixture.text(&format!("{name}.gz")), lines(name));
+        }
+        assert_eq!(fixture.compressor.due_in(fixture.now), None);
+        assert!(fixture.books.reports.is_empty());
+    }
+
+    #[test]
+    fn what_moves_up_meanwhile_gets_the_number_that_it_has_then() {
+        let mut fixture = Fixture::with("moves", &["app.log", "app.log.1", "app.log.2"]);
+        fixture.go_on();
+        for _ in 0..2 {
+            fixture.files.shift(|path| File::create_new(path)).unwrap();
+        }
+        fixture.until_done();
+        assert!(fixture.go_on());
+        assert_eq!(fixture.text("app.log.3.gz"), lines("app.log.1"));
+        fixture.finish();
+        // The empty one does not get smaller.
+        assert_eq!(fixture.names(), "app.log app.log.1 app.log.2 app.log.3.gz app.log.4");
+    }
+
+    #[test]
+    fn what_is_removed_meanwhile_comes_to_nothing() {
+        let mut fixture = Fixture::with("removed", &["app.log", "app.log.1"]);
+        fixture.go_on();
+        fs::remove_file(fixture.files.numbered(1)).unwrap();
+        fixture.finish();
+        assert_eq!(fixture.names(), "app.log");
+        assert!(fixture.books.reports.is_empty());
+    }
+
+    #[test]
+    fn what_somebody_writes_to_stays_as_it_is() {
+        for (test, is_late) in [("early", false), ("late", true)] {
+            let mut fixture = Fixture::with(test, &["app.log", "app.log.1"]);
+            fixture.go_on();
+            if is_late {
+                fixture.until_done();
+            }
+            let mut file = fs::OpenOptions::new().append(true).open(fixture.files.numbered(1)).unwrap();
+            std::io::Write::write_all(&mut file, b"a late line\n").unwrap();
+            fixture.finish();
+            assert_eq!(fixture.names(), "app.log app.log.1", "{test}");
+        }
+    }
+
+    #[test]
+    fn what_gets_no_smaller_stays_as_it_is() {
+        let mut fixture = Fixture::with("random", &["app.log"]);
+        let mut state = 1_u32;
+        let random = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        };
+        let bytes: Vec<u8> = (0..200_000).map(random).collect();
+        fs::write(fixture.files.numbered(1), &bytes).unwrap();
+        fixture.finish();
+        assert_eq!(fixture.names(), "app.log app.log.1");
+        assert!(fs::read(fixture.files.numbered(1)).unwrap() == bytes && fixture.books.reports.is_empty());
+    }
+
+    #[test]
+    fn a_compressed_file_looks_like_the_plain_one() {
+        let mut fixture = Fixture::with("mode", &["app.log.1"]);
+        let plain = fixture.files.numbered(1);
+        fs::set_permissions(&plain, fs::Permissions::from_mode(0o640)).unwrap();
+        let written = fs::metadata(&plain).unwrap();
+        fixture.go_on();
+        let mode = |name: &str| fs::metadata(fixture.folder.join(name)).unwrap().mode() & 0o777;
+        assert_eq!(mode("app.log.1.gz.new"), 0o640);
+        fixture.finish();
+        let found = fs::metadata(fixture.folder.join("app.log.1.gz")).unwrap();
+        assert_eq!((found.mode() & 0o777, found.uid(), found.gid()), (0o640, written.uid(), written.gid()));
+        assert_eq!(found.modified().unwrap(), written.modified().unwrap());
+        let shifted_at = fixture.files.shifted_at().unwrap();
+        assert_eq!(i64::try_from(shifted_at.as_secs()).unwrap(), written.ctime());
+    }
+
+    #[test]
+    fn its_room_is_free_at_once_when_it_gives_way_and_the_next_one_is_tried() {
+        let mut fixture = Fixture::with("way", &["app.log", "app.log.1"]);
+        assert!(!fixture.compressor.give_way(&mut fixture.books), "nothing is under way");
+        fixture.go_on();
+        assert!(fixture.compressor.holds_room() && fixture.compressor.give_way(&mut fixture.books));
+        assert!(!fixture.compressor.holds_room() && !fixture.compressor.give_way(&mut fixture.books));
+        assert_eq!(fixture.names(), "app.log app.log.1");
+        fixture.finish();
+        assert_eq!(fixture.names(), "app.log app.log.1");
+        let path = fixture.files.numbered(1);
+        let expected = format!(
+            "cannot compress {}: no storage space; it stays as it is, and the next one is tried",
+            path.display()
+        );
+        assert_eq!(fixture.books.reports, [expected]);
+        fixture.files.shift(|path| File::create_new(path)).unwrap();
+        fixture.compressor.note(fixture.files.clone());
+        fixture.finish();
+        assert_eq!(fixture.names(), "app.log app.log.1.gz app.log.2.gz");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_compressed_is_said_once_until_one_can() {
+        let mut fixture = Fixture::with("said", &["app.log", "app.log.1"]);
+        let blocked = fixture.folder.join("app.log.1.gz.new");
+        fs::create_dir(&blocked).unwrap();
+        for round in 0..4 {
+            if round == 2 {
+                fs::remove_dir(&blocked).unwrap();
+            }
+            fixture.compressor.note(fixture.files.clone());
+            fixture.finish();
+            if round == 2 {
+                fs::rename(fixture.folder.join("app.log.1.gz"), fixture.folder.join("other")).unwrap();
+                fs::write(fixture.files.numbered(1), lines("again")).unwrap();
+                fs::create_dir(&blocked).unwrap();
+            }
+        }
+        assert_eq!(fixture.books.reports.len(), 2, "{:?}", fixture.books.reports);
+        assert!(fixture.books.reports[1].contains("cannot remove "), "{:?}", fixture.books.reports);
+    }
+
+    #[test]
+    fn the_end_waits_for_nothing_and_leaves_nothing() {
+        let mut fixture = Fixture::with("end", &["app.log", "app.log.1", "app.log.2"]);
+        fixture.go_on();
+        fixture.compressor.end();
+        assert_eq!(fixture.names(), "app.log app.log.1 app.log.2");
+        fixture.compressor.note(fixture.files.clone());
+        assert_eq!(fixture.compressor.due_in(fixture.now), None);
+    }
+}

@@ -1,0 +1,170 @@
+//! What files hold, compressed or not, and which files are one set: an output file, and those that were rotated.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use super::gzip;
+use super::path::{identity_of, opened_to_read, resolved};
+use super::rotate::{Rotated, named};
+
+/// How often it is looked anew, while files get other names, before what was found has to do.
+const MOST_LOOKS: usize = 20;
+
+/// What a file holds; of a compressed one, what was compressed.
+///
+/// # Errors
+/// It can't be opened.
+pub(super) fn content(path: &Path) -> io::Result<Box<dyn Read>> {
+    opened_to_read(path).map(|(file, _)| unpacked(file, path))
+}
+
+/// The same of an open file.
+fn unpacked(file: File, path: &Path) -> Box<dyn Read> {
+    if gzip::is_named_so(path) { Box::new(gzip::Unpacked::new(file)) } else { Box::new(file) }
+}
+
+/// One file of a set.
+#[cfg_attr(not(feature = "cli"), expect(dead_code))]
+pub(crate) struct Stored {
+    /// What it was called when it was opened.
+    pub(crate) path: PathBuf,
+    pub(crate) content: Box<dyn Read>,
+}
+
+/// Opens an output file and those that were rotated, the oldest first. They are what was there at one moment, though files
+/// get other names all the time: if that has happened meanwhile, it is looked again.
+///
+/// # Errors
+/// One can't be opened, with its name; there is none.
+#[cfg_attr(not(feature = "cli"), expect(dead_code))]
+pub(crate) fn open_set(path: &Path) -> io::Result<Vec<Stored>> {
+    if path.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    let files = Rotated::new(&resolved(path), 0);
+    let mut looks = 0;
+    let opened = loop {
+        let opened = open_all(&files)?;
+        looks += 1;
+        let is_steady = opened.iter().map(|(path, _, found)| (path, identity_of(found))).eq(now_of(&files.all()?));
+        if is_steady || looks >= MOST_LOOKS {
+            break opened;
+        }
+    };
+    if opened.is_empty() {
+        return Err(ErrorKind::NotFound.into());
+    }
+    Ok(opened.into_iter().map(|(path, file, _)| Stored { content: unpacked(file, &path), path }).collect())
+}
+
+/// All files of the set that there are, open.
+fn open_all(files: &Rotated) -> io::Result<Vec<(PathBuf, File, fs::Metadata)>> {
+    let mut opened = Vec::new();
+    for path in files.all()? {
+        match opened_to_read(&path) {
+            Ok((file, found)) => opened.push((path, file, found)),
+            // It has got another name.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return named("cannot read", &path, Err(error)),
+        }
+    }
+    Ok(opened)
+}
+
+/// Which file has each of these names now.
+fn now_of(paths: &[PathBuf]) -> impl Iterator<Item = (&PathBuf, (u64, u64))> {
+    paths.iter().filter_map(|path| Some((path, identity_of(&fs::metadata(path).ok()?))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("lumberjack-stored-{}-{test}", std::process::id()));
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.0.join(name), text).unwrap();
+        }
+
+        fn read(&self, name: &str) -> io::Result<String> {
+            let mut text = String::new();
+            for stored in &mut open_set(&self.0.join(name))? {
+                stored.content.read_to_string(&mut text)?;
+            }
+            Ok(text)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_set_is_read_from_its_oldest_file_on() {
+        let folder = Folder::new("order");
+        for (name, text) in [
+            ("app.log", "5\n"),
+            ("app.log.1", "4\n"),
+            ("app.log.2", "3\n"),
+            ("app.log.10", "2\n"),
+            ("app.log.20260731", "no\n"),
+            ("app.log.1.gz.new", "no\n"),
+            ("app.log.new", "no\n"),
+            ("app.log.old", "no\n"),
+            ("b.log.1", "no\n"),
+        ] {
+            folder.write(name, text);
+        }
+        assert_eq!(folder.read("app.log").unwrap(), "2\n3\n4\n5\n");
+        assert_eq!(folder.read("app.log.2").unwrap(), "3\n", "one of them alone");
+        fs::remove_file(folder.0.join("app.log")).unwrap();
+        assert_eq!(folder.read("app.log").unwrap(), "2\n3\n4\n", "a moment of a rotation");
+        assert_eq!(folder.read("b.log").unwrap(), "no\n");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let folder = Folder::new("missing");
+        assert_eq!(folder.read("app.log").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(folder.read("no/such").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(folder.read("").unwrap_err().kind(), ErrorKind::IsADirectory);
+        folder.write("app.log.1", "line\n");
+        let _bound = std::os::unix::net::UnixListener::bind(folder.0.join("app.log")).unwrap();
+        let error = folder.read("app.log").unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot read {}: ", folder.0.join("app.log").display())), "{error}");
+    }
+
+    /// A file is read whole or not at all, and none twice, whatever happens to the names.
+    #[test]
+    fn files_that_move_up_meanwhile_are_each_read_once() {
+        let folder = Folder::new("moves");
+        folder.write("app.log", "0\n");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let rotated = Rotated::new(&folder.0.join("app.log"), 8);
+                for number in 1..2_000 {
+                    let make = |path: &Path| fs::write(path, format!("{number}\n")).and_then(|()| File::open(path));
+                    rotated.shift(make).unwrap();
+                }
+                is_over.store(true, Ordering::SeqCst);
+            });
+            while !is_over.load(Ordering::SeqCst) {
+                let Ok(text) = folder.read("app.log") else { continue };
+                let numbers: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
+                assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
+            }
+        });
+    }
+}
