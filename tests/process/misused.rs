@@ -97,7 +97,7 @@ fn p13_a_directory_in_which_nothing_can_be_rotated_is_one_sentence_and_exit_1() 
     let Some(run) = somebody_else(&dir, &locked) else { return };
     for (output, options) in [(path.clone(), &["--rotate-size", "1MiB"][..]), (dir.file("locked/{host}.log"), &[])] {
         let args = [&["--listen", "127.0.0.1:0", "--output", &output], options].concat();
-        let begins = format!("cannot write to {output}: no permission; change the owner or the mode");
+        let begins = format!("cannot write to {output}: no file can be made in {locked}, which --rotate-size");
         assert_sentence(&run(&args), 1, &begins, "with --output");
     }
 }

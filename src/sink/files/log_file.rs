@@ -298,9 +298,9 @@ impl LogFile {
         }
     }
 
-    /// From now on nothing waits on purpose.
-    pub(super) fn end(&mut self) {
-        self.is_ending = true;
+    /// From now on nothing waits on purpose. True if that is news.
+    pub(super) fn end(&mut self) -> bool {
+        !mem::replace(&mut self.is_ending, true)
     }
 
     /// Tells of what is to be synced: files that are written no more, and new names. The file itself, if it was written
