@@ -173,7 +173,7 @@ impl Target for SingleFile {
     }
 
     fn settle(&mut self, _: Duration, books: &mut Books) -> bool {
-        self.file.end();
+        let _ = self.file.end();
         if self.file.waiting() > 0 {
             return false;
         }
