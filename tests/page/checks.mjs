@@ -194,7 +194,8 @@ export class Checks {
         output.failures,
       ])
     }
-    const droppedLines = Object.values(d.outputs).reduce((sum, output) => sum + output.droppedLines, 0)
+    const sumOf = (name) => Object.values(d.outputs).reduce((sum, output) => sum + output[name], 0)
+    const ofOutputs = { droppedLines: sumOf('droppedLines'), rotationFailures: sumOf('rotationFailures') }
     const { lines, bytes, accepted, ...limits } = d.counters
     const counters = await this.browser.run(() =>
       [...document.querySelectorAll('#counters tr')].map((row) => [
@@ -203,7 +204,7 @@ export class Checks {
         row.offsetHeight > 0,
       ]),
     )
-    equal('the number of counters', counters.length, Object.keys(limits).length + 1)
+    equal('the number of counters', counters.length, Object.keys(limits).length + 2)
     for (const [count, sentence, isShown] of counters) {
       ok(`a counter has no sentence: ${sentence}`, / .*\.$/.test(sentence))
       equal(`whether ${count} ${sentence} is shown`, isShown, !/^0( B)?$/.test(count))
@@ -212,7 +213,7 @@ export class Checks {
       .map(([count]) => count)
       .filter((count) => !count.endsWith('B'))
       .map(number)
-    const { droppedBytes, ...rest } = { ...limits, droppedLines }
+    const { droppedBytes, ...rest } = { ...limits, ...ofOutputs }
     equal('the counters', shown.sort(), Object.values(rest).sort())
     isBytes('dropped bytes', counters.find(([count]) => count.endsWith('B'))[0], droppedBytes)
     await this.clients(d)

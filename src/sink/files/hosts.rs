@@ -148,8 +148,6 @@ struct HostFiles {
     releases: u64,
     /// Somebody was told that a host has to share a file.
     has_told: bool,
-    /// The server ends.
-    is_ending: bool,
 }
 
 /// Where in the list of known hosts one is, or would be.
@@ -229,7 +227,6 @@ impl HostFiles {
             held_up: 0,
             releases: 0,
             has_told: false,
-            is_ending: false,
         })
     }
 
@@ -566,11 +563,12 @@ impl Target for HostFiles {
     }
 
     fn settle(&mut self, _: Duration, books: &mut Books) -> bool {
-        self.is_ending = true;
         self.compressor.iter_mut().for_each(Compressor::end);
-        self.lanes.iter_mut().for_each(|lane| lane.file.end());
+        let mut is_news = false;
+        self.lanes.iter_mut().for_each(|lane| is_news |= lane.file.end());
         if self.waiting > 0 {
-            self.due_at = Some(Duration::ZERO);
+            // Once: one that can't be written has its own times.
+            self.due_at = if is_news { Some(Duration::ZERO) } else { self.due_at };
             return false;
         }
         let written = self.written();

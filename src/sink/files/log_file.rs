@@ -317,9 +317,9 @@ impl LogFile {
         }
     }
 
-    /// From now on nothing waits on purpose.
-    pub(super) fn end(&mut self) {
-        self.is_ending = true;
+    /// From now on nothing waits on purpose. True if that is news.
+    pub(super) fn end(&mut self) -> bool {
+        !mem::replace(&mut self.is_ending, true)
     }
 
     /// Tells of what is to be synced: files that are written no more, and new names. The file itself, if it was written
@@ -684,7 +684,7 @@ impl LogFile {
         let opened = self.opener.open(&self.path, ours.as_ref()).and_then(|file| {
             let is_same = ours
                 .as_ref()
-                .is_some_and(|ours| file.metadata().is_ok_and(|new| identity_of(&new) == identity_of(&ours)));
+                .is_some_and(|ours| file.metadata().is_ok_and(|new| identity_of(&new) == identity_of(ours)));
             if is_same {
                 let (end, age) = (mem::replace(&mut self.end, End::Whole), self.age);
                 self.keep_for_sync();

@@ -209,7 +209,7 @@ impl Target for SingleFile {
     }
 
     fn settle(&mut self, _: Duration, books: &mut Books) -> bool {
-        self.file.end();
+        let _ = self.file.end();
         self.compressor.iter_mut().for_each(Compressor::end);
         if self.file.waiting() > 0 {
             return false;
