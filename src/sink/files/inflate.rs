@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(inflated(b"\x4b\x4c\x84\x01\x00").unwrap(), b"aaaaaaaaaa", "a copy of what is being copied");
         assert_eq!(inflated(b"\x07"), None, "there are three kinds");
         assert_eq!(inflated(b"\x01\x03\x00\xfd\xffabc"), None, "another length");
-        assert_eq!(inflated(b"\x63\x00\x02\x00"), None, "a copy from before the start");
+        assert_eq!(inflated(b"\x03\x02\x00"), None, "a copy from before the start");
     }
 
     /// Against another inflater: what a deflater makes, at each effort, with bits turned and parts cut away.
