@@ -428,7 +428,7 @@ fn cat_ends_with_its_reader_and_names_what_it_cannot_read() {
     assert_eq!(ended.code, Some(1));
     assert_eq!(
         ended.stderr,
-        format!("lumberjack: cannot read all of {path}.1.gz: it is cut off; what comes behind it is left out\n")
+        format!("lumberjack: cannot read all of {path}.1.gz: it is cut off; the rest of it is left out\n")
     );
     let lines = ended.output.split_inclusive(|byte| *byte == b'\n').count();
     assert!((20_000..20_100).contains(&lines), "{lines} lines: the next file is shown");

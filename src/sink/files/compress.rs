@@ -231,7 +231,7 @@ fn compress(source: &File, found: &Metadata, into: &File, is_wanted: &AtomicBool
 #[cfg(feature = "compress")]
 #[cfg(test)]
 mod tests {
-    use super::super::stored::content;
+    use super::super::stored::Content;
     use super::*;
     use std::io::Read;
     use std::os::unix::fs::PermissionsExt;
@@ -288,7 +288,7 @@ mod tests {
 
         fn text(&self, name: &str) -> String {
             let mut text = String::new();
-            content(&self.folder.join(name)).unwrap().read_to_string(&mut text).unwrap();
+            Content::of(&self.folder.join(name)).unwrap().read_to_string(&mut text).unwrap();
             text
         }
     }

@@ -197,7 +197,7 @@ impl<R: Read> Input<R> {
 impl<R: Read> Source for Input<R> {
     fn byte(&mut self) -> io::Result<u8> {
         if !self.refill()? {
-            return Err(io::Error::new(ErrorKind::UnexpectedEof, "it is cut off"));
+            return Err(ErrorKind::UnexpectedEof.into());
         }
         self.at += 1;
         Ok(self.piece.get(self.at - 1).copied().unwrap_or_default())

@@ -43,8 +43,9 @@ const DISTANCES: [(u16, u8); MOST_DISTANCES] = {
 /// In which order the lengths of the codes come for which other lengths come.
 const ORDER: [u8; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
+/// It is none, or broken.
 pub(super) fn broken() -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, "it is no gzip, or broken")
+    ErrorKind::InvalidData.into()
 }
 
 /// Where bytes come from, one at a time; an error when there is none.
@@ -61,6 +62,7 @@ struct Bits {
 
 impl Bits {
     /// The next `count` bits, 16 at most.
+    #[inline(never)] // one copy, for size
     fn take(&mut self, count: u8, source: &mut impl Source) -> io::Result<u16> {
         let count = u32::from(count);
         while self.count < count {
@@ -111,6 +113,7 @@ impl Code {
     }
 
     /// The next symbol: of the codes of each length the first is known, and how many there are.
+    #[inline(never)] // one copy, for size
     fn next(&self, bits: &mut Bits, source: &mut impl Source) -> io::Result<u16> {
         let (mut value, mut first, mut at) = (0, 0, 0);
         for count in self.counts.iter().skip(1) {

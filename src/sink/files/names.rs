@@ -12,13 +12,12 @@
 
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::path::folder_of;
+use super::path::{folder_of, walk};
 use super::rotate::{numbered_name, unfinished_name};
 use crate::config::output::HOST_WORD;
 use crate::engine::peer::Host;
@@ -127,7 +126,7 @@ pub(super) fn owner_in(pattern: &Path, file_name: &[u8]) -> Option<(Owner, usize
 /// # Errors
 /// The directory can't be read.
 pub(super) fn found(pattern: &Path) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
-    named(pattern, |name| owner_in(pattern, name))
+    named(pattern, &|name| owner_in(pattern, name))
 }
 
 /// What a kill has left of compressing.
@@ -135,20 +134,19 @@ pub(super) fn found(pattern: &Path) -> io::Result<Vec<(PathBuf, Owner, usize)>> 
 /// # Errors
 /// The directory can't be read.
 pub(super) fn unfinished(pattern: &Path) -> io::Result<Vec<PathBuf>> {
-    let found = named(pattern, |name| owner_in(pattern, unfinished_name(name)?).filter(|(_, number)| *number > 0))?;
+    let found = named(pattern, &|name| owner_in(pattern, unfinished_name(name)?).filter(|(_, number)| *number > 0))?;
     Ok(found.into_iter().map(|(path, ..)| path).collect())
 }
 
 /// The files in whose names `read` finds an owner and a number.
-fn named(pattern: &Path, read: impl Fn(&[u8]) -> Option<(Owner, usize)>) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
+fn named(pattern: &Path, read: &dyn Fn(&[u8]) -> Option<(Owner, usize)>) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
     let folder = folder_of(pattern);
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
+    walk(folder, &mut |name, _| {
         if let Some((owner, number)) = read(name.as_bytes()) {
-            files.push((folder.join(&name), owner, number));
+            files.push((folder.join(name), owner, number));
         }
-    }
+    })?;
     Ok(files)
 }
 
