@@ -3,6 +3,7 @@
 //! have few bits for many bytes, so it is fast enough (docs/files.md). Invariant: memory is bounded, and whatever comes in,
 //! what goes out is refused or what a correct inflater makes of it.
 
+use std::hint::black_box;
 use std::io::{self, ErrorKind};
 
 /// How far back a copy may reach: what is kept of what came out.
@@ -116,13 +117,16 @@ impl Code {
     #[inline(never)] // one copy, for size
     fn next(&self, bits: &mut Bits, source: &mut impl Source) -> io::Result<u16> {
         let (mut value, mut first, mut at) = (0, 0, 0);
-        for count in self.counts.iter().skip(1) {
+        let mut len = 1;
+        while let Some(count) = self.counts.get(len) {
             value |= bits.take(1, source)?;
             if value < first + count {
                 return self.symbols.get(usize::from(at + value - first)).copied().ok_or_else(broken);
             }
             at += count;
             (first, value) = ((first + count) << 1, value << 1);
+            // One more, and the compiler does not see it: it would write this down fifteen times.
+            len = black_box(len + 1);
         }
         Err(broken())
     }

@@ -138,8 +138,11 @@ pub(super) fn unfinished(pattern: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(path, ..)| path).collect())
 }
 
+/// Finds an owner and a number in a name.
+type Read<'a> = &'a dyn Fn(&[u8]) -> Option<(Owner, usize)>;
+
 /// The files in whose names `read` finds an owner and a number.
-fn named(pattern: &Path, read: &dyn Fn(&[u8]) -> Option<(Owner, usize)>) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
+fn named(pattern: &Path, read: Read<'_>) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
     let folder = folder_of(pattern);
     let mut files = Vec::new();
     walk(folder, &mut |name, _| {

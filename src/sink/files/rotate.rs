@@ -306,7 +306,7 @@ impl Rotated {
 ///
 /// # Errors
 /// Of the system; a directory has it.
-fn is_there(path: &Path) -> io::Result<bool> {
+pub(super) fn is_there(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => Err(io::Error::other(format!("{} is a directory", shown(path)))),
         found => there(found.map(drop)),
