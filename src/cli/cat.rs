@@ -1,6 +1,7 @@
 //! `lumberjack cat`: an output file and those that were rotated, compressed or not, the oldest first, as one stream.
 //! Invariant: stdout gets lines of these files and nothing else, and memory is bounded, whatever they hold.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -97,7 +98,12 @@ fn try_cat(listing: &Listing) -> Result<bool, String> {
                 Err(error) => {
                     is_whole = false;
                     let path = file.path.to_string_lossy().escape_debug().to_string();
-                    complain(&format_args!("cannot read all of {path}: {error}; what comes behind it is left out"));
+                    let why: &dyn fmt::Display = match error.kind() {
+                        ErrorKind::UnexpectedEof => &"it is cut off",
+                        ErrorKind::InvalidData => &"it is no gzip, or broken",
+                        _ => &error,
+                    };
+                    complain(&format_args!("cannot read all of {path}: {why}; the rest of it is left out"));
                     break;
                 }
             }

@@ -2,6 +2,7 @@
 //! name. Invariant: the loop never waits for the thread, it asks whether it has ended.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -18,10 +19,17 @@ pub(super) fn be_nice() {
     let _ = rustix::process::nice(19);
 }
 
+/// A thread, whatever its work is: what `std` needs for one is 3 KB of code for each kind.
+#[inline(never)] // one copy, for size
+fn spawn(stack: usize, work: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+    Builder::new().stack_size(stack).spawn(work)
+}
+
 /// Work in a thread of its own, which returns a `T`.
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Task<T> {
-    thread: JoinHandle<T>,
+    thread: JoinHandle<()>,
+    result: Arc<Mutex<Option<T>>>,
     began: Duration,
 }
 
@@ -43,8 +51,10 @@ impl<T: Send + 'static> Task<T> {
         now: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<Self> {
-        let thread = Builder::new().stack_size(stack).spawn(work)?;
-        Ok(Self { thread, began: now })
+        let result = Arc::new(Mutex::new(None));
+        let put = Arc::clone(&result);
+        let work = move || *put.lock().unwrap_or_else(PoisonError::into_inner) = Some(work());
+        Ok(Self { thread: spawn(stack, Box::new(work))?, result, began: now })
     }
 
     /// Whether the work is done, so that [`Self::result`] does not wait.
@@ -54,7 +64,8 @@ impl<T: Send + 'static> Task<T> {
 
     /// What the work returned; waits for its end. `None` if it panicked.
     pub(super) fn result(self) -> Option<T> {
-        self.thread.join().ok()
+        self.thread.join().ok()?;
+        self.result.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// How long until [`Self::is_done`] is to be asked again; zero when it is done.

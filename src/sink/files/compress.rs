@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::gzip::{self, Packing, pack, packing};
 use super::opener::Opener;
 use super::path::{has_name, identity_of, opened_to_read, shown, with_ending};
-use super::rotate::{Rotated, remove, rename};
+use super::rotate::{Rotated, is_there, remove, rename};
 use super::sync::is_impossible;
 use crate::config::output::OutputOptions;
 use crate::sink::target::Books;
@@ -28,6 +28,9 @@ use crate::sink::task::{Task, be_nice};
 /// What deflating takes of a stack: tables of 64 KiB that are made there before they are moved, without optimization
 /// several times. What is not touched costs nothing.
 const STACK_BYTES: usize = 1024 * 1024;
+
+/// What the name of a rotated file gets while it is being compressed: [`super::rotate::unfinished_name`] knows it.
+const UNFINISHED: &str = ".gz.new";
 
 /// Descriptors that it takes at most.
 pub(super) fn most_descriptors(options: &OutputOptions) -> usize {
@@ -50,6 +53,11 @@ pub(super) struct Compressor {
 /// One file that is being compressed.
 struct UnderWay {
     task: Task<io::Result<bool>>,
+    file: Packed,
+}
+
+/// What is known of it.
+struct Packed {
     /// False: it is given up, and the thread ends as soon as it sees that.
     is_wanted: Arc<AtomicBool>,
     files: Rotated,
@@ -62,12 +70,29 @@ struct UnderWay {
     into: Arc<File>,
 }
 
-impl UnderWay {
+impl Packed {
+    fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
+    }
+
     /// Gives it up, and its room back: the thread may write one piece more, to a file that is gone when it ends.
     fn give_up(&self) {
         self.is_wanted.store(false, Ordering::Relaxed);
         let _ = remove(&self.new);
         let _ = self.into.set_len(0);
+    }
+
+    /// Puts the new file in the place of the plain one, whatever number that has by now; false if it is not wanted there.
+    fn put(&self) -> io::Result<bool> {
+        let Some(plain) = self.files.find(self.identity) else { return Ok(false) };
+        let compressed = with_ending(&plain, gzip::ENDING);
+        // Whoever wrote to it after all wants to find that again.
+        let is_so = fs::symlink_metadata(&plain)?.len() == self.len && !is_there(&compressed)?;
+        if !is_so || !rename(&self.new, &compressed)? {
+            return Ok(false);
+        }
+        // If that fails, both are there, and the next rotation tries again.
+        remove(&plain)
     }
 }
 
@@ -111,19 +136,19 @@ impl Compressor {
 
     /// The disk is full, and lines come first. Whether that may have made room.
     pub(super) fn give_way(&mut self, books: &mut Books) -> bool {
-        let Some(under_way) = self.under_way.as_ref().filter(|under_way| under_way.is_wanted.load(Ordering::Relaxed))
+        let Some(file) = self.under_way.as_ref().map(|under_way| &under_way.file).filter(|file| file.is_wanted())
         else {
             return false;
         };
-        under_way.give_up();
-        let path = under_way.plain.clone();
+        file.give_up();
+        let path = file.plain.clone();
         self.note_failure(&path, &io::ErrorKind::StorageFull.into(), books);
         true
     }
 
     /// Whether room would be free without it.
     pub(super) fn holds_room(&self) -> bool {
-        self.under_way.as_ref().is_some_and(|under_way| under_way.is_wanted.load(Ordering::Relaxed))
+        self.under_way.as_ref().is_some_and(|under_way| under_way.file.is_wanted())
     }
 
     /// The server ends, and waits for nothing that the next start can do as well.
@@ -131,46 +156,28 @@ impl Compressor {
         self.is_ending = true;
         self.queue.clear();
         if let Some(under_way) = self.under_way.take() {
-            under_way.give_up();
+            under_way.file.give_up();
         }
     }
 
     /// The thread is done: whether a file has another name now.
-    fn finish(&mut self, done: UnderWay, books: &mut Books) -> bool {
-        let UnderWay { task, is_wanted, files, plain, identity, len, new, .. } = done;
-        let packed = task.result().unwrap_or_else(|| Err(io::Error::other("its thread has panicked")));
-        if !is_wanted.load(Ordering::Relaxed) {
-            return false;
+    fn finish(&mut self, UnderWay { task, file }: UnderWay, books: &mut Books) -> bool {
+        let put = match task.result() {
+            Some(Ok(true)) if file.is_wanted() => file.put(),
+            Some(Err(error)) if file.is_wanted() => Err(error),
+            Some(_) => Ok(false),
+            None => Err(io::Error::other("its thread has panicked")),
+        };
+        let is_put = matches!(put, Ok(true));
+        if is_put {
+            self.is_failing = false;
+            // There may be more.
+            self.note(file.files);
+        } else {
+            file.give_up();
+            put.err().iter().for_each(|error| self.note_failure(&file.plain, error, books));
         }
-        let put = packed.and_then(|is_packed| {
-            // It may have another number by now, or be gone.
-            let Some(plain) = files.find(identity).filter(|_| is_packed) else { return Ok(false) };
-            let compressed = with_ending(&plain, gzip::ENDING);
-            if fs::symlink_metadata(&compressed).is_ok() {
-                return Err(io::Error::other(format!("somebody else has made {}", shown(&compressed))));
-            }
-            // Whoever wrote to it after all wants to find that again.
-            if fs::symlink_metadata(&plain)?.len() != len || !rename(&new, &compressed)? {
-                return Ok(false);
-            }
-            // If that fails, both are there, and the next rotation tries again.
-            remove(&plain)?;
-            Ok(true)
-        });
-        match put {
-            Ok(true) => {
-                self.is_failing = false;
-                // There may be more.
-                self.note(files);
-                return true;
-            }
-            Ok(false) => drop(remove(&new)),
-            Err(error) => {
-                let _ = remove(&new);
-                self.note_failure(&plain, &error, books);
-            }
-        }
-        false
+        is_put
     }
 
     fn note_failure(&mut self, path: &Path, error: &io::Error, books: &mut Books) {
@@ -194,21 +201,25 @@ fn begin(files: Rotated, now: Duration) -> Result<Option<UnderWay>, (PathBuf, io
         Ok(None) => return Ok(None),
         Err(error) => return Err((files.numbered(0), error)),
     };
-    let new = with_ending(&plain, &format!("{}.new", gzip::ENDING));
-    let begun = opened_to_read(&plain).and_then(|(source, found)| {
-        remove(&new)?;
-        // It looks like the plain one, whatever is said of files for new lines.
-        let into = Arc::new(Opener::new(&OutputOptions::default()).make(&new, Some(&found))?);
-        let is_wanted = Arc::new(AtomicBool::new(true));
-        let (identity, len) = (identity_of(&found), found.len());
-        let (sent_into, sent_wanted) = (Arc::clone(&into), Arc::clone(&is_wanted));
-        let task = Task::begin_with(STACK_BYTES, now, move || compress(&source, &found, &sent_into, &sent_wanted))?;
-        Ok(UnderWay { task, is_wanted, files, plain: plain.clone(), identity, len, new: new.clone(), into })
-    });
-    begun.map(Some).map_err(|error| {
-        let _ = fs::remove_file(&new);
-        (plain, error)
-    })
+    begin_with(files, &plain, now).map(Some).map_err(|error| (plain, error))
+}
+
+fn begin_with(files: Rotated, plain: &Path, now: Duration) -> io::Result<UnderWay> {
+    let (source, found) = opened_to_read(plain)?;
+    let new = with_ending(plain, UNFINISHED);
+    remove(&new)?;
+    // It looks like the plain one, whatever is said of files for new lines.
+    let into = Arc::new(Opener::new(&OutputOptions::default()).make(&new, Some(&found))?);
+    let is_wanted = Arc::new(AtomicBool::new(true));
+    let (identity, len, plain) = (identity_of(&found), found.len(), plain.to_owned());
+    let file = Packed { is_wanted: Arc::clone(&is_wanted), files, plain, identity, len, new, into: Arc::clone(&into) };
+    match Task::begin_with(STACK_BYTES, now, move || compress(&source, &found, &into, &is_wanted)) {
+        Ok(task) => Ok(UnderWay { task, file }),
+        Err(error) => {
+            file.give_up();
+            Err(error)
+        }
+    }
 }
 
 /// What the thread does: false if it was given up.
@@ -231,7 +242,7 @@ fn compress(source: &File, found: &Metadata, into: &File, is_wanted: &AtomicBool
 #[cfg(feature = "compress")]
 #[cfg(test)]
 mod tests {
-    use super::super::stored::content;
+    use super::super::stored::Content;
     use super::*;
     use std::io::Read;
     use std::os::unix::fs::PermissionsExt;
@@ -288,7 +299,7 @@ mod tests {
 
         fn text(&self, name: &str) -> String {
             let mut text = String::new();
-            content(&self.folder.join(name)).unwrap().read_to_string(&mut text).unwrap();
+            Content::of(&self.folder.join(name)).unwrap().read_to_string(&mut text).unwrap();
             text
         }
     }

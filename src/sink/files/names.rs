@@ -19,7 +19,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::opener::mount_points;
-use super::path::{folder_of, shown};
+use super::path::{folder_of, shown, walk};
 use super::rotate::{numbered_name, unfinished_name};
 use crate::config::output::HOST_WORD;
 use crate::engine::peer::Host;
@@ -141,7 +141,7 @@ pub(super) fn owner_in(pattern: &Path, file_name: &[u8]) -> Option<(Owner, usize
 /// # Errors
 /// The directory can't be read.
 pub(super) fn found(pattern: &Path) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
-    named(pattern, |name| owner_in(pattern, name))
+    named(pattern, &|name| owner_in(pattern, name))
 }
 
 /// What a kill has left of compressing.
@@ -149,23 +149,22 @@ pub(super) fn found(pattern: &Path) -> io::Result<Vec<(PathBuf, Owner, usize)>> 
 /// # Errors
 /// The directory can't be read.
 pub(super) fn unfinished(pattern: &Path) -> io::Result<Vec<PathBuf>> {
-    let found = named(pattern, |name| owner_in(pattern, unfinished_name(name)?).filter(|(_, number)| *number > 0))?;
+    let found = named(pattern, &|name| owner_in(pattern, unfinished_name(name)?).filter(|(_, number)| *number > 0))?;
     Ok(found.into_iter().map(|(path, ..)| path).collect())
 }
 
+/// Finds an owner and a number in a name.
+type Read<'a> = &'a dyn Fn(&[u8]) -> Option<(Owner, usize)>;
+
 /// The files in whose names `read` finds an owner and a number.
-fn named(pattern: &Path, read: impl Fn(&[u8]) -> Option<(Owner, usize)>) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
+fn named(pattern: &Path, read: Read<'_>) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
     let folder = folder_of(pattern);
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if let Some((owner, number)) = read(name.as_bytes())
-            && entry.file_type().is_ok_and(|found| !found.is_dir())
-        {
-            files.push((folder.join(&name), owner, number));
+    walk(folder, &mut |name, is_folder| {
+        if let Some((owner, number)) = read(name.as_bytes()).filter(|_| !is_folder) {
+            files.push((folder.join(name), owner, number));
         }
-    }
+    })?;
     Ok(files)
 }
 

@@ -1,5 +1,6 @@
 //! Paths and what stands at them: how they are shown, where links lead, and which two are one file.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -30,6 +31,18 @@ pub(in crate::sink) fn resolved(path: &Path) -> PathBuf {
         path = folder_of(&path).join(target);
     }
     path
+}
+
+/// Shows each name in a directory, and whether it is that of a directory.
+///
+/// # Errors
+/// It can't be read.
+pub(super) fn walk(folder: &Path, each: &mut dyn FnMut(&OsStr, bool)) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        each(&entry.file_name(), entry.file_type().is_ok_and(|found| found.is_dir()));
+    }
+    Ok(())
 }
 
 /// Opens a regular file to read it, and never waits for whoever is at the other side of anything else.

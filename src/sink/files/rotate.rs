@@ -18,8 +18,8 @@ use std::time::Duration;
 use memchr::{memchr_iter, memrchr};
 
 use super::gzip;
-use super::path::{folder_of, identity_of, shown, with_ending};
-use super::stored::content;
+use super::path::{folder_of, identity_of, shown, walk, with_ending};
+use super::stored::Content;
 use crate::config::output::MOST_KEPT;
 use crate::sink::format::told_by;
 
@@ -293,17 +293,13 @@ impl Rotated {
     fn named(&self, read: fn(&[u8]) -> Option<Numbered<'_>>) -> io::Result<Vec<(usize, PathBuf)>> {
         let mut files = Vec::new();
         let Some(name) = self.path.file_name() else { return Ok(files) };
-        let folder = folder_of(&self.path);
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let found = entry.file_name();
-            if let Some((base, number)) = read(found.as_bytes())
+        walk(folder_of(&self.path), &mut |found, is_folder| {
+            if let Some((base, number)) = read(found.as_bytes()).filter(|_| !is_folder)
                 && base == name.as_bytes()
-                && entry.file_type().is_ok_and(|found| !found.is_dir())
             {
-                files.push((number, self.path.with_file_name(&found)));
+                files.push((number, self.path.with_file_name(found)));
             }
-        }
+        })?;
         Ok(files)
     }
 }
@@ -312,7 +308,7 @@ impl Rotated {
 ///
 /// # Errors
 /// Of the system; a directory has it.
-fn is_there(path: &Path) -> io::Result<bool> {
+pub(super) fn is_there(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => Err(io::Error::other(format!("{} is a directory", shown(path)))),
         found => there(found.map(drop)),
@@ -444,7 +440,7 @@ struct Marks {
 }
 
 fn count_marks(path: &Path) -> io::Result<Marks> {
-    let mut reader = BufReader::new(content(path)?.take(MOST_COUNTED_BYTES));
+    let mut reader = BufReader::new(Content::of(path)?.take(MOST_COUNTED_BYTES));
     let (mut marks, mut line) = (Marks::default(), Vec::new());
     loop {
         line.clear();
@@ -462,7 +458,7 @@ fn count_marks(path: &Path) -> io::Result<Marks> {
 
 fn count_lines(path: &Path) -> io::Result<u64> {
     // The bound holds even for a file that somebody still writes to.
-    let mut file = content(path)?.take(MOST_COUNTED_BYTES);
+    let mut file = Content::of(path)?.take(MOST_COUNTED_BYTES);
     let mut buffer = vec![0; PIECE_BYTES];
     let mut lines = 0;
     let mut is_torn = false;

@@ -12,16 +12,38 @@ use super::rotate::{Rotated, named};
 const MOST_LOOKS: usize = 20;
 
 /// What a file holds; of a compressed one, what was compressed.
-///
-/// # Errors
-/// It can't be opened.
-pub(super) fn content(path: &Path) -> io::Result<Box<dyn Read>> {
-    opened_to_read(path).map(|(file, _)| unpacked(file, path))
+pub(crate) struct Content(Kind);
+
+// No `dyn Read`: that would bring all that one can do.
+enum Kind {
+    Plain(File),
+    Compressed(Box<gzip::Unpacked<File>>),
 }
 
-/// The same of an open file.
-fn unpacked(file: File, path: &Path) -> Box<dyn Read> {
-    if gzip::is_named_so(path) { Box::new(gzip::Unpacked::new(file)) } else { Box::new(file) }
+impl Content {
+    /// Of the file at this path.
+    ///
+    /// # Errors
+    /// It can't be opened.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        opened_to_read(path).map(|(file, _)| Self::new(file, path))
+    }
+
+    fn new(file: File, path: &Path) -> Self {
+        Self(match gzip::is_named_so(path) {
+            true => Kind::Compressed(Box::new(gzip::Unpacked::new(file))),
+            false => Kind::Plain(file),
+        })
+    }
+}
+
+impl Read for Content {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Kind::Plain(file) => file.read(buffer),
+            Kind::Compressed(unpacked) => unpacked.read(buffer),
+        }
+    }
 }
 
 /// One file of a set.
@@ -29,7 +51,7 @@ fn unpacked(file: File, path: &Path) -> Box<dyn Read> {
 pub(crate) struct Stored {
     /// What it was called when it was opened.
     pub(crate) path: PathBuf,
-    pub(crate) content: Box<dyn Read>,
+    pub(crate) content: Content,
 }
 
 /// Opens an output file and those that were rotated, the oldest first. They are what was there at one moment, though files
@@ -55,7 +77,7 @@ pub(crate) fn open_set(path: &Path) -> io::Result<Vec<Stored>> {
     if opened.is_empty() {
         return Err(ErrorKind::NotFound.into());
     }
-    Ok(opened.into_iter().map(|(path, file, _)| Stored { content: unpacked(file, &path), path }).collect())
+    Ok(opened.into_iter().map(|(path, file, _)| Stored { content: Content::new(file, &path), path }).collect())
 }
 
 /// All files of the set that there are, open.
