@@ -4,10 +4,10 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::patience::output_of;
+use crate::common::patience::{Collected, Guard};
 use crate::common::skip::skip;
 use crate::support::conditions::{Dir, assert_same, until, until_equal};
 use crate::support::follow::{Following, LONGEST, Senders, push_line};
@@ -146,13 +146,19 @@ fn p12_what_is_removed_at_the_start_is_said_at_a_terminal_too() {
     let dir = Dir::new();
     let path = dir.file("app.log");
     fs::write(format!("{path}.7"), "7\n").unwrap();
-    // It ends by itself, since nobody reads its second output.
     let options = "--listen 127.0.0.1:0 --rotate-size 1MiB --rotate-keep 2";
-    let command = format!("{} {options} --output {path} --output - | true", under_test());
-    let Ok(output) = output_of(Command::new("script").args(["-qec", &command, "/dev/null"])) else {
+    let command = format!("{} {options} --output {path}", under_test());
+    let mut script = Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut terminal) = Guard::spawn(&mut script) else {
         return skip("there is no `script` (bsdutils), which makes a terminal");
     };
-    let said = String::from_utf8_lossy(&output.stdout);
+    let screen = Collected::from(terminal.0.stdout.take().unwrap());
+    until("the log", || if screen.text().contains("[out] removed ") { Ok(()) } else { Err(screen.text()) });
+    // What Ctrl-C sends.
+    terminal.0.stdin.as_ref().unwrap().write_all(b"\x03").unwrap();
+    assert_eq!(terminal.wait(), Some(0), "{}", screen.text());
+    let said = String::from_utf8_lossy(&screen.finish()).into_owned();
     assert!(said.contains("Listening on 127.0.0.1:") && said.contains("send one: printf"), "no greeting: {said}");
     assert!(!said.contains("[INFO] [tcp] Listening"), "the greeting says it: {said}");
     assert!(said.contains(&format!("[out] removed {path}.7, beyond --rotate-keep")), "{said}");
