@@ -59,6 +59,7 @@ mod status;
 #[allow(dead_code)] // the tests of `tests/` call the rest
 mod skip;
 
+pub use config::calendar::TimeOfDay;
 pub use config::limits::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, LongLines, Overhead, WhenFull, WordError};
 pub use config::listen::{DEFAULT_LISTEN, Framing, Listen, ListenAddr, ListenAddrError};
 pub use config::output::{DiskFull, MOST_OUTPUTS, OnStall, OutputError, OutputOptions, SyncEvery};
