@@ -9,3 +9,4 @@ pub(super) mod path;
 mod rotate;
 pub(super) mod single;
 pub(super) mod sync;
+mod zone;
