@@ -35,7 +35,8 @@
 //! - [`Outputs`] is the sink of the program: stdout, files that rotate, files for each host, the next receiver.
 //!   [`MemorySink`] keeps lines in memory. A [`Sink`] of your own takes whole lines, and says how much of them waits: that
 //!   counts towards [`Limits::memory`], and while it is too much, clients wait.
-//! - The feature `status` adds `Server::serve_status`, the HTTP endpoint. The feature `cli` is the program.
+//! - The feature `status` adds `Server::serve_status`, the HTTP endpoint. The feature `cli` is the program. The feature
+//!   `calendar` reads the box's time zone, for [`OutputOptions::rotate_at`] and `{date}` in a file's name.
 //!
 //! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P19 in these pages), how the code is divided, and
 //! which traps there are; `CONTRIBUTING.md` has the reading order.

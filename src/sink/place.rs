@@ -12,7 +12,7 @@ use crate::config::listen::ListenAddr;
 use crate::config::output::OutputOptions;
 
 /// One place where lines go (`--output`): `-` is stdout, `unix:/path` and `tcp:HOST:PORT` are the next receiver, anything
-/// else is a file, or, with `{host}` in its name, a file for each host.
+/// else is a file, or, with `{host}` in its name, a file for each host, and with `{date}`, for each day.
 ///
 /// ```
 /// let output: lumberjack::OutputAddr = "tcp:192.0.2.7:4445".parse()?;
@@ -56,6 +56,11 @@ pub(super) trait Place: fmt::Display + Send + Sync {
         None
     }
 
+    /// Whether it begins a file of its own each day.
+    fn is_dated(&self) -> bool {
+        false
+    }
+
     /// Whether what goes there comes in at this listener, as far as the texts tell.
     fn comes_back_to(&self, listener: &ListenAddr) -> bool {
         let _ = listener;
@@ -79,6 +84,8 @@ pub(crate) enum DiskUse {
     OfStdout,
     /// So many files, each with its rotated ones.
     Files(u64),
+    /// A file for each day that is kept.
+    Days,
 }
 
 /// What tells whether two outputs are one: device and number of a file; of files for hosts, those of their directory, and

@@ -15,6 +15,7 @@ mod inherit;
 mod keepalive;
 mod kills;
 mod limits;
+mod midnight;
 mod misused;
 mod outputs;
 mod receipts;

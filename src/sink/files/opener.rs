@@ -150,7 +150,7 @@ impl Obstacle {
     pub(super) fn sentence(&self) -> String {
         match self {
             Self::Mounted => {
-                "it is mounted on its own and can't be renamed, which --rotate-size and --rotate-age need: \
+                "it is mounted on its own and can't be renamed, which --rotate-size, --rotate-age and --rotate-at need: \
                 mount its directory, or leave rotating to whoever mounts it"
                     .to_owned()
             }
@@ -186,7 +186,7 @@ pub(super) fn check_folder_of(path: &Path, is_disk_full: fn(&io::Error) -> bool)
         Err(error) if !is_disk_full(&error) && error.kind() != ErrorKind::AlreadyExists => {
             let folder = shown(folder_of(path));
             let why = format!(
-                "no file can be made in {folder}, which --rotate-size, --rotate-age and {{host}} need ({error}); let its user write there"
+                "no file can be made in {folder}, which --rotate-size, --rotate-age, --rotate-at, {{date}} and {{host}} need ({error}); let its user write there"
             );
             Err(io::Error::other(why))
         }

@@ -35,11 +35,11 @@ impl Place for FilePlace {
     fn open(&self, options: &OutputOptions, books: &mut Books) -> io::Result<Opened> {
         match Descriptor::open_special(&self.0)? {
             Some(_) if options.rotates() => {
-                Err(io::Error::other("it is no regular file, which --rotate-size and --rotate-age need"))
+                Err(io::Error::other("it is no regular file, which --rotate-size, --rotate-age and --rotate-at need"))
             }
             Some(descriptor) => Ok(Opened { target: Box::new(descriptor), identity: None }),
             None => {
-                let file = SingleFile::open(&self.0, options, books)?;
+                let file = SingleFile::open(LogFile::new(&self.0, options, KEPT_BYTES), &self.0, options, books)?;
                 let identity = file.file.identity().map(|(device, number)| (device, number, OsString::new()));
                 Ok(Opened { target: Box::new(file), identity })
             }
@@ -64,7 +64,7 @@ impl Place for FilePlace {
 }
 
 /// The file and its syncs.
-struct SingleFile {
+pub(super) struct SingleFile {
     name: String,
     file: LogFile,
     syncs: Option<Syncs>,
@@ -73,12 +73,11 @@ struct SingleFile {
 }
 
 impl SingleFile {
-    /// Opens it.
+    /// Opens `file`, which is at `path`, or has a name of that pattern.
     ///
     /// # Errors
     /// Those of [`LogFile::open`].
-    fn open(path: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
-        let mut file = LogFile::new(path, options, KEPT_BYTES);
+    pub(super) fn open(mut file: LogFile, path: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
         file.open(books)?;
         Ok(Self { name: shown(path), file, syncs: syncs_of(path, options), now: Duration::ZERO })
     }
