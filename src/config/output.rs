@@ -4,11 +4,14 @@ use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
 
+use super::calendar::TimeOfDay;
 use super::limits::{WordError, word_enum};
 use super::units::{DisplayDuration, DisplaySize};
 
 /// What stands in a file's name for the host whose lines it holds.
 pub(crate) const HOST_WORD: &str = "{host}";
+/// What stands there for the day.
+pub(crate) const DATE_WORD: &str = "{date}";
 /// The most outputs at once: each may take a descriptor that is watched.
 pub const MOST_OUTPUTS: usize = 8;
 /// Default of [`OutputOptions::rotate_keep`]: enough to look back, and with files of 1 MiB a small part of any flash.
@@ -91,7 +94,11 @@ pub struct OutputOptions {
     pub rotate_size: usize,
     /// A file with lines that is this old is begun anew (`--rotate-age`). Default 0, which is never.
     pub rotate_age: Duration,
-    /// How many earlier files are kept (`--rotate-keep`): `app.log.1` is the newest. Default 5; 0 keeps none.
+    /// A file with lines is begun anew each day at this local time (`--rotate-at`). Default never; with `{date}` in the
+    /// file's name, midnight. Without the feature `calendar` local time is UTC.
+    pub rotate_at: Option<TimeOfDay>,
+    /// How many earlier files are kept (`--rotate-keep`): `app.log.1` is the newest; with
+    /// `{date}` in the name, those of so many earlier days. Default 5; 0 keeps none.
     pub rotate_keep: usize,
     /// What happens when the disk is full (`--disk-full`). Default `wait`.
     pub disk_full: DiskFull,
@@ -122,6 +129,7 @@ impl Default for OutputOptions {
         Self {
             rotate_size: 0,
             rotate_age: Duration::ZERO,
+            rotate_at: None,
             rotate_keep: DEFAULT_KEEP,
             disk_full: DiskFull::Wait,
             sync: SyncEvery::Never,
@@ -164,7 +172,7 @@ impl OutputOptions {
     /// Whether files are begun anew at all.
     #[must_use]
     pub fn rotates(&self) -> bool {
-        self.rotate_size > 0 || !self.rotate_age.is_zero()
+        self.rotate_size > 0 || !self.rotate_age.is_zero() || self.rotate_at.is_some()
     }
 
     /// Checks how many outputs there are.
@@ -188,6 +196,7 @@ impl OutputOptions {
         for (flag, is_given) in [
             ("--rotate-size", self.rotate_size > 0),
             ("--rotate-age", !self.rotate_age.is_zero()),
+            ("--rotate-at", self.rotate_at.is_some()),
             ("--sync", self.sync != SyncEvery::Never),
             ("--flush-every", !self.flush_every.is_zero()),
             ("--file-mode", self.file_mode.is_some()),

@@ -1,5 +1,8 @@
-//! Files as outputs: one, or one for each host; rotated, synced and opened anew.
+//! Files as outputs: one, one for each day, or one for each host; rotated, synced and opened anew.
 
+pub(super) mod daily;
+pub(super) mod dated;
+mod dates;
 pub(super) mod hosts;
 mod lane;
 mod log_file;
@@ -9,3 +12,4 @@ pub(super) mod path;
 mod rotate;
 pub(super) mod single;
 pub(super) mod sync;
+mod zone;
