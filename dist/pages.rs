@@ -281,13 +281,14 @@ const MORE: &[(&str, &str)] = &[
     (
         "output",
         "Up to [eight outputs](outputs.md#several-outputs), [files](files.md), \
-         [other receivers](forwarding.md), [a file for each host](files.md#a-file-for-each-host)",
+         [other receivers](forwarding.md), [a file for each host](files.md#a-file-for-each-host), [one for each day](files.md#a-file-a-day)",
     ),
     ("format", "[How a line looks](outputs.md#how-a-line-looks)"),
     ("tag", "[How a line looks](outputs.md#how-a-line-looks)"),
     ("mark-gaps", "[Where lines are missing](outputs.md#where-lines-are-missing)"),
     ("on-stall", "[When an output stands still](outputs.md#when-an-output-stands-still)"),
     ("rotate-size", "[Files that stay small](files.md#files-that-stay-small)"),
+    ("rotate-at", "[A file a day](files.md#a-file-a-day)"),
     ("rotate-keep", "All files together take at most `--rotate-size` × (this number + 1)"),
     ("disk-full", "[When the disk is full](files.md#when-the-disk-is-full)"),
     (

@@ -35,7 +35,8 @@
 //! - [`Outputs`] is the sink of the program: stdout, files that rotate, files for each host, the next receiver.
 //!   [`MemorySink`] keeps lines in memory. A [`Sink`] of your own takes whole lines (`append`), writes them (`flush`), and
 //!   says how much of them waits (`state`): that counts towards [`Limits::memory`], and while it is too much, clients wait.
-//! - The feature `status` adds `Server::serve_status`, the HTTP endpoint. The feature `cli` is the program.
+//! - The feature `status` adds `Server::serve_status`, the HTTP endpoint. The feature `cli` is the program. The feature
+//!   `calendar` reads the box's time zone, for [`OutputOptions::rotate_at`] and `{date}` in a file's name.
 //!
 //! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P20 in these pages), how the code is divided, and
 //! which traps there are; `CONTRIBUTING.md` has the reading order.
@@ -59,6 +60,7 @@ mod status;
 #[allow(dead_code)] // the tests of `tests/` call the rest
 mod skip;
 
+pub use config::calendar::TimeOfDay;
 pub use config::limits::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, LongLines, Overhead, WhenFull, WordError};
 pub use config::listen::{DEFAULT_LISTEN, Framing, Listen, ListenAddr, ListenAddrError};
 pub use config::output::{DiskFull, MOST_OUTPUTS, OnStall, OutputError, OutputOptions, SyncEvery};

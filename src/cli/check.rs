@@ -161,6 +161,10 @@ fn disk(settings: &Settings) -> String {
             DiskUse::OfStdout => {
                 writeln!(text, "# disk: what stdout goes to grows without bound, unless something rotates it")
             }
+            DiskUse::Days => {
+                let days = options.rotate_keep;
+                writeln!(text, "# disk: {name} of today and of {days} days before (--rotate-keep), each without bound")
+            }
             DiskUse::Files(_) if options.rotate_size == 0 => {
                 writeln!(text, "# disk: {name} grows without bound, unless --rotate-size or something else rotates it")
             }

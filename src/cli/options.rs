@@ -240,7 +240,6 @@ struct Switch;
 /// What the field's own type reads and prints.
 struct Word;
 /// The same, or `off`.
-#[cfg(feature = "status")]
 struct WordOrOff;
 /// The same, given any number of times.
 struct List;
@@ -321,7 +320,6 @@ impl<T: FromStr<Err: fmt::Display> + fmt::Display> Kind<T> for Word {
     }
 }
 
-#[cfg(feature = "status")]
 impl<T: FromStr<Err: fmt::Display> + fmt::Display> Kind<Option<T>> for WordOrOff {
     fn set(field: &mut Option<T>, text: &str) -> Result<(), String> {
         *field = match text {
@@ -480,7 +478,7 @@ pub const OPTIONS: &[Opt] = options! {
     "receipt" = "" Input Switch(config.limits.receipt)
         "a client that ends its sending side gets \"N lines\" back once its lines are written";
     "output" / 'o' = SYNTAX Output List(outputs)
-        "where lines go: - is stdout, a file ({host} in its name: one for each client host), or another receiver; may be given more than once";
+        "where lines go: - is stdout, a file ({host} in its name: one for each client host; {date}: one for each day), or another receiver; may be given more than once";
     "format" = "raw|peer|json" Output Word(format)
         "raw: the line as it came; peer: time, client address, line; json: the same as an object";
     "tag" = "NAME" Output Tag(output.tag)
@@ -491,8 +489,10 @@ pub const OPTIONS: &[Opt] = options! {
         "a file that would get longer is rotated: renamed to FILE.1, and a new one begun; 0 is never";
     "rotate-age" = "DURATION" Files Time(output.rotate_age)
         "a file this old is rotated; 0 is never";
+    "rotate-at" = "HH:MM|off" Files WordOrOff(output.rotate_at)
+        "a file with lines is rotated each day at this local time";
     "rotate-keep" = "NUMBER" Files Number(output.rotate_keep)
-        "how many rotated files are kept: FILE.1 is the newest";
+        "how many rotated files are kept: FILE.1 is the newest; with {date}, how many earlier days";
     #[cfg(feature = "compress")]
     "rotate-compress" = "" Files Switch(output.rotate_compress)
         "rotated files are compressed, one after the other: FILE.1.gz; zcat and zless read them";

@@ -1,6 +1,7 @@
-//! Settings: limits, addresses to listen on, outputs, and how each is written as text. Invariant: what prints parses to the
+//! Settings: limits, addresses to listen on, outputs, times of day, and how each is written as text. Invariant: what prints parses to the
 //! same value, and nothing here opens anything or reads the clock.
 
+pub(crate) mod calendar;
 pub mod limits;
 pub mod listen;
 pub mod output;

@@ -4,11 +4,14 @@ use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
 
+use super::calendar::TimeOfDay;
 use super::limits::{WordError, word_enum};
 use super::units::{DisplayDuration, DisplaySize};
 
 /// What stands in a file's name for the host whose lines it holds.
 pub(crate) const HOST_WORD: &str = "{host}";
+/// What stands there for the day.
+pub(crate) const DATE_WORD: &str = "{date}";
 /// The most outputs at once: each may take a descriptor that is watched.
 pub const MOST_OUTPUTS: usize = 8;
 /// Default of [`OutputOptions::rotate_keep`]: enough to look back, and with files of 1 MiB a small part of any flash.
@@ -91,7 +94,11 @@ pub struct OutputOptions {
     pub rotate_size: usize,
     /// A file with lines that is this old is begun anew (`--rotate-age`). Default 0, which is never.
     pub rotate_age: Duration,
-    /// How many earlier files are kept (`--rotate-keep`): `app.log.1` is the newest. Default 5; 0 keeps none.
+    /// A file with lines is begun anew each day at this local time (`--rotate-at`). Default never; with `{date}` in the
+    /// file's name, midnight. Without the feature `calendar` local time is UTC.
+    pub rotate_at: Option<TimeOfDay>,
+    /// How many earlier files are kept (`--rotate-keep`): `app.log.1` is the newest; with
+    /// `{date}` in the name, those of so many earlier days. Default 5; 0 keeps none.
     pub rotate_keep: usize,
     /// Whether they are compressed (`--rotate-compress`), by the feature `compress`. Default no.
     pub rotate_compress: bool,
@@ -124,6 +131,7 @@ impl Default for OutputOptions {
         Self {
             rotate_size: 0,
             rotate_age: Duration::ZERO,
+            rotate_at: None,
             rotate_keep: DEFAULT_KEEP,
             rotate_compress: false,
             disk_full: DiskFull::Wait,
@@ -167,7 +175,7 @@ impl OutputOptions {
     /// Whether files are begun anew at all.
     #[must_use]
     pub fn rotates(&self) -> bool {
-        self.rotate_size > 0 || !self.rotate_age.is_zero()
+        self.rotate_size > 0 || !self.rotate_age.is_zero() || self.rotate_at.is_some()
     }
 
     /// Whether rotated files are compressed.
@@ -196,6 +204,7 @@ impl OutputOptions {
         for (flag, is_given) in [
             ("--rotate-size", self.rotate_size > 0),
             ("--rotate-age", !self.rotate_age.is_zero()),
+            ("--rotate-at", self.rotate_at.is_some()),
             ("--rotate-compress", self.rotate_compress),
             ("--sync", self.sync != SyncEvery::Never),
             ("--flush-every", !self.flush_every.is_zero()),
@@ -217,7 +226,9 @@ impl OutputOptions {
             return wrong(format!("--rotate-keep is {}: give a number from 0 to {MOST_KEPT}", self.rotate_keep));
         }
         if self.rotate_compress && !self.rotates() {
-            return wrong("--rotate-compress compresses rotated files: give --rotate-size too, or leave it out");
+            return wrong(
+                "--rotate-compress compresses rotated files: give --rotate-size or --rotate-at too, or leave it out",
+            );
         }
         if self.rotate_compress && self.rotate_keep == 0 {
             return wrong("--rotate-compress compresses rotated files, and --rotate-keep 0 keeps none: give 1 or more");

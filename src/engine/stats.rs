@@ -157,7 +157,7 @@ numbers! {
         failures "failures" "output_failures" Count
             "Writes to the output that failed.";
         rotations "rotations" "output_rotations" Count
-            "Times that the output's file was full or old and was begun anew (--rotate-size, --rotate-age).";
+            "Times that the output's file was full or old and was begun anew (--rotate-size, --rotate-age, --rotate-at).";
         rotation_failures "rotationFailures" "output_rotation_failures" Event
             "Tries to begin the output's file anew that failed: lines went on into the file, beyond its bound.";
         syncs "syncs" "output_syncs" Count

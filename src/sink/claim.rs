@@ -244,6 +244,12 @@ mod tests {
             ("{host}.log", "10.0.0.1.log.3.gz", true, "10.0.0.1.log.3.gz"),
             ("x/{host}.log", "y/10.0.0.1.log", false, "x/10.0.0.1.log"),
             ("{host}.log", "unix:unix.log", false, "unix.log"),
+            ("app-{date}.log", "app-2026-11-26.log", false, "app-2026-11-26.log"),
+            ("app-{date}.log", "app-2000-02-29.log.new", false, "app-2000-02-29.log.new"),
+            ("app-{date}.log", "unix:app-2026-11-26.log", false, "app-2026-11-26.log"),
+            ("app-{date}.log.1", "app-2026-11-26.log", true, "app-2026-11-26.log.1"),
+            ("x/{date}", "y/{date}", false, "x/2026-11-26"),
+            ("2001-{date}", "{host}", false, "2001-2026-11-26"),
             // Some host's file is another's rotated one, or that of a file.
             ("{host}", "10.0.0", true, "10.0.0.1"),
             ("{host}.7", "unix", true, "unix.7"),
@@ -277,6 +283,10 @@ mod tests {
             ("a-{host}.log", "b-{host}.log", true),
             ("{host}.log", "{host}.err", true),
             ("{host}", "{host}.log", true),
+            ("app-{date}.log", "app-2026-02-29.log", true),
+            ("app-{date}.log", "app-2026-11-26.log.1", true),
+            ("app-{date}.log", "app.log", true),
+            ("{date}", "{host}", true),
         ] {
             assert_eq!(folder.conflict(one, other, rotates), None, "{one} and {other}");
         }

@@ -8,6 +8,7 @@ use std::str::{self, FromStr};
 use memchr::{memchr, memchr_iter};
 
 use super::Origin;
+use crate::config::calendar::civil;
 use crate::config::limits::{Overhead, WordError};
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
@@ -534,19 +535,6 @@ fn time(unix_ms: u64) -> [u8; TIME_BYTES] {
     put_digits(&mut text[17..19], ms / 1000 % 60);
     put_digits(&mut text[20..23], ms % 1000);
     text
-}
-
-/// Year, month and day of a day since 1970, by the Gregorian calendar: years are counted from March, so that the leap
-/// day is the last of its year, in eras of 400 years, which all have 146,097 days.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468; // days from 0000-03-01 to 1970-01-01
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let months_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * months_from_march + 2) / 5 + 1;
-    let month = if months_from_march < 10 { months_from_march + 3 } else { months_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

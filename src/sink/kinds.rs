@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use super::files::{hosts, single};
+use super::files::{dated, hosts, single};
 use super::misread;
 use super::next::forward;
 use super::place::{OutputAddr, OutputAddrError};
@@ -13,8 +13,15 @@ use super::stream::stdout;
 type Parse = fn(&str) -> Option<Result<OutputAddr, OutputAddrError>>;
 
 /// Every kind of output. They are asked in this order, so the one that accepts any text, as a file's name, is the last.
-const KINDS: &[Parse] =
-    &[stdout::parse, forward::parse_unix, forward::parse_tcp, misread::parse, hosts::parse, single::parse];
+const KINDS: &[Parse] = &[
+    stdout::parse,
+    forward::parse_unix,
+    forward::parse_tcp,
+    misread::parse,
+    dated::parse,
+    hosts::parse,
+    single::parse,
+];
 
 /// What `--output` takes, in the order in which a person wants to read it.
 #[cfg(feature = "cli")]
@@ -49,7 +56,15 @@ mod tests {
 
     #[test]
     fn what_is_written_parses_and_prints_back() {
-        for text in ["-", "app.log", "/var/log/{host}.log", "unix:/run/next.sock", "tcp:gw:4445", "tcp:[::1]:1"] {
+        for text in [
+            "-",
+            "app.log",
+            "/var/log/{host}.log",
+            "app-{date}.log",
+            "unix:/run/next.sock",
+            "tcp:gw:4445",
+            "tcp:[::1]:1",
+        ] {
             assert_eq!(text.parse::<OutputAddr>().map(|output| output.to_string()), Ok(text.to_owned()));
         }
         assert_eq!("-".parse::<OutputAddr>().unwrap().name(), "stdout");
@@ -66,6 +81,12 @@ mod tests {
             ("tcp:host:0", "give a host and a port, such as tcp:192.0.2.7:4445"),
             ("tcp:::1:4445", "give a host and a port, such as tcp:192.0.2.7:4445"),
             ("{host}/app.log", "{host} may stand once, in the file's name, not in a directory's"),
+            ("{date}/app.log", "{date} may stand once, in the file's name, not in a directory's"),
+            ("{date}{date}", "{date} may stand once, in the file's name, not in a directory's"),
+            (
+                "{date}-{host}",
+                "{date} and {host} can't stand in one name: choose one of them, and --rotate-at with {host}",
+            ),
             ("{host}{host}", "{host} may stand once, in the file's name, not in a directory's"),
         ] {
             assert_eq!(text.parse::<OutputAddr>(), Err(OutputAddrError::new(error)), "{text}");

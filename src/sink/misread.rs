@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use super::next::forward;
 use super::place::{OutputAddr, OutputAddrError};
-use crate::config::output::HOST_WORD;
+use crate::config::output::{DATE_WORD, HOST_WORD};
 
 /// What of a name is replaced.
-const REPLACED: &[&str] = &[HOST_WORD];
+const REPLACED: &[&str] = &[DATE_WORD, HOST_WORD];
 
 /// Knows texts that no file is meant by.
 #[inline(never)] // for size
@@ -84,9 +84,9 @@ fn like_a_pattern(text: &str) -> Option<String> {
     } else {
         word_in_braces(text)?
     };
-    let cure = if sign == "%" { "; for a file a day, see --rotate-age" } else { "" };
+    let cure = if sign == "%" { "; for a file a day, write {date}, or see --rotate-at" } else { "" };
     let replaced = REPLACED.join(" and ");
-    sentence(&[sign, " is taken as it is: only ", &replaced, " is replaced", cure], Some(text))
+    sentence(&[sign, " is taken as it is: only ", &replaced, " are replaced", cure], Some(text))
 }
 
 /// `{ip}`: the first word in braces that is none of ours.
@@ -162,17 +162,20 @@ mod tests {
         for (text, sentence) in [
             (
                 "/log/%Y.log",
-                "% is taken as it is: only {host} is replaced; for a file a day, see --rotate-age, or write /log/./%Y.log for a file of that name",
+                "% is taken as it is: only {date} and {host} are replaced; for a file a day, write {date}, or see --rotate-at, or write /log/./%Y.log for a file of that name",
             ),
             ("{host}-%d.log", "% is taken as it is: "),
             ("%{host}.log", "% is taken as it is: "),
             (
                 "{ip}.log",
-                "{ip} is taken as it is: only {host} is replaced, or write ./{ip}.log for a file of that name",
+                "{ip} is taken as it is: only {date} and {host} are replaced, or write ./{ip}.log for a file of that name",
             ),
             ("{host}-{HOST}.log", "{HOST} is taken as it is: "),
             ("{time:%Y}", "% is taken as it is: "),
-            ("$HOME/app.log", "$ is taken as it is: only {host} is replaced, or write $HOME/./app.log for "),
+            (
+                "$HOME/app.log",
+                "$ is taken as it is: only {date} and {host} are replaced, or write $HOME/./app.log for ",
+            ),
             ("/log/${HOSTNAME}.log", "$ is taken as it is: "),
             ("~/app.log", "~ is taken as it is: "),
             ("/log/*.log", "* is taken as it is: "),
@@ -197,6 +200,7 @@ mod tests {
             "~",
             "syslog",
             "{host}.log",
+            "{date}.log",
             "{{host}}",
             "1.2.3",
         ] {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::claim::{User, conflict};
 use super::error::OpenError;
+use super::files::daily::complaint;
 use super::format::{Format, Formatter};
 use super::output::Output;
 use super::place::{Identity, Kept, OutputAddr};
@@ -82,6 +83,22 @@ impl Outputs {
             return Err(OutputError::new(sentence));
         }
         let has_file = outputs.iter().any(|output| output.place().file().is_some());
+        let mut options = options.clone();
+        if let Some(dated) = outputs.iter().find(|output| output.place().is_dated()) {
+            if options.rotate_size > 0 || !options.rotate_age.is_zero() {
+                return Err(OutputError::new(format!(
+                    "--output {dated:?} begins one file a day, and --rotate-size or --rotate-age would begin more: \
+                    take {{date}} out of the name, or leave them out"
+                )));
+            }
+            if options.rotate_compress {
+                return Err(OutputError::new(format!(
+                    "--output {dated:?} has files that keep their names, and --rotate-compress is for rotated ones: \
+                    take {{date}} out of the name and give --rotate-at, or leave it out"
+                )));
+            }
+            options.rotate_at.get_or_insert_default();
+        }
         options.validate(has_file, format.overhead(&options.tag, options.mark_gaps).at_most(max_line, 1))
     }
 
@@ -92,6 +109,8 @@ impl Outputs {
     pub fn open(outputs: &[OutputAddr], format: Format, options: &OutputOptions) -> Result<Self, OpenError> {
         let mut opened: Vec<Output> = Vec::new();
         let mut identities: Vec<Identity> = Vec::new();
+        let has_days = options.rotate_at.is_some() || outputs.iter().any(|output| output.place().is_dated());
+        let mut complaint = if has_days { complaint() } else { None };
         for output in outputs {
             let fails = |source| OpenError { output: output.clone(), source };
             let mut books = Books::default();
@@ -102,6 +121,7 @@ impl Outputs {
                 }
                 identities.push(identity);
             }
+            books.reports.extend(complaint.take());
             opened.push(Output::new(output.name(), one.target, books, options));
         }
         let stats =

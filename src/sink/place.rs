@@ -15,8 +15,8 @@ use crate::config::listen::ListenAddr;
 use crate::config::output::OutputOptions;
 
 /// One place where lines go (`--output`): `-` is stdout, `unix:/path` and `tcp:HOST:PORT` are the next receiver, anything
-/// else is a file, or, with `{host}` in its name, a file for each host. A text that reads like another address, or like
-/// another pattern, is refused; behind `./` it is the name of a file.
+/// else is a file, or, with `{host}` in its name, a file for each host, and with `{date}`, for each day. A text that reads
+/// like another address, or like another pattern, is refused; behind `./` it is the name of a file.
 ///
 /// ```
 /// let output: lumberjack::OutputAddr = "tcp:192.0.2.7:4445".parse()?;
@@ -78,6 +78,11 @@ pub(super) trait Place: fmt::Display + Send + Sync {
         None
     }
 
+    /// Whether it begins a file of its own each day.
+    fn is_dated(&self) -> bool {
+        false
+    }
+
     /// Whether lines that go there would come in again at this listener, as far as the two addresses tell.
     fn comes_back_to(&self, listener: &ListenAddr) -> bool {
         let _ = listener;
@@ -101,6 +106,8 @@ pub(crate) enum DiskUse {
     OfStdout,
     /// So many files, and the rotated files of each.
     Files(u64),
+    /// A file for each day that is kept.
+    Days,
 }
 
 /// What tells whether two outputs are one: device and number of a file; of files for hosts, those of their directory, and

@@ -20,6 +20,7 @@ mod keepalive;
 mod kills;
 mod lanes;
 mod limits;
+mod midnight;
 mod misused;
 mod modes;
 mod outputs;

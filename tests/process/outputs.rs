@@ -205,7 +205,7 @@ fn p13_outputs_that_make_no_sense_are_refused_in_a_sentence() {
         (&["--output", &file, "--output", &link], 1, "another --output is the same file"),
         (&["--rotate-size", "1MiB"], 2, "--rotate-size is for files, and no --output names one"),
         (&["--rotate-age", "1h"], 2, "--rotate-age is for files"),
-        (&["--output", "/dev/null", "--rotate-age", "1h"], 1, "it is no regular file, which --rotate-size and"),
+        (&["--output", "/dev/null", "--rotate-age", "1h"], 1, "it is no regular file, which --rotate-size,"),
         (&["--sync", "interval"], 2, "--sync is for files"),
         (&["--output", &file, "--sync", "1ms"], 2, "--sync 1ms: use never, interval (1s), or a duration"),
         (

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use super::compress::{self, Compressor};
 use super::lane::Lane;
-use super::log_file::{Age, note_removed};
+use super::log_file::{Known, note_removed};
 use super::names::{self, Owner, found};
 use super::opener::Opener;
 #[cfg(feature = "cli")]
@@ -123,7 +123,7 @@ struct HostFiles {
     removes_when_full: bool,
     most_open: usize,
     /// The hosts for which there is a file, in order, and how old it is, for one that was closed.
-    known: Vec<(Host, Age)>,
+    known: Vec<(Host, Known)>,
     /// The files that are open, or have lines that wait, by owner.
     lanes: Vec<Lane>,
     syncs: Option<Syncs>,
@@ -152,7 +152,7 @@ struct HostFiles {
 
 /// Where in the list of known hosts one is, or would be.
 #[inline(never)] // one copy, for size
-fn place_in(known: &[(Host, Age)], host: Host) -> Result<usize, usize> {
+fn place_in(known: &[(Host, Known)], host: Host) -> Result<usize, usize> {
     known.binary_search_by_key(&host, |known| known.0)
 }
 
@@ -177,7 +177,7 @@ impl HostFiles {
         if let Some(obstacle) = names::in_the_way(pattern, options.rotates())? {
             books.report(format_args!("{obstacle}"));
         }
-        let mut known: Vec<(Host, Age)> = Vec::new();
+        let mut known: Vec<(Host, Known)> = Vec::new();
         let mut compressor = Compressor::new(options);
         for path in names::unfinished(pattern)? {
             remove(&path)?;
@@ -201,7 +201,7 @@ impl HostFiles {
             }
             let Some(host) = owner else { continue };
             if let Err(at) = place_in(&known, host) {
-                known.insert(at, (host, Age::Unknown));
+                known.insert(at, (host, Known::default()));
             }
         }
         // The oldest file of all hosts is removed here, not that of the one who met the full disk.
@@ -244,7 +244,7 @@ impl HostFiles {
         let Err(at) = place_in(&self.known, host) else { return Some(host) };
         let most = self.options.host_files;
         if self.known.len() < most {
-            self.known.insert(at, (host, Age::Unknown));
+            self.known.insert(at, (host, Known::default()));
             return Some(host);
         }
         if !mem::replace(&mut self.has_told, true) {
@@ -263,7 +263,7 @@ impl HostFiles {
         self.find(owner).unwrap_or_else(|at| {
             let mut lane = Lane::new(owner, &names::path_of(&self.pattern, owner), &self.options);
             let known = owner.and_then(|host| place_in(&self.known, host).ok());
-            lane.file.set_age(known.and_then(|at| self.known.get(at)).map_or(Age::Unknown, |known| known.1));
+            lane.file.set_known(known.and_then(|at| self.known.get(at)).map_or(Known::default(), |known| known.1));
             self.lanes.insert(at, lane);
             at
         })
@@ -329,7 +329,7 @@ impl HostFiles {
             let is_at_rest = lane.is_at_rest();
             let at = lane.owner.and_then(|host| place_in(known, host).ok());
             if let Some(known) = at.and_then(|at| known.get_mut(at)).filter(|_| is_at_rest) {
-                known.1 = lane.file.age();
+                known.1 = lane.file.known();
             }
             !is_at_rest
         });
@@ -584,6 +584,7 @@ impl Target for HostFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::calendar::TimeOfDay;
     use crate::engine::peer::Peer;
 
     /// Files in a directory of this test's own, which is gone with them.
@@ -679,5 +680,19 @@ mod tests {
         fixture.write(1000);
         assert_eq!(fs::read(fixture.folder.join("10.0.0.0.1")).unwrap(), b"line\nmore\n");
         assert!(!fs::exists(fixture.folder.join("10.0.0.1.1")).unwrap(), "begun 900 s later");
+    }
+
+    #[test]
+    fn a_file_that_was_closed_is_still_of_this_day() {
+        let options =
+            OutputOptions { host_files: 1000, rotate_at: Some(TimeOfDay::default()), ..OutputOptions::default() };
+        let mut fixture = Fixture::new("day", &options);
+        (0..300).for_each(|host| fixture.take(host, b"line\n"));
+        fixture.write(1);
+        assert!(!fixture.is_open(0));
+        fixture.take(0, b"more\n");
+        fixture.write(2);
+        // There is none before it, which would make it older than anything if nobody knew.
+        assert_eq!(fs::read(fixture.folder.join("10.0.0.0")).unwrap(), b"line\nmore\n");
     }
 }

@@ -20,6 +20,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memchr::{memchr, memrchr};
 
+use super::daily::{Begun, Daily, Found};
+use super::dates::Dated;
 use super::opener::{Obstacle, Opener, obstacle};
 use super::path::{has_name, identity_of, resolved, shown};
 use super::rotate::{Removed, Rotated, is_disk_full};
@@ -36,6 +38,10 @@ struct Rotation {
     keep: usize,
     size: u64,
     age: Duration,
+    /// When the day ends (`--rotate-at`, `{date}`).
+    daily: Option<Daily>,
+    /// Each day has a name of its own.
+    dated: Option<Dated>,
     /// It takes no more, whatever its size is.
     is_full: bool,
     /// It could not be rotated: until the next try, its size and age do not count.
@@ -58,14 +64,22 @@ enum End {
 }
 
 /// How old the file is (`--rotate-age`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Age {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Age {
     /// Nobody asks, or it has not been looked at.
+    #[default]
     Unknown,
     /// So old when it was opened; the next flush, which knows the time, makes [`Age::OldAt`] of that.
     Was(Duration),
     /// It is to be begun anew then, as time since the start.
     OldAt(Duration),
+}
+
+/// What is known of when a file was begun, for one that is closed and opened again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Known {
+    age: Age,
+    begun: Begun,
 }
 
 /// Whether a new descriptor of the path is to take the place of the one that is there.
@@ -134,6 +148,8 @@ impl LogFile {
             keep: options.rotate_keep,
             size: if options.rotate_size == 0 { u64::MAX } else { options.rotate_size as u64 },
             age: options.rotate_age,
+            daily: options.rotate_at.map(Daily::new),
+            dated: None,
             is_full: false,
             trouble: None,
         });
@@ -166,6 +182,18 @@ impl LogFile {
         }
     }
 
+    /// A file for each day, with these names; with options by which files rotate.
+    pub(super) fn dated(dated: Dated, options: &OutputOptions, kept: usize) -> Self {
+        let mut daily = Daily::new(options.rotate_at.unwrap_or_default());
+        let day = daily.first_day(|| dated.newest());
+        daily.set_begun(Begun::On(day));
+        let mut file = Self::new(&dated.path_of(day), options, kept);
+        if let Some(rotation) = &mut file.rotation {
+            (rotation.daily, rotation.dated) = (Some(daily), Some(dated));
+        }
+        file
+    }
+
     /// Opens it, and brings what an earlier run left into order: a torn last line is ended, and files beyond what is to
     /// be kept are removed.
     ///
@@ -177,16 +205,24 @@ impl LogFile {
             books.report(format_args!("made the directory of {}", shown(&path)));
         }
         if let Some(rotation) = &self.rotation {
-            match obstacle(&path, rotation.keep) {
+            // The file of a day keeps its name.
+            let obstacle = if rotation.dated.is_none() { obstacle(&path, rotation.keep) } else { None };
+            match obstacle {
                 Some(obstacle @ Obstacle::Mounted) => return Err(io::Error::other(obstacle.sentence())),
                 // A restart must not turn what was a warning into no log.
                 Some(obstacle) => books.report(format_args!("{}: {}", shown(&path), obstacle.sentence())),
                 None => {}
             }
             self.opener.check_folder(&path, is_disk_full)?;
-            let files = Rotated::new(&path, rotation.keep);
-            files.trim(|removed, why| books.report(format_args!("removed {}, {why}", shown(removed))))?;
-            self.has_rotated = true;
+            let mut removed =
+                |removed: &Path, why: &str| books.report(format_args!("removed {}, {why}", shown(removed)));
+            match rotation.day() {
+                Some((dated, day)) => dated.trim(day, rotation.keep, |path| removed(path, "beyond --rotate-keep"))?,
+                None => {
+                    Rotated::new(&path, rotation.keep).trim(removed)?;
+                    self.has_rotated = true;
+                }
+            }
         }
         self.ensure_open()?;
         // On a full disk the newline waits, as lines do.
@@ -213,13 +249,32 @@ impl LogFile {
         self.leave_file();
     }
 
-    /// How old it is, for one that is closed and opened again.
-    pub(super) fn age(&self) -> Age {
-        self.age
+    /// What is known of its age, for when it is opened again.
+    pub(super) fn known(&self) -> Known {
+        Known { age: self.age, begun: self.daily().map_or(Begun::Unknown, Daily::begun) }
     }
 
-    pub(super) fn set_age(&mut self, age: Age) {
-        self.age = age;
+    pub(super) fn set_known(&mut self, known: Known) {
+        self.age = known.age;
+        if let Some(daily) = self.daily_mut() {
+            daily.set_begun(known.begun);
+        }
+    }
+
+    fn daily(&self) -> Option<&Daily> {
+        self.rotation.as_ref()?.daily.as_ref()
+    }
+
+    fn daily_mut(&mut self) -> Option<&mut Daily> {
+        self.rotation.as_mut()?.daily.as_mut()
+    }
+
+    /// Another file is there than before.
+    fn forget_age(&mut self) {
+        // The day that is in a name stays.
+        let begun = self.known().begun;
+        let begun = if matches!(begun, Begun::On(_)) { begun } else { Begun::Unknown };
+        self.set_known(Known { age: Age::Unknown, begun });
     }
 
     /// What waits is written at the next flush, however early that is.
@@ -291,6 +346,9 @@ impl LogFile {
     /// Somebody has moved the file away (SIGHUP), or what kept us from rotating: all is tried at once.
     pub(super) fn reopen(&mut self) {
         self.reopening = Reopening::Asked;
+        if let Some(daily) = self.daily_mut() {
+            daily.look_anew();
+        }
         if let Some(backoff) = self.rotation.as_mut().and_then(|rotation| rotation.trouble.as_mut()) {
             *backoff = backoff.at_once();
         }
@@ -361,7 +419,8 @@ impl LogFile {
 
     /// Whether a write has something to do.
     pub(super) fn is_due(&self, now: Duration) -> bool {
-        self.waiting.len() > 0 || self.reopens(now) || matches!(self.age, Age::Was(_)) || self.is_old(now)
+        let looks = self.daily().is_some_and(|daily| daily.is_look_due(now));
+        self.waiting.len() > 0 || self.reopens(now) || matches!(self.age, Age::Was(_)) || self.is_old(now) || looks
     }
 
     /// Writes what waits, unless it gathers; rotates and opens anew where that is due.
@@ -371,6 +430,7 @@ impl LogFile {
     pub(super) fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
         self.now = now;
         self.note_age();
+        self.note_day(books);
         if self.waiting.len() > 0 && !self.flush_every.is_zero() {
             self.flush_at.get_or_insert(now + self.flush_every);
         }
@@ -417,6 +477,21 @@ impl LogFile {
         }
     }
 
+    /// Finds out whether its day is over. Lines that have gathered came before that, and are still the old file's.
+    fn note_day(&mut self, books: &mut Books) {
+        let (now, gathered) = (self.now, self.flush_at.is_some());
+        let Some(daily) = self.daily_mut() else { return };
+        if !daily.look(now) || !gathered {
+            return;
+        }
+        daily.postpone(true);
+        // What it can't take goes to the next one, or meets the error again.
+        let _ = self.write_waiting(books);
+        if let Some(daily) = self.daily_mut() {
+            daily.postpone(false);
+        }
+    }
+
     /// How long until a write is due.
     pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
         let old_at = match self.age {
@@ -424,6 +499,7 @@ impl LogFile {
             Age::Was(_) => Some(Duration::ZERO),
             Age::OldAt(at) => Some(at),
         };
+        let old_at = old_at.into_iter().chain(self.daily().map(Daily::due_at)).min();
         if matches!(self.reopening, Reopening::Asked | Reopening::Broken) || (self.is_ending && self.waiting.len() > 0)
         {
             return Some(Duration::ZERO);
@@ -442,7 +518,8 @@ impl LogFile {
 
     fn is_old(&self, now: Duration) -> bool {
         let may_rotate = self.rotation.as_ref().is_some_and(|rotation| rotation.may_try(now));
-        matches!(self.age, Age::OldAt(at) if at <= now) && may_rotate
+        let is_old = matches!(self.age, Age::OldAt(at) if at <= now) || self.daily().is_some_and(Daily::is_due);
+        is_old && may_rotate
     }
 
     fn is_gathering(&self) -> bool {
@@ -459,7 +536,7 @@ impl LogFile {
             return Ok(());
         }
         self.keep_line();
-        let before = self.rotation.as_ref().and_then(|rotation| fs::metadata(rotation.files.numbered(1)).ok());
+        let before = self.rotation.as_ref().and_then(|rotation| fs::metadata(rotation.predecessor()?).ok());
         let file = self.opener.open(&self.path, before.as_ref())?;
         self.reopening = Reopening::No;
         self.adopt(file)
@@ -478,6 +555,7 @@ impl LogFile {
             if !rotation.age.is_zero() && !is_known {
                 self.age = Age::Was(rotation.age_of(&found));
             }
+            rotation.note_begun(&found);
         }
         // A full file gets nothing more, not even a newline.
         let is_unended = found.is_file() && !is_full && is_unended(&self.path, found.len());
@@ -509,7 +587,8 @@ impl LogFile {
     /// when we close it. A line that is half in it goes to the next one.
     fn forget_removed(&mut self, books: &mut Books) {
         self.keep_line();
-        (self.file, self.age, self.unsynced.is_dirty) = (None, Age::Unknown, false);
+        (self.file, self.unsynced.is_dirty) = (None, false);
+        self.forget_age();
         books.report(format_args!("{} was removed; it is begun anew", shown(&self.path)));
     }
 
@@ -559,10 +638,11 @@ impl LogFile {
     fn room(&mut self, books: &mut Books) -> io::Result<u64> {
         let mut len = self.check_file(books)?;
         if self.is_old(self.now) {
-            if len > 0 && self.rotate(books) {
+            let is_dated = self.rotation.as_ref().is_some_and(|rotation| rotation.dated.is_some());
+            if (len > 0 || is_dated) && self.rotate(books) {
                 len = self.check_file(books)?;
-            } else if let (0, Some(rotation)) = (len, &self.rotation) {
-                self.age = Age::OldAt(self.now + rotation.age);
+            } else if let (0, Some(rotation)) = (len, &mut self.rotation) {
+                self.age = rotation.begin_empty(self.now);
             }
         }
         let Some(rotation) = self.rotation.as_ref().filter(|rotation| rotation.may_try(self.now)) else {
@@ -608,6 +688,7 @@ impl LogFile {
     /// Begins the file anew; false if that could not be done: then lines go on into the one that is there, since writing
     /// needs no rotation. That is said once, and tried again after pauses.
     fn rotate(&mut self, books: &mut Books) -> bool {
+        let name = shown(&self.path);
         let rotated = match self.try_rotate(books) {
             // Not even a name has room.
             Err(error) if is_disk_full(&error) && self.remove_oldest(1, books).is_ok_and(|is_removed| is_removed) => {
@@ -617,7 +698,6 @@ impl LogFile {
         };
         let now = self.now;
         let Some(rotation) = &mut self.rotation else { return false };
-        let name = shown(&self.path);
         match (rotated, rotation.trouble) {
             (Ok(()), before) => {
                 rotation.trouble = None;
@@ -639,6 +719,9 @@ impl LogFile {
     }
 
     fn try_rotate(&mut self, books: &mut Books) -> io::Result<()> {
+        if self.rotation.as_ref().is_some_and(|rotation| rotation.dated.is_some()) {
+            return self.begin_day(books);
+        }
         let Some(rotation) = &self.rotation else { return Ok(()) };
         let ours = self.file.as_ref().map(|file| file.metadata()).transpose()?;
         // Somebody may have moved our file away: what has its name now is not ours to move, but to be gone on with.
@@ -652,7 +735,29 @@ impl LogFile {
             _ => self.opener.open(&self.path, ours.as_ref())?,
         };
         self.leave_file();
-        self.age = Age::Unknown;
+        self.forget_age();
+        self.adopt(file)
+    }
+
+    /// `{date}`: lines go on into the file of today.
+    fn begin_day(&mut self, books: &mut Books) -> io::Result<()> {
+        let ours = self.file.as_ref().map(|file| file.metadata()).transpose()?;
+        let Some(Rotation { daily: Some(daily), dated: Some(dated), keep, .. }) = &mut self.rotation else {
+            return Ok(());
+        };
+        let today = daily.today();
+        let path = dated.path_of(today);
+        let opened = self.opener.open(&path, ours.as_ref());
+        let file =
+            opened.map_err(|error| io::Error::new(error.kind(), format!("cannot open {}: {error}", shown(&path))))?;
+        daily.set_begun(Begun::On(today));
+        // What can't be removed now may be tomorrow, and at a start.
+        if let Err(error) = dated.trim(today, *keep, |_| ()) {
+            books.report(format_args!("{error}; it is beyond --rotate-keep"));
+        }
+        books.counters.rotations = books.counters.rotations.saturating_add(1);
+        self.leave_file();
+        self.path = path;
         self.adopt(file)
     }
 
@@ -694,7 +799,7 @@ impl LogFile {
             } else {
                 self.take_back();
                 self.leave_file();
-                self.age = Age::Unknown;
+                self.forget_age();
                 self.adopt(file)?;
             }
             Ok(())
@@ -767,7 +872,7 @@ impl LogFile {
         };
         let mut freed = 0;
         while freed < needed {
-            let Some(removed) = rotation.files.remove_oldest(self.marks_gaps)? else { break };
+            let Some(removed) = rotation.remove_oldest(self.marks_gaps)? else { break };
             freed += removed.freed.max(1);
             let gap = note_removed(&removed, books);
             let before = books.gap.unwrap_or(Gap { lines: 0, bytes: 0, ..gap });
@@ -791,8 +896,9 @@ impl LogFile {
     fn give_to_another(&mut self, books: &mut Books) -> io::Result<()> {
         self.take_back();
         let len = self.file.as_ref().map(|file| file.metadata()).transpose()?.map_or(0, |found| found.len());
-        let may_try = self.rotation.as_ref().is_some_and(|rotation| rotation.may_try(self.now));
-        if may_try && len > 0 {
+        // A day has one file.
+        let may_try = |rotation: &Rotation| rotation.may_try(self.now) && rotation.dated.is_none();
+        if self.rotation.as_ref().is_some_and(may_try) && len > 0 {
             if let Some(rotation) = &mut self.rotation {
                 rotation.is_full = true;
             }
@@ -800,8 +906,12 @@ impl LogFile {
                 return Ok(());
             }
         }
-        let why = "it has reached the largest size that a file may have here (ulimit -f, or its file system); \
-            --rotate-size begins a new one, or move it away and send SIGHUP";
+        let is_dated = self.rotation.as_ref().is_some_and(|rotation| rotation.dated.is_some());
+        let cure = if is_dated { "" } else { "--rotate-size begins a new one, or " };
+        let why = format!(
+            "it has reached the largest size that a file may have here (ulimit -f, or its file system); \
+            {cure}move it away and send SIGHUP"
+        );
         Err(io::Error::new(ErrorKind::FileTooLarge, why))
     }
 
@@ -867,6 +977,47 @@ impl Rotation {
     /// Whether it may be rotated: not shortly after that has failed.
     fn may_try(&self, now: Duration) -> bool {
         self.trouble.is_none_or(|backoff| backoff.is_due(now))
+    }
+
+    /// `{date}`: the names, and the day whose file this is.
+    fn day(&self) -> Option<(&Dated, i64)> {
+        match (&self.dated, self.daily.as_ref()?.begun()) {
+            (Some(dated), Begun::On(day)) => Some((dated, day)),
+            _ => None,
+        }
+    }
+
+    /// The file that comes before the one that is written to.
+    fn predecessor(&self) -> Option<PathBuf> {
+        match self.day() {
+            Some((dated, day)) => dated.before(day),
+            None => Some(self.files.numbered(1)),
+        }
+    }
+
+    fn remove_oldest(&self, has_marks: bool) -> io::Result<Option<Removed>> {
+        match self.day() {
+            Some((dated, day)) => dated.remove_oldest(day, has_marks),
+            None => self.files.remove_oldest(has_marks),
+        }
+    }
+
+    /// A file is old that has no lines: it is begun now, whatever was said before.
+    fn begin_empty(&mut self, now: Duration) -> Age {
+        if let Some(daily) = &mut self.daily {
+            daily.adopt(&Found::Empty);
+        }
+        if self.age.is_zero() { Age::Unknown } else { Age::OldAt(now + self.age) }
+    }
+
+    fn note_begun(&mut self, found: &Metadata) {
+        let Some(daily) = &mut self.daily else { return };
+        let shifted_at = self.files.shifted_at().and_then(|at| i64::try_from(at.as_secs()).ok());
+        daily.adopt(&match shifted_at {
+            _ if found.len() == 0 => Found::Empty,
+            None if self.keep > 0 => Found::Alone,
+            _ => Found::Lines { shifted_at, changed_at: found.mtime() },
+        });
     }
 
     /// How old a file is: it was begun when those before it were moved. One of which nothing tells, as there is none before

@@ -1,6 +1,9 @@
-//! Files as outputs: one, or one for each host; rotated, synced and opened anew.
+//! Files as outputs: one, one for each day, or one for each host; rotated, synced and opened anew.
 
 mod compress;
+pub(super) mod daily;
+pub(super) mod dated;
+mod dates;
 mod gzip;
 pub(super) mod hosts;
 mod inflate;
@@ -13,3 +16,4 @@ mod rotate;
 pub(super) mod single;
 pub(super) mod stored;
 pub(super) mod sync;
+mod zone;

@@ -139,7 +139,7 @@ impl Opener {
 fn locked(folder: &Path, error: &io::Error) -> io::Error {
     let folder = shown(folder);
     io::Error::other(format!(
-        "no file can be made in {folder}, which --rotate-size, --rotate-age and {{host}} need ({error}): let this program's user write there"
+        "no file can be made in {folder}, which --rotate-size, --rotate-age, --rotate-at, {{date}} and {{host}} need ({error}): let this program's user write there"
     ))
 }
 
@@ -177,7 +177,7 @@ fn check(file: &File, path: &Path) -> io::Result<()> {
 }
 
 /// A sentence's end that says what is at a path, if that can be no log file.
-fn what_it_is(path: &Path) -> Option<io::Error> {
+pub(super) fn what_it_is(path: &Path) -> Option<io::Error> {
     let kind = fs::metadata(path).ok()?.file_type();
     let name = match kind {
         kind if is_fine(kind) => return None,
@@ -224,7 +224,7 @@ impl Obstacle {
     pub(super) fn sentence(&self) -> String {
         match self {
             Self::Mounted => {
-                "it is mounted on its own and can't be renamed, which --rotate-size and --rotate-age need: \
+                "it is mounted on its own and can't be renamed, which --rotate-size, --rotate-age and --rotate-at need: \
                 mount its directory, or leave rotating to whoever mounts it"
                     .to_owned()
             }

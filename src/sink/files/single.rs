@@ -49,7 +49,7 @@ impl Place for FilePlace {
                 Ok(Opened { target: Box::new(descriptor), identity })
             }
             None => {
-                let file = SingleFile::open(&self.0, options, books)?;
+                let file = SingleFile::open(LogFile::new(&self.0, options, KEPT_BYTES), &self.0, options, books)?;
                 let identity = file.file.identity().map(|(device, number)| (device, number, OsString::new()));
                 Ok(Opened { target: Box::new(file), identity })
             }
@@ -92,11 +92,11 @@ impl Place for FilePlace {
 }
 
 fn no_file() -> io::Error {
-    io::Error::other("it is no regular file, which --rotate-size and --rotate-age need")
+    io::Error::other("it is no regular file, which --rotate-size, --rotate-age and --rotate-at need")
 }
 
 /// The file and its syncs.
-struct SingleFile {
+pub(super) struct SingleFile {
     name: String,
     file: LogFile,
     syncs: Option<Syncs>,
@@ -106,12 +106,11 @@ struct SingleFile {
 }
 
 impl SingleFile {
-    /// Opens it.
+    /// Opens `file`, which is at `path`, or has a name of that pattern.
     ///
     /// # Errors
     /// Those of [`LogFile::open`].
-    fn open(path: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
-        let mut file = LogFile::new(path, options, KEPT_BYTES);
+    pub(super) fn open(mut file: LogFile, path: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
         file.open(books)?;
         let (syncs, compressor) = (syncs_of(path, options), Compressor::new(options));
         let mut single = Self { name: shown(path), file, syncs, compressor, now: Duration::ZERO };
