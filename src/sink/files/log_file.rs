@@ -662,7 +662,7 @@ impl LogFile {
         let opened = self.opener.open(&self.path, ours.as_ref()).and_then(|file| {
             let is_same = ours
                 .as_ref()
-                .is_some_and(|ours| file.metadata().is_ok_and(|new| identity_of(&new) == identity_of(&ours)));
+                .is_some_and(|ours| file.metadata().is_ok_and(|new| identity_of(&new) == identity_of(ours)));
             if is_same {
                 let (end, age) = (mem::replace(&mut self.end, End::Whole), self.age);
                 self.keep_for_sync();
