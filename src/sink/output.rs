@@ -262,6 +262,7 @@ impl Output {
     }
 
     pub(super) fn reopen(&mut self) {
+        self.pacing.hurry();
         self.target.reopen();
     }
 

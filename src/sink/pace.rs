@@ -119,6 +119,13 @@ impl Pacing {
         self.pace = Pace::Flowing;
     }
 
+    /// The pause after a failure is over, however early that is.
+    pub fn hurry(&mut self) {
+        if let Pace::Failing(backoff) = &mut self.pace {
+            *backoff = backoff.at_once();
+        }
+    }
+
     /// A write took some of what waited.
     pub fn progress(&mut self) {
         self.stuck_since = None;

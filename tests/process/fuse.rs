@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
 
 use crate::support::conditions::{until, until_equal};
 use crate::support::fuse::{Answer, Asked, EFBIG, EINVAL, EIO, ENODEV, ENOSPC, ENOTCONN, EOPNOTSUPP, ESTALE, Fuse, Op};
@@ -61,12 +62,15 @@ fn p13_a_file_system_that_is_away_for_a_while_costs_nothing_and_a_signal_needs_n
     receiver.until_said("[out] cannot write to ");
     until("its pauses to grow", || {
         let looks = disk.asked(Op::Lookup).iter().filter(|(_, is_fine)| !is_fine).count();
-        if looks >= 5 { Ok(()) } else { Err(format!("{looks} looks")) }
+        if looks >= 14 { Ok(()) } else { Err(format!("{looks} looks")) }
     });
     disk.exchange();
     disk.kill_handles(ENOTCONN);
+    let began = Instant::now();
     receiver.signal("HUP");
     until_inside(&disk, "app.log", "two\n");
+    // By itself it would look again after more than three seconds.
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     drop(client);
     receiver.stop().assert_clean();
 }

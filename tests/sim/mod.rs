@@ -220,10 +220,13 @@ fn draw_sink(dice: &mut Dice, kernel: &mut Kernel) {
         // A reader that takes little at a time takes its time too, or a world has turns without end.
         let (reads, every_ms) = dice.pick(&[(4096, 1), (65_536, 20), (4096, 100), (1, 700), (100, 200)]);
         let pipe = Drain::Pipe { room: dice.size(65_536), every: ms(every_ms), reads };
-        let drain = dice.pick(&[Drain::Shut, Drain::Open, pipe, pipe, Drain::Failing]);
+        let drain = dice.pick(&[Drain::Shut, Drain::Open, pipe, pipe, Drain::Failing, Drain::Dead]);
         kernel.at(time, Event::Sink(drain));
         // A sink without a descriptor is asked every 10 ms: not for hours.
         time += draw_delay(dice).min(ms(5000));
+        if dice.chance(20) {
+            kernel.at(time, Event::Reopen);
+        }
     }
     let last = match dice.below(10) {
         0 => Drain::Gone,
@@ -362,6 +365,10 @@ impl World {
 
     fn pass_on_the_stop(&mut self) {
         let kernel = &mut *self.kernel.borrow_mut();
+        if std::mem::take(&mut kernel.is_reopen_asked) {
+            kernel.is_woken = true;
+            self.handle.reopen();
+        }
         if std::mem::take(&mut kernel.is_stop_asked) && kernel.stop_at.is_none() {
             kernel.stop_at = Some(kernel.now);
             kernel.is_woken = true;

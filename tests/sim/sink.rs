@@ -25,6 +25,9 @@ pub(crate) enum Drain {
     Pipe { room: usize, every: Duration, reads: usize },
     /// A full disk.
     Failing,
+    /// The descriptor is dead, and with it what is not on the disk yet. A new one takes everything: the sink opens it at the
+    /// try after the one that found that out, or when it is told to.
+    Dead,
     /// Its reader is gone.
     Gone,
 }
@@ -42,16 +45,33 @@ pub(crate) struct Record {
     pub(crate) written: usize,
     /// How much of that is on the disk, in a world that syncs; else the same.
     pub(crate) delivered: usize,
-    /// Where in `taken` each peer's last line ends.
-    ends: HashMap<Peer, usize>,
+    /// Where in `taken` each peer's lines begin and end.
+    ends: HashMap<Peer, (usize, usize)>,
+    /// What was written, and died with a descriptor: from where to where, in order.
+    pub(crate) lost: Vec<(usize, usize)>,
 }
 
 impl Record {
     /// How many lines of a peer were taken, and whether they are all delivered.
     pub(crate) fn lines_of(&self, peer: &Peer) -> (usize, bool) {
         let newlines = |bytes: &Vec<u8>| bytes.iter().filter(|byte| **byte == b'\n').count();
-        let is_delivered = self.ends.get(peer).is_none_or(|end| *end <= self.delivered);
-        (self.by_peer.get(peer).map_or(0, newlines), is_delivered)
+        let is_there = |(begin, end): &(usize, usize)| {
+            *end <= self.delivered && !self.lost.iter().any(|lost| lost.0 < *end && *begin < lost.1)
+        };
+        (self.by_peer.get(peer).map_or(0, newlines), self.ends.get(peer).is_none_or(is_there))
+    }
+}
+
+impl Record {
+    /// What was written and is not on the disk yet is gone with its descriptor, and is waited for no longer.
+    /// Whether that was anything.
+    fn lose(&mut self) -> bool {
+        let is_any = self.delivered < self.written;
+        if is_any {
+            self.lost.push((self.delivered, self.written));
+            self.delivered = self.written;
+        }
+        is_any
     }
 }
 
@@ -86,7 +106,9 @@ impl Sink for SimSink {
                 out.push(b'\n');
             }
         }
-        record.ends.insert(*origin.peer, record.taken.len());
+        let end = record.taken.len();
+        let begin = end - lines.head.len() - lines.body.len() - usize::from(!lines.ended);
+        record.ends.entry(*origin.peer).or_insert((begin, end)).1 = end;
         let block = [lines.head, lines.body].concat();
         let newlines = block.split(|byte| *byte == b'\n').count() as u64 - 1;
         let expected = if lines.ended { lines.count } else { 0 };
@@ -111,11 +133,22 @@ impl Sink for SimSink {
         kernel.work += 1;
         kernel.hurry(None);
         let waiting = record.taken.len() - record.written;
+        if kernel.sink == Drain::Dead {
+            // The next try is with a new descriptor.
+            kernel.has_doubts |= record.lose();
+            kernel.reopen_sink();
+            if waiting > 0 {
+                self.pacing.fail(now, false);
+                self.ask_at = None;
+                return Ok(());
+            }
+        }
         let most = match &mut kernel.sink {
             // It is there to be synced only.
             _ if waiting == 0 => 0,
             Drain::Open => waiting,
-            Drain::Shut => 0,
+            // A dead one is met above.
+            Drain::Shut | Drain::Dead => 0,
             Drain::Pipe { room, .. } => {
                 let count = waiting.min(*room);
                 *room -= count;
@@ -161,7 +194,7 @@ impl Sink for SimSink {
             held: waiting,
             taken: record.taken.len() as u64,
             delivered: record.delivered as u64,
-            doubts: 0,
+            doubts: record.lost.len() as u64,
             stuck_since: self.pacing.stuck_since(),
             ..State::default()
         }
@@ -195,7 +228,12 @@ impl Sink for SimSink {
     }
 
     fn obey(&mut self, order: Order) -> bool {
-        let is_asked = order == Order::TryNow;
+        let is_asked = order == Order::TryNow || order == Order::Reopen;
+        let kernel = &mut *self.kernel.borrow_mut();
+        if order == Order::Reopen && kernel.sink == Drain::Dead {
+            kernel.reopen_sink();
+            kernel.has_doubts |= self.record.borrow_mut().lose();
+        }
         if is_asked {
             self.pacing.try_now();
             self.ask_at = None;
@@ -206,6 +244,10 @@ impl Sink for SimSink {
     fn settle(&mut self, _: Duration) -> bool {
         let record = &mut *self.record.borrow_mut();
         let is_written = record.written == record.taken.len();
+        let kernel = &mut *self.kernel.borrow_mut();
+        if is_written && kernel.sink == Drain::Dead {
+            kernel.has_doubts |= record.lose();
+        }
         if is_written {
             record.delivered = record.written;
         }

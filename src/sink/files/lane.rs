@@ -92,7 +92,7 @@ impl Lane {
     }
 
     pub(super) fn try_now(&mut self) {
-        self.pacing.try_now();
+        self.pacing.hurry();
         self.file.try_now();
     }
 

@@ -45,6 +45,8 @@ pub(crate) enum Event {
     /// The process may have so many descriptors from now on: somebody else in it takes them, or gives them back.
     #[allow(dead_code)] // a fuzzer does not script it
     Descriptors(usize),
+    /// Somebody asks for files to be opened anew.
+    Reopen,
     /// Somebody asks the server to stop.
     Stop,
 }
@@ -213,6 +215,9 @@ pub(crate) struct Kernel {
     /// When the sink last took something.
     pub(crate) progress_at: Duration,
     pub(crate) has_sink_edge: bool,
+    /// Lines that were written died with a descriptor: whose they were, gets no receipt.
+    pub(crate) has_doubts: bool,
+    pub(crate) is_reopen_asked: bool,
     is_sink_watched: bool,
     timeline: BTreeMap<(Duration, u64), Event>,
     serial: u64,
@@ -270,6 +275,8 @@ impl Kernel {
             polls_since_open: 0,
             progress_at: Duration::ZERO,
             has_sink_edge: false,
+            has_doubts: false,
+            is_reopen_asked: false,
             is_sink_watched: false,
             timeline: BTreeMap::new(),
             serial: 0,
@@ -285,6 +292,12 @@ impl Kernel {
     pub(crate) fn at(&mut self, time: Duration, event: Event) {
         self.serial += 1;
         self.timeline.insert((time, self.serial), event);
+    }
+
+    /// A new descriptor takes the place of a dead one, and takes everything.
+    pub(crate) fn reopen_sink(&mut self) {
+        self.sink = Drain::Open;
+        self.at(self.now, Event::Sink(Drain::Open));
     }
 
     /// A client connects. `None`: nobody listens.
@@ -368,6 +381,7 @@ impl Kernel {
                     self.is_famine = is_famine;
                 }
                 Event::Descriptors(limit) => self.descriptor_limit = limit,
+                Event::Reopen => self.is_reopen_asked = true,
                 Event::Stop => self.is_stop_asked = true,
             }
         }
@@ -412,6 +426,7 @@ impl Kernel {
             || !self.edges.is_empty()
             || is_sink_ready
             || self.is_stop_asked
+            || self.is_reopen_asked
             || self.is_woken
     }
 

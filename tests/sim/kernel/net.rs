@@ -194,7 +194,7 @@ impl Net for SimNet {
         let kernel = &mut *self.0.borrow_mut();
         assert!(time <= kernel.terms.gather && std::mem::take(&mut kernel.has_read), "a pause of {time:?}");
         let end = kernel.now + time;
-        while kernel.now < end && !kernel.is_stop_asked {
+        while kernel.now < end && !kernel.is_stop_asked && !kernel.is_reopen_asked {
             kernel.happen();
             let next = kernel.next_event_at().unwrap_or(end);
             kernel.now = next.min(end).max(kernel.now);
