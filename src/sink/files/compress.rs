@@ -208,8 +208,7 @@ fn begin_with(files: Rotated, plain: &Path, now: Duration) -> io::Result<UnderWa
     let (source, found) = opened_to_read(plain)?;
     let new = with_ending(plain, UNFINISHED);
     remove(&new)?;
-    // It looks like the plain one, whatever is said of files for new lines.
-    let into = Arc::new(Opener::new(&OutputOptions::default()).make(&new, Some(&found))?);
+    let into = Arc::new(Opener::alike().make(&new, Some(&found))?);
     let is_wanted = Arc::new(AtomicBool::new(true));
     let (identity, len, plain) = (identity_of(&found), found.len(), plain.to_owned());
     let file = Packed { is_wanted: Arc::clone(&is_wanted), files, plain, identity, len, new, into: Arc::clone(&into) };
