@@ -8,13 +8,13 @@
 //! rename leaves a `.gz.new`, which the next start removes; one behind it both, of which the next start removes the plain
 //! one. What a power cut does is the same, for file systems with a journal keep the two in their order.
 
-use std::fs::{self, File, FileTimes, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::gzip::{self, Packing, pack, packing};
 use super::opener::Opener;
@@ -58,28 +58,35 @@ struct UnderWay {
 
 /// What is known of it.
 struct Packed {
-    /// False: it is given up, and the thread ends as soon as it sees that.
-    is_wanted: Arc<AtomicBool>,
+    job: Arc<Job>,
     files: Rotated,
     /// What it was called.
     plain: PathBuf,
     identity: (u64, u64),
-    /// Its length.
-    len: u64,
     new: PathBuf,
-    into: Arc<File>,
+}
+
+/// What the thread has, besides the file that it reads.
+struct Job {
+    /// False: it is given up, and the thread ends as soon as it sees that.
+    is_wanted: AtomicBool,
+    into: File,
+    /// Of the plain file.
+    len: u64,
+    rotated_at: u32,
+    written_at: SystemTime,
 }
 
 impl Packed {
     fn is_wanted(&self) -> bool {
-        self.is_wanted.load(Ordering::Relaxed)
+        self.job.is_wanted.load(Ordering::Relaxed)
     }
 
     /// Gives it up, and its room back: the thread may write one piece more, to a file that is gone when it ends.
     fn give_up(&self) {
-        self.is_wanted.store(false, Ordering::Relaxed);
+        self.job.is_wanted.store(false, Ordering::Relaxed);
         let _ = remove(&self.new);
-        let _ = self.into.set_len(0);
+        let _ = self.job.into.set_len(0);
     }
 
     /// Puts the new file in the place of the plain one, whatever number that has by now; false if it is not wanted there.
@@ -87,7 +94,7 @@ impl Packed {
         let Some(plain) = self.files.find(self.identity) else { return Ok(false) };
         let compressed = with_ending(&plain, gzip::ENDING);
         // Whoever wrote to it after all wants to find that again.
-        let is_so = fs::symlink_metadata(&plain)?.len() == self.len && !is_there(&compressed)?;
+        let is_so = fs::symlink_metadata(&plain)?.len() == self.job.len && !is_there(&compressed)?;
         if !is_so || !rename(&self.new, &compressed)? {
             return Ok(false);
         }
@@ -208,12 +215,15 @@ fn begin_with(files: Rotated, plain: &Path, now: Duration) -> io::Result<UnderWa
     let (source, found) = opened_to_read(plain)?;
     let new = with_ending(plain, UNFINISHED);
     remove(&new)?;
-    // It looks like the plain one, whatever is said of files for new lines.
-    let into = Arc::new(Opener::new(&OutputOptions::default()).make(&new, Some(&found))?);
-    let is_wanted = Arc::new(AtomicBool::new(true));
-    let (identity, len, plain) = (identity_of(&found), found.len(), plain.to_owned());
-    let file = Packed { is_wanted: Arc::clone(&is_wanted), files, plain, identity, len, new, into: Arc::clone(&into) };
-    match Task::begin_with(STACK_BYTES, now, move || compress(&source, &found, &into, &is_wanted)) {
+    let job = Arc::new(Job {
+        is_wanted: AtomicBool::new(true),
+        into: Opener::alike().make(&new, Some(&found))?,
+        len: found.len(),
+        rotated_at: u32::try_from(found.ctime()).unwrap_or_default(),
+        written_at: found.modified()?,
+    });
+    let file = Packed { job: Arc::clone(&job), files, plain: plain.to_owned(), identity: identity_of(&found), new };
+    match Task::begin_with(STACK_BYTES, now, move || compress(&source, &job)) {
         Ok(task) => Ok(UnderWay { task, file }),
         Err(error) => {
             file.give_up();
@@ -223,17 +233,16 @@ fn begin_with(files: Rotated, plain: &Path, now: Duration) -> io::Result<UnderWa
 }
 
 /// What the thread does: false if it was given up.
-fn compress(source: &File, found: &Metadata, into: &File, is_wanted: &AtomicBool) -> io::Result<bool> {
+fn compress(source: &File, job: &Job) -> io::Result<bool> {
     be_nice();
-    let rotated_at = u32::try_from(found.ctime()).unwrap_or_default();
     // One that is removed takes its place on the disk for as long as we read it.
-    let goes_on = || is_wanted.load(Ordering::Relaxed) && has_name(source);
-    if !pack(source, found.len(), rotated_at, into, &goes_on)? {
+    let is_wanted = || job.is_wanted.load(Ordering::Relaxed) && has_name(source);
+    if !pack(source, job.len, job.rotated_at, &job.into, &is_wanted)? {
         return Ok(false);
     }
     // Which of the files of hosts was written to longest ago is told by this.
-    into.set_times(FileTimes::new().set_modified(found.modified()?))?;
-    match into.sync_all() {
+    job.into.set_modified(job.written_at)?;
+    match job.into.sync_all() {
         Err(error) if !is_impossible(&error) => Err(error),
         _ => Ok(true),
     }

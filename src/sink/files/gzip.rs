@@ -336,38 +336,38 @@ mod deflating {
         // Not known to the compiler: in our function it would be made fast, and twice as large.
         let compress = black_box(compress as Compress);
         let mut packer = Box::new(CompressorOxide::new(create_comp_flags_from_zip_params(EFFORT, RAW_WINDOW, 0)));
-        let (mut input, mut output) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
+        let mut pieces = vec![0; 2 * PIECE_BYTES];
+        let (input, output) = pieces.split_at_mut(PIECE_BYTES);
         let (mut crc, mut read, mut written) = (Crc::EMPTY, 0, HEADER_BYTES as u64 + TRAILER_BYTES);
         let [a, b, c, d] = rotated_at.to_le_bytes();
         into.write_all(&[MAGIC[0], MAGIC[1], MAGIC[2], 0, a, b, c, d, 0, UNIX])?;
-        loop {
-            let count = read_some(&mut source, &mut input)?;
+        let mut status = TDEFLStatus::Okay;
+        while status == TDEFLStatus::Okay {
+            let count = read_some(&mut source, input)?;
             let mut rest = input.get(..count).unwrap_or_default();
             crc.add(rest);
             read += count as u64;
             let flush = if count == 0 { TDEFLFlush::Finish } else { TDEFLFlush::None };
-            let status = loop {
-                let (status, taken, made) = compress(&mut packer, rest, &mut output, flush);
+            let mut has_more = true;
+            while has_more && status == TDEFLStatus::Okay {
+                let taken;
+                let made;
+                (status, taken, made) = compress(&mut packer, rest, output, flush);
                 rest = rest.get(taken..).unwrap_or_default();
                 written += made as u64;
                 if !is_wanted() || written >= len {
                     return Ok(false);
                 }
                 into.write_all(output.get(..made).unwrap_or_default())?;
-                let has_more = !rest.is_empty() || made == output.len() || count == 0;
-                if status != TDEFLStatus::Okay || !has_more {
-                    break status;
-                }
-            };
-            match status {
-                TDEFLStatus::Okay => {}
-                TDEFLStatus::Done => break,
-                _ => return Err(io::Error::other("deflating has failed")),
+                has_more = !rest.is_empty() || made == output.len() || count == 0;
             }
         }
-        let trailer = [crc.value().to_le_bytes(), len_of(read).to_le_bytes()].concat();
-        // Somebody writes to it, or has cut it.
-        into.write_all(&trailer).map(|()| read == len)
+        if status != TDEFLStatus::Done {
+            return Err(ErrorKind::Other.into());
+        }
+        let ([a, b, c, d], [e, f, g, h]) = (crc.value().to_le_bytes(), len_of(read).to_le_bytes());
+        // If it is not as long as it was, somebody writes to it, or has cut it.
+        into.write_all(&[a, b, c, d, e, f, g, h]).map(|()| read == len)
     }
 }
 

@@ -38,6 +38,11 @@ impl Opener {
         Self { mode: options.file_mode, group: options.file_group, makes_folders: options.make_dirs }
     }
 
+    /// One whose files look like what was there before, whatever is said of new ones.
+    pub(super) fn alike() -> Self {
+        Self { mode: None, group: None, makes_folders: false }
+    }
+
     /// Makes the directory of a file, if that is asked for and there is none. Whether it was made.
     ///
     /// # Errors
