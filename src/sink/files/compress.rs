@@ -10,6 +10,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,9 +126,12 @@ impl Compressor {
         }
         if self.under_way.is_none() && !self.queue.is_empty() {
             let files = self.queue.remove(0);
-            match begin(files, now) {
-                Ok(under_way) => self.under_way = under_way,
-                Err((path, error)) => self.note_failure(&path, &error, books),
+            // It will be there longest.
+            if let Some(plain) = files.newest_plain() {
+                match begin(files, &plain, now) {
+                    Ok(under_way) => self.under_way = Some(under_way),
+                    Err(error) => note_failure(&mut self.is_failing, &plain, &error, books),
+                }
             }
         }
         has_new_name
@@ -148,8 +152,7 @@ impl Compressor {
             return false;
         };
         file.give_up();
-        let path = file.plain.clone();
-        self.note_failure(&path, &io::ErrorKind::StorageFull.into(), books);
+        note_failure(&mut self.is_failing, &file.plain, &io::ErrorKind::StorageFull.into(), books);
         true
     }
 
@@ -182,16 +185,17 @@ impl Compressor {
             self.note(file.files);
         } else {
             file.give_up();
-            put.err().iter().for_each(|error| self.note_failure(&file.plain, error, books));
+            put.err().iter().for_each(|error| note_failure(&mut self.is_failing, &file.plain, error, books));
         }
         is_put
     }
+}
 
-    fn note_failure(&mut self, path: &Path, error: &io::Error, books: &mut Books) {
-        if !std::mem::replace(&mut self.is_failing, true) {
-            let path = shown(path);
-            books.report(format_args!("cannot compress {path}: {error}; it stays as it is, and the next one is tried"));
-        }
+/// Says it once, until one can be compressed again.
+fn note_failure(is_failing: &mut bool, path: &Path, error: &io::Error, books: &mut Books) {
+    if !mem::replace(is_failing, true) {
+        let path = shown(path);
+        books.report(format_args!("cannot compress {path}: {error}; it stays as it is, and the next one is tried"));
     }
 }
 
@@ -201,17 +205,8 @@ impl Drop for Compressor {
     }
 }
 
-/// Begins with the newest of these files that is not compressed, as it will be there longest; `None` if there is none.
-fn begin(files: Rotated, now: Duration) -> Result<Option<UnderWay>, (PathBuf, io::Error)> {
-    let plain = match files.newest_plain() {
-        Ok(Some(plain)) => plain,
-        Ok(None) => return Ok(None),
-        Err(error) => return Err((files.numbered(0), error)),
-    };
-    begin_with(files, &plain, now).map(Some).map_err(|error| (plain, error))
-}
-
-fn begin_with(files: Rotated, plain: &Path, now: Duration) -> io::Result<UnderWay> {
+/// Begins with this one of the files.
+fn begin(files: Rotated, plain: &Path, now: Duration) -> io::Result<UnderWay> {
     let (source, found) = opened_to_read(plain)?;
     let new = with_ending(plain, UNFINISHED);
     remove(&new)?;

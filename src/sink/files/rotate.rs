@@ -161,19 +161,13 @@ impl Rotated {
         Ok(remove(&goes)?.then_some((goes, why)))
     }
 
-    /// The newest rotated file that is not compressed.
-    ///
-    /// # Errors
-    /// See [`Self::settle`].
-    pub(super) fn newest_plain(&self) -> io::Result<Option<PathBuf>> {
-        for number in 1..=self.keep {
-            self.settle(number)?;
-            let path = self.numbered(number);
-            if fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) {
-                return Ok(Some(path));
-            }
-        }
-        Ok(None)
+    /// The newest rotated file that is not compressed. One that is there twice, and can't be settled, is none.
+    pub(super) fn newest_plain(&self) -> Option<PathBuf> {
+        let is_plain = |number: &usize| {
+            self.settle(*number).is_ok()
+                && fs::symlink_metadata(self.numbered(*number)).is_ok_and(|found| found.is_file())
+        };
+        (1..=self.keep).find(is_plain).map(|number| self.numbered(number))
     }
 
     /// Where the rotated file with this identity is now.
