@@ -38,6 +38,7 @@ pub use self::place::{OutputAddr, OutputAddrError};
 
 #[cfg(feature = "cli")]
 pub(crate) use self::claim::{User, conflict};
+#[cfg(feature = "cli")]
 pub(crate) use self::files::stored::open_set;
 #[cfg(feature = "cli")]
 pub(crate) use self::format::parse_tag;

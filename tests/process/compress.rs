@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::common::patience::{Collected, Enough, output_of, try_connect};
+use crate::common::patience::{Collected, Enough, LONG_PATIENCE, output_of, try_connect, until_within};
 use crate::disk::Tmpfs;
 use crate::support::conditions::{Dir, assert_same, until, until_equal};
 use crate::support::follow::{Following, LONGEST, Seen, Senders, push_line};
@@ -76,7 +76,8 @@ fn stream(client: usize, lines: std::ops::Range<u64>) -> Vec<u8> {
 
 /// Until every rotated file is compressed.
 fn until_compressed(dir: &Dir) {
-    until("all to be compressed", || {
+    // In a thread that gives way to everybody, all other tests among them.
+    until_within(LONG_PATIENCE, "all to be compressed", || {
         let names = names(dir);
         let is_done = |name: &String| name == "app.log" || name.ends_with(".gz");
         if names.iter().all(is_done) { Ok(()) } else { Err(format!("{names:?}")) }
@@ -218,8 +219,9 @@ fn killed_and_started_again(step: &str, when: usize) -> bool {
     let receiver = Receiver::start(&[&["--output", &path], &OPTIONS[..]].concat());
     let after_start: Vec<Vec<u8>> = (0..=4).rev().filter_map(|number| numbered_or_new(&path, number)).collect();
     let bytes = after_start.concat();
-    assert!(bytes.len() <= written, "{case}: {} bytes are there", bytes.len());
-    assert_same(&bytes, &sent[written - bytes.len()..written]);
+    // strace may die before it has logged what the last write of another thread returned.
+    let written = (written..=sent.len()).find(|end| sent[..*end].ends_with(&bytes)).unwrap_or(written);
+    assert_same(&bytes, &sent[written.saturating_sub(bytes.len())..written]);
     // Only the oldest of too many may be gone: the file that was begun, and all but one of those to keep, are there.
     assert!(bytes.len() >= written.min(2 * (SIZE - LONGEST)), "{case}: only {} bytes are there", bytes.len());
     receiver.client().write_all(&more).unwrap();
@@ -252,7 +254,9 @@ fn a_kill_at_any_step_of_compressing_loses_no_line_and_doubles_none() {
         let first = all.iter().position(|call| is_first(&call.text)).unwrap() + 1;
         let kills = (first..first + MOST_RUNS).take_while(|when| killed_and_started_again(step, *when)).count();
         eprintln!("{kills} kills at {step}, from number {first} of {}", all.len());
-        assert!((4..MOST_RUNS).contains(&kills), "{kills} kills at {step}");
+        // strace counts the calls of each thread apart, and each file is compressed in a thread of its own.
+        let least = if matches!(step, "fsync" | "write") { 1 } else { 4 };
+        assert!((least..MOST_RUNS).contains(&kills), "{kills} kills at {step}");
     });
 }
 
@@ -353,7 +357,8 @@ fn each_hosts_files_are_compressed_one_at_a_time() {
     for host in 1..=3 {
         receiver.client_from(host).write_all(&lines).unwrap();
     }
-    until("all to be compressed", || {
+    // In a thread that gives way to everybody, all other tests among them.
+    until_within(LONG_PATIENCE, "all to be compressed", || {
         let names = names(&dir);
         let is_done = |name: &String| name.ends_with(".log") || name.ends_with(".gz");
         let is_all = names.len() == 1 + 3 * 4 && names.iter().all(is_done);
@@ -369,7 +374,7 @@ fn each_hosts_files_are_compressed_one_at_a_time() {
 #[test]
 fn p13_what_cannot_rotate_is_not_to_be_compressed() {
     for (args, sentence) in [
-        (&["--output", "app.log"][..], "--rotate-compress compresses rotated files: give --rotate-size too"),
+        (&["--output", "app.log"][..], "--rotate-compress compresses rotated files: give --rotate-size or"),
         (&["--rotate-size", "1MiB"], "--rotate-size is for files, and no --output names one"),
         (&[], "--rotate-compress is for files, and no --output names one"),
         (

@@ -359,7 +359,7 @@ fn p13_days_that_make_no_sense_are_one_sentence_and_exit_2() {
         (
             &["--output", "a-{date}", "--rotate-compress"],
             "--output a-{date} has files that keep their names",
-            "--rotate-at",
+            "leave it out",
         ),
         (&["--output", "a-{date}", "--rotate-age", "1h"], "--output a-{date} begins one file a day", "leave them out"),
         (

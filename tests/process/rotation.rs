@@ -154,7 +154,10 @@ fn p12_what_is_removed_at_the_start_is_said_at_a_terminal_too() {
         return skip("there is no `script` (bsdutils), which makes a terminal");
     };
     let screen = Collected::from(terminal.0.stdout.take().unwrap());
-    until("the log", || if screen.text().contains("[out] removed ") { Ok(()) } else { Err(screen.text()) });
+    until("the greeting and the log", || {
+        let said = screen.text();
+        if ["[out] removed ", "send one: printf"].iter().all(|part| said.contains(part)) { Ok(()) } else { Err(said) }
+    });
     // What Ctrl-C sends.
     terminal.0.stdin.as_ref().unwrap().write_all(b"\x03").unwrap();
     assert_eq!(terminal.wait(), Some(0), "{}", screen.text());
@@ -227,10 +230,9 @@ fn the_age_of_a_file_outlives_a_restart() {
     std::thread::sleep(Duration::from_millis(1_500).saturating_sub(begun.elapsed()));
     let receiver = start(&path, &["--rotate-age", "3s"]);
     let restarted = Instant::now();
-    // The last of its steps is the new file: between them a name may be missing.
-    until("the second rotation", || match names(&dir).len() {
-        3 => Ok(()),
-        _ => Err(format!("{:?}", names(&dir))),
+    // The last of its steps gives the new file its name: between them it has another one.
+    until_equal("the second rotation", &["app.log", "app.log.1", "app.log.2"].map(str::to_owned).to_vec(), || {
+        names(&dir)
     });
     assert!(begun.elapsed() > age - Duration::from_millis(300), "too early: {:?}", begun.elapsed());
     // Half of the age had passed before.

@@ -246,7 +246,7 @@ fn compress(source: &File, job: &Job) -> io::Result<bool> {
 #[cfg(feature = "compress")]
 #[cfg(test)]
 mod tests {
-    use super::super::stored::Content;
+    use super::super::content::Content;
     use super::*;
     use std::io::Read;
     use std::os::unix::fs::PermissionsExt;

@@ -50,6 +50,9 @@ struct Rotation {
 
 /// The longest pause between two tries to rotate.
 const LONGEST_ROTATION_PAUSE: Duration = Duration::from_secs(60);
+/// What a rename may have come later than its time stamp says: that is the time of the kernel's last tick, and in a compressed
+/// file it is in whole seconds.
+const STAMP_SLACK: Duration = Duration::from_secs(1);
 
 /// How the file ends, as far as we know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -1012,7 +1015,7 @@ impl Rotation {
 
     fn note_begun(&mut self, found: &Metadata) {
         let Some(daily) = &mut self.daily else { return };
-        let shifted_at = self.files.shifted_at().and_then(|at| i64::try_from(at.as_secs()).ok());
+        let shifted_at = self.files.shifted_at().and_then(|at| i64::try_from((at + STAMP_SLACK).as_secs()).ok());
         daily.adopt(&match shifted_at {
             _ if found.len() == 0 => Found::Empty,
             None if self.keep > 0 => Found::Alone,

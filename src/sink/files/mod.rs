@@ -1,6 +1,7 @@
 //! Files as outputs: one, one for each day, or one for each host; rotated, synced and opened anew.
 
 mod compress;
+mod content;
 pub(super) mod daily;
 pub(super) mod dated;
 mod dates;

@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use memchr::{memchr_iter, memrchr};
 
+use super::content::Content;
 use super::gzip;
 use super::path::{folder_of, identity_of, shown, walk, with_ending};
-use super::stored::Content;
 use crate::config::output::MOST_KEPT;
 use crate::sink::format::told_by;
 

@@ -1,50 +1,15 @@
-//! What files hold, compressed or not, and which files are one set: an output file, and those that were rotated.
+//! Which files are one set: an output file, and those that were rotated.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::gzip;
+use super::content::Content;
 use super::path::{identity_of, opened_to_read, resolved};
 use super::rotate::{Rotated, named};
 
 /// How often it is looked anew, while files get other names, before what was found has to do.
 const MOST_LOOKS: usize = 20;
-
-/// What a file holds; of a compressed one, what was compressed.
-pub(crate) struct Content(Kind);
-
-// No `dyn Read`: that would bring all that one can do.
-enum Kind {
-    Plain(File),
-    Compressed(Box<gzip::Unpacked<File>>),
-}
-
-impl Content {
-    /// Of the file at this path.
-    ///
-    /// # Errors
-    /// It can't be opened.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
-        opened_to_read(path).map(|(file, _)| Self::new(file, path))
-    }
-
-    fn new(file: File, path: &Path) -> Self {
-        Self(match gzip::is_named_so(path) {
-            true => Kind::Compressed(Box::new(gzip::Unpacked::new(file))),
-            false => Kind::Plain(file),
-        })
-    }
-}
-
-impl Read for Content {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            Kind::Plain(file) => file.read(buffer),
-            Kind::Compressed(unpacked) => unpacked.read(buffer),
-        }
-    }
-}
 
 /// One file of a set.
 #[cfg_attr(not(feature = "cli"), expect(dead_code))]
@@ -102,6 +67,7 @@ fn now_of(paths: &[PathBuf]) -> impl Iterator<Item = (&PathBuf, (u64, u64))> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     struct Folder(PathBuf);
