@@ -252,7 +252,9 @@ fn a_kill_at_any_step_of_compressing_loses_no_line_and_doubles_none() {
         let first = all.iter().position(|call| is_first(&call.text)).unwrap() + 1;
         let kills = (first..first + MOST_RUNS).take_while(|when| killed_and_started_again(step, *when)).count();
         eprintln!("{kills} kills at {step}, from number {first} of {}", all.len());
-        assert!((4..MOST_RUNS).contains(&kills), "{kills} kills at {step}");
+        // What a thread calls is counted for each thread anew.
+        let least = if ["fsync", "write"].contains(&step) { 1 } else { 10 };
+        assert!((least..MOST_RUNS).contains(&kills), "{kills} kills at {step}");
     });
 }
 

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use super::path::{folder_of, shown};
+use super::path::{folder_of, resolved, shown};
 use super::rotate::remove;
 use crate::config::output::OutputOptions;
 use crate::linux::{O_NOCTTY, O_NONBLOCK};
@@ -61,6 +61,8 @@ impl Opener {
                 // A fifo that nobody reads, or a socket: Linux says ENXIO.
                 Err(error) => return Err(what_it_is(path).unwrap_or(error)),
             }
+            // Nothing is made by the name of a link that leads nowhere yet.
+            let path = &resolved(path);
             match self.make(path, before) {
                 // Somebody else was faster.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
