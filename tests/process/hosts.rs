@@ -128,7 +128,14 @@ fn descriptors_are_bounded_and_a_file_that_was_closed_is_gone_on_with() {
 #[test]
 fn each_host_has_rotated_files_of_its_own_and_too_many_are_removed_at_start() {
     let dir = Dir::new();
-    for name in ["127.0.0.9.log.3", "127.0.0.9.log.1", "other.log.4", "nobody.log.7", "127.0.0.9.log.3.bz2"] {
+    for name in [
+        "127.0.0.9.log.3",
+        "127.0.0.9.log.1",
+        "other.log.4",
+        "nobody.log.7",
+        "127.0.0.9.log.4.gz",
+        "127.0.0.9.log.3.xz",
+    ] {
         fs::write(dir.file(&format!("app-{name}")), "old\n").unwrap();
     }
     let options = ["--rotate-size", "100", "--max-line", "50", "--rotate-keep", "2", "--host-files", "3"];
@@ -143,7 +150,7 @@ fn each_host_has_rotated_files_of_its_own_and_too_many_are_removed_at_start() {
         let files = [(".1", line(4) + &line(5)), (".2", line(2) + &line(3)), ("", line(6))];
         files.map(|(number, inside)| (format!("app-{host}.log{number}"), inside))
     };
-    let old = ["127.0.0.9.log.1", "127.0.0.9.log.3.bz2", "nobody.log.7"];
+    let old = ["127.0.0.9.log.1", "127.0.0.9.log.3.xz", "nobody.log.7"];
     let old: Vec<_> = old.iter().map(|name| (format!("app-{name}"), "old\n".to_owned())).collect();
     let all = sorted([&old[..], &wanted("127.0.0.1"), &wanted("127.0.0.2")].concat());
     until_equal("rotated files of each", &all, || files(&dir));

@@ -120,15 +120,22 @@ impl SingleFile {
 
     /// Writes what waits. A file that is being compressed gives its room up before a rotated one goes.
     fn write_file(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
-        let Some(compressor) = &mut self.compressor else { return self.file.write(now, books) };
-        self.file.spare_oldest(compressor.holds_room());
+        self.spare_oldest();
         match self.file.write(now, books) {
-            Err(error) if is_disk_full(&error) && compressor.give_way(books) => {
-                self.file.spare_oldest(false);
+            Err(error) if is_disk_full(&error) && self.gives_way(books) => {
+                self.spare_oldest();
                 self.file.write(now, books)
             }
             written => written,
         }
+    }
+
+    fn gives_way(&mut self, books: &mut Books) -> bool {
+        self.compressor.as_mut().is_some_and(|compressor| compressor.give_way(books))
+    }
+
+    fn spare_oldest(&mut self) {
+        self.file.spare_oldest(self.compressor.as_ref().is_some_and(Compressor::holds_room));
     }
 
     /// There may be a file to be compressed.
@@ -166,6 +173,7 @@ impl SingleFile {
 
 impl Target for SingleFile {
     fn take(&mut self, _: Whose<'_>, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took {
+        self.spare_oldest();
         let took = self.file.take(parts, may_write, books);
         self.note_rotated();
         if self.is_crowded() {
