@@ -39,3 +39,14 @@ impl fmt::Display for Why {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p16_each_reason_has_its_word() {
+        let words = [Why::TooLong, Why::Memory, Why::Stalled, Why::DiskFull].map(|why| why.to_string());
+        assert_eq!(words, ["too-long", "memory", "stalled", "disk-full"]);
+    }
+}

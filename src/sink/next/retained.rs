@@ -314,4 +314,15 @@ mod tests {
         assert_eq!(lines.nothing_arrived(), 5);
         assert_eq!(sums(&lines), [10, 0, 10, 5]);
     }
+
+    #[test]
+    fn p5_what_was_given_up_takes_no_more_room_than_what_is_held() {
+        let mut lines = Retained::new(4);
+        lines.append([b"a line that always waits\n", b"", b""]);
+        for _ in 0..1_000 {
+            lines.append([b"a line that always waits\n", b"", b""]);
+            lines.wrote(25);
+            assert!(lines.buffer.len() <= 2 * lines.held(), "{} for {}", lines.buffer.len(), lines.held());
+        }
+    }
 }
