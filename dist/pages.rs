@@ -91,7 +91,7 @@ pub fn man() -> String {
     let mut text = format!(
         ".TH LUMBERJACK 1 \"\" \"lumberjack {}\" \"User commands\"\n\
          .SH NAME\nlumberjack \\- receives log lines over TCP and Unix sockets and writes each to every output\n\
-         .SH SYNOPSIS\n.B lumberjack\n[\\fIOPTIONS\\fR]\n{}\
+         .SH SYNOPSIS\n.B lumberjack\n[\\fIOPTIONS\\fR]\n{MAN_CAT_SYNOPSIS}{}\
          .SH DESCRIPTION\n\
          Applications connect and send lines that end in a newline. Whole lines come out, in order, once. No client\n\
          can make it grow past its memory budget, stall the others, or lose a line that it has taken. It is no\n\
@@ -116,12 +116,29 @@ pub fn man() -> String {
         let default = row.default.as_ref().map(|default| format!(" [{default}]")).unwrap_or_default();
         let _ = writeln!(text, "{}", roff(&format!("{}{default}", row.help)));
     }
+    text.push_str(MAN_CAT);
     if HAS_STATUS {
         text.push_str(MAN_STATUS);
     }
     text.push_str(MAN_END);
     text
 }
+
+const MAN_CAT_SYNOPSIS: &str = "\
+.br
+.B lumberjack cat
+\\fIFILE\\fR [\\fB\\-\\-since\\fR \\fITIME\\fR|\\fIDURATION\\fR] [\\fB\\-\\-match\\fR \\fITEXT\\fR]
+";
+
+const MAN_CAT: &str = "\
+.SH READING ROTATED FILES
+.B lumberjack cat
+shows an output file and those that were rotated, compressed or not, from the oldest line on.
+.B \\-\\-since
+leaves lines out that are older, as far as they have a time;
+.B \\-\\-match
+shows only lines with this text.
+";
 
 /// Whether there is `lumberjack status`.
 const HAS_STATUS: bool = cfg!(feature = "status");
