@@ -262,6 +262,7 @@ fn a_name_in_the_way_of_rotating_is_a_warning_at_the_start_and_fails_the_check()
     for (name, taken) in [
         ("app.log", "app.log.1"),
         ("app.log", "app.log.5"),
+        ("app.log", "app.log.2.gz"),
         ("app.log", "app.log.new"),
         ("{host}.log", "127.0.0.1.log.2"),
         ("{host}.log", "127.0.0.1.log.70"),

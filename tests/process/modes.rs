@@ -81,12 +81,14 @@ fn without_a_word_the_umask_counts_and_a_missing_file_is_as_the_last_rotated_one
     write(&receiver, &path, "a");
     assert_eq!(mode(&path), 0o640);
     receiver.stop().assert_clean();
-    fs::write(dir.file("other.log.1"), "earlier\n").unwrap();
-    fs::set_permissions(dir.file("other.log.1"), fs::Permissions::from_mode(0o600)).unwrap();
-    let receiver = start("000", &dir.file("other.log"), &ROTATES);
-    write(&receiver, &dir.file("other.log"), "a");
-    assert_eq!(mode(&dir.file("other.log")), 0o600);
-    receiver.stop().assert_clean();
+    for (name, rotated) in [("other.log", "other.log.1"), ("packed.log", "packed.log.1.gz")] {
+        fs::write(dir.file(rotated), "earlier\n").unwrap();
+        fs::set_permissions(dir.file(rotated), fs::Permissions::from_mode(0o600)).unwrap();
+        let receiver = start("000", &dir.file(name), &ROTATES);
+        write(&receiver, &dir.file(name), "a");
+        assert_eq!(mode(&dir.file(name)), 0o600, "{name}");
+        receiver.stop().assert_clean();
+    }
 }
 
 #[test]

@@ -539,7 +539,7 @@ impl LogFile {
             return Ok(());
         }
         self.keep_line();
-        let before = self.rotation.as_ref().and_then(|rotation| fs::metadata(rotation.predecessor()?).ok());
+        let before = self.rotation.as_ref().and_then(Rotation::predecessor);
         let file = self.opener.open(&self.path, before.as_ref())?;
         self.reopening = Reopening::No;
         self.adopt(file)
@@ -991,10 +991,10 @@ impl Rotation {
     }
 
     /// The file that comes before the one that is written to.
-    fn predecessor(&self) -> Option<PathBuf> {
+    fn predecessor(&self) -> Option<Metadata> {
         match self.day() {
-            Some((dated, day)) => dated.before(day),
-            None => Some(self.files.numbered(1)),
+            Some((dated, day)) => fs::metadata(dated.before(day)?).ok(),
+            None => self.files.newest(),
         }
     }
 

@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use super::path::{folder_of, resolved, shown};
+use super::gzip;
+use super::path::{folder_of, resolved, shown, with_ending};
 use super::rotate::{Rotated, new_name, remove, remove_left};
 use crate::config::output::OutputOptions;
 #[cfg(feature = "cli")]
@@ -203,7 +204,9 @@ pub(super) fn obstacle(path: &Path, keep: usize) -> Option<Obstacle> {
     }
     let files = Rotated::new(path, keep);
     let new = new_name(path);
-    let mut names = std::iter::once(new.clone()).chain((1..=keep).map(|number| files.numbered(number)));
+    let rotated = (1..=keep).map(|number| files.numbered(number));
+    let rotated = rotated.flat_map(|plain| [with_ending(&plain, gzip::ENDING), plain]);
+    let mut names = std::iter::once(new.clone()).chain(rotated);
     names.find_map(|path| match fs::symlink_metadata(&path) {
         Ok(found) if found.is_dir() => Some(Obstacle::Taken { path, by: "a directory" }),
         Ok(_) if is_mounted(&path) => Some(Obstacle::Taken { path, by: "mounted on its own" }),

@@ -8,7 +8,7 @@
 //! is opened. Only compressing copies: see `compress.rs`. `app.log.3.gz` has the number 3 as `app.log.3` would; of the two
 //! there is one, but for a moment.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -179,6 +179,12 @@ impl Rotated {
     /// Whether it is the same output's.
     pub(super) fn is_of(&self, other: &Self) -> bool {
         self.path == other.path
+    }
+
+    /// What is known of the newest rotated file, compressed or not.
+    pub(super) fn newest(&self) -> Option<Metadata> {
+        let newest = self.numbered(1);
+        fs::metadata(&newest).or_else(|_| fs::metadata(with_ending(&newest, gzip::ENDING))).ok()
     }
 
     /// When the last shift was, as time since 1970: a rename changes the time of its file's last change. `None` if
