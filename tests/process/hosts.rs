@@ -118,7 +118,9 @@ fn descriptors_are_bounded_and_a_file_that_was_closed_is_gone_on_with() {
         assert!(all.len() == 600 && all.iter().all(|(_, inside)| inside == "line\nline\n"), "{all:?}");
         // One that is being opened; and those that wait for a sync or are being synced.
         let synced = if options.contains(&"--sync") { MOST_OPEN + 33 } else { 0 };
-        assert!(most <= MOST_OPEN + 1 + synced, "{most} files open; {options:?}");
+        // The system lists descriptors one after the other: as many as are closed at once may be seen beside those opened then.
+        let listed_late = 16;
+        assert!(most <= MOST_OPEN + 1 + synced + listed_late, "{most} files open; {options:?}");
         let now = open_files(&receiver, &dir);
         assert!(now >= MOST_OPEN - 32, "only {now} files stay open; {options:?}");
         receiver.stop().assert_clean();
