@@ -283,6 +283,19 @@ impl Rotated {
         Ok(files.into_iter().map(|(_, path)| path).chain(newest).collect())
     }
 
+    /// The highest number of a rotated file, 0 if there is none.
+    ///
+    /// # Errors
+    /// The directory can't be read.
+    pub(super) fn last_number(&self) -> io::Result<usize> {
+        Ok(self.numbers()?.into_iter().map(|(number, _)| number).max().unwrap_or(0))
+    }
+
+    /// What the rotated file with this number is called when it is compressed.
+    pub(super) fn compressed(&self, number: usize) -> PathBuf {
+        with_ending(&self.numbered(number), gzip::ENDING)
+    }
+
     /// What a kill has left of compressing.
     fn unfinished(&self) -> io::Result<Vec<PathBuf>> {
         let found = self.named(|name| unfinished_name(name).and_then(numbered_name))?;

@@ -45,18 +45,41 @@ pub(crate) fn open_set(path: &Path) -> io::Result<Vec<Stored>> {
     Ok(opened.into_iter().map(|(path, file, _)| Stored { content: Content::new(file, &path), path }).collect())
 }
 
-/// All files of the set that there are, open.
-fn open_all(files: &Rotated) -> io::Result<Vec<(PathBuf, File, fs::Metadata)>> {
-    let mut opened = Vec::new();
-    for path in files.all()? {
-        match opened_to_read(&path) {
-            Ok((file, found)) => opened.push((path, file, found)),
-            // It has got another name.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return named("cannot read", &path, Err(error)),
+/// A file of the set, open: its name, and what is known of it.
+type Open = (PathBuf, File, fs::Metadata);
+
+/// All files of the set that there are, open, the oldest first. They are looked for from the newest name on: a file only ever
+/// moves up, so what moves meanwhile is met at its next name, and none is left out. Only as many rotations as there are
+/// files, all in one look, bring newer files to where older ones are looked for.
+fn open_all(files: &Rotated) -> io::Result<Vec<Open>> {
+    let mut opened: Vec<Open> = Vec::new();
+    let last = files.last_number()?;
+    for number in 0.. {
+        let found = match open_one(files.numbered(number))? {
+            None if number > 0 => open_one(files.compressed(number))?,
+            found => found,
+        };
+        let is_found = found.is_some();
+        // One that has moved up behind us is met twice.
+        let is_known = |one: &Open| opened.iter().any(|other| identity_of(&other.2) == identity_of(&one.2));
+        if let Some(found) = found.filter(|found| !is_known(found)) {
+            opened.push(found);
+        }
+        if number > last && !is_found {
+            break;
         }
     }
+    opened.reverse();
     Ok(opened)
+}
+
+/// `None` if there is no such file.
+fn open_one(path: PathBuf) -> io::Result<Option<Open>> {
+    match opened_to_read(&path) {
+        Ok((file, found)) => Ok(Some((path, file, found))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => named("cannot read", &path, Err(error)),
+    }
 }
 
 /// Which file has each of these names now.
