@@ -294,6 +294,11 @@ impl Output {
         bytes
     }
 
+    /// See [`Target::give_up`].
+    pub(super) fn give_up(&mut self) -> bool {
+        self.target.give_up(&mut self.books)
+    }
+
     /// The server ends: see [`Target::settle`].
     pub(super) fn settle(&mut self, now: Duration) -> bool {
         self.target.settle(now, &mut self.books)

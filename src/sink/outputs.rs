@@ -225,8 +225,12 @@ impl Outputs {
         self.outputs.iter().filter(|output| !output.is_gone()).count()
     }
 
-    /// Gives up each output that has taken nothing since before `since`, unless that is true of all.
+    /// Gives up what outputs pass over by themselves; else each output that has taken nothing since before `since`, unless
+    /// that is true of all.
     fn give_up(&mut self, since: Duration) -> bool {
+        if self.outputs.iter_mut().map(Output::give_up).fold(false, |any, one| any | one) {
+            return true;
+        }
         let is_stuck = |output: &Output| !output.is_gone() && output.stuck_since().is_some_and(|stuck| stuck <= since);
         let stuck = self.outputs.iter().filter(|output| is_stuck(output)).count();
         if stuck == 0 || stuck >= self.left() {

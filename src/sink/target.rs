@@ -157,6 +157,13 @@ pub(super) trait Target {
         false
     }
 
+    /// The end has come, and nothing was taken for long: what it passes over by itself is not waited for any longer. True if
+    /// there was any.
+    fn give_up(&mut self, books: &mut Books) -> bool {
+        let _ = books;
+        false
+    }
+
     /// What is missing from now on, and is to be marked by the next [`Whose::Mark`].
     fn next_gap(&mut self) -> Option<Gap> {
         None

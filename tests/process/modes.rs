@@ -291,3 +291,19 @@ fn a_directory_that_can_not_be_made_is_tried_again_and_lines_wait() {
     until_equal("the line", &line("b"), || fs::read_to_string(&path).unwrap_or_default());
     receiver.stop().assert_clean();
 }
+
+#[test]
+fn a_file_that_somebody_removes_is_followed_by_one_like_it() {
+    for options in [&[][..], &ROTATES] {
+        let dir = Dir::new();
+        let path = dir.file("app.log");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let receiver = start("022", &path, options);
+        write(&receiver, &path, "a");
+        fs::remove_file(&path).unwrap();
+        write(&receiver, &path, "b");
+        assert_eq!(mode(&path), 0o640, "{options:?}");
+        receiver.stop().assert_clean();
+    }
+}

@@ -524,6 +524,13 @@ impl Target for HostFiles {
         (lines, bytes)
     }
 
+    fn give_up(&mut self, books: &mut Books) -> bool {
+        let holding = self.lanes.iter_mut().filter(|lane| lane.is_passed_over() && lane.file.waiting() > 0);
+        holding.for_each(|lane| lane.give_up(books));
+        let before = mem::replace(&mut self.waiting, self.lanes.iter().map(|lane| lane.file.waiting()).sum());
+        self.waiting < before
+    }
+
     fn due_in(&self, now: Duration) -> Option<Duration> {
         let sync = self.syncs.as_ref().and_then(|syncs| syncs.due_in(now, self.written()));
         let compressing = self.compressor.as_ref().and_then(|compressor| compressor.due_in(now));

@@ -214,6 +214,17 @@ impl Lane {
         self.file.drop_lines_over(0)
     }
 
+    /// The end has come: a file that is passed over is not waited for any longer, and what it still holds is missed too.
+    pub(super) fn give_up(&mut self, books: &mut Books) {
+        let Stand::PassedOver { missed } = &mut self.stand else { return };
+        let (lines, bytes) = self.file.drop_lines_over(0);
+        missed.lines += lines;
+        missed.bytes += bytes as u64;
+        books.dropped(lines, bytes as u64);
+        let (path, lines) = (shown(self.file.path()), missed.lines);
+        books.report(format_args!("{path} still takes nothing, and is not waited for: {lines} lines are lost"));
+    }
+
     /// The end has come, and the file still took nothing: how many lines it did not get.
     pub(super) fn missed_at_the_end(&mut self) -> u64 {
         match mem::replace(&mut self.stand, Stand::Taking) {

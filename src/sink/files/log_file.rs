@@ -118,6 +118,8 @@ struct Unsynced {
 pub(super) struct LogFile {
     path: PathBuf,
     file: Option<Arc<File>>,
+    /// What is known of the file that somebody removed, until the next one, which is to be like it, is open.
+    removed: Option<Box<Metadata>>,
     end: End,
     age: Age,
     waiting: Waiting,
@@ -160,6 +162,7 @@ impl LogFile {
         Self {
             path: path.to_owned(),
             file: None,
+            removed: None,
             end: End::Whole,
             age: Age::Unknown,
             waiting: Waiting::new(kept),
@@ -539,9 +542,10 @@ impl LogFile {
             return Ok(());
         }
         self.keep_line();
-        let before = self.rotation.as_ref().and_then(Rotation::predecessor);
-        let file = self.opener.open(&self.path, before.as_ref())?;
-        self.reopening = Reopening::No;
+        let predecessor = || self.rotation.as_ref().and_then(Rotation::predecessor);
+        let rotated = if self.removed.is_some() { None } else { predecessor() };
+        let file = self.opener.open(&self.path, self.removed.as_deref().or(rotated.as_ref()))?;
+        (self.reopening, self.removed) = (Reopening::No, None);
         self.adopt(file)
     }
 
@@ -590,6 +594,7 @@ impl LogFile {
     /// when we close it. A line that is half in it goes to the next one.
     fn forget_removed(&mut self, books: &mut Books) {
         self.keep_line();
+        self.removed = self.file.as_ref().and_then(|file| file.metadata().ok()).map(Box::new);
         (self.file, self.unsynced.is_dirty) = (None, false);
         self.forget_age();
         books.report(format_args!("{} was removed; it is begun anew", shown(&self.path)));
