@@ -14,13 +14,14 @@ use std::time::{Duration, SystemTime};
 
 use super::compress::{self, Compressor};
 use super::lane::Lane;
-use super::log_file::{Known, note_removed};
+use super::log_file::note_removed;
 use super::names::{self, Owner, found};
 use super::opener::Opener;
 #[cfg(feature = "cli")]
 use super::opener::foresee_folder;
 use super::path::{folder_of, shown};
 use super::rotate::{Rotated, is_disk_full, new_name, numbered_name, remove, remove_counted};
+use super::rotation::Known;
 use super::single::{note_sync, syncs_of};
 use super::sync::{Syncs, most_descriptors};
 use crate::config::output::{DiskFull, HOST_WORD, OutputOptions};

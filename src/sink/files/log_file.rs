@@ -10,82 +10,29 @@
 //! | any other error of a write or a sync | a new descriptor: the old one may be dead for good |
 //! | rotating fails | nothing is to be cured for writing: lines go on into the file, and rotating is tried again |
 
-use std::fs::{self, File, Metadata};
+mod opening;
+
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::mem;
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use memchr::{memchr, memrchr};
-
-use super::daily::{Begun, Daily, Found};
+use super::daily::{Begun, Daily};
 use super::dates::Dated;
+use super::ending::End;
 use super::opener::{Obstacle, Opener, obstacle};
 use super::path::{has_name, identity_of, resolved, shown};
 use super::rotate::{Removed, Rotated, is_disk_full};
+use super::rotation::{Age, Known, Rotation};
 use super::sync::Syncs;
 use crate::config::output::{DiskFull, OutputOptions, SyncEvery};
 use crate::engine::gap::{Gap, Why};
-use crate::sink::pace::{Backoff, LONGEST_PAUSE};
+use crate::sink::pace::Backoff;
 use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, Took, Wrote};
 use crate::sink::waiting::{Parts, Waiting, len_of};
 
-/// When a file is begun anew.
-struct Rotation {
-    files: Rotated,
-    keep: usize,
-    size: u64,
-    age: Duration,
-    /// When the day ends (`--rotate-at`, `{date}`).
-    daily: Option<Daily>,
-    /// Each day has a name of its own.
-    dated: Option<Dated>,
-    /// It takes no more, whatever its size is.
-    is_full: bool,
-    /// It could not be rotated: until the next try, its size and age do not count.
-    trouble: Option<Backoff>,
-}
-
-/// The longest pause between two tries to rotate.
-const LONGEST_ROTATION_PAUSE: Duration = Duration::from_secs(60);
-/// What a rename may have come later than its time stamp says: that is the time of the kernel's last tick, and in a compressed
-/// file it is in whole seconds.
-const STAMP_SLACK: Duration = Duration::from_secs(1);
-
-/// How the file ends, as far as we know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum End {
-    /// With the end of a line, or it is empty.
-    Whole,
-    /// In the middle of a line that is not gone on with: a newline ends it before the next line.
-    Unended,
-    /// In the middle of a line of ours, which begins so; the rest waits and goes to the same file. Should that be lost, the
-    /// next one gets the line as a whole.
-    Torn { start: Vec<u8> },
-}
-
-/// How old the file is (`--rotate-age`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Age {
-    /// Nobody asks, or it has not been looked at.
-    #[default]
-    Unknown,
-    /// So old when it was opened; the next flush, which knows the time, makes [`Age::OldAt`] of that.
-    Was(Duration),
-    /// It is to be begun anew then, as time since the start.
-    OldAt(Duration),
-}
-
-/// What is known of when a file was begun, for one that is closed and opened again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Known {
-    age: Age,
-    begun: Begun,
-}
-
-/// Whether a new descriptor of the path is to take the place of the one that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reopening {
     No,
@@ -113,6 +60,9 @@ struct Unsynced {
     /// Rotated files were removed, some of which may still wait for their sync.
     has_removed: bool,
 }
+
+/// The longest pause between two tries to rotate.
+const LONGEST_ROTATION_PAUSE: Duration = Duration::from_secs(60);
 
 /// One file.
 pub(super) struct LogFile {
@@ -535,305 +485,6 @@ impl LogFile {
     }
 }
 
-/// Opening, and what may have become of the file meanwhile.
-impl LogFile {
-    fn ensure_open(&mut self) -> io::Result<()> {
-        if self.file.is_some() {
-            return Ok(());
-        }
-        self.keep_line();
-        let predecessor = || self.rotation.as_ref().and_then(Rotation::predecessor);
-        let rotated = if self.removed.is_some() { None } else { predecessor() };
-        let file = self.opener.open(&self.path, self.removed.as_deref().or(rotated.as_ref()))?;
-        (self.reopening, self.removed) = (Reopening::No, None);
-        self.adopt(file)
-    }
-
-    /// From now on this is the file.
-    fn adopt(&mut self, file: File) -> io::Result<()> {
-        let found = file.metadata()?;
-        self.unsynced.has_new_name |= self.unsynced.is_wanted;
-        let mut is_full = false;
-        if let Some(rotation) = &mut self.rotation {
-            rotation.files = Rotated::new(&resolved(&self.path), rotation.keep);
-            rotation.is_full = false;
-            is_full = found.len() >= rotation.size;
-            let is_known = matches!(self.age, Age::OldAt(_)) && found.len() > 0;
-            if !rotation.age.is_zero() && !is_known {
-                self.age = Age::Was(rotation.age_of(&found));
-            }
-            rotation.note_begun(&found);
-        }
-        // A full file gets nothing more, not even a newline.
-        let is_unended = found.is_file() && !is_full && is_unended(&self.path, found.len());
-        self.end = if is_unended { End::Unended } else { End::Whole };
-        self.file = Some(Arc::new(file));
-        Ok(())
-    }
-
-    /// The length of the file, which is open then and ends at the end of a line, unless that line is ours. It is asked for
-    /// each time, since others may remove the file, cut it or write to it.
-    fn check_file(&mut self, books: &mut Books) -> io::Result<u64> {
-        self.ensure_open()?;
-        let Some(found) = self.file.as_ref().map(|file| file.metadata()).transpose()? else { return Ok(0) };
-        // Not every file system counts names, so a file that has none is looked for.
-        if found.nlink() == 0 && !self.is_at_path(&found) {
-            self.forget_removed(books);
-            self.ensure_open()?;
-            let len = self.file.as_ref().map(|file| file.metadata()).transpose()?.map_or(0, |found| found.len());
-            return self.end_torn_line(books).map(|added| len + added);
-        }
-        self.end_torn_line(books).map(|added| found.len() + added)
-    }
-
-    fn is_at_path(&self, ours: &Metadata) -> bool {
-        fs::metadata(&self.path).is_ok_and(|found| identity_of(&found) == identity_of(ours))
-    }
-
-    /// Somebody removed the file: what is written to it would be gone with it, and its place on the disk is free only
-    /// when we close it. A line that is half in it goes to the next one.
-    fn forget_removed(&mut self, books: &mut Books) {
-        self.keep_line();
-        self.removed = self.file.as_ref().and_then(|file| file.metadata().ok()).map(Box::new);
-        (self.file, self.unsynced.is_dirty) = (None, false);
-        self.forget_age();
-        books.report(format_args!("{} was removed; it is begun anew", shown(&self.path)));
-    }
-
-    /// The file with the start of a line is lost to us: the line waits as a whole.
-    fn keep_line(&mut self) {
-        if let End::Torn { start } = mem::replace(&mut self.end, End::Whole) {
-            self.waiting.prepend(&start);
-        }
-    }
-
-    /// The line that is half written waits as a whole, and what the file has of it is cut off. Where that can't be, a
-    /// newline comes behind it.
-    fn take_back(&mut self) {
-        if !self.is_torn() {
-            return;
-        }
-        let is_cut = self.cut_off(self.end.torn() as u64).is_ok();
-        self.keep_line();
-        if !is_cut {
-            self.end = End::Unended;
-        }
-    }
-
-    /// Cuts the last bytes off the file.
-    ///
-    /// # Errors
-    /// Of the system.
-    fn cut_off(&self, bytes: u64) -> io::Result<()> {
-        let Some(file) = self.file.as_deref() else { return Ok(()) };
-        // If it is shorter, somebody was faster.
-        file.metadata()?.len().checked_sub(bytes).map_or(Ok(()), |len| file.set_len(len))
-    }
-
-    /// A power cut may have left a line without its end: the next one is to be whole. Gives how many bytes that took.
-    fn end_torn_line(&mut self, books: &mut Books) -> io::Result<u64> {
-        let Some(mut file) = self.file.as_deref().filter(|_| self.end == End::Unended) else { return Ok(0) };
-        if file.write_vectored(&[IoSlice::new(b"\n")])? == 0 {
-            return Err(ErrorKind::WriteZero.into());
-        }
-        self.end = End::Whole;
-        self.unsynced.is_dirty = true;
-        books.wrote(1);
-        Ok(1)
-    }
-
-    /// Bytes that the file may still get; an old one is begun anew first. One that can't be rotated gets all.
-    fn room(&mut self, books: &mut Books) -> io::Result<u64> {
-        let mut len = self.check_file(books)?;
-        if self.is_old(self.now) {
-            let is_dated = self.rotation.as_ref().is_some_and(|rotation| rotation.dated.is_some());
-            if (len > 0 || is_dated) && self.rotate(books) {
-                len = self.check_file(books)?;
-            } else if let (0, Some(rotation)) = (len, &mut self.rotation) {
-                self.age = rotation.begin_empty(self.now);
-            }
-        }
-        let Some(rotation) = self.rotation.as_ref().filter(|rotation| rotation.may_try(self.now)) else {
-            return Ok(u64::MAX);
-        };
-        Ok(if rotation.is_full && len > 0 { 0 } else { rotation.size.saturating_sub(len) })
-    }
-
-    /// How many bytes of what waits go into the file as it is now, which is at least one line or the rest of one; begins
-    /// it anew if it has no room for that.
-    fn room_for_waiting(&mut self, books: &mut Books) -> io::Result<usize> {
-        // Twice if the file that is gone on with is full too; more often only if others write to it as well.
-        for _ in 0..4 {
-            if self.is_torn() {
-                self.check_file(books)?;
-                if self.is_torn() {
-                    return Ok(self.first_line());
-                }
-            }
-            let room = self.room(books)?;
-            let waiting = self.waiting.bytes();
-            if waiting.len() as u64 <= room {
-                return Ok(waiting.len());
-            }
-            let fits = waiting.get(..usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(waiting);
-            if let Some(end) = memrchr(b'\n', fits) {
-                return Ok(end + 1);
-            }
-            if self.rotation.as_ref().is_none_or(|rotation| rotation.size == room) {
-                // `--rotate-size` is at least the longest line, so an empty file has room for it.
-                return Ok(self.first_line());
-            }
-            self.rotate(books);
-        }
-        Err(io::Error::other("others write to the file too"))
-    }
-
-    /// The length of what waits of one line.
-    fn first_line(&self) -> usize {
-        memchr(b'\n', self.waiting.bytes()).map_or(self.waiting.len(), |end| end + 1)
-    }
-
-    /// Begins the file anew; false if that could not be done: then lines go on into the one that is there, since writing
-    /// needs no rotation. That is said once, and tried again after pauses.
-    fn rotate(&mut self, books: &mut Books) -> bool {
-        let name = shown(&self.path);
-        let rotated = match self.try_rotate(books) {
-            // Not even a name has room.
-            Err(error) if is_disk_full(&error) && self.remove_oldest(1, books).is_ok_and(|is_removed| is_removed) => {
-                self.try_rotate(books)
-            }
-            rotated => rotated,
-        };
-        let now = self.now;
-        let Some(rotation) = &mut self.rotation else { return false };
-        match (rotated, rotation.trouble) {
-            (Ok(()), before) => {
-                rotation.trouble = None;
-                if before.is_some() {
-                    books.report(format_args!("{name} was rotated, and is within its bound again"));
-                }
-                return true;
-            }
-            (Err(_), Some(before)) => rotation.trouble = Some(before.again(now, LONGEST_ROTATION_PAUSE)),
-            (Err(error), None) => {
-                rotation.trouble = Some(Backoff::begin(now));
-                books.report(format_args!(
-                    "cannot rotate {name}: {error}; lines go on into it, whatever its size and age, and rotating is tried again"
-                ));
-            }
-        }
-        books.counters.rotation_failures = books.counters.rotation_failures.saturating_add(1);
-        false
-    }
-
-    fn try_rotate(&mut self, books: &mut Books) -> io::Result<()> {
-        if self.rotation.as_ref().is_some_and(|rotation| rotation.dated.is_some()) {
-            return self.begin_day(books);
-        }
-        let Some(rotation) = &self.rotation else { return Ok(()) };
-        let ours = self.file.as_ref().map(|file| file.metadata()).transpose()?;
-        // Somebody may have moved our file away: what has its name now is not ours to move, but to be gone on with.
-        let file = match &ours {
-            Some(ours) if self.is_at_path(ours) => {
-                let file = rotation.files.shift(|path| self.opener.make(path, Some(ours)))?;
-                books.counters.rotations = books.counters.rotations.saturating_add(1);
-                self.has_rotated = true;
-                file
-            }
-            _ => self.opener.open(&self.path, ours.as_ref())?,
-        };
-        self.leave_file();
-        self.forget_age();
-        self.adopt(file)
-    }
-
-    /// `{date}`: lines go on into the file of today.
-    fn begin_day(&mut self, books: &mut Books) -> io::Result<()> {
-        let ours = self.file.as_ref().map(|file| file.metadata()).transpose()?;
-        let Some(Rotation { daily: Some(daily), dated: Some(dated), keep, .. }) = &mut self.rotation else {
-            return Ok(());
-        };
-        let today = daily.today();
-        let path = dated.path_of(today);
-        let opened = self.opener.open(&path, ours.as_ref());
-        let file =
-            opened.map_err(|error| io::Error::new(error.kind(), format!("cannot open {}: {error}", shown(&path))))?;
-        daily.set_begun(Begun::On(today));
-        // What can't be removed now may be tomorrow, and at a start.
-        if let Err(error) = dated.trim(today, *keep, |_| ()) {
-            books.report(format_args!("{error}; it is beyond --rotate-keep"));
-        }
-        books.counters.rotations = books.counters.rotations.saturating_add(1);
-        self.leave_file();
-        self.path = path;
-        self.adopt(file)
-    }
-
-    /// The file has another name now, or will have another place.
-    fn leave_file(&mut self) {
-        // Of what was removed meanwhile nothing has to reach the disk, and its descriptor is worth more.
-        self.forget_removed_ones();
-        self.keep_for_sync();
-        self.end = End::Whole;
-    }
-
-    /// The descriptor is not written to any more. What it has taken is synced by itself: if it is a dead one, another one of
-    /// the same file would not tell what became of that.
-    fn keep_for_sync(&mut self) {
-        let unsynced = &mut self.unsynced;
-        let is_left = mem::take(&mut unsynced.is_dirty) && unsynced.is_wanted;
-        unsynced.left.extend(self.file.take().filter(|_| is_left));
-    }
-
-    /// Takes a new descriptor of the path, whatever the old one says it is: of one that is dead some file systems still
-    /// tell what they remember. If there can be none, the old one is used as long as it takes lines.
-    fn reopen_now(&mut self, books: &mut Books) {
-        if self.file.is_none() {
-            // It is opened when something is to be written.
-            self.reopening = Reopening::No;
-            return;
-        }
-        let ours = self.file.as_ref().and_then(|file| file.metadata().ok());
-        let opened = self.opener.open(&self.path, ours.as_ref()).and_then(|file| {
-            let is_same = ours
-                .as_ref()
-                .is_some_and(|ours| file.metadata().is_ok_and(|new| identity_of(&new) == identity_of(ours)));
-            if is_same {
-                let (end, age) = (mem::replace(&mut self.end, End::Whole), self.age);
-                self.keep_for_sync();
-                let adopted = self.adopt(file);
-                (self.end, self.age) = (end, age);
-                adopted?;
-            } else {
-                self.take_back();
-                self.leave_file();
-                self.forget_age();
-                self.adopt(file)?;
-            }
-            Ok(())
-        });
-        let is_elsewhere = ours.is_none_or(|ours| {
-            let file = self.file.as_ref().and_then(|file| file.metadata().ok());
-            file.is_some_and(|new| new.dev() != ours.dev())
-        });
-        let look_at = self.now + LONGEST_PAUSE;
-        self.reopening = match (opened, self.reopening) {
-            // What is open takes lines, whatever becomes of the path.
-            (_, Reopening::Elsewhere { .. }) => Reopening::Elsewhere { look_at },
-            (Ok(()), Reopening::Broken | Reopening::Failed(_)) if is_elsewhere => Reopening::Elsewhere { look_at },
-            (Ok(()), _) => Reopening::No,
-            (Err(_), Reopening::Failed(before)) => Reopening::Failed(before.again(self.now, LONGEST_PAUSE)),
-            (Err(error), _) => {
-                let path = shown(&self.path);
-                books.report(format_args!(
-                    "cannot open {path} anew: {error}; lines go on to the file that had that name, as long as it takes them, trying again"
-                ));
-                Reopening::Failed(Backoff::begin(self.now))
-            }
-        };
-    }
-}
-
 /// Writing.
 impl LogFile {
     fn write_waiting(&mut self, books: &mut Books) -> io::Result<()> {
@@ -948,100 +599,6 @@ impl LogFile {
     }
 }
 
-impl End {
-    /// How many bytes of a line of ours the file ends with.
-    fn torn(&self) -> usize {
-        if let Self::Torn { start } = self { start.len() } else { 0 }
-    }
-
-    /// The first `count` bytes of these parts were written behind it.
-    fn note(&mut self, parts: &[IoSlice<'_>], count: usize) {
-        let (mut torn, mut left) = (self.torn(), count);
-        for part in parts {
-            let written = part.get(..left.min(part.len())).unwrap_or_default();
-            left -= written.len();
-            torn = memrchr(b'\n', written).map_or(torn + written.len(), |end| written.len() - end - 1);
-        }
-        // Hardly ever is anything to be kept.
-        let before = mem::replace(self, Self::Whole);
-        if torn > 0 {
-            let mut start = if let Self::Torn { start } = before { start } else { Vec::new() };
-            if torn <= count {
-                start.clear();
-            }
-            let (mut skipped, mut left) = (count.saturating_sub(torn), count);
-            for part in parts {
-                let written = part.get(..left.min(part.len())).unwrap_or_default();
-                left -= written.len();
-                start.extend_from_slice(written.get(skipped..).unwrap_or_default());
-                skipped = skipped.saturating_sub(written.len());
-            }
-            *self = Self::Torn { start };
-        }
-    }
-}
-
-impl Rotation {
-    /// Whether it may be rotated: not shortly after that has failed.
-    fn may_try(&self, now: Duration) -> bool {
-        self.trouble.is_none_or(|backoff| backoff.is_due(now))
-    }
-
-    /// `{date}`: the names, and the day whose file this is.
-    fn day(&self) -> Option<(&Dated, i64)> {
-        match (&self.dated, self.daily.as_ref()?.begun()) {
-            (Some(dated), Begun::On(day)) => Some((dated, day)),
-            _ => None,
-        }
-    }
-
-    /// The file that comes before the one that is written to.
-    fn predecessor(&self) -> Option<Metadata> {
-        match self.day() {
-            Some((dated, day)) => fs::metadata(dated.before(day)?).ok(),
-            None => self.files.newest(),
-        }
-    }
-
-    fn remove_oldest(&self, has_marks: bool) -> io::Result<Option<Removed>> {
-        match self.day() {
-            Some((dated, day)) => dated.remove_oldest(day, has_marks),
-            None => self.files.remove_oldest(has_marks),
-        }
-    }
-
-    /// A file is old that has no lines: it is begun now, whatever was said before.
-    fn begin_empty(&mut self, now: Duration) -> Age {
-        if let Some(daily) = &mut self.daily {
-            daily.adopt(&Found::Empty);
-        }
-        if self.age.is_zero() { Age::Unknown } else { Age::OldAt(now + self.age) }
-    }
-
-    fn note_begun(&mut self, found: &Metadata) {
-        let Some(daily) = &mut self.daily else { return };
-        let shifted_at = self.files.shifted_at().and_then(|at| i64::try_from((at + STAMP_SLACK).as_secs()).ok());
-        daily.adopt(&match shifted_at {
-            _ if found.len() == 0 => Found::Empty,
-            None if self.keep > 0 => Found::Alone,
-            _ => Found::Lines { shifted_at, changed_at: found.mtime() },
-        });
-    }
-
-    /// How old a file is: it was begun when those before it were moved. One of which nothing tells, as there is none before
-    /// it though some are kept, is older than anything: else, on a box that is switched on each morning, it might never be
-    /// begun anew. A clock that was wrong when it was begun makes it older or younger, once.
-    fn age_of(&self, found: &Metadata) -> Duration {
-        if found.len() == 0 {
-            return Duration::ZERO;
-        }
-        let Some(shifted_at) = self.files.shifted_at() else {
-            return if self.keep == 0 { Duration::ZERO } else { Duration::MAX };
-        };
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(shifted_at)
-    }
-}
-
 /// Counts the lines of a removed file as dropped, says so, and gives what is to be marked: those lines, and what the marks
 /// among them told of, which is told again.
 pub(super) fn note_removed(removed: &Removed, books: &mut Books) -> Gap {
@@ -1058,16 +615,10 @@ fn is_cured_by_waiting(error: &io::Error) -> bool {
     is_disk_full(error) || kinds.contains(&error.kind())
 }
 
-/// Whether the last line of a file has no end. Who may write but not read can't know, and goes on.
-fn is_unended(path: &Path, len: u64) -> bool {
-    let mut byte = *b"\n";
-    let Some(last) = len.checked_sub(1) else { return false };
-    File::open(path).is_ok_and(|reader| reader.read_at(&mut byte, last).is_ok()) && byte != *b"\n"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     /// A file in a directory of this test's own, which is gone with it.
     struct Fixture {
@@ -1182,23 +733,5 @@ mod tests {
             fixture.write(0).unwrap();
             fixture.assert(expected.0, expected.1);
         }
-    }
-
-    #[test]
-    fn how_a_file_ends_is_known_after_any_part_of_a_write() {
-        let parts = [&b"ab"[..], b"", b"c\n", b"d"].map(IoSlice::new);
-        let torn = |start: &str| End::Torn { start: start.into() };
-        let after = |before: &End| -> Vec<End> {
-            (0..=5)
-                .map(|count| {
-                    let mut end = before.clone();
-                    end.note(&parts, count);
-                    end
-                })
-                .collect()
-        };
-        assert_eq!(after(&End::Whole), [End::Whole, torn("a"), torn("ab"), torn("abc"), End::Whole, torn("d")]);
-        let found = after(&torn("xyz"));
-        assert_eq!(found, [torn("xyz"), torn("xyza"), torn("xyzab"), torn("xyzabc"), End::Whole, torn("d")]);
     }
 }
