@@ -347,6 +347,11 @@ pub fn bash() -> String {
              mapfile -t COMPREPLY < <(compgen -W '--json --watch' -- \"$current\"); return\n    fi\n",
         );
     }
+    text.push_str(
+        "    if [ \"${COMP_WORDS[1]}\" = cat ] && [ \"$COMP_CWORD\" -gt 1 ]; then\n        \
+         if [ \"${current:0:1}\" = - ]; then mapfile -t COMPREPLY < <(compgen -W '--since --match' -- \"$current\")\n        \
+         else mapfile -t COMPREPLY < <(compgen -f -- \"$current\"); fi\n        return\n    fi\n",
+    );
     text.push_str("    case $previous in\n");
     for row in rows.iter().filter(|row| !row.is_switch()) {
         let letter = row.letter.map(|letter| format!(" | -{letter}")).unwrap_or_default();
@@ -358,6 +363,7 @@ pub fn bash() -> String {
         let _ = writeln!(text, "        --{}{letter}) {action}; return ;;", row.name);
     }
     let mut names: Vec<String> = rows.iter().map(|row| format!("--{}", row.name)).collect();
+    names.push("cat".to_owned());
     if HAS_STATUS {
         names.push("status".to_owned());
     }
@@ -380,10 +386,13 @@ pub fn zsh() -> String {
              _arguments '--json[the diagnostics as JSON]' '--watch[again each second]'\n    return\nfi\n",
         );
     }
+    text.push_str(
+        "if [[ ${words[2]} == cat && $CURRENT -gt 2 ]]; then\n    \
+         _arguments '--since=[no older line]:time or duration: ' '--match=[only lines with it]:text: ' '*:file:_files'\n    \
+         return\nfi\n",
+    );
     text.push_str("_arguments -s -S");
-    if HAS_STATUS {
-        text.push_str(" \\\n    '1:command:(status)'");
-    }
+    let _ = write!(text, " \\\n    '1:command:(cat{})'", if HAS_STATUS { " status" } else { "" });
     for row in rows() {
         let help = quoted(&row.help.replace('[', "(").replace(']', ")").replace(':', "\\:"));
         let value = match (row.is_switch(), row.takes_a_file()) {
@@ -415,6 +424,12 @@ pub fn fish() -> String {
              complete -c lumberjack -n '__fish_seen_subcommand_from status' -l watch -d 'again each second'\n",
         );
     }
+    text.push_str(
+        "complete -c lumberjack -n __fish_is_first_arg -a cat -d 'rotated files as one'\n\
+         complete -c lumberjack -n '__fish_seen_subcommand_from cat' -F\n\
+         complete -c lumberjack -n '__fish_seen_subcommand_from cat' -l since -x -d 'no older line'\n\
+         complete -c lumberjack -n '__fish_seen_subcommand_from cat' -l match -x -d 'only lines with it'\n",
+    );
     for row in rows() {
         let letter = row.letter.map(|letter| format!(" -s {letter}")).unwrap_or_default();
         let value = match (row.is_switch(), row.takes_a_file()) {

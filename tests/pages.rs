@@ -60,6 +60,14 @@ fn completions_know_the_words_of_a_choice() {
     assert_names(&pages::fish(), "-l long-lines -x -a 'skip cut split' ");
 }
 
+#[test]
+fn completions_know_cat_and_its_options() {
+    assert_names(&pages::bash(), "= cat ] && [ \"$COMP_CWORD\" -gt 1 ]");
+    assert_names(&pages::bash(), "compgen -W '--since --match'");
+    assert_names(&pages::zsh(), "'1:command:(cat");
+    assert_names(&pages::fish(), "-a cat -d ");
+}
+
 #[cfg(feature = "status")]
 #[test]
 fn the_page_of_options_is_that_of_the_table() {

@@ -129,6 +129,20 @@ fn check_opens_no_listener_and_makes_no_file() {
     assert!(ended.lines().iter().any(|line| line.starts_with("# disk: ") && line.contains("app.log")));
 }
 
+#[cfg(feature = "compress")]
+#[test]
+fn the_file_that_is_being_compressed_is_counted() {
+    let dir = Dir::new();
+    let path = dir.file("app.log");
+    for (options, most) in [(&[][..], "3072 KiB"), (&["--rotate-compress"], "4096 KiB")] {
+        let args = ["--output", &path, "--rotate-size", "1MiB", "--rotate-keep", "2"];
+        let ended = check(&[&args, options].concat());
+        ended.assert_clean();
+        let wanted = format!("# disk: {most} for {path}");
+        assert!(ended.lines().iter().any(|line| line.starts_with(&wanted)), "{options:?}: {:?}", ended.lines());
+    }
+}
+
 /// Exit 2, and the sentence both in the output, as a comment, and on stderr.
 fn assert_misfit(ended: &Ended, sentence: &str) -> String {
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
