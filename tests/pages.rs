@@ -89,7 +89,7 @@ fn every_page_knows_the_command_that_asks_a_running_one() {
     }
     assert_names(&pages::bash(), "compgen -W '--json --watch'");
     assert_names(&pages::bash(), " status' -- \"$current\"");
-    assert_names(&pages::zsh(), "'1:command:(status)'");
+    assert_names(&pages::zsh(), "'1:command:(cat status)'");
     assert_names(&pages::fish(), "-n __fish_is_first_arg -a status");
 }
 
