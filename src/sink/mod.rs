@@ -82,13 +82,16 @@ pub struct State {
     pub held: usize,
     /// How many bytes it was given since its start. A sink that does not count leaves it at 0.
     pub taken: u64,
-    /// How many of `taken`'s bytes, from the first on, are written, and on the disk where that was asked for.
+    /// How many of `taken`'s bytes, from the first on, are written, and on the disk where that was asked for; those of hosts
+    /// that are behind ([`Sink::is_behind`]) apart.
     pub delivered: u64,
     /// How often a sync has failed. Lines that were written before it count as `delivered`, but may be lost.
     pub doubts: u64,
     /// How many hosts have [`Welcome::Nothing`].
     pub held_up: usize,
-    /// Grows when one of them is held up no more.
+    /// How many hosts [`Sink::is_behind`] is true for.
+    pub behind: usize,
+    /// Grows when a host is held up no more, or behind no more.
     pub releases: u64,
     /// Since when it could write nothing though something waits, as time since the server's start; else `None`. When the
     /// server ends, it gives up a sink for which this is longer than `--drain-timeout`, and waits for any other.
@@ -239,6 +242,13 @@ pub trait Sink {
     fn welcome(&self, peer: &Peer) -> Welcome {
         let _ = peer;
         Welcome::All
+    }
+
+    /// Whether lines of this peer's host, which may be among those that count as delivered, are not written or not on the
+    /// disk yet: its file can't be written, or has only just caught up.
+    fn is_behind(&self, peer: &Peer) -> bool {
+        let _ = peer;
+        false
     }
 
     /// The next thing that the sink has to tell the loop. Asked after each flush until the answer is `None`.

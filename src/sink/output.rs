@@ -98,6 +98,11 @@ impl Output {
         self.target.welcome(host)
     }
 
+    /// Whether lines of this host are not where they belong, though they may count as delivered.
+    pub(super) fn is_behind(&self, host: Host) -> bool {
+        self.target.is_behind(host)
+    }
+
     /// Whether lines for it may be dropped.
     pub(super) fn may_be_passed_over(&self) -> bool {
         self.stall_timeout.is_some()

@@ -174,6 +174,7 @@ impl Outputs {
             state.held += standing.held;
             state.delivered = state.delivered.min(standing.delivered);
             state.held_up += standing.held_up;
+            state.behind += standing.behind;
             state.releases += standing.releases;
             state.doubts += output.doubts();
             state.stuck_since = state.stuck_since.into_iter().chain(output.stuck_since()).min();
@@ -324,6 +325,10 @@ impl Sink for Outputs {
         }
         let host = peer.host();
         self.outputs.iter().map(|output| output.welcome(host)).min().unwrap_or(Welcome::All)
+    }
+
+    fn is_behind(&self, peer: &Peer) -> bool {
+        self.state.behind > 0 && self.outputs.iter().any(|output| output.is_behind(peer.host()))
     }
 
     fn poll_event(&mut self) -> Option<Event<'_>> {

@@ -103,11 +103,14 @@ pub(super) struct Standing {
     pub(super) waiting: usize,
     /// Bytes of memory that lines take.
     pub(super) held: usize,
-    /// How many of the bytes that it took, from the first on, are written, and synced where that is asked for.
+    /// How many of the bytes that it took, from the first on, are written, and synced where that is asked for; those of
+    /// hosts that are behind apart.
     pub(super) delivered: u64,
     /// How many hosts are held up: no more of theirs should be taken for the moment.
     pub(super) held_up: usize,
-    /// Grows when one of them is held up no more.
+    /// How many hosts [`Target::is_behind`] is true for.
+    pub(super) behind: usize,
+    /// Grows when a host is held up no more, or behind no more.
     pub(super) releases: u64,
 }
 
@@ -150,6 +153,12 @@ pub(super) trait Target {
     fn welcome(&self, host: Host) -> Welcome {
         let _ = host;
         Welcome::All
+    }
+
+    /// Whether lines of this host are not where they belong, though they may count as delivered.
+    fn is_behind(&self, host: Host) -> bool {
+        let _ = host;
+        false
     }
 
     /// Whether it decides itself who is passed over (`--on-stall drop`), since it is many outputs in one.

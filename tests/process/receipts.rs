@@ -180,6 +180,40 @@ fn receipt_comes_though_other_hosts_files_are_never_at_rest() {
 }
 
 #[test]
+fn p20_a_host_whose_file_can_not_be_written_waits_for_its_receipt_alone() {
+    for args in [&[][..], &["--sync", "100ms"], &["--flush-every", "50ms"], &["--output", "/dev/null"]] {
+        let dir = Dir::new();
+        let in_the_way = dir.file("127.0.0.1.log");
+        fs::create_dir(&in_the_way).unwrap();
+        let receiver = Receiver::start(&[&["--receipt", "--output", &dir.file("{host}.log")], args].concat());
+        let mut waits = receiver.client_from(1);
+        waits.write_all(b"one\ntwo\n").unwrap();
+        waits.shutdown(Shutdown::Write).unwrap();
+        until("its file to be tried", || {
+            let said = receiver.said();
+            if said.contains("cannot write to") { Ok(()) } else { Err(said) }
+        });
+        for round in 0..3 {
+            for host in [2, 3] {
+                assert_eq!(receipt_for(&receiver, host, b"a line\n"), "1 lines\n", "{args:?} {host} {round}");
+                let text = fs::read_to_string(dir.file(&format!("127.0.0.{host}.log"))).unwrap();
+                assert_eq!(text.lines().count(), round + 1, "{args:?}");
+            }
+        }
+        waits.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let early = waits.read(&mut [0; 1]).map_err(|error| error.kind());
+        assert_eq!(early, Err(ErrorKind::WouldBlock), "{args:?}: nothing of it is written");
+        fs::remove_dir(&in_the_way).unwrap();
+        waits.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut text = String::new();
+        waits.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "2 lines\n", "{args:?}");
+        assert_eq!(fs::read_to_string(&in_the_way).unwrap(), "one\ntwo\n", "{args:?}");
+        receiver.stop().assert_clean();
+    }
+}
+
+#[test]
 fn p7_a_unix_client_that_closes_wholly_waits_for_no_receipt() {
     let dir = Dir::new();
     let path = dir.file("sock");

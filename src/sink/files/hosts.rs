@@ -131,7 +131,7 @@ struct HostFiles {
     compressor: Option<Compressor>,
     taken: u64,
     waiting: usize,
-    /// The position up to which all is written, if something waits.
+    /// The position up to which all is written, if something waits; what files that are behind have not written apart.
     written: u64,
     /// A position that is to be the next: when each file has written up to its own mark.
     checkpoint: u64,
@@ -145,7 +145,9 @@ struct HostFiles {
     marked: Owner,
     /// How many hosts are held up.
     held_up: usize,
-    /// Grows when one of them is no more.
+    /// How many files are behind: they could not be written, and the others are counted without them.
+    behind: usize,
+    /// Grows when a host is held up or behind no more.
     releases: u64,
     /// Somebody was told that a host has to share a file.
     has_told: bool,
@@ -226,6 +228,7 @@ impl HostFiles {
             gaps: VecDeque::new(),
             marked: None,
             held_up: 0,
+            behind: 0,
             releases: 0,
             has_told: false,
         })
@@ -423,14 +426,44 @@ impl HostFiles {
         if self.waiting == 0 { self.taken } else { self.written }
     }
 
-    /// While some file always waits on purpose, all is written up to the last checkpoint that every file has passed.
+    /// While some file always waits on purpose, all is written up to the last checkpoint that every file has passed. A file
+    /// that can't be written is left behind.
     fn note_written(&mut self) {
-        if self.waiting == 0 {
+        let has_passed = |lane: &Lane| lane.file.written() >= lane.mark || lane.is_stuck();
+        if self.lanes.iter().all(|lane| lane.file.waiting() == 0 || lane.is_stuck()) {
             (self.written, self.checkpoint) = (self.taken, self.taken);
-        } else if self.lanes.iter().all(|lane| lane.file.written() >= lane.mark) {
+        } else if self.lanes.iter().all(has_passed) {
             (self.written, self.checkpoint) = (self.checkpoint, self.taken);
-            self.lanes.iter_mut().for_each(|lane| lane.mark = lane.file.taken());
+        } else {
+            return;
         }
+        for lane in &mut self.lanes {
+            lane.mark = lane.file.taken();
+            if lane.is_stuck() {
+                lane.leave_behind();
+            }
+        }
+    }
+
+    /// Which files have caught up.
+    fn catch_up(&mut self) {
+        self.behind = 0;
+        for lane in self.lanes.iter_mut().filter(|lane| lane.is_behind()) {
+            let has_caught_up = lane.catch_up(&mut self.syncs);
+            self.releases += u64::from(has_caught_up);
+            self.behind += usize::from(!has_caught_up);
+        }
+    }
+
+    /// The file that lines of a host go to, if it is open or has lines that wait; else where in the list it would be.
+    fn lane_of(&self, host: Host) -> Option<&Lane> {
+        // A host that has no file of its own may have to share one.
+        let at = self.find(Some(host)).or_else(|at| match place_in(&self.known, host) {
+            Ok(_) => Err(at),
+            Err(_) if self.known.len() < self.options.host_files => Err(at),
+            Err(_) => self.find(None),
+        });
+        at.ok().and_then(|at| self.lanes.get(at))
     }
 
     /// Files that stand still too long are passed over, and who is held up is counted.
@@ -502,6 +535,7 @@ impl Target for HostFiles {
         let due_in = self.lanes.iter().filter_map(|lane| lane.due_in(now)).min();
         self.due_at = due_in.map(|wait| now + wait);
         self.sync(books);
+        self.catch_up();
         // At the end, and whenever none of those that wait can be written, the output as a whole stands still.
         let is_still = self.waiting > 0 && self.waiting >= before;
         let all_stuck = || self.lanes.iter().all(|lane| lane.file.waiting() == 0 || lane.is_stuck());
@@ -514,8 +548,8 @@ impl Target for HostFiles {
 
     fn standing(&self) -> Standing {
         let delivered = self.syncs.as_ref().map_or_else(|| self.written(), Syncs::synced);
-        let (held_up, releases) = (self.held_up, self.releases);
-        Standing { waiting: self.waiting, held: self.waiting, delivered, held_up, releases }
+        let (held_up, behind, releases) = (self.held_up, self.behind, self.releases);
+        Standing { waiting: self.waiting, held: self.waiting, delivered, held_up, behind, releases }
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {
@@ -539,13 +573,11 @@ impl Target for HostFiles {
     }
 
     fn welcome(&self, host: Host) -> Welcome {
-        // A host that has no file of its own may have to share one.
-        let at = self.find(Some(host)).or_else(|at| match place_in(&self.known, host) {
-            Ok(_) => Err(at),
-            Err(_) if self.known.len() < self.options.host_files => Err(at),
-            Err(_) => self.find(None),
-        });
-        at.ok().and_then(|at| self.lanes.get(at)).map_or(Welcome::Little, Lane::welcome)
+        self.lane_of(host).map_or(Welcome::Little, Lane::welcome)
+    }
+
+    fn is_behind(&self, host: Host) -> bool {
+        self.behind > 0 && self.lane_of(host).is_some_and(Lane::is_behind)
     }
 
     fn passes_over_itself(&self) -> bool {
@@ -670,6 +702,27 @@ mod tests {
             assert!(second < 20 || delivered + 5 * 11 >= taken, "{delivered} of {taken} at {second}");
             last = delivered;
         }
+    }
+
+    #[test]
+    fn p20_one_that_can_not_be_written_is_left_behind_until_it_has_all() {
+        let peer = |host| Host::V4([10, 0, 0, host]);
+        let mut fixture = Fixture::new("behind", &OutputOptions::default());
+        let in_the_way = fixture.folder.join("10.0.0.1");
+        fs::create_dir(&in_the_way).unwrap();
+        fixture.take(1, b"waits\n");
+        fixture.take(2, b"goes on\n");
+        fixture.write(1);
+        let standing = fixture.files.standing();
+        assert_eq!((standing.delivered, standing.behind, standing.waiting), (14, 1, 6));
+        assert!(fixture.files.is_behind(peer(1)) && !fixture.files.is_behind(peer(2)));
+        fixture.take(1, b"more\n");
+        fs::remove_dir(&in_the_way).unwrap();
+        let released = standing.releases;
+        fixture.write(20);
+        let standing = fixture.files.standing();
+        assert_eq!((standing.delivered, standing.behind, standing.waiting), (19, 0, 0));
+        assert!(!fixture.files.is_behind(peer(1)) && standing.releases > released);
     }
 
     #[test]

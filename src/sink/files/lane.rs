@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::log_file::LogFile;
 use super::names::Owner;
 use super::path::shown;
+use super::sync::Syncs;
 use crate::config::output::{OnStall, OutputOptions};
 use crate::engine::gap::{Gap, Why};
 use crate::sink::Welcome;
@@ -30,6 +31,21 @@ enum Stand {
     },
 }
 
+/// Whether all that the file took is where it belongs, as far as positions of the whole output say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lag {
+    InStep,
+    /// It could not be written, and the others were counted without it. It has caught up when all up to this position within
+    /// the file is written.
+    Behind {
+        until: u64,
+    },
+    /// It has caught up, and is to be synced: when [`Syncs::note_late`] was told.
+    Unsynced {
+        begun: u64,
+    },
+}
+
 /// One host's file.
 pub(super) struct Lane {
     pub(super) owner: Owner,
@@ -42,6 +58,7 @@ pub(super) struct Lane {
     stand: Stand,
     /// Whether its host was held up at the last look.
     was_held_up: bool,
+    lag: Lag,
     /// After how long without taking anything it is passed over.
     stall_timeout: Option<Duration>,
 }
@@ -56,6 +73,7 @@ impl Lane {
             pacing: Pacing::default(),
             stand: Stand::Taking,
             was_held_up: false,
+            lag: Lag::InStep,
             stall_timeout: (options.on_stall == OnStall::Drop).then_some(options.stall_timeout),
         }
     }
@@ -81,9 +99,38 @@ impl Lane {
         self.pacing.stuck_since().is_some()
     }
 
+    /// The others are counted as written without what this one has not written. Does nothing if it has written all.
+    pub(super) fn leave_behind(&mut self) {
+        if self.file.waiting() > 0 {
+            self.lag = Lag::Behind { until: self.file.taken() };
+        }
+    }
+
+    /// Whether lines that it took may count as delivered by the position of the whole output, and are not.
+    pub(super) fn is_behind(&self) -> bool {
+        self.lag != Lag::InStep
+    }
+
+    /// Looks whether it has caught up; true if it was behind until now, and is no more.
+    pub(super) fn catch_up(&mut self, syncs: &mut Option<Syncs>) -> bool {
+        if let Lag::Behind { until } = self.lag
+            && self.file.written() >= until
+        {
+            self.lag = syncs.as_mut().map_or(Lag::InStep, |syncs| Lag::Unsynced { begun: syncs.note_late() });
+            return self.lag == Lag::InStep;
+        }
+        let Lag::Unsynced { begun } = self.lag else { return false };
+        let is_synced = syncs.as_ref().is_none_or(|syncs| syncs.has_synced(begun));
+        if is_synced {
+            self.lag = Lag::InStep;
+        }
+        is_synced
+    }
+
     /// Whether it may be forgotten once it is closed: it has nothing to write, and nothing to find out.
     pub(super) fn is_at_rest(&self) -> bool {
-        !self.file.is_open() && self.file.waiting() == 0 && !self.is_stuck() && self.stand == Stand::Taking
+        let has_lines = self.file.waiting() > 0 || self.is_behind();
+        !self.file.is_open() && !has_lines && !self.is_stuck() && self.stand == Stand::Taking
     }
 
     /// Whether the lane has something to do now.

@@ -33,6 +33,10 @@ pub(super) struct Syncs {
     left: Vec<Arc<File>>,
     /// A name in the directory is new, and may not be on the disk yet.
     has_new_name: bool,
+    /// Lines were written later than others that came after them: they need a sync, though their position may have had its.
+    has_late: bool,
+    /// How many syncs of all were begun.
+    begun: u64,
     /// It was said that this file system can't sync everything.
     has_told: bool,
     /// The position up to which lines were synced, or could not be: what the kernel could not write it forgets, and
@@ -73,6 +77,8 @@ impl Syncs {
             task: None,
             left: Vec::new(),
             has_new_name: false,
+            has_late: false,
+            begun: 0,
             has_told: false,
             synced: 0,
         }
@@ -98,6 +104,22 @@ impl Syncs {
         self.has_new_name = true;
     }
 
+    /// Lines were written later than others that came after them. The answer is what [`Self::has_synced`] wants to know.
+    pub(super) fn note_late(&mut self) -> u64 {
+        self.has_late = true;
+        self.begun
+    }
+
+    /// Whether a sync that had not begun when [`Self::note_late`] gave this answer is done.
+    pub(super) fn has_synced(&self, begun_then: u64) -> bool {
+        let is_under_way = self.task.as_ref().is_some_and(|under_way| under_way.position.is_some());
+        self.begun - u64::from(is_under_way) > begun_then
+    }
+
+    fn is_wanted(&self, written: u64) -> bool {
+        written > self.synced || self.has_late
+    }
+
     /// The position up to which all is on the disk, but for what [`Synced::Failed`] told of.
     pub(super) fn synced(&self) -> u64 {
         self.synced
@@ -118,7 +140,7 @@ impl Syncs {
         if self.task.as_ref().is_some_and(|under_way| is_crowded || under_way.task.is_done()) {
             outcome = self.finish();
         }
-        let is_due = written > self.synced && now >= self.next;
+        let is_due = self.is_wanted(written) && now >= self.next;
         if self.task.is_some() || !(is_due || is_crowded) {
             return outcome;
         }
@@ -141,7 +163,7 @@ impl Syncs {
     /// Everything, now: the end has come, and waiting for the disk is what was asked for.
     pub(super) fn last(&mut self, written: u64, files: Vec<Arc<File>>) -> Synced {
         let before = self.finish();
-        if written <= self.synced {
+        if !self.is_wanted(written) {
             return before;
         }
         let result = self.batch(files).sync();
@@ -150,6 +172,8 @@ impl Syncs {
 
     /// What is to be synced: `files`, and those that were left.
     fn batch(&mut self, mut files: Vec<Arc<File>>) -> Batch {
+        self.has_late = false;
+        self.begun += 1;
         files.append(&mut self.left);
         Batch::new(files, mem::take(&mut self.has_new_name).then(|| self.folder.clone()))
     }
@@ -174,7 +198,7 @@ impl Syncs {
     pub(super) fn due_in(&self, now: Duration, written: u64) -> Option<Duration> {
         match &self.task {
             Some(under_way) => Some(under_way.task.due_in(now)),
-            None => (written > self.synced).then(|| self.next.saturating_sub(now)),
+            None => self.is_wanted(written).then(|| self.next.saturating_sub(now)),
         }
     }
 }
@@ -375,5 +399,26 @@ mod tests {
         for (number, expected) in [(EINVAL, true), (EOPNOTSUPP, true), (5, false), (28, false)] {
             assert_eq!(is_impossible(&io::Error::from_raw_os_error(number)), expected, "{number}");
         }
+    }
+
+    #[test]
+    fn what_was_written_late_gets_a_sync_of_its_own() {
+        let mut syncs = syncs();
+        syncs.go_on(Duration::ZERO, 100, &mut || vec![sound()]);
+        // The sync under way may not have seen it.
+        let late = syncs.note_late();
+        assert!(!syncs.has_synced(late));
+        finished(&mut syncs, 100);
+        assert!(!syncs.has_synced(late));
+        assert_eq!(syncs.due_in(EVERY, 100), Some(Duration::ZERO), "though all positions are synced");
+        syncs.go_on(EVERY, 100, &mut || vec![sound()]);
+        assert!(!syncs.has_synced(late), "not before it is done");
+        finished(&mut syncs, 100);
+        assert!(syncs.has_synced(late));
+        assert_eq!(syncs.due_in(EVERY * 2, 100), None);
+        let late = syncs.note_late();
+        assert!(!syncs.has_synced(late));
+        assert!(matches!(syncs.last(100, vec![sound()]), Synced::Done));
+        assert!(syncs.has_synced(late));
     }
 }
