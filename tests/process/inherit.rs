@@ -295,6 +295,12 @@ fn p11_ten_restarts_under_load_refuse_nobody_and_lose_nothing() {
         (receiver, senders)
     });
     receiver.stop().assert_clean();
+    // Who was not accepted yet waits in the socket for one more.
+    let receiver = start(&listener, &args);
+    for Sender { name, sent, .. } in &senders {
+        until_written(&output, 0, &format!("{name} {}\n", sent - 1));
+    }
+    receiver.stop().assert_clean();
     let lines = lines(&fs::read(&output).unwrap());
     for Sender { name, sent, connects, .. } in &senders {
         assert!(*connects >= RESTARTS, "{name} saw {connects} servers");
