@@ -75,7 +75,7 @@ pub(super) fn cat(listing: &Listing) -> bool {
 
 fn try_cat(listing: &Listing) -> Result<bool, String> {
     let name = listing.path.to_string_lossy().escape_debug().to_string();
-    let files = open_set(&listing.path).map_err(|error| match error.kind() {
+    let set = open_set(&listing.path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => format!("cannot read {name}: there is no such file, nor a rotated one of that name"),
         ErrorKind::IsADirectory => format!("cannot read {name}: it is a directory; name a file in it"),
         _ => format!("cannot read {name}: {error}"),
@@ -84,8 +84,9 @@ fn try_cat(listing: &Listing) -> Result<bool, String> {
     let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(|error| unwritable(&error))?;
     let filter = Filter { since_ms: listing.since.map(Since::unix_ms), wanted: &listing.wanted };
     let mut lines = Lines { filter, out: stdout, ready: Vec::new(), pending: Vec::new(), verdict: None, untimed: 0 };
-    let (mut is_whole, mut piece) = (true, vec![0; PIECE_BYTES]);
-    for mut file in files {
+    set.unreadable.iter().for_each(|error| complain(error));
+    let (mut is_whole, mut piece) = (set.unreadable.is_empty(), vec![0; PIECE_BYTES]);
+    for mut file in set.files {
         loop {
             match file.content.read(&mut piece) {
                 Ok(0) => break,

@@ -451,3 +451,33 @@ fn cat_ends_with_its_reader_and_names_what_it_cannot_read() {
     assert!(ended.stderr.contains("cannot write to stdout: No space left"), "{}", ended.stderr);
     assert_eq!(cat(&[]).code, Some(2));
 }
+
+#[test]
+fn cat_shows_the_files_beside_one_that_it_can_not_read() {
+    let dir = Dir::new();
+    let path = dir.file("app.log");
+    fs::write(&path, "newest\n").unwrap();
+    fs::write(format!("{path}.2"), "oldest\n").unwrap();
+    let _bound = std::os::unix::net::UnixListener::bind(format!("{path}.1")).unwrap();
+    let ended = cat(&[&path]);
+    assert_eq!((ended.code, &ended.output[..]), (Some(1), &b"oldest\nnewest\n"[..]));
+    assert!(ended.stderr.starts_with(&format!("lumberjack: cannot read {path}.1: ")), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("cannot read").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn p13_a_name_that_is_too_long_to_be_compressed_is_refused() {
+    let dir = Dir::new();
+    for (len, code) in [(246, 0), (247, 2)] {
+        let path = dir.file(&"x".repeat(len));
+        let args = ["--check", "--output", &path, "--rotate-size", "1MiB", "--rotate-compress", "--rotate-keep", "5"];
+        let ended = Setup::new(&args).run();
+        assert_eq!(ended.code, Some(code), "{len}: {}", ended.stderr);
+        let is_said = String::from_utf8_lossy(&ended.output).contains(".gz.new, which --rotate-compress needs");
+        assert_eq!(is_said, code == 2, "{len}");
+        if code == 2 {
+            let ended = Setup::new(&args[1..]).run();
+            assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        }
+    }
+}

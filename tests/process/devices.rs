@@ -394,6 +394,37 @@ fn p13_whatever_has_the_files_name_hangs_nobody_and_lines_go_on_when_it_is_gone(
     }
 }
 
+/// Somebody cures a full disk by leading the path to another one.
+#[test]
+fn p20_a_full_disk_is_left_when_the_path_leads_elsewhere() {
+    for args in [&[][..], &["--rotate-size", "1MiB", "--sync", "100ms"]] {
+        let dir = Dir::new();
+        let (path, full, roomy) = (dir.file("app.log"), dir.file("full"), dir.file("roomy"));
+        let Some(disk) = super::disk::Tmpfs::mount("size=64k") else { return };
+        symlink(disk.file("app.log"), &full).unwrap();
+        symlink("full", &path).unwrap();
+        let receiver = Receiver::start(&[&["--output", &path], args].concat());
+        let mut client = receiver.client();
+        client.write_all(lines(0, 3000).as_bytes()).unwrap();
+        until("the full disk to be said", || {
+            let said = receiver.said();
+            if said.contains("No space left") { Ok(()) } else { Err(said) }
+        });
+        fs::write(&roomy, "").unwrap();
+        fs::remove_file(&path).unwrap();
+        symlink("roomy", &path).unwrap();
+        client.write_all(lines(3000, 3010).as_bytes()).unwrap();
+        let all = || text(&disk.file("app.log")) + &text(&roomy);
+        until("all lines on the two disks", || {
+            let all = all();
+            let missing = (0..3010).find(|number| !all.contains(&line(*number)));
+            missing.map_or(Ok(()), |number| Err(number.to_string()))
+        });
+        receiver.stop().assert_clean();
+        assert_eq!(text(&roomy).lines().last().map(|last| format!("{last}\n")), Some(line(3009)), "{args:?}");
+    }
+}
+
 #[test]
 fn p11_whatever_has_the_files_name_the_end_comes_in_time() {
     for what in OTHERS {

@@ -38,6 +38,20 @@ pub(super) fn most_descriptors(options: &OutputOptions) -> usize {
     if options.compresses() { 2 } else { 0 }
 }
 
+/// Whether the files of the output at `path` can have the names that they get while they are compressed.
+///
+/// # Errors
+/// They are too long; the end of a sentence.
+pub(super) fn check_names(path: &Path, options: &OutputOptions) -> io::Result<()> {
+    let longest = with_ending(&Rotated::new(path, options.rotate_keep).numbered(options.rotate_keep), UNFINISHED);
+    match fs::symlink_metadata(longest) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidFilename && options.compresses() => Err(io::Error::other(
+            "with the number of a rotated file and .gz.new, which --rotate-compress needs, this name is too long: shorten it",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// What compresses the rotated files of one output.
 pub(super) struct Compressor {
     /// Output files that may have rotated ones to be compressed. Which is asked when it is their turn.

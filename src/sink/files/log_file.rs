@@ -408,7 +408,8 @@ impl LogFile {
                 before => {
                     // A file that could not be opened anew is tried again after its pause, unless that waits for this write.
                     let has_a_pause = matches!(before, Reopening::Failed(_)) && !self.is_torn();
-                    if !is_cured_by_waiting(&error) && !has_a_pause {
+                    // Somebody may have cured a full disk by giving the path another.
+                    if (!is_cured_by_waiting(&error) || self.has_another_at_path()) && !has_a_pause {
                         self.reopening = Reopening::Broken;
                     }
                     return Err(error);

@@ -50,7 +50,6 @@ pub(super) struct Known {
     pub(super) begun: Begun,
 }
 
-/// Whether a new descriptor of the path is to take the place of the one that is there.
 impl Rotation {
     /// Whether it may be rotated: not shortly after that has failed.
     pub(super) fn may_try(&self, now: Duration) -> bool {

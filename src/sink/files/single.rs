@@ -75,6 +75,7 @@ impl Place for FilePlace {
         if options.rotates() && found.is_ok_and(|kind| !kind.is_file() && !kind.is_dir()) {
             return Err(no_file());
         }
+        compress::check_names(&path, options)?;
         let obstacle = if options.rotates() { obstacle(&path, options.rotate_keep) } else { None };
         match obstacle {
             Some(obstacle @ Obstacle::Mounted) => Err(io::Error::other(obstacle.sentence())),
@@ -111,6 +112,7 @@ impl SingleFile {
     /// # Errors
     /// Those of [`LogFile::open`].
     pub(super) fn open(mut file: LogFile, path: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
+        compress::check_names(path, options)?;
         file.open(books)?;
         let (syncs, compressor) = (syncs_of(path, options), Compressor::new(options));
         let mut single = Self { name: shown(path), file, syncs, compressor, now: Duration::ZERO };

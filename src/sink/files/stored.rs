@@ -9,7 +9,7 @@ use super::path::{identity_of, opened_to_read, resolved};
 use super::rotate::{Rotated, named};
 
 /// How often it is looked anew, while files get other names, before what was found has to do.
-const MOST_LOOKS: usize = 20;
+const MOST_LOOKS: usize = 500;
 
 /// One file of a set.
 #[cfg_attr(not(feature = "cli"), expect(dead_code))]
@@ -19,30 +19,39 @@ pub(crate) struct Stored {
     pub(crate) content: Content,
 }
 
-/// Opens an output file and those that were rotated, the oldest first. They are what was there at one moment, though files
+/// The files of a set, the oldest first, and of each that can't be read, why.
+#[cfg_attr(not(feature = "cli"), expect(dead_code))]
+pub(crate) struct Set {
+    pub(crate) files: Vec<Stored>,
+    /// Sentences, each with the file's name.
+    pub(crate) unreadable: Vec<io::Error>,
+}
+
+/// Opens an output file and those that were rotated. They are what was there at one moment, though files
 /// get other names all the time: if that has happened meanwhile, it is looked again.
 ///
 /// # Errors
-/// One can't be opened, with its name; there is none.
+/// There is none.
 #[cfg_attr(not(feature = "cli"), expect(dead_code))]
-pub(crate) fn open_set(path: &Path) -> io::Result<Vec<Stored>> {
+pub(crate) fn open_set(path: &Path) -> io::Result<Set> {
     if path.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
     }
     let files = Rotated::new(&resolved(path), 0);
     let mut looks = 0;
-    let opened = loop {
-        let opened = open_all(&files)?;
+    let (opened, unreadable) = loop {
+        let (opened, unreadable) = open_all(&files)?;
         looks += 1;
         let is_steady = opened.iter().map(|(path, _, found)| (path, identity_of(found))).eq(now_of(&files.all()?));
         if is_steady || looks >= MOST_LOOKS {
-            break opened;
+            break (opened, unreadable);
         }
     };
-    if opened.is_empty() {
+    if opened.is_empty() && unreadable.is_empty() {
         return Err(ErrorKind::NotFound.into());
     }
-    Ok(opened.into_iter().map(|(path, file, _)| Stored { content: Content::new(file, &path), path }).collect())
+    let files = opened.into_iter().map(|(path, file, _)| Stored { content: Content::new(file, &path), path }).collect();
+    Ok(Set { files, unreadable })
 }
 
 /// A file of the set, open: its name, and what is known of it.
@@ -51,15 +60,19 @@ type Open = (PathBuf, File, fs::Metadata);
 /// All files of the set that there are, open, the oldest first. They are looked for from the newest name on: a file only ever
 /// moves up, so what moves meanwhile is met at its next name, and none is left out. Only as many rotations as there are
 /// files, all in one look, bring newer files to where older ones are looked for.
-fn open_all(files: &Rotated) -> io::Result<Vec<Open>> {
-    let mut opened: Vec<Open> = Vec::new();
+fn open_all(files: &Rotated) -> io::Result<(Vec<Open>, Vec<io::Error>)> {
+    let (mut opened, mut unreadable): (Vec<Open>, _) = (Vec::new(), Vec::new());
     let last = files.last_number()?;
     for number in 0.. {
-        let found = match open_one(files.numbered(number))? {
-            None if number > 0 => open_one(files.compressed(number))?,
+        let found = match open_one(files.numbered(number)) {
+            Ok(None) if number > 0 => open_one(files.compressed(number)),
             found => found,
         };
-        let is_found = found.is_some();
+        let is_found = !matches!(found, Ok(None));
+        let found = found.unwrap_or_else(|error| {
+            unreadable.push(error);
+            None
+        });
         // One that has moved up behind us is met twice.
         let is_known = |one: &Open| opened.iter().any(|other| identity_of(&other.2) == identity_of(&one.2));
         if let Some(found) = found.filter(|found| !is_known(found)) {
@@ -70,7 +83,7 @@ fn open_all(files: &Rotated) -> io::Result<Vec<Open>> {
         }
     }
     opened.reverse();
-    Ok(opened)
+    Ok((opened, unreadable))
 }
 
 /// `None` if there is no such file.
@@ -84,7 +97,8 @@ fn open_one(path: PathBuf) -> io::Result<Option<Open>> {
 
 /// Which file has each of these names now.
 fn now_of(paths: &[PathBuf]) -> impl Iterator<Item = (&PathBuf, (u64, u64))> {
-    paths.iter().filter_map(|path| Some((path, identity_of(&fs::metadata(path).ok()?))))
+    let found = |path: &PathBuf| fs::metadata(path).ok().filter(fs::Metadata::is_file);
+    paths.iter().filter_map(move |path| Some((path, identity_of(&found(path)?))))
 }
 
 #[cfg(test)]
@@ -108,7 +122,11 @@ mod tests {
 
         fn read(&self, name: &str) -> io::Result<String> {
             let mut text = String::new();
-            for stored in &mut open_set(&self.0.join(name))? {
+            let set = open_set(&self.0.join(name))?;
+            if let Some(error) = set.unreadable.into_iter().next() {
+                return Err(error);
+            }
+            for mut stored in set.files {
                 stored.content.read_to_string(&mut text)?;
             }
             Ok(text)

@@ -71,6 +71,13 @@ impl LogFile {
         fs::metadata(&self.path).is_ok_and(|found| identity_of(&found) == identity_of(ours))
     }
 
+    /// Whether the path leads to another file than the one that is open: a link, a mount or a rename has come between.
+    pub(super) fn has_another_at_path(&self) -> bool {
+        let found = fs::metadata(&self.path).ok();
+        let ours = self.file.as_ref().and_then(|file| file.metadata().ok());
+        found.zip(ours).is_some_and(|(found, ours)| identity_of(&found) != identity_of(&ours))
+    }
+
     /// Somebody removed the file: what is written to it would be gone with it, and its place on the disk is free only
     /// when we close it. A line that is half in it goes to the next one.
     pub(super) fn forget_removed(&mut self, books: &mut Books) {
