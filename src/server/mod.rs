@@ -292,7 +292,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             Ok(true) => {
                 if self.outlet.has_released() {
                     self.clients.connections.release();
-                    self.clients.receipts.take_back(&self.clients.connections);
+                    self.clients.receipts.take_back(&mut self.clients.connections);
                 }
                 self.take_sink_events().map_err(RunError::Poll)
             }

@@ -19,6 +19,11 @@ use crate::sink::Sink;
 /// between.
 const RECEIPTS: usize = 256;
 
+/// The position of one that is on no list.
+const LEFT_OUT: u64 = u64::MAX;
+/// A position that the sink has delivered when it has delivered anything.
+const AT_ONCE: u64 = 1;
+
 /// What a connection's receipt is to say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sum {
@@ -86,21 +91,27 @@ impl Receipts {
         Some((key, self.sum(key)))
     }
 
-    /// Whom the last [`Self::pop`] named is told when its host is behind no more: [`Self::take_back`].
-    fn leave_out(&mut self) {
-        self.has_left_out = true;
+    /// Whom the last [`Self::pop`] named, `key`, is told when its host is behind no more: [`Self::take_back`].
+    fn leave_out<T>(&mut self, connections: &mut Connections<T>, key: Key) {
+        if let Some(Phase::Owed { position, .. }) = connections.get_mut(key).map(|conn| &mut conn.phase) {
+            *position = LEFT_OUT;
+            self.has_left_out = true;
+        }
     }
 
-    /// A host is behind no more: all who are owed a receipt are on the list again.
-    pub(super) fn take_back<T>(&mut self, connections: &Connections<T>) {
-        if mem::take(&mut self.has_left_out) {
-            let position_of = |key: &Key| match connections.get(*key)?.phase {
-                Phase::Owed { position, .. } => Some(position),
-                _ => None,
-            };
-            self.owed.clear();
-            self.owed.extend(connections.keys().filter_map(|key| Some((position_of(&key)?, key))));
-            self.owed.make_contiguous().sort_unstable_by_key(|(position, _)| *position);
+    /// A host is behind no more: all who are owed a receipt are on the list again. Those who were left out are due first,
+    /// and at once.
+    pub(super) fn take_back<T>(&mut self, connections: &mut Connections<T>) {
+        if !mem::take(&mut self.has_left_out) {
+            return;
+        }
+        for key in connections.keys().collect::<Vec<Key>>() {
+            if let Some(Phase::Owed { position, .. }) = connections.get_mut(key).map(|conn| &mut conn.phase)
+                && *position == LEFT_OUT
+            {
+                *position = AT_ONCE;
+                self.owed.push_front((AT_ONCE, key));
+            }
         }
     }
 
@@ -182,7 +193,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             let Some((key, sum)) = self.clients.receipts.pop(&self.clients.connections) else { continue };
             if self.is_behind(key) && !self.is_in_doubt(sum) {
-                self.clients.receipts.leave_out();
+                self.clients.receipts.leave_out(&mut self.clients.connections, key);
             } else {
                 self.give_receipt(key, sum);
             }
@@ -211,7 +222,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// The server ends, and the sink has all that it will ever have. Receipts that are due are sent; all others are
     /// closed without one, which tells them that their lines may be lost.
     pub(super) fn give_last_receipts(&mut self) {
-        self.clients.receipts.take_back(&self.clients.connections);
+        self.clients.receipts.take_back(&mut self.clients.connections);
         while self.is_receipt_due() {
             self.give_receipts();
         }
@@ -291,12 +302,12 @@ mod tests {
             ledger.owe(&mut table, key, position);
         }
         assert_eq!(ledger.pop(&table).map(|(key, _)| key), Some(keys[0]));
-        ledger.leave_out();
+        ledger.leave_out(&mut table, keys[0]);
         ledger.check(&table);
         assert_eq!(ledger.first().map(|(position, _)| position), Some(20), "the others don't wait for it");
         assert_eq!(ledger.pop(&table).map(|(key, _)| key), Some(keys[1]));
         assert!(table.remove(keys[1]).is_some());
-        ledger.take_back(&table);
+        ledger.take_back(&mut table);
         ledger.check(&table);
         let told = [(); 3].map(|()| ledger.pop(&table).map(|(key, _)| key));
         assert_eq!(told, [Some(keys[0]), Some(keys[2]), None]);
