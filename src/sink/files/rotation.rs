@@ -110,3 +110,36 @@ impl Rotation {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(shifted_at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::calendar::TimeOfDay;
+
+    #[test]
+    fn a_file_that_was_compressed_may_have_been_rotated_in_the_next_second() {
+        let folder = std::env::temp_dir().join(format!("lumberjack-rotation-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("app.log");
+        fs::write(&path, "a line\n").unwrap();
+        let rotated_at = 1_800_000_000_u32;
+        let [a, b, c, d] = rotated_at.to_le_bytes();
+        // Nothing, compressed: header, one empty block, checksum and length.
+        let packed = [0x1f, 0x8b, 8, 0, a, b, c, d, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        fs::write(folder.join("app.log.1.gz"), packed).unwrap();
+        let mut rotation = Rotation {
+            files: Rotated::new(&path, 5),
+            keep: 5,
+            size: u64::MAX,
+            age: Duration::ZERO,
+            daily: Some(Daily::new(TimeOfDay::default())),
+            dated: None,
+            is_full: false,
+            trouble: None,
+        };
+        rotation.note_begun(&fs::metadata(&path).unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+        // Midnight may lie between: it would be rotated once more.
+        assert_eq!(rotation.daily.unwrap().begun(), Begun::At(i64::from(rotated_at) + 1));
+    }
+}
