@@ -431,9 +431,13 @@ mod tests {
         let mut fixture = Fixture::with("way", &["app.log", "app.log.1"]);
         assert!(!fixture.compressor.give_way(&mut fixture.books), "nothing is under way");
         fixture.go_on();
+        fixture.until_done();
+        let job = Arc::clone(&fixture.compressor.under_way.as_ref().unwrap().file.job);
+        assert!(job.into.metadata().unwrap().len() > 0);
         assert!(fixture.compressor.holds_room() && fixture.compressor.give_way(&mut fixture.books));
         assert!(!fixture.compressor.holds_room() && !fixture.compressor.give_way(&mut fixture.books));
         assert_eq!(fixture.names(), "app.log app.log.1");
+        assert_eq!(job.into.metadata().unwrap().len(), 0, "the thread still has it open");
         fixture.finish();
         assert_eq!(fixture.names(), "app.log app.log.1");
         let path = fixture.files.numbered(1);
