@@ -120,9 +120,13 @@ class Follower(threading.Thread):
                 for name in names:
                     if name.endswith(".new"):
                         continue
-                    inode = os.stat(name).st_ino
-                    if inode not in self.files:
-                        self.files[inode] = [open(name, "rb", buffering=0), b""]
+                    # What is open is asked who it is: the name may lead to another file by then.
+                    file = open(name, "rb", buffering=0)
+                    inode = os.fstat(file.fileno()).st_ino
+                    if inode in self.files:
+                        file.close()
+                    else:
+                        self.files[inode] = [file, b""]
                 there = {os.stat(name).st_ino for name in names}
                 for inode, entry in list(self.files.items()):
                     self.read(entry)
