@@ -49,7 +49,7 @@ impl Setup {
         self
     }
 
-    /// This command, such as a tracer, starts it.
+    /// This command, such as a tracer, starts it, or the shell that does.
     pub(crate) fn under(mut self, command: Vec<String>) -> Self {
         self.under = command;
         self
@@ -70,18 +70,15 @@ impl Setup {
     }
 
     pub(crate) fn spawn(&mut self, stderr: Stdio) -> Guard {
-        let binary = under_test();
-        let mut command = if let Some((program, args)) = self.under.split_first() {
-            let mut command = Command::new(program);
-            command.args(args).arg(&binary);
-            command
-        } else if self.before.is_empty() && self.redirect.is_empty() {
-            Command::new(&binary)
-        } else {
-            let mut shell = Command::new("sh");
-            shell.arg("-c").arg(format!("{} exec \"$0\" \"$@\" {}", self.before, self.redirect)).arg(&binary);
-            shell
-        };
+        let mut words = self.under.clone();
+        if !self.before.is_empty() || !self.redirect.is_empty() {
+            let shell = format!("{} exec \"$0\" \"$@\" {}", self.before, self.redirect);
+            words.extend(["sh".to_owned(), "-c".to_owned(), shell]);
+        }
+        words.push(under_test());
+        let (program, args) = words.split_first().unwrap();
+        let mut command = Command::new(program);
+        command.args(args);
         command.args(&self.args).stdin(self.inherited.take().map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
         command.stdout(self.stdout.take().unwrap_or_else(Stdio::piped));
         Guard::spawn(&mut command).unwrap()
