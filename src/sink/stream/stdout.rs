@@ -1,6 +1,6 @@
 //! Stdout as an output (`-`), whatever it is: a pipe, a file, a terminal, a socket. The open file description that other
 //! processes share with us is left as it is, but for a pipe that can't be opened anew: that one is non-blocking while we
-//! live (`Borrowed` in `descriptor.rs`).
+//! live (`Borrowed` in `adopt.rs`).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,7 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use super::descriptor::{Descriptor, adopt};
+use super::adopt::adopt;
+use super::descriptor::Descriptor;
 use crate::config::output::OutputOptions;
 use crate::sink::place::{DiskUse, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::target::Books;
