@@ -70,6 +70,7 @@ pub fn main() -> ExitCode {
             Exit::Usage
         }
     };
+    log::logger().flush();
     ExitCode::from(exit as u8)
 }
 
@@ -266,8 +267,7 @@ fn greet(local_addrs: &[ListenAddr], outputs: &[OutputAddr], status: Option<&Lis
         Some(ListenAddr::Tcp(addr)) => format!("; look at http://{addr}/"),
         _ => String::new(),
     };
-    let _ = writeln!(
-        std::io::stderr(),
+    logging::say(&format_args!(
         "Listening on {places}, lines go to {output}; send one: printf 'hello\\n' | {client}{status}"
-    );
+    ));
 }

@@ -4,13 +4,14 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::adopt::{Adopted, Borrowed, MSG_DONTWAIT_NOSIGNAL, Way};
+use super::adopt::{Adopted, Borrowed, MSG_DONTWAIT_NOSIGNAL, Way, is_gone, open_device};
+use super::scribe::Scribe;
 use crate::linux::O_NONBLOCK;
 use crate::sink::Interest;
 use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, KEPT_BYTES, Standing, Target, Took, Whose, Wrote};
@@ -21,6 +22,7 @@ pub(in crate::sink) struct Descriptor {
     file: File,
     way: Way,
     _borrowed: Option<Borrowed>,
+    scribe: Option<Scribe>,
     waiting: Waiting,
     /// Bytes taken so far.
     taken: u64,
@@ -29,9 +31,10 @@ pub(in crate::sink) struct Descriptor {
 
 impl Descriptor {
     pub(in crate::sink) fn new(out: Adopted) -> Self {
-        let Adopted { file, way, borrowed } = out;
+        let Adopted { file, way, borrowed, scribe } = out;
         let waiting = Waiting::new(KEPT_BYTES);
-        Self { file, way, _borrowed: borrowed, waiting, taken: 0, is_watched: way == Way::Plain }
+        let is_watched = matches!(way, Way::Plain | Way::Device);
+        Self { file, way, _borrowed: borrowed, scribe, waiting, taken: 0, is_watched }
     }
 
     /// Opens what is at `path` if that is no regular file; `None` if it is one, or nothing. A fifo is opened for ourselves,
@@ -47,15 +50,16 @@ impl Descriptor {
             kind if kind.is_file() => return Ok(None),
             kind if kind.is_fifo() => {
                 options.read(true).write(true).custom_flags(O_NONBLOCK);
-                Way::Pipe
+                Way::Polled
             }
+            kind if kind.is_char_device() => return Ok(Some(Self::new(open_device(path, found.rdev())?))),
             _ => {
                 options.append(true);
                 Way::Plain
             }
         };
         let file = options.open(path)?;
-        Ok(Some(Self::new(Adopted { file, way, borrowed: None })))
+        Ok(Some(Self::new(Adopted::new(file, way))))
     }
 
     fn write_waiting(&mut self, books: &mut Books) -> io::Result<()> {
@@ -91,11 +95,20 @@ impl Descriptor {
         !is_refused
     }
 
+    /// Whether an event tells when it takes more.
+    fn is_told(&self) -> bool {
+        !matches!(self.way, Way::Plain | Way::Device)
+    }
+
     /// One part alone is written by the same call as several: our own log is what `write` is for, and a test that makes
     /// calls fail can tell them apart.
     fn write_once(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.way {
-            Way::Plain | Way::Pipe => (&self.file).write_vectored(parts),
+            Way::Plain | Way::Polled | Way::Device => (&self.file).write_vectored(parts),
+            Way::Beside => {
+                let first = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);
+                self.scribe.as_ref().map_or(Err(ErrorKind::NotConnected.into()), |scribe| scribe.write(first))
+            }
             Way::Socket => SockRef::from(&self.file).send_vectored_with_flags(parts, MSG_DONTWAIT_NOSIGNAL),
         }
     }
@@ -128,7 +141,11 @@ impl Target for Descriptor {
     fn write(&mut self, _: Duration, books: &mut Books) -> io::Result<Wrote> {
         match self.write_waiting(books) {
             Ok(()) => Ok(Wrote::All),
-            Err(error) if error.kind() == ErrorKind::WouldBlock && self.way != Way::Plain => Ok(Wrote::Blocked),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && self.is_told() => Ok(Wrote::Blocked),
+            // A terminal that has hung up is a reader that is gone.
+            Err(error) if self.way != Way::Plain && is_gone(&error) => {
+                Err(io::Error::new(ErrorKind::BrokenPipe, error))
+            }
             Err(error) => Err(error),
         }
     }
@@ -143,9 +160,14 @@ impl Target for Descriptor {
     }
 
     fn unwatched(&mut self) -> Option<(BorrowedFd<'_>, Interest)> {
-        let is_new = !std::mem::replace(&mut self.is_watched, true);
-        // A fifo that is open both ways could be read after each write.
-        is_new.then(|| (self.file.as_fd(), Interest::Write))
+        if std::mem::replace(&mut self.is_watched, true) {
+            return None;
+        }
+        Some(match &self.scribe {
+            Some(scribe) => (scribe.bell().as_fd(), Interest::ReadWrite),
+            // A fifo that is open both ways could be read after each write.
+            None => (self.file.as_fd(), Interest::Write),
+        })
     }
 }
 
@@ -234,7 +256,7 @@ mod tests {
         let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
             return crate::skip::not_here("there is no /dev/full");
         };
-        let mut out = Descriptor::new(Adopted { file: full, way: Way::Plain, borrowed: None });
+        let mut out = Descriptor::new(Adopted::new(full, Way::Plain));
         let block = numbered(0..1000);
         append(&mut out, &block);
         append(&mut out, &block);

@@ -2,4 +2,5 @@
 
 pub(super) mod adopt;
 pub(super) mod descriptor;
+pub(super) mod scribe;
 pub(super) mod stdout;

@@ -25,6 +25,9 @@ pub(crate) struct Setup {
     before: String,
     redirect: String,
     under: Vec<String>,
+    /// Where the binary is, if it is a copy.
+    copy: Option<String>,
+    stdin: Option<Stdio>,
     stdout: Option<Stdio>,
     /// A listening socket that it gets as its descriptor 3.
     inherited: Option<OwnedFd>,
@@ -34,7 +37,16 @@ impl Setup {
     /// With these flags.
     pub(crate) fn new(args: &[&str]) -> Self {
         let args = args.iter().map(ToString::to_string).collect();
-        Self { args, before: String::new(), redirect: String::new(), under: Vec::new(), stdout: None, inherited: None }
+        Self {
+            args,
+            before: String::new(),
+            redirect: String::new(),
+            under: Vec::new(),
+            copy: None,
+            stdin: None,
+            stdout: None,
+            inherited: None,
+        }
     }
 
     /// A shell runs this first, such as `ulimit -n 64;`.
@@ -63,6 +75,18 @@ impl Setup {
         self
     }
 
+    /// A copy of the binary, where somebody else reaches it.
+    pub(crate) fn of(mut self, copy: &str) -> Self {
+        self.copy = Some(copy.to_owned());
+        self
+    }
+
+    /// In place of nothing.
+    pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = Some(stdin.into());
+        self
+    }
+
     /// In place of a pipe whose bytes are collected.
     pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
         self.stdout = Some(stdout.into());
@@ -75,11 +99,12 @@ impl Setup {
             let shell = format!("{} exec \"$0\" \"$@\" {}", self.before, self.redirect);
             words.extend(["sh".to_owned(), "-c".to_owned(), shell]);
         }
-        words.push(under_test());
+        words.push(self.copy.clone().unwrap_or_else(under_test));
         let (program, args) = words.split_first().unwrap();
         let mut command = Command::new(program);
         command.args(args);
-        command.args(&self.args).stdin(self.inherited.take().map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
+        let stdin = self.inherited.take().map(Stdio::from).or(self.stdin.take());
+        command.args(&self.args).stdin(stdin.unwrap_or_else(Stdio::null)).stderr(stderr);
         command.stdout(self.stdout.take().unwrap_or_else(Stdio::piped));
         Guard::spawn(&mut command).unwrap()
     }
