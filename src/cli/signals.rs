@@ -1,7 +1,6 @@
 //! Signals: taken at the first instruction of `main`, kept as flags while the program starts, then handed to the server.
 //! Invariant: from there on no signal that this program knows ends it otherwise than it should, and none is forgotten.
 
-use std::fs;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +11,7 @@ use signal_hook::{flag, low_level};
 
 use super::Exit;
 use crate::server::Handle;
+use crate::sink::told_of_us;
 
 /// What came so far.
 #[derive(Default)]
@@ -111,7 +111,7 @@ fn heard() -> SigSet {
 
 /// Whether a signal was ignored when the program was started. Without `/proc` nobody can tell: it was not.
 fn is_ignored(signal: i32) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = told_of_us("status");
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
     ignored >> (signal - 1) & 1 == 1

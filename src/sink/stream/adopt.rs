@@ -128,12 +128,19 @@ fn major(number: u64) -> u64 {
     number >> 8 & 0xfff
 }
 
+/// What Linux tells of this process under this name; nothing where it does not.
+#[inline(never)] // one copy, for size
+pub(crate) fn told_of_us(name: &str) -> String {
+    fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default()
+}
+
 /// Whether a terminal of this number is the one that controls our session.
 fn controls_us(number: u64) -> bool {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Behind the name, in which anything may be: state, parent, group, session and terminal.
-    let terminal = stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(4));
-    terminal.is_some_and(|terminal| terminal.parse() == Ok(number))
+    let stat = told_of_us("stat");
+    // Behind the name, in which anything may be: a space, state, parent, group, session and terminal. Bytes, for size.
+    let terminal =
+        stat.as_bytes().rsplit(|byte| *byte == b')').next().and_then(|rest| rest.split(|byte| *byte == b' ').nth(5));
+    terminal == Some(number.to_string().as_bytes())
 }
 
 /// Whether a device said that it is there no more, and will not be by itself.

@@ -4,12 +4,12 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use super::adopt::adopt;
+use super::adopt::{adopt, told_of_us};
 use super::descriptor::Descriptor;
 use crate::config::output::OutputOptions;
 use crate::sink::place::{DiskUse, Opened, OutputAddr, OutputAddrError, Place};
@@ -76,7 +76,7 @@ fn is_stand_in(stdout: &File) -> io::Result<bool> {
     if !found.file_type().is_char_device() || found.rdev() != NULL_DEVICE {
         return Ok(false);
     }
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", stdout.as_raw_fd())).unwrap_or_default();
+    let info = told_of_us(&format!("fdinfo/{}", stdout.as_raw_fd()));
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
     // The last octal digit holds the access mode: 0 read, 1 write, 2 both.
     Ok(flags.is_some_and(|flags| flags.trim().ends_with('2')))
