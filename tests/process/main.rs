@@ -34,6 +34,7 @@ mod status;
 mod stdout;
 mod supervisors;
 mod support;
+mod terminals;
 #[allow(dead_code)] // clients need more
 #[path = "../clients/tools.rs"]
 mod tools;
