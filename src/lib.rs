@@ -51,6 +51,7 @@ mod linux;
 mod net;
 mod server;
 mod sink;
+mod socket_file;
 #[cfg(feature = "status")]
 mod status;
 

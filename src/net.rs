@@ -2,13 +2,10 @@
 //! real. This is the only file that names mio. A simulation brings a `Net` of its own; dispatch is static, so the
 //! binary pays nothing for the seam.
 
-use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
@@ -19,6 +16,7 @@ use crate::config::listen::ListenAddr;
 use crate::engine::peer::Peer;
 use crate::inherited::Inherited;
 use crate::linux::{MSG_NOSIGNAL, is_descriptor_shortage};
+use crate::socket_file::{self, SocketFile};
 
 /// Bits of a token that number a connection; the rest holds its generation.
 const INDEX_BITS: u32 = 20;
@@ -204,12 +202,12 @@ pub struct Mio {
     inherited: Vec<Inherited>,
 }
 
-/// A listening socket.
+/// A listening socket. Its file, which the keeper has, goes before it is closed.
 pub enum Listener {
     /// TCP.
-    Tcp(mio::net::TcpListener, Keeper),
+    Tcp(Keeper, mio::net::TcpListener),
     /// Unix.
-    Unix(mio::net::UnixListener, Keeper),
+    Unix(Keeper, mio::net::UnixListener),
 }
 
 /// Whose a listening socket is.
@@ -218,16 +216,6 @@ pub enum Keeper {
     We(Option<SocketFile>),
     /// Somebody else's, who opened it and keeps it open.
     Another,
-}
-
-/// The file of a Unix socket, removed when the listener closes.
-pub struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Nothing can be done about a failure: the next start finds the file stale and removes it.
-        let _ = fs::remove_file(&self.0);
-    }
 }
 
 /// A connection.
@@ -269,8 +257,8 @@ impl Mio {
 
     fn accept_one(&mut self, listener: &mut Listener) -> io::Result<(Stream, Peer)> {
         match listener {
-            Listener::Tcp(listener, _) => listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), addr.into())),
-            Listener::Unix(listener, _) => {
+            Listener::Tcp(_, listener) => listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), addr.into())),
+            Listener::Unix(_, listener) => {
                 let (stream, _) = listener.accept()?;
                 self.unix_serial = self.unix_serial.wrapping_add(1);
                 Ok((Stream::Unix(stream), Peer::Unix { serial: self.unix_serial }))
@@ -311,7 +299,7 @@ impl Net for Mio {
             (Some(inherited), _) => (adopt(inherited, options)?, Keeper::Another),
             (None, ListenAddr::Tcp(addr)) => (listen_tcp(*addr, options)?, Keeper::We(None)),
             (None, ListenAddr::Unix(path)) => {
-                let (socket, file) = listen_unix(path, options.unix_mode)?;
+                let (socket, file) = socket_file::listen(path, options.unix_mode, BACKLOG)?;
                 (socket, Keeper::We(Some(file)))
             }
         };
@@ -320,18 +308,18 @@ impl Net for Mio {
                 let mut listener = mio::net::TcpListener::from_std(socket.into());
                 let local = ListenAddr::Tcp(listener.local_addr()?);
                 self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
-                Ok((Listener::Tcp(listener, keeper), local))
+                Ok((Listener::Tcp(keeper, listener), local))
             }
             ListenAddr::Unix(_) => {
                 let mut listener = mio::net::UnixListener::from_std(socket.into());
                 self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
-                Ok((Listener::Unix(listener, keeper), at.clone()))
+                Ok((Listener::Unix(keeper, listener), at.clone()))
             }
         }
     }
 
     fn leave(&mut self, listener: &mut Listener) -> bool {
-        let (Listener::Tcp(_, keeper) | Listener::Unix(_, keeper)) = listener;
+        let (Listener::Tcp(keeper, _) | Listener::Unix(keeper, _)) = listener;
         let is_kept = matches!(keeper, Keeper::Another);
         if is_kept {
             // Trap: a close takes nothing out of an epoll while somebody else has the socket open.
@@ -452,8 +440,8 @@ fn unpack(token: usize) -> Source {
 impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
         match self {
-            Self::Tcp(listener, _) => listener.as_raw_fd(),
-            Self::Unix(listener, _) => listener.as_raw_fd(),
+            Self::Tcp(_, listener) => listener.as_raw_fd(),
+            Self::Unix(_, listener) => listener.as_raw_fd(),
         }
     }
 }
@@ -493,30 +481,6 @@ fn keep_alive(listener: &Socket, silence: Duration) -> io::Result<()> {
     let between = (silence / 10).max(Duration::from_secs(1));
     let keepalive = TcpKeepalive::new().with_time(silence).with_interval(between).with_retries(KEEPALIVE_PROBES);
     listener.set_tcp_keepalive(&keepalive)
-}
-
-fn listen_unix(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
-    remove_stale(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&socket2::SockAddr::unix(path)?)?;
-    let file = SocketFile(path.to_owned());
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    socket.listen(BACKLOG)?;
-    Ok((socket, file))
-}
-
-/// Removes a socket file that nobody listens at: what a killed server leaves behind.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => match StdUnixStream::connect(path) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
-            _ => Err(ErrorKind::AddrInUse.into()),
-        },
-        Ok(_) => Err(ErrorKind::AlreadyExists.into()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]
