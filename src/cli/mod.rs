@@ -15,6 +15,7 @@ mod runner;
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -192,7 +193,11 @@ fn start(
     }
     let runner = take_signals(&server.handle())
         .and_then(|()| Runner::new(&server, settings))
-        .map_err(|error| failure(format_args!("cannot take signals: {error}; raise the limit on open files")))?;
+        // Now all is open. Where no descriptor is left, nobody would ever be taken in.
+        .and_then(|runner| UnixDatagram::unbound().map(|_| runner))
+        .map_err(|error| {
+            failure(format_args!("cannot take signals or clients: {error}; raise the limit on open files"))
+        })?;
     Ok((server, runner, status))
 }
 

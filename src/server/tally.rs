@@ -109,6 +109,13 @@ impl Tally<'_> {
         self.notices.warn(self.now, Notice::NoDescriptor, message);
     }
 
+    /// The end can't be put off any longer, though more and more clients come.
+    #[cold]
+    pub(super) fn not_taken_in(&mut self) {
+        let message = format_args!("[tcp] Clients connect without end: who still waits is not taken in");
+        self.notices.warn(self.now, Notice::FullHouse, message);
+    }
+
     /// How full the server is has changed.
     #[cold]
     pub(super) fn fullness(&mut self, change: Change, occupancy: Occupancy) {
