@@ -126,6 +126,11 @@ pub trait Net {
         options: &ListenOptions,
         number: usize,
     ) -> io::Result<(Self::Listener, ListenAddr)>;
+    /// Whether the box does not have a listener's address yet: clients can connect as soon as it does.
+    fn is_early(&self, listener: &Self::Listener) -> bool {
+        let _ = listener;
+        false
+    }
     /// Whether somebody else keeps this listener open, so that who waits at it waits for our successor. If so, `poll`
     /// tells no more of it.
     fn leave(&mut self, listener: &mut Self::Listener) -> bool {
@@ -318,6 +323,12 @@ impl Net for Mio {
         }
     }
 
+    fn is_early(&self, listener: &Listener) -> bool {
+        let Listener::Tcp(_, listener) = listener else { return false };
+        let socket = SockRef::from(listener);
+        socket.freebind_v4().unwrap_or_default() || socket.freebind_v6().unwrap_or_default()
+    }
+
     fn leave(&mut self, listener: &mut Listener) -> bool {
         let (Listener::Tcp(keeper, _) | Listener::Unix(keeper, _)) = listener;
         let is_kept = matches!(keeper, Keeper::Another);
@@ -468,7 +479,14 @@ fn listen_tcp(addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     keep_alive(&socket, options.keepalive)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
+    match socket.bind(&addr.into()) {
+        // At boot, an address may come after us (DHCP, a VPN): `is_early` tells.
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+            if addr.is_ipv6() { socket.set_freebind_v6(true) } else { socket.set_freebind_v4(true) }?;
+            socket.bind(&addr.into())?;
+        }
+        bound => bound?,
+    }
     socket.listen(BACKLOG)?;
     Ok(socket)
 }

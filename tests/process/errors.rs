@@ -107,8 +107,6 @@ fn p13_a_place_that_cannot_be_listened_at_is_one_sentence_and_exit_1() {
         (unix("taken"), "another program listens there; stop it", "with --listen"),
         (unix("none/sock"), "its directory does not exist; make it", "with --listen"),
         (unix("regular"), "there is a file that is no socket; remove it", "with --listen"),
-        // 192.0.2.0/24 is kept for documentation: no machine has it.
-        ("192.0.2.1:0".to_owned(), "this machine has no such address; choose one of its own", "with --listen"),
         (long, "", "with --listen"),
     ] {
         let begins = format!("cannot listen on {at}: {middle}");

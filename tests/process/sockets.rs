@@ -1,15 +1,17 @@
-//! The files of Unix sockets: only what is ours is removed, and of two that start at once over the same path one serves.
+//! Where it listens. The files of Unix sockets: only what is ours is removed, and of two that start at once over the same
+//! path one serves. Addresses that the box has later.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixListener;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::common::patience::{connect_unix, until};
+use crate::common::patience::{connect_unix, output_of, until};
+use crate::common::skip::not_here;
 use crate::support::conditions::Dir;
-use crate::support::receiver::{Collected, Guard, Setup};
+use crate::support::receiver::{Collected, Guard, Setup, under_test};
 
 /// One that listens at a path only, and what it says.
 fn start(path: &str, output: &str) -> (Guard, Collected) {
@@ -131,4 +133,39 @@ fn p13_a_directory_that_another_program_has_locked_is_one_sentence() {
     let mut next = start(&path, &dir.file("next"));
     assert!(serves(&mut next));
     assert_serves(next, &path, &dir.file("next"));
+}
+
+#[test]
+fn p13_an_address_that_the_box_gets_later_is_listened_on_with_one_warning() {
+    let dir = Dir::new();
+    let (said, output) = (dir.file("said"), dir.file("out"));
+    // 192.0.2.0/24 and 2001:db8::/32 are kept for documentation: no machine has them, but in a network of its own.
+    let script = r#"
+        until_says() { until grep -q "$1" "$2"; do kill -0 $receiver || exit 9; sleep 0.01; done; }
+        # Without any interface, IPv4 takes every address for one of its own.
+        ip link set lo up || exit 8
+        "$0" --listen 192.0.2.1:4445 --listen '[2001:db8::1]:4445' --listen 0.0.0.0:4446 --output "$2" 2>"$1" & receiver=$!
+        until_says 'Memory budget' "$1"
+        ip address add 192.0.2.1/32 dev lo && ip address add 2001:db8::1/128 dev lo nodad || exit 8
+        echo by-v4 >/dev/tcp/192.0.2.1/4445 && echo by-v6 >/dev/tcp/2001:db8::1/4445 || exit 7
+        until_says by-v4 "$2" && until_says by-v6 "$2"
+        kill -TERM $receiver && wait $receiver"#;
+    let inside = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--map-root-user", "bash", "-c", script, &under_test(), &said, &output]);
+        output_of(&mut command)
+    };
+    if inside("ip link set lo up").map_or(true, |output| !output.status.success()) {
+        return not_here("no network of our own can be made here");
+    }
+    fs::write(&said, "").unwrap();
+    fs::write(&output, "").unwrap();
+    let ended = inside(script).unwrap();
+    let said = fs::read_to_string(&said).unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+    for at in ["192.0.2.1:4445", "[2001:db8::1]:4445"] {
+        let warning = format!("[WARN] [tcp] This machine has no such address yet: {at}; ");
+        assert_eq!(said.matches(&warning).count(), 1, "{said}");
+    }
+    assert_eq!(said.matches("[WARN]").count(), 2, "{said}");
 }
