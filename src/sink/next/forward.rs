@@ -8,11 +8,12 @@
 //! | with a reset, an error, or without a word for too long | nothing | the last [`KEPT`] bytes too, from the start of a line |
 
 use std::fmt;
+use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::mem;
 use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::vec::IntoIter;
 
@@ -49,10 +50,13 @@ const VERDICT_TIMEOUT: Duration = Duration::from_secs(6);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(6);
 const KEEPALIVE_PROBES: u32 = 3;
-/// Reads in one look at what the other side says, of [`HEARD_BYTES`] each: one that talks without end is looked at again
-/// in the next turn.
+/// Reads in one look at what the other side says, of [`HEARD_BYTES`] each. One that talks is looked at again after
+/// [`DEAF`] only, and the kernel holds it up meanwhile: at full speed it would take half of a processor.
 const MOST_READS: usize = 16;
-const HEARD_BYTES: usize = 512;
+const HEARD_BYTES: usize = 4096;
+const DEAF: Duration = Duration::from_millis(50);
+/// The most links that are followed from one name to another.
+const MOST_LINKS: usize = 8;
 
 /// Where the next receiver is, as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,18 +116,55 @@ impl Place for Next {
 
     fn comes_back_to(&self, listener: &ListenAddr) -> bool {
         match (self, listener) {
-            (Self::Unix(path), ListenAddr::Unix(own)) => path == own,
+            (Self::Unix(path), ListenAddr::Unix(own)) => path == own || resolved(path) == resolved(own),
             (Self::Tcp { host, port }, ListenAddr::Tcp(own)) if *port == own.port() => {
-                let is_here = own.ip().is_unspecified() || own.ip().is_loopback();
-                match host.parse::<IpAddr>() {
-                    Ok(ip) if ip.is_unspecified() => is_here,
-                    Ok(ip) => ip == own.ip() || (ip.is_loopback() && own.ip().is_unspecified()),
-                    Err(_) => host == "localhost" && is_here,
+                let own = own.ip().to_canonical();
+                let is_here = own.is_unspecified() || own.is_loopback();
+                match numeric(host) {
+                    Some(ip) if ip.is_unspecified() => is_here,
+                    Some(ip) => ip == own || (ip.is_loopback() && own.is_unspecified()),
+                    None => host == "localhost" && is_here,
                 }
             }
             _ => false,
         }
     }
+}
+
+/// A path without links and dots; its last part need not be there.
+fn resolved(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path.pop();
+        path.push(target);
+    }
+    let folder = path.parent().and_then(|folder| fs::canonicalize(folder).ok());
+    match (folder, path.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => path,
+    }
+}
+
+/// The address that a host is, if it is no name. IPv4 also within IPv6, and as the system's resolver reads it: `127.1`,
+/// `0x7f000001`.
+fn numeric(host: &str) -> Option<IpAddr> {
+    let classic = || {
+        let parts = host.split('.').map(|part| match part.as_bytes() {
+            [b'0', b'x' | b'X', ..] => u32::from_str_radix(part.get(2..)?, 16).ok(),
+            [b'0', _, ..] => u32::from_str_radix(part, 8).ok(),
+            [b'0'..=b'9', ..] => part.parse().ok(),
+            _ => None,
+        });
+        let parts: Vec<u32> = parts.collect::<Option<_>>()?;
+        let (last, bytes) = parts.split_last()?;
+        let bits = 32_u32.checked_sub(8 * u32::try_from(bytes.len()).ok()?).filter(|bits| *bits > 0)?;
+        let is_fine = u64::from(*last) < 1 << bits && bytes.iter().all(|byte| *byte < 256);
+        let front = bytes.iter().fold(0, |front: u64, byte| front << 8 | u64::from(*byte));
+        let address = u32::try_from(front << bits | u64::from(*last)).ok().filter(|_| is_fine)?;
+        Some(IpAddr::V4(address.into()))
+    };
+    host.parse::<IpAddr>().ok().or_else(classic).map(|ip| ip.to_canonical())
 }
 
 /// How the next receiver is reached.
@@ -174,10 +215,10 @@ enum Ending {
 
 /// What is heard from the other side.
 enum Heard {
-    /// Nothing is left to hear.
+    /// Nothing.
     Silence,
-    /// It talks faster than we listen.
-    More,
+    /// Something, and there may be more.
+    Talk,
     /// It will say no more.
     Goodbye,
 }
@@ -212,8 +253,11 @@ struct Forward {
     random: u64,
     /// How the connection ended, found in the middle of a turn: acted on at its end.
     ending: Option<Ending>,
-    /// The kernel has told something of the socket, or something was left to hear.
+    /// The kernel has told something of the socket.
     is_told: bool,
+    /// The other side talks: nobody listens before then.
+    is_deaf: bool,
+    deaf_until: Duration,
     is_watched: bool,
     end: End,
 }
@@ -235,9 +279,9 @@ impl Forward {
     fn new(next: &Next) -> io::Result<Self> {
         let way = match next {
             Next::Unix(path) => Way::At(SockAddr::unix(path)?),
-            Next::Tcp { host, port } => match host.parse::<IpAddr>() {
-                Ok(address) => Way::At(SocketAddr::new(address, *port).into()),
-                Err(_) => Way::Named { host: host.clone(), port: *port },
+            Next::Tcp { host, port } => match numeric(host) {
+                Some(address) => Way::At(SocketAddr::new(address, *port).into()),
+                None => Way::Named { host: host.clone(), port: *port },
             },
         };
         // Boxes that lost the same receiver at the same time are not to come back together.
@@ -254,6 +298,8 @@ impl Forward {
             random,
             ending: None,
             is_told: false,
+            is_deaf: false,
+            deaf_until: Duration::ZERO,
             is_watched: true,
             end: End::NotYet,
         })
@@ -284,7 +330,7 @@ impl Forward {
                 self.connect(others, why, now, books)
             }
             State::Connected(_) => state,
-            State::Leaving { link, until, is_ours } => match verdict(&link.socket, self.is_unix(), &mut self.is_told) {
+            State::Leaving { link, until, is_ours } => match self.verdict(&link.socket) {
                 Verdict::Open if now < until => State::Leaving { link, until, is_ours },
                 Verdict::Open => self.end_without_verdict(&link, is_ours, now, books),
                 Verdict::Arrived => self.arrived(&link, now, books),
@@ -357,6 +403,7 @@ impl Forward {
             let (name, time) = (&self.name, DisplayDuration(now.saturating_sub(since)));
             books.report(format_args!("{name} is back after {time}; {again} bytes are sent again"));
         }
+        self.is_deaf = false;
         State::Connected(Link { socket, since: now })
     }
 
@@ -431,16 +478,43 @@ impl Forward {
         State::Away { retry_at: now + self.pause * 3 / 4 + self.pause * share / 1024 }
     }
 
+    /// What became of what was written to a connection on which goodbye was said. Over TCP, it has arrived when the last
+    /// acknowledgement has come, that of our own goodbye: the kernel then knows no other side any more. On a Unix socket,
+    /// when the other side has closed it and left nothing unread. An error is set before either shows.
+    fn verdict(&mut self, socket: &Socket) -> Verdict {
+        if self.is_deaf {
+            return Verdict::Open;
+        }
+        match hear(socket) {
+            Ok(Heard::Goodbye) => {}
+            Ok(Heard::Silence) => return Verdict::Open,
+            Ok(Heard::Talk) => {
+                self.is_deaf = true;
+                return Verdict::Open;
+            }
+            Err(error) => return Verdict::Broken(error),
+        }
+        let is_over = match self.is_unix() {
+            true => socket.send_with_flags(&[], MSG_NOSIGNAL).is_err(),
+            false => socket.peer_addr().is_err(),
+        };
+        match socket.take_error() {
+            Ok(Some(error)) | Err(error) => Verdict::Broken(error),
+            Ok(None) if is_over => Verdict::Arrived,
+            Ok(None) => Verdict::Open,
+        }
+    }
+
     /// Writes what waits until the kernel takes no more, which it says by [`Took::Refused`]. Before each write it is asked
     /// what the other side says: to one that has said goodbye nothing is written.
     fn push(&mut self, books: &mut Books) -> Took {
-        let Self { state: State::Connected(Link { socket, .. }), lines, ending, is_told, .. } = self else {
+        let Self { state: State::Connected(Link { socket, .. }), lines, ending, is_deaf, .. } = self else {
             return Took::Written;
         };
         while ending.is_none() {
-            match hear(socket) {
+            match if *is_deaf { Ok(Heard::Silence) } else { hear(socket) } {
                 Ok(Heard::Silence) => {}
-                Ok(Heard::More) => *is_told = true,
+                Ok(Heard::Talk) => *is_deaf = true,
                 Ok(Heard::Goodbye) => {
                     *ending = Some(Ending::Goodbye);
                     break;
@@ -512,9 +586,13 @@ impl Target for Forward {
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
         self.is_told = false;
+        self.is_deaf &= now < self.deaf_until;
         let state = mem::take(&mut self.state);
         self.state = self.next(state, now, books);
         self.push(books);
+        if self.is_deaf && self.deaf_until <= now {
+            self.deaf_until = now + DEAF;
+        }
         if let Some(ending) = self.ending.take() {
             self.end(ending, now, books);
         }
@@ -546,11 +624,13 @@ impl Target for Forward {
         }
         match &self.state {
             State::Away { .. } if self.is_at_rest() => None,
-            State::Away { retry_at: at }
-            | State::Connecting { deadline: at, .. }
-            | State::Leaving { until: at, .. } => Some(at.saturating_sub(now)),
+            State::Away { retry_at: at } | State::Connecting { deadline: at, .. } => Some(at.saturating_sub(now)),
+            State::Leaving { until, .. } => {
+                let at = if self.is_deaf { self.deaf_until.min(*until) } else { *until };
+                Some(at.saturating_sub(now))
+            }
             State::Resolving { task, .. } => Some(task.due_in(now)),
-            State::Connected(_) => None,
+            State::Connected(_) => self.is_deaf.then(|| self.deaf_until.saturating_sub(now)),
         }
     }
 
@@ -594,6 +674,8 @@ fn open(address: &SockAddr) -> io::Result<Socket> {
     if !address.is_unix() {
         // Lines of a turn go out together anyway; the last of them is not to wait for an acknowledgement.
         socket.set_tcp_nodelay(true)?;
+        // One that talks is held up soon: each of its packets would wake us.
+        socket.set_recv_buffer_size(HEARD_BYTES)?;
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
         socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_PROBES))?;
     }
@@ -619,40 +701,18 @@ fn progress(socket: &Socket) -> io::Result<bool> {
 /// What the other side says; but for goodbyes nobody listens.
 #[inline(never)] // one copy, for size
 fn hear(mut socket: &Socket) -> io::Result<Heard> {
-    let mut heard = [0; HEARD_BYTES];
+    let mut bytes = [0; HEARD_BYTES];
+    let mut heard = Heard::Silence;
     for _ in 0..MOST_READS {
-        match socket.read(&mut heard) {
+        match socket.read(&mut bytes) {
             Ok(0) => return Ok(Heard::Goodbye),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Heard::Silence),
-            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            _ => {}
+            Ok(_) => heard = Heard::Talk,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
-    Ok(Heard::More)
-}
-
-/// What became of what was written to a connection on which goodbye was said. Over TCP, it has arrived when the last
-/// acknowledgement has come, that of our own goodbye: the kernel then knows no other side any more. On a Unix socket, when
-/// the other side has closed it and left nothing unread. An error is set before either shows.
-fn verdict(socket: &Socket, is_unix: bool, is_told: &mut bool) -> Verdict {
-    match hear(socket) {
-        Ok(Heard::Goodbye) => {}
-        Ok(Heard::Silence) => return Verdict::Open,
-        Ok(Heard::More) => {
-            *is_told = true;
-            return Verdict::Open;
-        }
-        Err(error) => return Verdict::Broken(error),
-    }
-    let is_over = match is_unix {
-        true => socket.send_with_flags(&[], MSG_NOSIGNAL).is_err(),
-        false => socket.peer_addr().is_err(),
-    };
-    match socket.take_error() {
-        Ok(Some(error)) | Err(error) => Verdict::Broken(error),
-        Ok(None) if is_over => Verdict::Arrived,
-        Ok(None) => Verdict::Open,
-    }
+    Ok(heard)
 }
 
 #[cfg(test)]
@@ -917,8 +977,16 @@ mod tests {
             while other.send_with_flags(&talk, MSG_NOSIGNAL).is_ok() {}
             world.take(b"line\n");
             assert_eq!(world.write(), Wrote::All);
-            world.until("the end of its talk", |world| !world.forward.is_told);
             assert_eq!(world.written(), 5);
+            assert_eq!(world.forward.due_in(world.now), Some(DEAF), "and it is listened to again after a pause");
+            let mut pauses = 0;
+            while world.forward.is_deaf {
+                world.now += DEAF;
+                world.write();
+                pauses += 1;
+            }
+            assert!(pauses > 1, "a talk that is heard at once");
+            assert_eq!(world.forward.due_in(world.now), None);
         }
     }
 
