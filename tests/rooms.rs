@@ -64,6 +64,7 @@ const WING: &[&str] = &[
     "sink/waiting.rs",
     "sink/pace.rs",
     "sink/task.rs",
+    "host.rs",
     "linux.rs",
     "engine/",
     "config/",

@@ -8,11 +8,12 @@
 //! | with a reset, an error, or without a word for too long | nothing | the last [`KEPT`] bytes too, from the start of a line |
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::mem;
 use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::vec::IntoIter;
@@ -23,6 +24,7 @@ use super::retained::Retained;
 use crate::config::listen::ListenAddr;
 use crate::config::output::OutputOptions;
 use crate::config::units::DisplayDuration;
+use crate::host;
 use crate::linux::{EINPROGRESS, MSG_NOSIGNAL};
 use crate::sink::Interest;
 use crate::sink::pace::{FIRST_PAUSE, LONGEST_PAUSE};
@@ -192,12 +194,23 @@ enum State {
         others: IntoIter<SockAddr>,
     },
     Connected(Link),
-    /// Goodbye was said, by us first if `is_ours`; nothing more is written.
+    /// Goodbye was said; nothing more is written.
     Leaving {
         link: Link,
         until: Duration,
-        is_ours: bool,
+        said: Said,
     },
+}
+
+/// Who has said goodbye.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// We have, first.
+    We,
+    /// The other side has, and we did not answer: only so its close can be seen.
+    They,
+    /// The other side has, and we have answered.
+    Both,
 }
 
 /// A connection.
@@ -205,6 +218,8 @@ enum State {
 struct Link {
     socket: Socket,
     since: Duration,
+    /// Bytes that were written to it.
+    written: u64,
 }
 
 /// How a connection ended.
@@ -315,7 +330,7 @@ impl Forward {
     }
 
     /// The state after this one, if it is time.
-    fn next(&mut self, state: State, now: Duration, books: &mut Books) -> State {
+    fn next(&mut self, state: State, was_told: bool, now: Duration, books: &mut Books) -> State {
         match state {
             State::Away { retry_at } if now < retry_at || self.is_at_rest() => State::Away { retry_at },
             State::Away { .. } => self.set_out(now, books),
@@ -330,9 +345,9 @@ impl Forward {
                 self.connect(others, why, now, books)
             }
             State::Connected(_) => state,
-            State::Leaving { link, until, is_ours } => match self.verdict(&link.socket) {
-                Verdict::Open if now < until => State::Leaving { link, until, is_ours },
-                Verdict::Open => self.end_without_verdict(&link, is_ours, now, books),
+            State::Leaving { link, until, said } => match self.verdict(&link.socket, said, was_told) {
+                Verdict::Open if now < until => State::Leaving { link, until, said },
+                Verdict::Open => self.end_without_verdict(&link, said == Said::We, now, books),
                 Verdict::Arrived => self.arrived(&link, now, books),
                 Verdict::Broken(error) => self.broken(&error, &link, now, books),
             },
@@ -404,7 +419,7 @@ impl Forward {
             books.report(format_args!("{name} is back after {time}; {again} bytes are sent again"));
         }
         self.is_deaf = false;
-        State::Connected(Link { socket, since: now })
+        State::Connected(Link { socket, since: now, written: 0 })
     }
 
     /// It can't be connected to.
@@ -420,7 +435,17 @@ impl Forward {
         }
         let again = self.lines.nothing_arrived();
         self.send_again(again, now, books);
-        self.be_away(why, now, books);
+        // The kernel of the other side may have had more that it acknowledged and nobody read: as much as ours would hold,
+        // for all that we know. All that a Unix socket holds can be sent again.
+        match link.written.saturating_sub(again as u64).min(host::tcp_buffer()) {
+            most @ 1.. if !self.is_unix() => {
+                let why = format_args!(
+                    "{why}; if it had not read them, up to {most} bytes before the last {again}, which are sent again, are lost"
+                );
+                self.be_away(&why, now, books);
+            }
+            _ => self.be_away(why, now, books),
+        }
         self.rest(self.was_long(link, now), now)
     }
 
@@ -480,8 +505,9 @@ impl Forward {
 
     /// What became of what was written to a connection on which goodbye was said. Over TCP, it has arrived when the last
     /// acknowledgement has come, that of our own goodbye: the kernel then knows no other side any more. On a Unix socket,
-    /// when the other side has closed it and left nothing unread. An error is set before either shows.
-    fn verdict(&mut self, socket: &Socket) -> Verdict {
+    /// when the other side has closed it and left nothing unread. An error is set before either shows. `was_told`: the
+    /// kernel has told something of the socket.
+    fn verdict(&mut self, socket: &Socket, said: Said, was_told: bool) -> Verdict {
         if self.is_deaf {
             return Verdict::Open;
         }
@@ -494,9 +520,10 @@ impl Forward {
             }
             Err(error) => return Verdict::Broken(error),
         }
-        let is_over = match self.is_unix() {
-            true => socket.send_with_flags(&[], MSG_NOSIGNAL).is_err(),
-            false => socket.peer_addr().is_err(),
+        let is_over = match (self.is_unix(), said) {
+            (false, _) => socket.peer_addr().is_err(),
+            (true, Said::Both) => was_told && references(socket).is_some_and(|count| count <= ALONE),
+            (true, _) => socket.send_with_flags(&[], MSG_NOSIGNAL).is_err(),
         };
         match socket.take_error() {
             Ok(Some(error)) | Err(error) => Verdict::Broken(error),
@@ -508,7 +535,7 @@ impl Forward {
     /// Writes what waits until the kernel takes no more, which it says by [`Took::Refused`]. Before each write it is asked
     /// what the other side says: to one that has said goodbye nothing is written.
     fn push(&mut self, books: &mut Books) -> Took {
-        let Self { state: State::Connected(Link { socket, .. }), lines, ending, is_deaf, .. } = self else {
+        let Self { state: State::Connected(Link { socket, written, .. }), lines, ending, is_deaf, .. } = self else {
             return Took::Written;
         };
         while ending.is_none() {
@@ -531,6 +558,7 @@ impl Forward {
                 Ok(count) if count > 0 => {
                     lines.wrote(count);
                     books.wrote(count);
+                    *written += count as u64;
                     if lines.waiting() == 0 {
                         break;
                     }
@@ -553,14 +581,19 @@ impl Forward {
     }
 
     fn leave(&mut self, link: Link, now: Duration, is_ours: bool) -> State {
-        // Trap: after goodbyes from both sides a Unix socket does not tell any more that the other side has closed it. One
-        // that has said goodbye closes by itself.
-        if is_ours || !self.is_unix() {
+        // Trap: after goodbyes from both sides a Unix socket does not tell any more that the other side has closed it. If
+        // nothing else can tell, ours is not said: one that ends closes by itself.
+        let said = match is_ours {
+            true => Said::We,
+            false if !self.is_unix() || references(&link.socket).is_some_and(|count| count > ALONE) => Said::Both,
+            false => Said::They,
+        };
+        if said != Said::They {
             // It fails if the connection is gone already, which the verdict finds too.
             let _ = link.socket.shutdown(Shutdown::Write);
         }
         self.is_told = true;
-        State::Leaving { link, until: now + VERDICT_TIMEOUT, is_ours }
+        State::Leaving { link, until: now + VERDICT_TIMEOUT, said }
     }
 }
 
@@ -585,10 +618,10 @@ impl Target for Forward {
     }
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
-        self.is_told = false;
+        let was_told = mem::take(&mut self.is_told);
         self.is_deaf &= now < self.deaf_until;
         let state = mem::take(&mut self.state);
-        self.state = self.next(state, now, books);
+        self.state = self.next(state, was_told, now, books);
         self.push(books);
         if self.is_deaf && self.deaf_until <= now {
             self.deaf_until = now + DEAF;
@@ -715,6 +748,19 @@ fn hear(mut socket: &Socket) -> io::Result<Heard> {
     Ok(heard)
 }
 
+/// References to a Unix socket in the kernel when it has no other side any more: its descriptor's, and that of the list of
+/// all. The other side has one until it is closed, also after goodbyes from both.
+const ALONE: u32 = 2;
+
+/// How many references the kernel has to a Unix socket, as /proc/net/unix shows; `None` where there is no such file.
+#[inline(never)] // rare
+fn references(socket: &Socket) -> Option<u32> {
+    let inode = File::from(OwnedFd::from(socket.try_clone().ok()?)).metadata().ok()?.ino().to_string();
+    let all = fs::read_to_string("/proc/net/unix").ok()?;
+    let own = all.lines().find(|line| line.split_ascii_whitespace().nth(6) == Some(&inode))?;
+    u32::from_str_radix(own.split_ascii_whitespace().nth(1)?, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -766,6 +812,7 @@ mod tests {
             let deadline = Instant::now() + Duration::from_secs(10);
             while !is_so(self) {
                 assert!(Instant::now() < deadline, "never came: {what}: {:?}", self.forward.state);
+                self.forward.ready(false);
                 self.write();
                 std::thread::yield_now();
             }
@@ -889,6 +936,50 @@ mod tests {
             world.until("the end", |world| matches!(world.forward.state, State::Away { .. }));
             assert_eq!(world.forward.lines.unconfirmed(), 0);
             assert!(world.books.counters.resent_bytes > KEPT as u64 / 3, "{:?}", world.books.counters);
+        }
+    }
+
+    #[test]
+    fn p8_a_goodbye_over_a_unix_socket_is_answered_and_the_close_that_follows_is_seen() {
+        let [_, mut world] = World::both("answered");
+        let mut other = world.accept();
+        other.set_nonblocking(true).unwrap();
+        world.take(b"line\n");
+        assert_eq!(world.write(), Wrote::All);
+        other.shutdown(Shutdown::Write).unwrap();
+        world.until("our goodbye", |world| matches!(world.forward.state, State::Leaving { .. }));
+        let mut read = [0; 10];
+        assert_eq!(other.read(&mut read).unwrap(), 5);
+        assert_eq!(other.read(&mut read).unwrap(), 0, "without our goodbye it would wait for more");
+        for _ in 0..10 {
+            world.forward.ready(false);
+            world.write();
+        }
+        assert!(matches!(world.forward.state, State::Leaving { .. }), "it has not closed yet");
+        drop(other);
+        // The clock stands still: nothing but the kernel tells.
+        world.until("the end", |world| matches!(world.forward.state, State::Away { .. }));
+        assert_eq!((world.forward.lines.unconfirmed(), world.books.counters.resent_bytes), (0, 0));
+    }
+
+    #[test]
+    fn p12_what_a_kernel_that_died_had_taken_beyond_what_is_sent_again_is_told_of() {
+        for mut world in World::both("died") {
+            let mut other = world.accept();
+            let mut read = vec![0; 2 * PACKET];
+            for _ in 0..8 {
+                world.fill();
+                other.read_exact(&mut read).unwrap();
+            }
+            world.fill();
+            drop(other);
+            world.until("the end of the connection", |world| !matches!(world.forward.state, State::Connected(_)));
+            let (written, again) = (world.written(), world.books.counters.resent_bytes);
+            assert!(written > again, "a test of nothing");
+            let said = world.books.reports.pop().unwrap();
+            let most = (written - again).min(host::tcp_buffer());
+            let most = format!("up to {most} bytes before the last {again}, which are sent again, are lost");
+            assert_eq!(said.contains(&most), !world.forward.is_unix(), "{most}: {said}");
         }
     }
 
