@@ -83,7 +83,8 @@ pub enum Source {
 pub struct Ready {
     /// What it is about.
     pub source: Source,
-    /// The other side will send no more, or has failed: a short read doesn't mean that nothing is left.
+    /// The other side will send no more, has failed, or has sent urgent data, before which a read ends: a short read doesn't
+    /// mean that nothing is left.
     pub ends: bool,
     /// The other side is gone: nobody would hear an answer. For the sink's descriptor: its reader closed it.
     pub failed: bool,
@@ -353,7 +354,10 @@ impl Net for Mio {
     fn register(&mut self, stream: &mut Stream, key: Key) -> io::Result<()> {
         let token = Token(pack(key));
         match stream {
-            Stream::Tcp(stream) => self.poll.registry().register(stream, token, Interest::READABLE),
+            // Urgent data is told of, since a read ends before it.
+            Stream::Tcp(stream) => {
+                self.poll.registry().register(stream, token, Interest::READABLE | Interest::PRIORITY)
+            }
             Stream::Unix(stream) => self.poll.registry().register(stream, token, Interest::READABLE),
         }
     }
@@ -416,7 +420,7 @@ impl Net for Mio {
             let source = unpack(event.token().0);
             is_woken |= source == Source::Wake;
             let failed = event.is_error() || event.is_write_closed();
-            ready.push(Ready { source, ends: failed || event.is_read_closed(), failed });
+            ready.push(Ready { source, ends: failed || event.is_read_closed() || event.is_priority(), failed });
         }
         if is_woken {
             self.drain_wake_up();
@@ -465,7 +469,7 @@ fn adopt(inherited: Inherited, options: &ListenOptions) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     socket.set_cloexec(true)?;
     if is_tcp {
-        keep_alive(&socket, options.keepalive)?;
+        prepare(&socket, options.keepalive)?;
     }
     Ok(socket)
 }
@@ -477,7 +481,7 @@ fn listen_tcp(addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
     }
     // The port can be bound again at once after a restart (P11).
     socket.set_reuse_address(true)?;
-    keep_alive(&socket, options.keepalive)?;
+    prepare(&socket, options.keepalive)?;
     socket.set_nonblocking(true)?;
     match socket.bind(&addr.into()) {
         // At boot, an address may come after us (DHCP, a VPN): `is_early` tells.
@@ -491,8 +495,10 @@ fn listen_tcp(addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Keepalive is set on the listener, since Linux hands it on to every accepted connection: no system call per client.
-fn keep_alive(listener: &Socket, silence: Duration) -> io::Result<()> {
+/// These are set on the listener, since Linux hands them on to every accepted connection: no system call per client.
+/// Keepalive; and urgent bytes stay where they are among the others.
+fn prepare(listener: &Socket, silence: Duration) -> io::Result<()> {
+    listener.set_out_of_band_inline(true)?;
     if silence.is_zero() {
         return Ok(());
     }
