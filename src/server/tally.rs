@@ -11,7 +11,7 @@ use super::notices::{Notice, Notices};
 use crate::config::limits::{Limits, LongLines, WhenFull};
 use crate::engine::framer::Fed;
 use crate::engine::peer::Peer;
-use crate::engine::sniff::{Verdict, sniff};
+use crate::engine::sniff::Protocol;
 use crate::engine::stats::Counters;
 
 /// The counters and the warnings, at a moment.
@@ -64,13 +64,12 @@ impl Tally<'_> {
         self.notices.warn(self.now, Notice::Memory, message);
     }
 
-    /// The first bytes of a client, which may be another protocol than lines.
-    pub(super) fn began(&mut self, peer: &Peer, first_bytes: &[u8]) {
-        if let Verdict::Foreign(protocol) = sniff(first_bytes) {
-            let cure = protocol.cure();
-            let message = format_args!("[tcp] {peer} seems to speak {protocol}, not lines: {cure}");
-            self.notices.warn(self.now, Notice::OtherProtocol, message);
-        }
+    /// A client seems to speak another protocol than lines.
+    #[cold]
+    pub(super) fn speaks(&mut self, peer: &Peer, protocol: Protocol) {
+        let cure = protocol.cure();
+        let message = format_args!("[tcp] {peer} seems to speak {protocol}, not lines: {cure}");
+        self.notices.warn(self.now, Notice::OtherProtocol, message);
     }
 
     /// A client was accepted and closed at once.
