@@ -17,6 +17,7 @@ mod signals;
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 
 use log::{LevelFilter, info, warn};
@@ -209,7 +210,11 @@ fn start(
     let runner = signals
         .hand_to(&server.handle())
         .map(|()| Runner::new(&server, settings, signals))
-        .map_err(|error| failure(format_args!("cannot take signals: {error}; raise the limit on open files")))?;
+        // Now all is open. Where no descriptor is left, nobody would ever be taken in.
+        .and_then(|runner| UnixDatagram::unbound().map(|_| runner))
+        .map_err(|error| {
+            failure(format_args!("cannot take signals or clients: {error}; raise the limit on open files"))
+        })?;
     Ok((server, runner, status))
 }
 

@@ -96,11 +96,11 @@ impl<T> Clients<T> {
         Some(conn)
     }
 
-    /// Bytes have come from a connection; tells whether they are its first.
+    /// Bytes have come from a connection; tells whether they are its first, and when its last word was before.
     #[inline]
-    pub(super) fn note_bytes(&mut self, key: Key, now: Tick) -> Option<(&mut Connection<T>, bool)> {
+    pub(super) fn note_bytes(&mut self, key: Key, now: Tick) -> Option<(&mut Connection<T>, bool, Tick)> {
         let conn = self.connections.get_mut(key)?;
-        conn.last_word = now;
+        let last_word = std::mem::replace(&mut conn.last_word, now);
         let is_first = match &mut conn.phase {
             Phase::Lingering { order, spoke, .. } => {
                 // A client that still speaks is the last to be closed for somebody else.
@@ -110,7 +110,7 @@ impl<T> Clients<T> {
             }
             phase => std::mem::replace(phase, Phase::Speaking) == Phase::Silent,
         };
-        Some((conn, is_first))
+        Some((conn, is_first, last_word))
     }
 
     /// A connection's pending line has changed: the budget learns what it holds now.

@@ -21,6 +21,10 @@ pub(super) const READ_BYTES: usize = 256 * 1024;
 /// The same when many connections are ready, so that turns stay short: a client that sends one line beside many that
 /// send without pause waits for a turn.
 const CROWD_READ_BYTES: usize = 64 * 1024;
+/// So long after a NUL nothing is on its way that would belong to the same message: a second.
+const SILENCE_TICKS: u64 = 100;
+/// U+FEFF in UTF-8: what some senders begin a connection with, though no byte order is to be told. It comes in one piece.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// So many ready connections are many: with full reads of the larger size, 4 MiB a turn, which take 3 ms.
 const CROWD: usize = 16;
 
@@ -147,15 +151,22 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// Gives one chunk of a connection to its framer.
     fn feed(&mut self, key: Key, chunk: &[u8]) {
-        let Some((conn, is_first)) = self.clients.note_bytes(key, self.clock.tick()) else { return };
+        let now = self.clock.tick();
+        let Some((conn, is_first, last_word)) = self.clients.note_bytes(key, now) else { return };
         self.clock.note_bytes();
-        self.counters.bytes = self.counters.bytes.saturating_add(chunk.len() as u64);
+        let len = chunk.len() as u64;
+        self.counters.bytes = self.counters.bytes.saturating_add(len);
         let peer = conn.peer;
         let had_pending = conn.framer.pending() > 0;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
         let mut out = Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
         let rules = self.listeners.rules(conn.listener);
+        let chunk = if is_first { chunk.strip_prefix(BYTE_ORDER_MARK).unwrap_or(chunk) } else { chunk };
         let fed = conn.framer.feed(chunk, rules, &mut out);
+        let mut foreign = None;
+        if !conn.opening.is_decided() {
+            foreign = conn.opening.feed(chunk, now >= last_word.saturating_add(SILENCE_TICKS));
+        }
         if !fed.tail.is_empty() {
             // Not `tally()`, which would borrow the clients too.
             let (counters, notices, now) = (&mut self.counters, &mut self.notices, self.clock.now());
@@ -168,10 +179,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         } else if had_pending {
             self.clients.hold(key);
         }
-        if is_first {
-            self.tally().began(&peer, chunk);
+        if let Some(protocol) = foreign {
+            self.tally().speaks(&peer, protocol);
         }
-        self.account(key, chunk.len() as u64, fed.lines);
+        self.account(key, len, fed.lines);
         self.tally().fed(&peer, &fed);
     }
 

@@ -28,6 +28,7 @@ mod receipts;
 mod reopen;
 mod rotation;
 mod signals;
+mod sockets;
 mod sparing;
 #[cfg(feature = "status")]
 mod status;
