@@ -278,8 +278,8 @@ const OPTIONS_START: &str = "\
 
 - **Sizes**: bytes, or with `KiB`, `MiB`, `GiB`, `kB` or `MB`. **Durations**: with `ms`, `s`, `m` or `h`.
 - **In a config file** (`--config FILE`) an option stands without its dashes, one a line: `max-line = 64KiB`. Options without
-  a value take `on` or `off`: `mark-gaps = on`. `#` begins a comment, at the start of a line or after a space. What the
-  command line says wins.
+  a value take `on` or `off`: `mark-gaps = on`. `#` begins a comment, at the start of a line or after a space. Quotes would be
+  part of the value. What the command line says wins.
 - **Exit codes**: 0 is a clean end, 1 a failure at run time, 2 a mistake in the options, or, with `--check`, settings that do
   not fit the box. With 1 and 2 there is one sentence on stderr; only a second SIGTERM or Ctrl-C ends the program with 1 and
   says nothing.

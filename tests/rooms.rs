@@ -118,7 +118,7 @@ const ROOMS: &[Room] = &[
     room("main.rs", &["cli/"], &["mio"]),
     room(
         "cli/",
-        &["server/", "net.rs", "inherited.rs", "sink/mod.rs", "host.rs", "engine/", "config/"],
+        &["server/", "net.rs", "inherited.rs", "sink/mod.rs", "host.rs", "linux.rs", "engine/", "config/"],
         &["mio", "std::net::TcpListener", "std::os::unix::net::UnixListener"],
     ),
     // The façade names everything, and nobody below it names the façade.

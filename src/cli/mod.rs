@@ -5,6 +5,7 @@
 mod ask;
 mod cat;
 mod check;
+mod config_file;
 mod help;
 mod inherit;
 mod logging;

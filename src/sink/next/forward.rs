@@ -11,15 +11,15 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::mem;
-use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::vec::IntoIter;
 
 use socket2::{SockAddr, Socket, TcpKeepalive, Type};
 
+use super::address::{self, Next, numeric};
 use super::retained::Retained;
 use crate::config::listen::ListenAddr;
 use crate::config::output::OutputOptions;
@@ -60,57 +60,9 @@ const KEEPALIVE_PROBES: u32 = 3;
 const MOST_READS: usize = 16;
 const HEARD_BYTES: usize = 4096;
 const DEAF: Duration = Duration::from_millis(50);
-/// The most links that are followed from one name to another.
-const MOST_LINKS: usize = 8;
-
-/// Where the next receiver is, as it was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Next {
-    Unix(PathBuf),
-    /// Name or address, without brackets.
-    Tcp {
-        host: String,
-        port: u16,
-    },
-}
-
-/// Reads `unix:/path`.
-pub(in crate::sink) fn parse_unix(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    let path = text.strip_prefix("unix:")?;
-    let is_path = !path.is_empty();
-    let next = is_path.then(|| OutputAddr::new(Next::Unix(path.into())));
-    Some(next.ok_or(OutputAddrError::new("give a path, such as unix:/run/next.sock")))
-}
-
-/// Reads `tcp:HOST:PORT`.
-pub(in crate::sink) fn parse_tcp(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    let place = text.strip_prefix("tcp:").filter(|place| !place.starts_with('/'))?;
-    let next = tcp(place).map(OutputAddr::new);
-    Some(next.ok_or(OutputAddrError::new("give a host and a port, such as tcp:192.0.2.7:4445")))
-}
-
-/// Whether this is a host and a port.
-pub(in crate::sink) fn is_tcp(place: &str) -> bool {
-    tcp(place).is_some()
-}
-
-fn tcp(place: &str) -> Option<Next> {
-    let (host, port) = place.rsplit_once(':')?;
-    let port = port.parse().ok().filter(|port| *port != 0)?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let is_name = |letter: char| !letter.is_whitespace() && !letter.is_control() && !"/@".contains(letter);
-    let is_fine = !host.is_empty() && host.chars().all(is_name) && (bare.is_some() || !host.contains(':'));
-    is_fine.then(|| Next::Tcp { host: bare.unwrap_or(host).to_owned(), port })
-}
-
-impl fmt::Display for Next {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
-        }
-    }
+/// Reads `unix:/path` and `tcp:HOST:PORT`.
+pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
+    Some(address::parse(text)?.map(OutputAddr::new).map_err(OutputAddrError::new))
 }
 
 impl Place for Next {
@@ -134,56 +86,8 @@ impl Place for Next {
     }
 
     fn comes_back_to(&self, listener: &ListenAddr) -> bool {
-        match (self, listener) {
-            (Self::Unix(path), ListenAddr::Unix(own)) => path == own || resolved(path) == resolved(own),
-            (Self::Tcp { host, port }, ListenAddr::Tcp(own)) if *port == own.port() => {
-                let own = own.ip().to_canonical();
-                let is_here = own.is_unspecified() || own.is_loopback();
-                match numeric(host) {
-                    Some(ip) if ip.is_unspecified() => is_here,
-                    Some(ip) => ip == own || (ip.is_loopback() && own.is_unspecified()),
-                    None => host == "localhost" && is_here,
-                }
-            }
-            _ => false,
-        }
+        self.is_at(listener)
     }
-}
-
-/// A path without links and dots; its last part need not be there.
-fn resolved(path: &Path) -> PathBuf {
-    let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        let Ok(target) = fs::read_link(&path) else { break };
-        path.pop();
-        path.push(target);
-    }
-    let folder = path.parent().and_then(|folder| fs::canonicalize(folder).ok());
-    match (folder, path.file_name()) {
-        (Some(folder), Some(name)) => folder.join(name),
-        _ => path,
-    }
-}
-
-/// The address that a host is, if it is no name. IPv4 also within IPv6, and as the system's resolver reads it: `127.1`,
-/// `0x7f000001`.
-fn numeric(host: &str) -> Option<IpAddr> {
-    let classic = || {
-        let parts = host.split('.').map(|part| match part.as_bytes() {
-            [b'0', b'x' | b'X', ..] => u32::from_str_radix(part.get(2..)?, 16).ok(),
-            [b'0', _, ..] => u32::from_str_radix(part, 8).ok(),
-            [b'0'..=b'9', ..] => part.parse().ok(),
-            _ => None,
-        });
-        let parts: Vec<u32> = parts.collect::<Option<_>>()?;
-        let (last, bytes) = parts.split_last()?;
-        let bits = 32_u32.checked_sub(8 * u32::try_from(bytes.len()).ok()?).filter(|bits| *bits > 0)?;
-        let is_fine = u64::from(*last) < 1 << bits && bytes.iter().all(|byte| *byte < 256);
-        let front = bytes.iter().fold(0, |front: u64, byte| front << 8 | u64::from(*byte));
-        let address = u32::try_from(front << bits | u64::from(*last)).ok().filter(|_| is_fine)?;
-        Some(IpAddr::V4(address.into()))
-    };
-    host.parse::<IpAddr>().ok().or_else(classic).map(|ip| ip.to_canonical())
 }
 
 /// How the next receiver is reached.
@@ -788,6 +692,7 @@ mod tests {
     use std::mem::MaybeUninit;
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
     use std::time::Instant;
 
     /// A next receiver that the test plays, one that forwards to it, and a clock that the test moves.
