@@ -619,8 +619,8 @@ fn p13_a_next_receiver_that_cannot_be_is_one_sentence() {
         [&linked, &dangling, &dotted].map(|place| format!("--output {place} is where this program listens itself"));
     for (args, code, begins, ends) in [
         (&["--output", "tcp:host"][..], 2, "--output tcp:host: give a host and a port, such as tcp:", ""),
-        (&["--output", "tcp:host:0"], 2, "--output tcp:host:0: give a host and a port", ""),
-        (&["--output", "tcp:host:99999"], 2, "--output tcp:host:99999: give a host and a port", ""),
+        (&["--output", "tcp:host:0"], 2, "--output tcp:host:0: the port is a number from 1 to 65535", ""),
+        (&["--output", "tcp:host:99999"], 2, "--output tcp:host:99999: the port is a number", ""),
         (&["--output", "tcp::4445"], 2, "--output tcp::4445: give a host and a port", ""),
         (&["--output", "unix:"], 2, "--output unix:: give a path, such as unix:", ""),
         (&["--output", &long], 1, "cannot write to unix:/aaaa", "with --output"),
