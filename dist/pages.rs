@@ -192,7 +192,8 @@ The orderly end: who waits is still taken, every client gets a goodbye, every li
 A second one ends at once.
 .TP
 .B SIGHUP
-Output files are opened anew, since they were renamed.
+Output files are opened anew, since they were renamed; nothing, if it was ignored at the start, as by
+.BR nohup .
 .TP
 .B SIGUSR1
 One line of diagnostics, as JSON, in the log (at info).
@@ -277,13 +278,13 @@ const OPTIONS_START: &str = "\
 
 - **Sizes**: bytes, or with `KiB`, `MiB`, `GiB`, `kB` or `MB`. **Durations**: with `ms`, `s`, `m` or `h`.
 - **In a config file** (`--config FILE`) an option stands without its dashes, one a line: `max-line = 64KiB`. Options without
-  a value take `on` or `off`: `mark-gaps = on`. `#` begins a comment, at the start of a line or after a space. What the
-  command line says wins.
+  a value take `on` or `off`: `mark-gaps = on`. `#` begins a comment, at the start of a line or after a space. Quotes would be
+  part of the value. What the command line says wins.
 - **Exit codes**: 0 is a clean end, 1 a failure at run time, 2 a mistake in the options, or, with `--check`, settings that do
   not fit the box. With 1 and 2 there is one sentence on stderr; only a second SIGTERM or Ctrl-C ends the program with 1 and
   says nothing.
-- **Signals**: SIGTERM and SIGINT (Ctrl-C) end it in order, a second one at once. SIGHUP opens output files anew. SIGUSR1
-  brings all figures as JSON in its own log.
+- **Signals**: SIGTERM and SIGINT (Ctrl-C) end it in order, a second one at once. SIGHUP opens output files anew,
+  unless it was ignored at the start (`nohup`). SIGUSR1 brings all figures as JSON in its own log.
 ";
 
 /// What there is to know of an option beyond its help, and where to read more.

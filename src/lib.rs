@@ -53,6 +53,7 @@ mod linux;
 mod net;
 mod server;
 mod sink;
+mod socket_file;
 #[cfg(feature = "status")]
 mod status;
 

@@ -11,6 +11,10 @@ pub(crate) const MSG_DONTWAIT: i32 = 0x40;
 pub(crate) const O_NONBLOCK: i32 = 0o4000;
 /// A terminal that is opened does not become ours.
 pub(crate) const O_NOCTTY: i32 = 0o400;
+/// What a terminal says that has hung up, and a device that went; the second also where a process has no terminal.
+pub(crate) const EIO: i32 = 5;
+pub(crate) const ENXIO: i32 = 6;
+pub(crate) const ENODEV: i32 = 19;
 /// A connect goes on by itself.
 pub(crate) const EINPROGRESS: i32 = 115;
 /// What was asked makes no sense for this file, or its file system has no such operation.

@@ -2,13 +2,10 @@
 //! real. This is the only file that names mio. The simulation of the tests has a `Net` of its own, without a kernel. The
 //! server is generic over it, so that the trait costs the program nothing at run time.
 
-use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
@@ -19,6 +16,7 @@ use crate::config::listen::ListenAddr;
 use crate::engine::peer::Peer;
 use crate::inherited::Inherited;
 use crate::linux::{MSG_NOSIGNAL, is_descriptor_shortage};
+use crate::socket_file::{self, SocketFile};
 
 /// A token of mio is one number. Its lower bits are a connection's place in the table, or one of the numbers below; the
 /// rest is the connection's generation.
@@ -87,8 +85,9 @@ pub enum Source {
 pub struct Ready {
     /// What it is about.
     pub source: Source,
-    /// The other side has ended or broken the connection. No further event will come, so it has to be read to its end: a
-    /// read that returns less than was asked for does not mean that nothing is left.
+    /// The other side has ended or broken the connection, after which no further event will come, or has sent urgent data,
+    /// before which a read ends: it has to be read to its end, and a read that returns less than was asked for does not mean
+    /// that nothing is left.
     pub ends: bool,
     /// The connection is broken, so that nothing can be sent any more. Of a descriptor of the sink: its reader has closed
     /// it.
@@ -133,6 +132,11 @@ pub trait Net {
         options: &ListenOptions,
         number: usize,
     ) -> io::Result<(Self::Listener, ListenAddr)>;
+    /// Whether the box does not have a listener's address yet: clients can connect as soon as it does.
+    fn is_early(&self, listener: &Self::Listener) -> bool {
+        let _ = listener;
+        false
+    }
     /// Whether somebody else keeps this listener open, so that clients that wait in its backlog wait for the next process
     /// that uses it. If so, `poll` reports no more events of it.
     fn leave(&mut self, listener: &mut Self::Listener) -> bool {
@@ -210,12 +214,12 @@ pub struct Mio {
     inherited: Vec<Inherited>,
 }
 
-/// A listening socket.
+/// A listening socket. Its file, which the keeper has, goes before it is closed.
 pub enum Listener {
     /// TCP.
-    Tcp(mio::net::TcpListener, Keeper),
+    Tcp(Keeper, mio::net::TcpListener),
     /// Unix.
-    Unix(mio::net::UnixListener, Keeper),
+    Unix(Keeper, mio::net::UnixListener),
 }
 
 /// Who keeps a listening socket open.
@@ -224,16 +228,6 @@ pub enum Keeper {
     We(Option<SocketFile>),
     /// Somebody else, who has opened it and keeps it open.
     Another,
-}
-
-/// The file of a Unix socket, removed when the listener closes.
-pub struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // If it can't be removed, the next start finds that nobody listens there, and removes it.
-        let _ = fs::remove_file(&self.0);
-    }
 }
 
 /// A connection.
@@ -275,8 +269,8 @@ impl Mio {
 
     fn accept_one(&mut self, listener: &mut Listener) -> io::Result<(Stream, Peer)> {
         match listener {
-            Listener::Tcp(listener, _) => listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), addr.into())),
-            Listener::Unix(listener, _) => {
+            Listener::Tcp(_, listener) => listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), addr.into())),
+            Listener::Unix(_, listener) => {
                 let (stream, _) = listener.accept()?;
                 self.unix_serial = self.unix_serial.wrapping_add(1);
                 Ok((Stream::Unix(stream), Peer::Unix { serial: self.unix_serial }))
@@ -317,7 +311,7 @@ impl Net for Mio {
             (Some(inherited), _) => (adopt(inherited, options)?, Keeper::Another),
             (None, ListenAddr::Tcp(addr)) => (listen_tcp(*addr, options)?, Keeper::We(None)),
             (None, ListenAddr::Unix(path)) => {
-                let (socket, file) = listen_unix(path, options.unix_mode)?;
+                let (socket, file) = socket_file::listen(path, options.unix_mode, BACKLOG)?;
                 (socket, Keeper::We(Some(file)))
             }
         };
@@ -326,18 +320,24 @@ impl Net for Mio {
                 let mut listener = mio::net::TcpListener::from_std(socket.into());
                 let local = ListenAddr::Tcp(listener.local_addr()?);
                 self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
-                Ok((Listener::Tcp(listener, keeper), local))
+                Ok((Listener::Tcp(keeper, listener), local))
             }
             ListenAddr::Unix(_) => {
                 let mut listener = mio::net::UnixListener::from_std(socket.into());
                 self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
-                Ok((Listener::Unix(listener, keeper), at.clone()))
+                Ok((Listener::Unix(keeper, listener), at.clone()))
             }
         }
     }
 
+    fn is_early(&self, listener: &Listener) -> bool {
+        let Listener::Tcp(_, listener) = listener else { return false };
+        let socket = SockRef::from(listener);
+        socket.freebind_v4().unwrap_or_default() || socket.freebind_v6().unwrap_or_default()
+    }
+
     fn leave(&mut self, listener: &mut Listener) -> bool {
-        let (Listener::Tcp(_, keeper) | Listener::Unix(_, keeper)) = listener;
+        let (Listener::Tcp(keeper, _) | Listener::Unix(keeper, _)) = listener;
         let is_kept = matches!(keeper, Keeper::Another);
         if is_kept {
             // Trap: a close takes nothing out of an epoll while somebody else has the socket open.
@@ -360,7 +360,10 @@ impl Net for Mio {
     fn register(&mut self, stream: &mut Stream, key: Key) -> io::Result<()> {
         let token = Token(pack(key));
         match stream {
-            Stream::Tcp(stream) => self.poll.registry().register(stream, token, Interest::READABLE),
+            // Urgent data is told of, since a read ends before it.
+            Stream::Tcp(stream) => {
+                self.poll.registry().register(stream, token, Interest::READABLE | Interest::PRIORITY)
+            }
             Stream::Unix(stream) => self.poll.registry().register(stream, token, Interest::READABLE),
         }
     }
@@ -423,7 +426,7 @@ impl Net for Mio {
             let source = unpack(event.token().0);
             is_woken |= source == Source::Wake;
             let failed = event.is_error() || event.is_write_closed();
-            ready.push(Ready { source, ends: failed || event.is_read_closed(), failed });
+            ready.push(Ready { source, ends: failed || event.is_read_closed() || event.is_priority(), failed });
         }
         if is_woken {
             self.drain_wake_up();
@@ -458,8 +461,8 @@ fn unpack(token: usize) -> Source {
 impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
         match self {
-            Self::Tcp(listener, _) => listener.as_raw_fd(),
-            Self::Unix(listener, _) => listener.as_raw_fd(),
+            Self::Tcp(_, listener) => listener.as_raw_fd(),
+            Self::Unix(_, listener) => listener.as_raw_fd(),
         }
     }
 }
@@ -472,7 +475,7 @@ fn adopt(inherited: Inherited, options: &ListenOptions) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     socket.set_cloexec(true)?;
     if is_tcp {
-        keep_alive(&socket, options.keepalive)?;
+        prepare(&socket, options.keepalive)?;
     }
     Ok(socket)
 }
@@ -484,45 +487,30 @@ fn listen_tcp(addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
     }
     // The port can be bound again at once after a restart (P11).
     socket.set_reuse_address(true)?;
-    keep_alive(&socket, options.keepalive)?;
+    prepare(&socket, options.keepalive)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
+    match socket.bind(&addr.into()) {
+        // At boot, an address may come after us (DHCP, a VPN): `is_early` tells.
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+            if addr.is_ipv6() { socket.set_freebind_v6(true) } else { socket.set_freebind_v4(true) }?;
+            socket.bind(&addr.into())?;
+        }
+        bound => bound?,
+    }
     socket.listen(BACKLOG)?;
     Ok(socket)
 }
 
-/// Keepalive is set on the listener, since Linux hands it on to every accepted connection: no system call per client.
-fn keep_alive(listener: &Socket, silence: Duration) -> io::Result<()> {
+/// These are set on the listener, since Linux hands them on to every accepted connection: no system call per client.
+/// Keepalive; and urgent bytes stay where they are among the others.
+fn prepare(listener: &Socket, silence: Duration) -> io::Result<()> {
+    listener.set_out_of_band_inline(true)?;
     if silence.is_zero() {
         return Ok(());
     }
     let between = (silence / 10).max(Duration::from_secs(1));
     let keepalive = TcpKeepalive::new().with_time(silence).with_interval(between).with_retries(KEEPALIVE_PROBES);
     listener.set_tcp_keepalive(&keepalive)
-}
-
-fn listen_unix(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
-    remove_stale(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&socket2::SockAddr::unix(path)?)?;
-    let file = SocketFile(path.to_owned());
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    socket.listen(BACKLOG)?;
-    Ok((socket, file))
-}
-
-/// Removes a socket file that nobody listens at: what a killed server leaves behind.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => match StdUnixStream::connect(path) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
-            _ => Err(ErrorKind::AddrInUse.into()),
-        },
-        Ok(_) => Err(ErrorKind::AlreadyExists.into()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

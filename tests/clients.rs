@@ -127,6 +127,21 @@ fn deliver(name: &str, dress: &Dress, command: impl FnOnce(&Job) -> Result<Comma
     assert_received(&receiver, &sent, dress);
 }
 
+/// A client that does not send lines is named, once, with a cure.
+fn named(name: &str, protocol: &str, command: impl FnOnce(&Job) -> Result<Command, Missing>) {
+    let mut receiver = Receiver::start(name, &[]);
+    let job = Job { port: receiver.port().to_string(), file: write_lines(&receiver, &lines(FEW)), pause_ms: "0" };
+    match command(&job) {
+        Ok(mut client) => run(&receiver, &mut client),
+        Err(missing) => return skip(&missing.0),
+    }
+    receiver.stop();
+    let log = receiver.log();
+    let words = format!(" seems to speak {protocol}, not lines: ");
+    assert_eq!(log.matches(" seems to speak ").count(), 1, "{log}");
+    assert!(log.contains(&words), "{words}: {log}");
+}
+
 /// A few lines, with a goodbye of the receiver in each pause.
 fn deliver_quietly(name: &str, dress: &Dress, command: impl FnOnce(&Job) -> Result<Command, Missing>) {
     let mut receiver = Receiver::start(name, &["--idle-timeout", "300ms"]);
@@ -254,6 +269,22 @@ fn p1_socat_delivers_each_line_whole_and_once() {
     deliver("socat", &Dress::Bare, |job| {
         let mut command = Program::find("socat")?.command();
         command.args(["-u", "-", &format!("TCP:127.0.0.1:{}", job.port)]).stdin(File::open(&job.file).unwrap());
+        Ok(command)
+    });
+}
+
+#[test]
+fn p12_python_s_own_handlers_and_gzip_are_named() {
+    for (kind, protocol) in [("pickle", "Python's pickle"), ("nul", "NUL-ended messages"), ("gzip", "gzip")] {
+        named(kind, protocol, |job| python_client(kind, job));
+    }
+}
+
+#[test]
+fn p12_java_serialisation_is_named() {
+    named("java-objects", "Java serialisation", |job| {
+        let mut command = java(&[])?;
+        command.args([&source("Objects.java"), &job.port]).arg(&job.file);
         Ok(command)
     });
 }

@@ -66,6 +66,7 @@ const WING: &[&str] = &[
     "sink/waiting.rs",
     "sink/pace.rs",
     "sink/task.rs",
+    "host.rs",
     "linux.rs",
     "engine/",
     "config/",
@@ -117,7 +118,7 @@ const ROOMS: &[Room] = &[
     room("main.rs", &["cli/"], &["mio"]),
     room(
         "cli/",
-        &["server/", "net.rs", "inherited.rs", "sink/mod.rs", "host.rs", "engine/", "config/"],
+        &["server/", "net.rs", "inherited.rs", "sink/mod.rs", "host.rs", "linux.rs", "engine/", "config/"],
         &["mio", "std::net::TcpListener", "std::os::unix::net::UnixListener"],
     ),
     // The façade names everything, and nobody below it names the façade.
@@ -140,7 +141,12 @@ const ROOMS: &[Room] = &[
     room("server/", BELOW, SIMULATED),
     room("status/", &["sink/mod.rs", "engine/", "config/"], TIMELESS),
     // The one that names mio.
-    room("net.rs", &["inherited.rs", "linux.rs", "engine/", "config/"], &["log", "std::process", "std::thread"]),
+    room(
+        "net.rs",
+        &["socket_file.rs", "inherited.rs", "linux.rs", "engine/", "config/"],
+        &["log", "std::process", "std::thread"],
+    ),
+    room("socket_file.rs", &[], &["mio", "log", "std::net", "std::process"]),
     room("inherited.rs", &["config/"], &["mio", "log", "std::fs", "std::net", "std::thread", "std::time"]),
     room("sink/mod.rs", SINKS, SINK),
     room("sink/outputs.rs", SINKS, SINK),

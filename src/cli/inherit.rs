@@ -1,7 +1,10 @@
 //! Listening sockets that a supervisor hands over (`LISTEN_FDS`), so that clients can connect while the program is
 //! replaced. Invariant: each of them is listened on, or the program ends and says why not.
 
+use std::env;
+
 use super::options::Settings;
+use crate::config::listen::MOST_LISTENERS;
 use crate::inherited::Inherited;
 
 /// Number of the first of them: 0 to 2 are stdin, stdout and stderr.
@@ -14,6 +17,14 @@ const FIRST: usize = 3;
 /// A sentence about the first that can't be listened on.
 #[inline(never)] // for size
 pub(super) fn sockets() -> Result<Vec<Inherited>, String> {
+    let number = |name| env::var(name).ok()?.parse::<u32>().ok();
+    let count = number("LISTEN_FDS").filter(|_| number("LISTEN_PID") == Some(std::process::id())).unwrap_or_default();
+    // Before the library makes a list of so many.
+    if count as usize > MOST_LISTENERS {
+        return Err(format!(
+            "LISTEN_FDS says that {count} sockets are handed over, and at most {MOST_LISTENERS} can be: unset it and LISTEN_PID, or set them as systemd does"
+        ));
+    }
     let Ok(descriptors) = sd_listen_fds::get() else {
         return Err("LISTEN_FDS or LISTEN_PID is no number: unset both, or set them as systemd does".to_owned());
     };

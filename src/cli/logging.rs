@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
@@ -24,6 +24,8 @@ static IS_FOR_JOURNAL: AtomicBool = AtomicBool::new(false);
 const USUAL: usize = 512;
 /// A line that gets longer than this is written in pieces. Ours are far shorter.
 const LONGEST: usize = 16 * 1024;
+/// How long the end waits for a terminal that only a thread can write to.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// What a line of this level begins with: for the journal its priority, as syslog numbers them.
 fn priority(level: Level) -> &'static str {
@@ -51,14 +53,17 @@ impl Log for Leveled {
         self.0.log(&Record::builder().level(level).args(format_args!("{}[{level}] {text}", priority(level))).build());
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        self.0.flush();
+    }
 }
 
 /// Gathers a line, puts the time before it unless the journal knows it, and writes it in one piece.
 struct Stderr {
-    file: File,
-    way: Way,
+    to: Adopted,
     line: Vec<u8>,
+    /// Of a line of which only the start was taken: it goes before all others.
+    rest: Vec<u8>,
 }
 
 impl Write for Stderr {
@@ -75,28 +80,59 @@ impl Write for Stderr {
         Ok(bytes.len())
     }
 
+    /// Writes what it can of what is left; only a thread is waited for, and not for long.
     fn flush(&mut self) -> io::Result<()> {
+        self.write_rest();
+        if let Some(scribe) = &self.to.scribe {
+            scribe.finish(LAST_WAIT);
+        }
         Ok(())
     }
 }
 
 impl Stderr {
+    fn new(to: Adopted, line: Vec<u8>) -> Self {
+        Self { to, line, rest: Vec::new() }
+    }
+
     fn write_line(&mut self) {
-        let dropped = DROPPED.load(Ordering::Relaxed);
-        let written = loop {
-            let result = match self.way {
-                Way::Plain | Way::Pipe => self.file.write(&self.line),
-                Way::Socket => send_without_waiting(&self.file, &self.line),
+        let written = if self.write_rest() { self.write_once(&self.line) } else { 0 };
+        if written < self.line.len() {
+            // Until the rest has followed, if some of it went out.
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        if (1..self.line.len()).contains(&written) {
+            self.rest.extend(self.line.drain(written..));
+        }
+        self.line.clear();
+    }
+
+    /// Writes the rest of a line; true if none is left.
+    fn write_rest(&mut self) -> bool {
+        if self.rest.is_empty() {
+            return true;
+        }
+        let written = self.write_once(&self.rest);
+        self.rest.drain(..written);
+        let is_whole = self.rest.is_empty();
+        DROPPED.fetch_sub(u64::from(is_whole), Ordering::Relaxed);
+        is_whole
+    }
+
+    /// How much was taken, without waiting.
+    fn write_once(&self, bytes: &[u8]) -> usize {
+        let Adopted { file, way, scribe, .. } = &self.to;
+        loop {
+            let result = match (way, scribe) {
+                (Way::Socket, _) => send_without_waiting(file, bytes),
+                (_, Some(scribe)) => scribe.give(bytes),
+                _ => (&*file).write(bytes),
             };
             match result {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => break result.unwrap_or(0),
+                result => return result.unwrap_or(0),
             }
-        };
-        if written < self.line.len() {
-            DROPPED.store(dropped.saturating_add(1), Ordering::Relaxed);
         }
-        self.line.clear();
     }
 }
 
@@ -110,7 +146,8 @@ pub(super) fn start(level: LevelFilter, format: LogFormat) -> io::Result<Option<
         LogFormat::Auto => {}
         format => IS_FOR_JOURNAL.store(format == LogFormat::Journal, Ordering::Relaxed),
     }
-    let Adopted { file, way, borrowed } = adopt_stderr()?;
+    let mut to = adopt_stderr()?;
+    let borrowed = to.borrowed.take();
     let config = ConfigBuilder::new()
         .set_time_level(LevelFilter::Off)
         .set_max_level(LevelFilter::Off)
@@ -118,7 +155,7 @@ pub(super) fn start(level: LevelFilter, format: LogFormat) -> io::Result<Option<
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
         .build();
-    let stderr = Stderr { file, way, line: Vec::with_capacity(USUAL) };
+    let stderr = Stderr::new(to, Vec::with_capacity(USUAL));
     log::set_max_level(level);
     let _ = log::set_boxed_logger(Box::new(Leveled(WriteLogger::new(level, config, stderr))));
     Ok(borrowed)
@@ -140,9 +177,19 @@ pub(super) fn dropped() -> u64 {
 
 /// Writes one line to stderr, log or not, and does not wait: if stderr does not take it, it is lost.
 pub(super) fn complain(error: &dyn fmt::Display) {
-    let line = format!("{}lumberjack: {error}\n", priority(Level::Error)).into_bytes();
+    say(&format_args!("{}lumberjack: {error}", priority(Level::Error)));
+}
+
+/// The same, as it is.
+pub(super) fn say(text: &dyn fmt::Display) {
+    let line = format!("{text}\n").into_bytes();
+    log::logger().flush();
     match adopt_stderr() {
-        Ok(Adopted { file, way, borrowed: _borrowed }) => Stderr { file, way, line }.write_line(),
+        Ok(to) => {
+            let mut stderr = Stderr::new(to, line);
+            stderr.write_line();
+            let _ = stderr.flush();
+        }
         // No descriptor is free; this may be the very error that is reported.
         Err(_) => drop(io::stderr().write_all(&line)),
     }

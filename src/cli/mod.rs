@@ -5,6 +5,7 @@
 mod ask;
 mod cat;
 mod check;
+mod config_file;
 mod help;
 mod inherit;
 mod logging;
@@ -13,15 +14,14 @@ pub mod options;
 mod parse;
 mod report;
 mod runner;
+mod signals;
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{LevelFilter, info, warn};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 #[cfg(feature = "status")]
 pub use self::ask::{DEFAULT_STATUS, Question};
@@ -31,13 +31,14 @@ pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file}
 
 use self::options::Settings;
 use self::runner::Runner;
+use self::signals::Signals;
 use crate::config::limits::DEFAULT_MEMORY;
 use crate::config::listen::ListenAddr;
 use crate::config::units::DisplaySize;
 use crate::host;
 use crate::inherited::Inherited;
 use crate::net::MOST_VISITORS;
-use crate::server::{BindError, Handle, RunError, Server};
+use crate::server::{BindError, RunError, Server};
 use crate::sink::{OutputAddr, Outputs, own_stdout};
 
 /// Descriptors of every process of ours: the standard three, the poll loop, the wake-up, the log, and some to spare.
@@ -55,11 +56,12 @@ enum Exit {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    let signals = Signals::take();
     logging::find_journal();
     let exit = match parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Help) => show(&help()),
         Ok(Invocation::Version) => show(concat!("lumberjack ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Invocation::Run(settings)) => run(*settings),
+        Ok(Invocation::Run(settings)) => run(*settings, signals),
         Ok(Invocation::Check(settings, origins)) => check(*settings, &origins),
         Ok(Invocation::Cat(listing)) if cat::cat(&listing) => Exit::Clean,
         Ok(Invocation::Cat(_)) => Exit::Failure,
@@ -74,6 +76,7 @@ pub fn main() -> ExitCode {
             Exit::Usage
         }
     };
+    log::logger().flush();
     ExitCode::from(exit as u8)
 }
 
@@ -113,7 +116,7 @@ fn check(mut settings: Settings, origins: &Origins) -> Exit {
     exit
 }
 
-/// Why the program does not start.
+/// Why the program does not start. A clean exit: it was told to end.
 struct Refusal {
     exit: Exit,
     sentence: String,
@@ -127,9 +130,14 @@ fn usage(sentence: impl fmt::Display) -> Refusal {
     Refusal { exit: Exit::Usage, sentence: sentence.to_string() }
 }
 
-fn run(mut settings: Settings) -> Exit {
-    match start_and_serve(&mut settings) {
+fn run(mut settings: Settings, signals: std::io::Result<Signals>) -> Exit {
+    let signals = signals.map_err(|error| failure(format_args!("cannot take signals: {error}; please report this")));
+    match signals.and_then(|signals| start_and_serve(&mut settings, &signals)) {
         Ok(exit) => exit,
+        Err(Refusal { exit: Exit::Clean, sentence }) => {
+            info!("{sentence}");
+            Exit::Clean
+        }
         Err(refusal) => {
             logging::complain(&refusal.sentence);
             refusal.exit
@@ -137,7 +145,8 @@ fn run(mut settings: Settings) -> Exit {
     }
 }
 
-fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
+fn start_and_serve(settings: &mut Settings, signals: &Signals) -> Result<Exit, Refusal> {
+    signals.begin();
     let inherited = inherit::sockets().map_err(usage)?;
     let (level, format) = (settings.log_level, settings.log_format);
     let _borrowed = logging::start(level, format).map_err(|error| {
@@ -150,7 +159,7 @@ fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
     }
     let inherited_places = inherit::listen_on(&inherited, settings);
     let lowered = fit_to_the_box(settings);
-    let (mut server, mut runner, status) = start(settings, inherited)?;
+    let (mut server, mut runner, status) = start(settings, inherited, signals)?;
     if is_person {
         greet(server.local_addrs(), &settings.outputs, status.as_ref());
         log::set_max_level(level);
@@ -176,12 +185,17 @@ fn start_and_serve(settings: &mut Settings) -> Result<Exit, Refusal> {
 fn start(
     settings: &Settings,
     inherited: Vec<Inherited>,
+    signals: &Signals,
 ) -> Result<(Server<Outputs>, Runner, Option<ListenAddr>), Refusal> {
     settings.validate().map_err(|error| match inherited.is_empty() {
         true => usage(error),
         false => usage(format_args!("{error}; mind the sockets that LISTEN_FDS hands over")),
     })?;
     let sink = Outputs::open(&settings.outputs, settings.format, &settings.output).map_err(failure)?;
+    if signals.is_stopping() {
+        // Who waits at an inherited socket is the next process's.
+        return Err(Refusal { exit: Exit::Clean, sentence: "[tcp] Stopped before it listened".to_owned() });
+    }
     let refused = |error| match error {
         BindError::Config(error) => usage(error),
         error => failure(error),
@@ -194,9 +208,14 @@ fn start(
         status = Some(server.serve_status(at, settings.status_tail).map_err(refused)?);
         server.show_settings(options::OPTIONS.iter().map(|option| (option.name, option.current(settings))).collect());
     }
-    let runner = take_signals(&server.handle())
-        .and_then(|()| Runner::new(&server, settings))
-        .map_err(|error| failure(format_args!("cannot take signals: {error}; raise the limit on open files")))?;
+    let runner = signals
+        .hand_to(&server.handle())
+        .map(|()| Runner::new(&server, settings, signals))
+        // Now all is open. Where no descriptor is left, nobody would ever be taken in.
+        .and_then(|runner| UnixDatagram::unbound().map(|_| runner))
+        .map_err(|error| {
+            failure(format_args!("cannot take signals or clients: {error}; raise the limit on open files"))
+        })?;
     Ok((server, runner, status))
 }
 
@@ -243,29 +262,6 @@ fn fit_to_the_box(settings: &mut Settings) -> Option<String> {
     })
 }
 
-/// The first SIGTERM or SIGINT stops in order, the second at once (P11).
-fn take_signals(handle: &Handle) -> std::io::Result<()> {
-    let stop = handle.stop_flag();
-    let came = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        // First, so that a signal that comes while the others are being registered is seen below and not lost.
-        signal_hook::flag::register(signal, came.clone())?;
-        // Before the flag is registered: at the first signal this still finds it unset, and does nothing.
-        signal_hook::flag::register_conditional_shutdown(signal, Exit::Failure as i32, stop.clone())?;
-        signal_hook::flag::register(signal, stop.clone())?;
-        signal_hook::low_level::pipe::register(signal, handle.signal_writer()?)?;
-    }
-    if came.load(Ordering::SeqCst) {
-        handle.stop();
-    }
-    signal_hook::flag::register(SIGHUP, handle.reopen_flag())?;
-    signal_hook::low_level::pipe::register(SIGHUP, handle.signal_writer()?)?;
-    // A write beyond the limit on file size sends this signal, which would end the process. Caught, the write fails
-    // instead: that is logged, and tried again.
-    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
-    Ok(())
-}
-
 /// Tells a person at a terminal where the server listens, where lines go, how to send one, and the status page's address.
 fn greet(local_addrs: &[ListenAddr], outputs: &[OutputAddr], status: Option<&ListenAddr>) {
     let places: Vec<String> = local_addrs.iter().map(ToString::to_string).collect();
@@ -281,8 +277,7 @@ fn greet(local_addrs: &[ListenAddr], outputs: &[OutputAddr], status: Option<&Lis
         Some(ListenAddr::Tcp(addr)) => format!("; look at http://{addr}/"),
         _ => String::new(),
     };
-    let _ = writeln!(
-        std::io::stderr(),
+    logging::say(&format_args!(
         "Listening on {places}, lines go to {output}; send one: printf 'hello\\n' | {client}{status}"
-    );
+    ));
 }

@@ -25,6 +25,8 @@ const EXTEND_INTERVAL: Duration = Duration::from_secs(2);
 /// How much more than `--drain-timeout` is asked for. Progress right after one request is noticed at the next, and after
 /// the time-out, when a stuck output is given up, the last write and the exit take some time too.
 const EXTEND_SPARE: Duration = Duration::from_secs(4);
+/// Least time between two messages to the watchdog: twenty a second cost next to nothing.
+const LEAST_BEAT: Duration = Duration::from_millis(50);
 const _: () = assert!(EXTEND_SPARE.as_millis() >= 2 * EXTEND_INTERVAL.as_millis(), "one more request fits in");
 
 /// The supervisor, and what it was told.
@@ -188,12 +190,18 @@ fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     Ok((socket, at))
 }
 
-/// Time between two messages to the watchdog: half of its own time-out. `None` if there is no watchdog for this process.
+/// Time between two messages to the watchdog: half of its own time-out, within reason. `None` if there is no watchdog for this process.
 fn watchdog() -> Option<Duration> {
     let number = |name| env::var(name).ok()?.parse::<u64>().ok();
     let usec = number("WATCHDOG_USEC").filter(|usec| *usec > 0)?;
     let is_ours = env::var_os("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(std::process::id().into());
-    is_ours.then(|| Duration::from_micros(usec.div_ceil(2)))
+    let asked = is_ours.then(|| Duration::from_micros(usec.div_ceil(2)))?;
+    if asked < LEAST_BEAT {
+        warn!(
+            "[notify] A watchdog of {usec} us is more than this program keeps up with: it is told every 50 ms; raise WatchdogSec="
+        );
+    }
+    Some(asked.max(LEAST_BEAT))
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
 
 use lexopt::Arg;
 
 #[cfg(feature = "status")]
 use super::ask::{DEFAULT_STATUS, Question};
 use super::cat::{Listing, Since};
+use super::config_file;
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
 #[cfg(feature = "status")]
 use crate::config::listen::ListenAddrError;
@@ -105,7 +105,7 @@ fn put_together(
 ) -> Result<(Settings, Origins), UsageError> {
     let (mut settings, mut origins) = (Settings::default(), Origins::new());
     if let Some(path) = &config_path {
-        let text = fs::read_to_string(path).map_err(|error| {
+        let text = config_file::read(path).map_err(|error| {
             let path = path.escape_debug();
             UsageError(format!("--config {path}: cannot be read ({error}); name a readable file"))
         })?;
@@ -117,8 +117,7 @@ fn put_together(
         origins.retain(|(name, _)| *name != option.name);
     }
     for (option, text) in given {
-        (option.set)(&mut settings, &text)
-            .map_err(|error| wrong_value(&format!("--{}", option.name), &text, &error))?;
+        set(option, &mut settings, &format!("--{}", option.name), &text)?;
         origins.push((option.name, "flag".to_owned()));
     }
     settings.is_listen_given = is_given(&origins, "listen");
@@ -188,6 +187,8 @@ pub fn parse_config_file(path: &str, text: &str, settings: &mut Settings) -> Res
 }
 
 fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &mut Origins) -> Result<(), UsageError> {
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, line) in (1..).zip(text.lines()) {
         let line = strip_comment(line).trim();
         if line.is_empty() {
@@ -203,10 +204,19 @@ fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &m
         if !is_given(origins, name) {
             (option.clear)(settings);
         }
-        (option.set)(settings, text).map_err(|error| wrong_value(&format!("{place}: {name}"), text, &error))?;
+        set(option, settings, &format!("{place}: {name}"), text)?;
         origins.push((option.name, place));
     }
     Ok(())
+}
+
+/// Sets an option. Quotes around a value, as other config files have them and a shell takes away, would be part of a name.
+#[inline(never)] // one copy, for size
+fn set(option: &Opt, settings: &mut Settings, place: &str, text: &str) -> Result<(), UsageError> {
+    if text.len() > 1 && ['"', '\''].iter().any(|quote| text.starts_with(*quote) && text.ends_with(*quote)) {
+        return Err(wrong_value(place, text, "quotes would be part of the value; leave them out"));
+    }
+    (option.set)(settings, text).map_err(|error| wrong_value(place, text, &error))
 }
 
 fn is_given(origins: &Origins, wanted: &str) -> bool {
@@ -394,6 +404,8 @@ mod tests {
             ("max-line", "a.conf:1: max-line has no =; write name = value"),
             ("\n max-line = x", "a.conf:2: max-line x: it does not start"),
             ("max-lines = 1", "a.conf:1: max-lines is no option; did you mean max-line?"),
+            ("tag = \"\"", "a.conf:1: tag \\\"\\\": quotes would be part of the value; leave them out"),
+            ("\u{feff}max-line = x", "a.conf:1: max-line x: it does not start"),
         ] {
             let error = parse_config_file("a.conf", text, &mut Settings::default()).unwrap_err().to_string();
             assert!(error.starts_with(sentence), "{error}");

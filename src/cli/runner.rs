@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use log::info;
-use signal_hook::consts::{SIGHUP, SIGUSR1};
 
 use super::notify::{Known, Supervisor};
 use super::options::Settings;
 use super::report::Report;
+use super::signals::Signals;
 use crate::server::{Handle, RunError, Server, Turn};
 use crate::sink::Outputs;
 
@@ -27,28 +27,20 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// SIGHUP has to set the handle's flag before it sets ours, so it has to be registered there first: when our flag is
-    /// set, files are to be opened anew, or were already.
-    ///
-    /// # Errors
-    /// When no descriptor is free.
-    pub(super) fn new(server: &Server<Outputs>, settings: &Settings) -> std::io::Result<Self> {
+    /// The server has to hear of the signals already.
+    pub(super) fn new(server: &Server<Outputs>, settings: &Settings, signals: &Signals) -> Self {
         let handle = server.handle();
-        let (is_asked, asked_to_reload): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
-        signal_hook::flag::register(SIGUSR1, is_asked.clone())?;
-        signal_hook::low_level::pipe::register(SIGUSR1, handle.signal_writer()?)?;
-        signal_hook::flag::register(SIGHUP, asked_to_reload.clone())?;
         let (now, pulse) = (Instant::now(), server.pulse());
         let limits = &settings.config.limits;
         let known = Known { memory: limits.memory, drain_timeout: limits.drain_timeout };
-        Ok(Self {
-            is_asked,
+        Self {
+            is_asked: signals.is_asked.clone(),
             reopens: handle.reopen_flag(),
             handle,
             report: Report::new(settings.report_interval, now, pulse),
-            supervisor: Supervisor::from_env(asked_to_reload, known, now, pulse),
+            supervisor: Supervisor::from_env(signals.asked_to_reload.clone(), known, now, pulse),
             memory: limits.memory,
-        })
+        }
     }
 
     /// Runs the server to its end.

@@ -2,10 +2,11 @@
 //! there become lines. Invariant: what prints parses to the same.
 
 use core::fmt::{self, Write};
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
 use std::path::PathBuf;
 
+use super::pattern;
 use super::word::{WordError, word_enum};
 
 /// Where the binary listens without `--listen`.
@@ -91,8 +92,24 @@ impl fmt::Display for ListenAddr {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListenAddrError {
-    /// `unix:` without an absolute path after it, or with control characters in the path.
+    /// `unix:` without an absolute path after it, or with control characters in the path, or with a folder's.
     UnixPath,
+    /// `unix:` with a path in which other programs would replace something.
+    UnixPattern,
+    /// A path without `unix:` before it.
+    BarePath,
+    /// `tcp:` before an address.
+    Tcp,
+    /// Another scheme, such as `udp:`.
+    Scheme,
+    /// A port alone.
+    PortAlone,
+    /// A port that is no number, or too large a one.
+    Port,
+    /// An interface by its name.
+    Interface,
+    /// Several addresses in one.
+    Several,
     /// An address without a port.
     NoPort,
     /// A host name.
@@ -107,6 +124,18 @@ impl fmt::Display for ListenAddrError {
             Self::UnixPath => {
                 "a Unix socket needs an absolute path without control characters, such as unix:/run/lumberjack.sock"
             }
+            Self::UnixPattern => {
+                "nothing is replaced in a socket's path; write ./ before its name if it is meant, such as unix:/run/./%i.sock"
+            }
+            Self::BarePath => "a Unix socket has unix: before its path, such as unix:/run/lumberjack.sock",
+            Self::Tcp => "an address is one of TCP anyway: leave out what is before it",
+            Self::Scheme => "that is not served; write ADDR:PORT for TCP, or unix:/path",
+            Self::PortAlone => {
+                "name the address too: 0.0.0.0:4445 for all of this machine, [::]:4445 for those of IPv6 as well, 127.0.0.1:4445 for none but itself"
+            }
+            Self::Port => "the port is a number up to 65535",
+            Self::Interface => "name the interface by its number, such as [fe80::1%2]:4445 (ip link shows it)",
+            Self::Several => "that is more than one: give the option once for each",
             Self::NoPort => "the port is missing: write 127.0.0.1:4445, or [::1]:4445 for IPv6",
             Self::Name => "names are not looked up: give the address itself, such as 127.0.0.1:4445 or 0.0.0.0:4445",
             Self::NotAnAddress => "write ADDR:PORT such as 127.0.0.1:4445, [::1]:4445 for IPv6, or unix:/path",
@@ -121,24 +150,61 @@ impl FromStr for ListenAddr {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Some(path) = text.strip_prefix("unix:") {
-            let is_usable = path.starts_with('/') && path.len() > 1 && !path.contains(char::is_control);
-            return if is_usable { Ok(Self::Unix(path.into())) } else { Err(ListenAddrError::UnixPath) };
+            let is_usable = path.starts_with('/') && !path.ends_with('/') && !path.contains(char::is_control);
+            return match is_usable {
+                false => Err(ListenAddrError::UnixPath),
+                true if pattern::sign(path, &[]).is_some() && !pattern::is_literal(path) => {
+                    Err(ListenAddrError::UnixPattern)
+                }
+                true => Ok(Self::Unix(path.into())),
+            };
         }
-        if let Ok(addr) = text.parse::<SocketAddr>() {
-            return Ok(Self::Tcp(addr));
-        }
-        let is_bare_ip = text.trim_matches(['[', ']']).parse::<core::net::IpAddr>().is_ok();
-        let host_end = text.rfind(':').unwrap_or(text.len());
-        let (host, port) = text.split_at(host_end);
-        let is_name = host.contains(|c: char| c.is_ascii_alphabetic())
-            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_');
-        Err(match port.strip_prefix(':') {
-            _ if is_bare_ip => ListenAddrError::NoPort,
-            Some(port) if is_name && port.parse::<u16>().is_ok() => ListenAddrError::Name,
-            None if is_name => ListenAddrError::Name,
-            _ => ListenAddrError::NotAnAddress,
-        })
+        text.parse().map(Self::Tcp).map_err(|_| misread(text))
     }
+}
+
+/// What is wrong with a text that is no address.
+#[inline(never)] // for size
+fn misread(text: &str) -> ListenAddrError {
+    if text.bytes().any(|byte| b",; ".contains(&byte)) {
+        return ListenAddrError::Several;
+    }
+    if text.starts_with(['/', '.']) {
+        return ListenAddrError::BarePath;
+    }
+    if text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        return ListenAddrError::NoPort;
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let has_port = text.contains(':');
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if (!has_port && is_number(host)) || (is_number(port) && matches!(host, "" | "*" | "0" | "::" | "[*]")) {
+        return ListenAddrError::PortAlone;
+    }
+    if let Some((scheme, rest)) = text.split_once(':') {
+        let is = |word: &str| scheme.eq_ignore_ascii_case(word);
+        if is("tcp") {
+            return ListenAddrError::Tcp;
+        }
+        if is("unix") {
+            return ListenAddrError::BarePath;
+        }
+        if is("udp") || rest.starts_with("//") {
+            return ListenAddrError::Scheme;
+        }
+    }
+    if host.contains('%') {
+        return ListenAddrError::Interface;
+    }
+    if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv4() != host.starts_with('[')) {
+        return ListenAddrError::Port;
+    }
+    let is_name = host.contains(|c: char| c.is_ascii_alphabetic())
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_');
+    if is_name && (!has_port || port.parse::<u16>().is_ok()) {
+        return ListenAddrError::Name;
+    }
+    ListenAddrError::NotAnAddress
 }
 
 impl ListenAddr {
@@ -171,7 +237,9 @@ mod tests {
 
     #[test]
     fn addresses_parse_and_print_back() {
-        for text in ["127.0.0.1:4445", "0.0.0.0:0", "[::1]:4445", "[::]:0", "unix:/run/lumberjack.sock"] {
+        for text in
+            ["127.0.0.1:4445", "0.0.0.0:0", "[::1]:4445", "[::]:0", "unix:/run/lumberjack.sock", "unix:/run/./%i.sock"]
+        {
             assert_eq!(text.parse::<ListenAddr>().map(|at| at.to_string()), Ok(text.into()));
         }
     }
@@ -185,11 +253,32 @@ mod tests {
             ("[::1]", ListenAddrError::NoPort),
             ("localhost:4445", ListenAddrError::Name),
             ("localhost", ListenAddrError::Name),
-            ("127.0.0.1:99999", ListenAddrError::NotAnAddress),
-            (":4445", ListenAddrError::NotAnAddress),
-            ("4445", ListenAddrError::NotAnAddress),
+            ("127.0.0.1:99999", ListenAddrError::Port),
+            ("127.0.0.1:syslog", ListenAddrError::Port),
+            ("[::1]:99999", ListenAddrError::Port),
+            ("[127.0.0.1]:4445", ListenAddrError::NotAnAddress),
+            ("127.1:4445", ListenAddrError::NotAnAddress),
+            (":4445", ListenAddrError::PortAlone),
+            ("4445", ListenAddrError::PortAlone),
+            ("*:4445", ListenAddrError::PortAlone),
+            (":::4445", ListenAddrError::PortAlone),
+            ("tcp:127.0.0.1:4445", ListenAddrError::Tcp),
+            ("TCP://127.0.0.1:4445", ListenAddrError::Tcp),
+            ("udp:127.0.0.1:514", ListenAddrError::Scheme),
+            ("udp:514", ListenAddrError::Scheme),
+            ("http://127.0.0.1:80", ListenAddrError::Scheme),
+            ("[fe80::1%eth0]:4445", ListenAddrError::Interface),
+            ("127.0.0.1:4445,127.0.0.1:4446", ListenAddrError::Several),
+            ("/run/x.sock", ListenAddrError::BarePath),
+            ("./x.sock", ListenAddrError::BarePath),
+            ("UNIX:/run/x.sock", ListenAddrError::BarePath),
             ("unix:", ListenAddrError::UnixPath),
+            ("unix:/run/", ListenAddrError::UnixPath),
+            ("unix:@name", ListenAddrError::UnixPath),
             ("unix:relative.sock", ListenAddrError::UnixPath),
+            ("unix:/run/%i.sock", ListenAddrError::UnixPattern),
+            ("unix:/run/$NAME.sock", ListenAddrError::UnixPattern),
+            ("unix:/run/{host}.sock", ListenAddrError::UnixPattern),
         ] {
             assert_eq!(text.parse::<ListenAddr>(), Err(error), "{text:?}");
         }

@@ -5,5 +5,6 @@ pub(crate) mod calendar;
 pub mod limits;
 pub mod listen;
 pub mod output;
+pub(crate) mod pattern;
 pub mod units;
 mod word;

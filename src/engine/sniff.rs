@@ -1,8 +1,12 @@
-//! Which protocol a client seems to speak, from its first bytes, so that an operator who pointed the wrong one at the
-//! port is told what to change (P12). Invariant: any bytes have an answer. It only makes a warning: the lines go out
-//! anyway.
+//! Which protocol a client seems to speak, from its first bytes and from what comes before its first newline, so that an
+//! operator who pointed the wrong one at the port is told what to change (P12). Invariant: any bytes have an answer, one
+//! a connection. It only makes a warning: the lines go out anyway.
 
 use core::fmt;
+use core::mem;
+
+/// So many marks of another end before any newline are no accident. Fewer fit four bits.
+const MANY_MARKS: u8 = 16;
 
 /// A protocol that is not newline-delimited text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +23,18 @@ pub enum Protocol {
     Proxy,
     /// Text in 16-bit units.
     Utf16,
+    /// Objects of Java's `ObjectOutputStream`.
+    Java,
+    /// Objects of Python, as `logging.handlers.SocketHandler` sends them.
+    Pickle,
+    /// An array of msgpack, as fluentd's forward protocol begins.
+    Msgpack,
+    /// What gzip packed.
+    Gzip,
+    /// Messages that end in a NUL.
+    NulEnded,
+    /// Messages that end in a CR alone.
+    CrEnded,
 }
 
 impl Protocol {
@@ -32,6 +48,16 @@ impl Protocol {
             Self::OctetCounted => "set the sender's framing to newlines (rsyslog: TCP_Framing=\"traditional\")",
             Self::Proxy => "turn the PROXY protocol off at the proxy; its header is taken for a line",
             Self::Utf16 => "set the sender's encoding to UTF-8",
+            Self::Java => {
+                "give the sender's appender a layout that writes text (Log4j 2: PatternLayout or JsonTemplateLayout)"
+            }
+            Self::Pickle => "SocketHandler sends objects; use a handler that sends lines (docs/clients.md)",
+            Self::Msgpack => "use an output that sends plain lines over TCP (Fluent Bit: tcp with Format json_lines)",
+            Self::Gzip => "turn compression off at the sender",
+            Self::NulEnded => {
+                "have it end them in newlines (SysLogHandler: append_nul = False, and a newline in the format); else all of them are one line"
+            }
+            Self::CrEnded => "set the sender's line ending to LF or CRLF; else all of them are one line",
         }
     }
 }
@@ -45,6 +71,12 @@ impl fmt::Display for Protocol {
             Self::OctetCounted => "octet-counted syslog",
             Self::Proxy => "the PROXY protocol",
             Self::Utf16 => "UTF-16",
+            Self::Java => "Java serialisation",
+            Self::Pickle => "Python's pickle",
+            Self::Msgpack => "msgpack (fluentd forward)",
+            Self::Gzip => "gzip",
+            Self::NulEnded => "NUL-ended messages",
+            Self::CrEnded => "CR-ended messages",
         })
     }
 }
@@ -69,6 +101,12 @@ pub fn sniff(first_bytes: &[u8]) -> Verdict {
     let protocol = match first_bytes {
         [0x16, 0x03, 0..=4, ..] => Protocol::Tls,
         [b'1' | b'2', b'W', 0, 0, ..] => Protocol::Beats,
+        [0xac, 0xed, 0, 5, ..] => Protocol::Java,
+        // A length below 64 KiB, and protocol 2 to 5, or 1, which `SocketHandler` uses.
+        [0, 0, _, _, 0x80, 2..=5, ..] | [0, 0, _, _, b'}', b'q', 0, ..] => Protocol::Pickle,
+        // An array of two to four, the first of them a tag.
+        [0x92..=0x94, 0xa1..=0xbf | 0xd9..=0xdb, ..] => Protocol::Msgpack,
+        [0x1f, 0x8b, 8, ..] => Protocol::Gzip,
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Protocol::Utf16,
         [1..=255, 0, 1..=255, 0, 1..=255, 0, ..] | [0, 1..=255, 0, 1..=255, 0, 1..=255, ..] => Protocol::Utf16,
         _ if first_bytes.starts_with(PROXY_V2) || is_proxy_v1(line) => Protocol::Proxy,
@@ -77,6 +115,64 @@ pub fn sniff(first_bytes: &[u8]) -> Verdict {
         _ => return Verdict::Text,
     };
     Verdict::Foreign(protocol)
+}
+
+/// What is known of a connection's first line, while it has not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// Nothing has come.
+    #[default]
+    Fresh,
+    /// No newline has come, but so many marks of other ends: NULs in the lower four bits, CRs in the upper. Every
+    /// connection has room for this.
+    Open(u8),
+    /// A newline has come, or the protocol was told.
+    Decided,
+}
+
+impl Opening {
+    /// Whether there is nothing left to find out.
+    #[inline]
+    #[must_use]
+    pub fn is_decided(self) -> bool {
+        self == Self::Decided
+    }
+
+    /// More bytes have come. `was_silent`: not right after those before. Tells the protocol, once.
+    #[inline(never)] // no line after the first comes here
+    pub fn feed(&mut self, bytes: &[u8], was_silent: bool) -> Option<Protocol> {
+        let before = mem::replace(self, Self::Decided);
+        let (mut nuls, mut crs) = match before {
+            Self::Decided => return None,
+            Self::Open(marks) if was_silent && marks % MANY_MARKS > 0 => return Some(Protocol::NulEnded),
+            Self::Open(marks) => (marks % MANY_MARKS, marks / MANY_MARKS),
+            Self::Fresh => match sniff(bytes) {
+                Verdict::Foreign(protocol) => return Some(protocol),
+                Verdict::Text => (0, 0),
+            },
+        };
+        let newline = memchr::memchr(b'\n', bytes);
+        for byte in bytes.get(..newline.unwrap_or(bytes.len())).unwrap_or_default() {
+            nuls += u8::from(*byte == 0);
+            crs += u8::from(*byte == b'\r');
+            if nuls >= MANY_MARKS {
+                return Some(Protocol::NulEnded);
+            }
+            if crs >= MANY_MARKS {
+                return Some(Protocol::CrEnded);
+            }
+        }
+        if newline.is_none() {
+            *self = Self::Open(crs * MANY_MARKS + nuls);
+        }
+        None
+    }
+
+    /// The connection has ended.
+    #[must_use]
+    pub fn end(self) -> Option<Protocol> {
+        matches!(self, Self::Open(marks) if marks % MANY_MARKS > 0).then_some(Protocol::NulEnded)
+    }
 }
 
 fn is_proxy_v1(line: &[u8]) -> bool {
@@ -115,6 +211,12 @@ mod tests {
             (PROXY_V2, Protocol::Proxy),
             (b"\xff\xfeh\0", Protocol::Utf16),
             (b"h\0e\0l\0l\0o\0", Protocol::Utf16),
+            (b"\xac\xed\0\x05sr\0", Protocol::Java),
+            (b"\0\0\x01\x9a}q\0(X\x04\0\0\0name", Protocol::Pickle),
+            (b"\0\0\x01\x9a\x80\x05\x95", Protocol::Pickle),
+            (b"\x92\xa3app\xdc", Protocol::Msgpack),
+            (b"\x94\xd9\x20tag", Protocol::Msgpack),
+            (b"\x1f\x8b\x08\0", Protocol::Gzip),
         ] {
             assert_eq!(sniff(bytes), Verdict::Foreign(protocol), "{}", bytes.escape_ascii());
         }
@@ -134,6 +236,9 @@ mod tests {
             b"\0\0\0\0\0\0\0\0",
             b"\xff\x00\x80",
             b"PROXY down\n",
+            b"\x92quoted\x94 in Windows-1252\n",
+            b"\0\0\x01\x9a}",
+            b"\x1f\x8b",
         ] {
             assert_eq!(sniff(bytes), Verdict::Text, "{}", bytes.escape_ascii());
         }
@@ -141,15 +246,46 @@ mod tests {
 
     #[test]
     fn p12_each_protocol_has_a_name_and_a_cure_of_its_own() {
-        use Protocol::{Beats, Http, OctetCounted, Proxy, Tls, Utf16};
-        let all = [Beats, Http, OctetCounted, Proxy, Tls, Utf16];
+        use Protocol::{Beats, CrEnded, Gzip, Http, Java, Msgpack, NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16};
+        let all = [Beats, CrEnded, Gzip, Http, Java, Msgpack, NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16];
         let of_all = |what: fn(&Protocol) -> String| {
             let mut said = all.iter().map(what).collect::<Vec<_>>();
             said.sort_unstable();
             said.dedup();
             said
         };
-        assert_eq!((of_all(Protocol::to_string).len(), of_all(|one| one.cure().to_owned()).len()), (6, 6));
+        assert_eq!((of_all(Protocol::to_string).len(), of_all(|one| one.cure().to_owned()).len()), (12, 12));
         assert!(all.iter().all(|one| !one.to_string().is_empty() && one.cure().contains(' ')));
+    }
+
+    /// What each piece brings, and the end.
+    fn told(pieces: &[(&[u8], bool)]) -> (Vec<Option<Protocol>>, Option<Protocol>) {
+        let mut opening = Opening::default();
+        let told = pieces.iter().map(|(bytes, was_silent)| opening.feed(bytes, *was_silent)).collect();
+        (told, opening.end())
+    }
+
+    #[test]
+    fn p12_other_ends_are_told_of_once_after_sixteen_or_a_nul_and_a_silence() {
+        let (nul, cr) = (Some(Protocol::NulEnded), Some(Protocol::CrEnded));
+        let fifteen = [b"me\0".repeat(15), b"me\r".repeat(15)].concat();
+        assert_eq!(told(&[(&fifteen, false), (b"m\0", false), (b"m\0", true)]), (vec![None, nul, None], None));
+        assert_eq!(told(&[(&fifteen, false), (b"m\r", false), (b"m\r", true)]), (vec![None, cr, None], None));
+        assert_eq!(told(&[(b"m\0", false), (b"m", true), (b"\0", true)]), (vec![None, nul, None], None));
+        assert_eq!(told(&[(b"m\0", false), (b"m", false)]), (vec![None, None], nul), "at its end");
+        // A newline decides it, also one that comes with the marks.
+        assert_eq!(told(&[(b"m\0m\r\n", false), (&fifteen, true), (&fifteen, true)]), (vec![None, None, None], None));
+        assert_eq!(told(&[(b"m\r", true), (b"m\r", true)]), (vec![None, None], None), "a CR may belong to a CRLF");
+        assert_eq!(told(&[(b"GET / HTTP/1.1\r\n", false), (b"m\0", false)]).0, [Some(Protocol::Http), None]);
+    }
+
+    #[test]
+    fn p12_where_the_bytes_are_cut_changes_nothing_about_marks() {
+        let bytes = b"one\0two\0".repeat(8);
+        for cut in 0..bytes.len() {
+            let (head, tail) = bytes.split_at(cut);
+            let (told, end) = told(&[(head, false), (tail, false)]);
+            assert_eq!((told, end), (vec![None, Some(Protocol::NulEnded)], None), "{cut}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::connection::Newcomer;
 use super::fullness::Occupancy;
 use super::life::Life;
 use super::listener::{is_gone_client, is_shortage};
-use crate::config::limits::{MOST_CONNECTIONS, WhenFull};
+use crate::config::limits::WhenFull;
 use crate::engine::peer::Host;
 use crate::net::Net;
 use crate::sink::Sink;
@@ -34,20 +34,20 @@ enum Asked {
 impl<S: Sink, N: Net> Server<S, N> {
     /// Whether a client may be waiting that could come in now.
     pub(super) fn can_accept(&self) -> bool {
-        self.listeners.may_have_clients() && (!self.is_full() || self.limits.when_full == WhenFull::Reject)
+        let rejects = self.life == Life::Serving && self.limits.when_full == WhenFull::Reject;
+        self.listeners.may_have_clients() && (!self.is_full() || rejects)
     }
 
     /// Whether the next client has to wait, or is rejected.
     pub(super) fn is_full(&self) -> bool {
-        match self.life {
-            // If somebody lingers, one more may come in: the one that lingers is closed for it.
-            Life::Serving => {
-                self.clients.connections.len()
-                    >= self.limits.max_connections + usize::from(!self.clients.lingering.is_empty())
-            }
-            // A client that waits in the backlog when the server stops is accepted too: else its lines are lost (P11).
-            _ => self.clients.connections.len() >= MOST_CONNECTIONS,
-        }
+        // If somebody lingers, one more may come in: the one that lingers is closed for it.
+        let gives_way = match self.life {
+            Life::Serving => !self.clients.lingering.is_empty(),
+            // Who waits when the server stops is taken in too: else its lines are lost (P11).
+            Life::Draining { .. } => self.gives_way_in().is_some_and(|left| left.is_zero()),
+            Life::Finishing { .. } | Life::Stopped => false,
+        };
+        self.clients.connections.len() >= self.limits.max_connections + usize::from(gives_way)
     }
 
     /// Asks each listener for the clients that wait there.
@@ -65,7 +65,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         for at in 0..self.listeners.len() {
             if let Err(error) = self.accept_from(at) {
                 self.tally().cannot_accept(&error);
-                return self.listeners.pause(self.clock.now(), &error);
+                return self.listeners.pause(self.clock.now(), error);
             }
         }
         self.note_fullness();
@@ -127,10 +127,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         debug!("[tcp] Socket connected: {peer} (active: {})", self.clients.connections.len());
         if self.life == Life::Serving {
             self.hold_to_share(peer.host());
-            self.make_room();
         } else {
             self.say_goodbye(key);
         }
+        self.make_room();
     }
 
     /// If a host has more than its share, connections of its own that linger are closed, so that it can't take up all
@@ -146,7 +146,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// If one more than the limit came in, as somebody lingers, that one is closed now; or in a later turn, if the sink
     /// has no room for what it may still send.
     fn make_room(&mut self) {
-        if self.life == Life::Serving && self.clients.connections.len() > self.limits.max_connections {
+        if self.clients.connections.len() > self.limits.max_connections {
             self.close_longest_lingering(None);
         }
     }

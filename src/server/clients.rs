@@ -96,21 +96,21 @@ impl<T> Clients<T> {
         Some(conn)
     }
 
-    /// Bytes have come from a connection; tells whether they are its first.
+    /// Bytes have come from a connection.
     #[inline]
-    pub(super) fn note_bytes(&mut self, key: Key, now: Tick) -> Option<(&mut Connection<T>, bool)> {
+    pub(super) fn note_bytes(&mut self, key: Key, now: Tick) -> Option<&mut Connection<T>> {
         let conn = self.connections.get_mut(key)?;
         conn.last_word = now;
-        let is_first = match &mut conn.phase {
+        match &mut conn.phase {
             Phase::Lingering { order, spoke, .. } => {
                 // A client that still speaks is the last to be closed for somebody else.
                 self.lingering.remove(conn.peer.host(), *order);
                 *order = self.lingering.insert(conn.peer.host(), key);
-                !std::mem::replace(spoke, true)
+                *spoke = true;
             }
-            phase => std::mem::replace(phase, Phase::Speaking) == Phase::Silent,
-        };
-        Some((conn, is_first))
+            phase => *phase = Phase::Speaking,
+        }
+        Some(conn)
     }
 
     /// A connection's pending line has changed: the budget learns what it holds now.

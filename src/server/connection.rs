@@ -9,6 +9,7 @@ use crate::config::listen::Framing;
 use crate::engine::budget::SLOT_BYTES;
 use crate::engine::framer::Framer;
 use crate::engine::peer::Peer;
+use crate::engine::sniff::Opening;
 use crate::engine::wheel::{ENTRY_BYTES, Tick};
 use crate::net::{Key, Ready, Stream};
 
@@ -60,6 +61,8 @@ pub(super) struct Connection<T> {
     pub(super) peer: Peer,
     generation: u32,
     pub(super) readiness: Readiness,
+    /// What it seems to speak, until its first newline.
+    pub(super) opening: Opening,
     /// The number of its listener, by which its rules are known.
     pub(super) listener: u8,
 }
@@ -299,6 +302,7 @@ impl<T> Vacant<'_, T> {
             peer,
             generation: self.key.generation,
             readiness: Readiness::NotReady,
+            opening: Opening::Fresh,
             listener,
         });
         *self.touched = (*self.touched).max(self.key.index as usize + 1);

@@ -17,12 +17,12 @@ use crate::sink::{Order, Sink};
 /// network.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// At the very end, a connection from which nothing has come for so long is closed: bytes that are on their way come
-/// within a round trip.
+/// At the very end, and as soon as somebody waits for its place, a connection from which nothing has come for so long is
+/// closed: bytes that are on their way come within a round trip.
 const LAST_SILENCE: Duration = Duration::from_millis(50);
 /// At the very end, after so long every connection is closed.
 const LAST_WAIT: Duration = Duration::from_millis(500);
-/// The most clients that are accepted once the drain is over: what a backlog can hold (`net::BACKLOG`).
+/// The most clients that are accepted from a listener once the drain is over: what a backlog can hold (`net::BACKLOG`).
 const MOST_WAITING: u64 = 4096;
 
 /// What the drain sees of the server.
@@ -45,6 +45,9 @@ struct Seen {
     has_listeners: bool,
     /// Accepting waits for a descriptor.
     is_paused: bool,
+    /// There are as many connections as there may be, and none of them can give way yet; one can then.
+    is_full: bool,
+    gives_way_in: Option<Duration>,
 }
 
 /// What the drain does next.
@@ -80,6 +83,7 @@ fn plan(life: Life, seen: &Seen, drain_timeout: Duration) -> Plan {
         return Plan { step: Step::Read, due_in: None, patience: None };
     };
     let patience = seen.stuck_since.map(|since| left_of(drain_timeout, since.max(began), seen.now));
+    let may_come_in = seen.has_listeners && !seen.is_paused && !seen.is_full;
     let (step, due_in) = match life {
         Life::Draining { .. } if seen.is_stalled => (Step::Read, patience),
         Life::Draining { since, .. } => {
@@ -94,18 +98,17 @@ fn plan(life: Life, seen: &Seen, drain_timeout: Duration) -> Plan {
                 left = Duration::ZERO;
             }
             let step = if left.is_zero() { Step::Finish } else { Step::Read };
-            (step, Some(patience.map_or(left, |patience| patience.min(left))))
+            // One that is late gives way as soon as the sink lets it, which no time tells.
+            let room = seen.gives_way_in.filter(|room| seen.has_listeners && seen.is_full && !room.is_zero());
+            (step, [Some(left), patience, room].into_iter().flatten().min())
         }
-        _ if !seen.has_more_to_read && (!seen.has_listeners || seen.is_paused) => {
+        _ if !seen.has_more_to_read && !may_come_in => {
             // If all is written already, the sink only has to be asked.
             let is_now = seen.is_written && !seen.is_stalled;
             (Step::Settle, if is_now { Some(Duration::ZERO) } else { patience })
         }
         _ if seen.is_stalled => (Step::Read, patience),
-        _ => {
-            let may_come_in = seen.has_listeners && !seen.is_paused;
-            (Step::Read, Some(if may_come_in || seen.is_ready { Duration::ZERO } else { LAST_SILENCE }))
-        }
+        _ => (Step::Read, Some(if may_come_in || seen.is_ready { Duration::ZERO } else { LAST_SILENCE })),
     };
     Plan { step, due_in, patience }
 }
@@ -131,8 +134,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         self.close_empty_listeners();
         if self.drain_plan().step == Step::Finish {
-            let (since, accepted) = (self.clock.reading(), self.counters.accepted);
-            self.life = Life::Finishing { began, since, accepted };
+            let since = self.clock.reading();
+            let most_accepted = self.counters.accepted + MOST_WAITING * self.listeners.len() as u64;
+            self.life = Life::Finishing { began, since, most_accepted };
         }
     }
 
@@ -151,8 +155,17 @@ impl<S: Sink, N: Net> Server<S, N> {
             is_ready: connections.ready_len() > 0,
             has_listeners: !self.listeners.are_closed(),
             is_paused: self.listeners.are_paused(),
+            is_full: self.is_full(),
+            gives_way_in: self.gives_way_in(),
         };
         plan(self.life, &seen, self.limits.drain_timeout)
+    }
+
+    /// How long until the connection that has been silent longest gives way to somebody who waits, while all are told
+    /// goodbye.
+    pub(super) fn gives_way_in(&self) -> Option<Duration> {
+        let conn = self.clients.connections.get(self.clients.lingering.first(None)?)?;
+        Some(left_of(LAST_SILENCE, conn.last_word.begins_at(), self.clock.reading()))
     }
 
     /// How long the loop may wait before the drain decides anew.
@@ -169,8 +182,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         match self.life {
             Life::Serving | Life::Stopped => return Ok(()),
             Life::Draining { .. } => {}
-            Life::Finishing { since, accepted, .. } => {
-                self.close_listeners(accepted);
+            Life::Finishing { since, most_accepted, .. } => {
+                self.close_listeners(most_accepted);
                 self.close_silent(since)?;
             }
         }
@@ -188,7 +201,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.life = Life::Stopped;
         let _ = self.take_sink_events();
         self.notices.finish();
-        self.outlet.take_loss().map_or(Ok(()), |loss| Err(RunError::from(loss)))
+        if let Some(loss) = self.outlet.take_loss() {
+            return Err(RunError::from(loss));
+        }
+        self.listeners.take_abandoned().map_or(Ok(()), |source| Err(RunError::NotTakenIn { source }))
     }
 
     /// Gives up a sink that has taken nothing for too long. It may take lines again without our having heard of it, so
@@ -212,18 +228,19 @@ impl<S: Sink, N: Net> Server<S, N> {
         })
     }
 
-    /// Who waits in the backlog is accepted, at most as many as it holds: somebody who connects without end can't put
-    /// off the end.
-    fn close_listeners(&mut self, accepted_before: u64) {
+    /// Who waits in the backlogs is accepted as places become free, at most as many as these hold: somebody who connects
+    /// without end can't put off the end.
+    fn close_listeners(&mut self, most_accepted: u64) {
         if self.outlet.is_stalled() {
             return;
         }
         self.close_empty_listeners();
-        let is_endless = self.counters.accepted - accepted_before > MOST_WAITING;
-        // A client that is owed a receipt may hold the descriptor that is missing: it is closed when the sink has
-        // settled.
-        let is_hopeless =
-            self.listeners.are_paused() && !self.clients.connections.iter().any(|(_, conn)| conn.is_owed());
+        let is_endless = self.counters.accepted > most_accepted && !self.listeners.are_closed();
+        // A client that is still here may hold the descriptor that is missing.
+        let is_hopeless = self.listeners.are_paused() && self.clients.connections.len() == 0;
+        if is_endless {
+            self.tally().not_taken_in();
+        }
         if is_endless || is_hopeless {
             self.listeners.close_all();
         }
@@ -293,11 +310,15 @@ mod tests {
     fn p11_the_drain_ends_when_all_are_gone_or_silent_or_late() {
         let now = Some(ms(0));
         let stuck = Seen { stuck_since: Some(ms(100)), is_written: false, ..seen() };
+        let full = Seen { has_listeners: true, is_full: true, ..seen() };
         let rows = [
             ("silence is not over", seen(), Step::Read, Some(ms(150))),
             ("now it is", Seen { reading: ms(2150), ..seen() }, Step::Finish, now),
             ("somebody can be read", Seen { is_ready: true, reading: ms(2150), ..seen() }, Step::Read, Some(ms(3850))),
             ("somebody may wait", Seen { has_listeners: true, reading: ms(5999), ..seen() }, Step::Read, Some(ms(1))),
+            ("a place is free soon", Seen { gives_way_in: Some(ms(7)), ..full }, Step::Read, Some(ms(7))),
+            ("when the sink lets it", Seen { gives_way_in: now, ..full }, Step::Read, Some(ms(4000))),
+            ("for nobody", Seen { has_listeners: false, gives_way_in: Some(ms(7)), ..full }, Step::Read, Some(ms(150))),
             ("it is late", Seen { has_listeners: true, reading: ms(6000), ..seen() }, Step::Finish, now),
             ("all are gone", Seen { has_connections: false, ..seen() }, Step::Finish, now),
             // Stuck since before the drain began: its time counts from there.
@@ -318,13 +339,20 @@ mod tests {
             ("some are here", Seen { is_ready: true, ..seen() }, Step::Read, now),
             ("somebody may wait", Seen { has_listeners: true, ..gone }, Step::Read, now),
             ("and can't come in", Seen { has_listeners: true, is_paused: true, ..gone }, Step::Settle, now),
+            (
+                "and finds no place",
+                Seen { has_listeners: true, is_full: true, ..seen() },
+                Step::Read,
+                Some(LAST_SILENCE),
+            ),
+            ("all places are owed", Seen { has_listeners: true, is_full: true, ..gone }, Step::Settle, now),
             ("all are gone", gone, Step::Settle, now),
             ("only receipts are owed", Seen { has_connections: true, ..gone }, Step::Settle, now),
             ("the sink is to tell", Seen { stuck_since: None, ..stuck }, Step::Settle, None),
             ("it takes nothing", stuck, Step::Settle, Some(ms(4500))),
             ("it is full", Seen { is_stalled: true, has_more_to_read: true, ..stuck }, Step::Read, Some(ms(4500))),
         ];
-        check(Life::Finishing { began: ms(2000), since: ms(1500), accepted: 0 }, &rows);
+        check(Life::Finishing { began: ms(2000), since: ms(1500), most_accepted: 0 }, &rows);
     }
 
     #[test]

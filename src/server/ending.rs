@@ -37,6 +37,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         self.listeners.end_pause();
         self.tally().fed(&conn.peer, &last);
+        if let Some(protocol) = conn.opening.end() {
+            self.tally().speaks(&conn.peer, protocol);
+        }
         match why {
             Close::Failed(error) => debug!("[tcp] Socket failed: {}: {error}", conn.peer),
             why => debug!("[tcp] Socket ended: {}: {why:?}", conn.peer),

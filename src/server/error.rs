@@ -171,6 +171,11 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// All that was read is written, but at the end clients waited that could not be taken in.
+    NotTakenIn {
+        /// What the system said.
+        source: io::Error,
+    },
     /// The poll loop failed.
     Poll(io::Error),
 }
@@ -208,6 +213,10 @@ impl fmt::Display for RunError {
             Self::NotSynced { sink, source } => write!(
                 f,
                 "everything is written, but {sink} could not be synced at the end ({source}): its newest lines may not be on the disk; look after the disk"
+            ),
+            Self::NotTakenIn { source } => write!(
+                f,
+                "clients that waited could not be taken in: {source}; what they sent is lost, all else is written; raise the limit on open files"
             ),
             Self::Poll(source) => write!(f, "the poll loop failed: {source}; please report this"),
         }

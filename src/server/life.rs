@@ -16,9 +16,9 @@ pub(super) enum Life {
     /// [`Clock::now`]: super::clock::Clock::now
     Draining { since: Duration, began: Duration },
     /// The drain is over. Each connection is read once more to its end and closed, also those that still wait at a
-    /// listener; then the sink gets what is left. This began at `since` on the reading clock; `accepted` clients had
-    /// come in by then.
-    Finishing { began: Duration, since: Duration, accepted: u64 },
+    /// listener; then the sink gets what is left. This began at `since` on the reading clock; once `most_accepted` clients
+    /// have come in, no more do.
+    Finishing { began: Duration, since: Duration, most_accepted: u64 },
     /// All is closed and written.
     Stopped,
 }

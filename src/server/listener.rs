@@ -51,8 +51,10 @@ pub(super) struct Listeners<L> {
     rules: Vec<Rules>,
     /// What is not said otherwise.
     default_rules: Rules,
-    /// Until when nothing is accepted, since no descriptor is free.
-    paused_until: Option<Duration>,
+    /// Nothing is accepted until then, since accepting failed so: no descriptor is free.
+    pause: Option<(Duration, io::Error)>,
+    /// Closed though somebody waited who could not be taken in, for this reason.
+    abandoned: Option<io::Error>,
     /// A lingering connection was closed for its descriptor, and nobody has come in since.
     has_freed_descriptor: bool,
 }
@@ -64,7 +66,8 @@ impl<L> Listeners<L> {
             local_addrs: Vec::new(),
             rules: Vec::new(),
             default_rules: Rules::new(limits),
-            paused_until: None,
+            pause: None,
+            abandoned: None,
             has_freed_descriptor: false,
         }
     }
@@ -112,7 +115,7 @@ impl<L> Listeners<L> {
 
     /// Whether a client may be waiting, and accepting does not pause.
     pub(super) fn may_have_clients(&self) -> bool {
-        self.paused_until.is_none() && self.open.iter().any(|one| one.may_have_clients)
+        self.pause.is_none() && self.open.iter().any(|one| one.may_have_clients)
     }
 
     /// Takes the next client that waits at the listener at this place.
@@ -146,29 +149,29 @@ impl<L> Listeners<L> {
 
     /// Nothing is accepted until a descriptor is free, or a second has passed; `error` is why. If it is our own limit
     /// that was reached, after the pause one more descriptor may be freed: the limit may have been lowered.
-    pub(super) fn pause(&mut self, now: Duration, error: &io::Error) {
+    pub(super) fn pause(&mut self, now: Duration, error: io::Error) {
         self.has_freed_descriptor &= error.raw_os_error() != Some(EMFILE);
-        self.paused_until = Some(now + DESCRIPTOR_PAUSE);
+        self.pause = Some((now + DESCRIPTOR_PAUSE, error));
     }
 
     /// A descriptor is free, or can be had now.
     pub(super) fn end_pause(&mut self) {
-        self.paused_until = None;
+        self.pause = None;
     }
 
     /// Ends a pause that has lasted long enough.
     pub(super) fn end_old_pause(&mut self, now: Duration) {
-        self.paused_until = self.paused_until.filter(|until| *until > now);
+        self.pause.take_if(|(until, _)| *until <= now);
     }
 
     /// Whether accepting waits for a descriptor.
     pub(super) fn are_paused(&self) -> bool {
-        self.paused_until.is_some()
+        self.pause.is_some()
     }
 
     /// How long until the pause ends, if there is one.
     pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
-        self.paused_until.map(|until| until.saturating_sub(now))
+        self.pause.as_ref().map(|(until, _)| until.saturating_sub(now))
     }
 
     /// At the end: listeners that somebody else keeps open are left to our successor, with who waits there.
@@ -181,9 +184,16 @@ impl<L> Listeners<L> {
         self.open.retain(|one| one.may_have_clients);
     }
 
-    /// At the end: closes all of them, though somebody may wait.
+    /// At the end: closes all of them, though somebody may wait; and who can't be taken in for want of a descriptor is
+    /// remembered.
     pub(super) fn close_all(&mut self) {
         self.open.clear();
+        self.abandoned = self.pause.take().map(|(_, error)| error).filter(is_shortage);
+    }
+
+    /// Why somebody could not be taken in at the end.
+    pub(super) fn take_abandoned(&mut self) -> Option<io::Error> {
+        self.abandoned.take()
     }
 }
 

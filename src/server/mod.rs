@@ -32,7 +32,7 @@ mod tally;
 use std::io;
 use std::time::Duration;
 
-use log::info;
+use log::{info, warn};
 
 pub use self::error::{BindError, RunError};
 pub use self::handle::Handle;
@@ -143,6 +143,11 @@ impl<S: Sink, N: Net> Server<S, N> {
             let options = ListenOptions { unix_mode, keepalive: limits.keepalive, only_v6 };
             let (listener, local) = net.listen(at, &options, number).map_err(|error| BindError::new(at, error))?;
             info!("[tcp] Listening on {local}");
+            if net.is_early(&listener) {
+                warn!(
+                    "[tcp] This machine has no such address yet: {local}; clients can connect once it has; else choose one of its own, or 0.0.0.0 for all, with --listen"
+                );
+            }
             listeners.add(listener, local, Rules::new(&limits).with(*framing));
         }
         let snapshot = first_snapshot(&limits, listeners.local_addrs(), sink.outputs());

@@ -10,6 +10,7 @@ use super::connection::{Connection, Readiness};
 use super::life::{Close, Next};
 use super::outlet::Out;
 use super::tally::Tally;
+use crate::engine::sniff::Opening;
 use crate::net::{Key, Net};
 use crate::sink::{Origin, Sink, Welcome};
 
@@ -21,6 +22,10 @@ pub(super) const READ_BYTES: usize = 256 * 1024;
 /// The same when many connections are ready, so that turns stay short: a client that sends one line beside many that
 /// send without pause waits for a turn.
 const CROWD_READ_BYTES: usize = 64 * 1024;
+/// So long after a NUL nothing is on its way that would belong to the same message: a second.
+const SILENCE_TICKS: u64 = 100;
+/// U+FEFF in UTF-8: what some senders begin a connection with, though no byte order is to be told. It comes in one piece.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// So many ready connections are many: with full reads of the larger size, 4 MiB a turn, which take 3 ms.
 const CROWD: usize = 16;
 
@@ -123,6 +128,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             Welcome::Little => allowance.min(LITTLE_BYTES),
             Welcome::Nothing => return Next::HeldUp,
         };
+        let is_open = !conn.opening.is_decided();
         // The server's methods need `self` while they use what was read, so the buffer is not in it meanwhile.
         let mut buffer = std::mem::take(&mut self.read_buffer.bytes);
         let room = buffer.get_mut(..allowance.min(self.read_buffer.most)).unwrap_or_default();
@@ -132,7 +138,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             Ok(count) => {
                 // Trap: a FIN that came with the data makes no second event, so a short read alone is not the end.
                 let is_emptied = count < room.len() && !is_to_end;
-                self.feed(key, room.get(..count).unwrap_or_default());
+                self.feed(key, room.get(..count).unwrap_or_default(), is_open);
                 if is_emptied { Next::Wait } else { Next::Again }
             }
             Err(error) => match error.kind() {
@@ -145,11 +151,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         next
     }
 
-    /// Gives one chunk of a connection to its framer.
-    fn feed(&mut self, key: Key, chunk: &[u8]) {
-        let Some((conn, is_first)) = self.clients.note_bytes(key, self.clock.tick()) else { return };
+    /// Gives what was read from a connection to its framer. `is_open`: what it speaks is not known yet.
+    fn feed(&mut self, key: Key, read: &[u8], is_open: bool) {
+        let chunk = if is_open { self.look_at(key, read) } else { read };
+        let Some(conn) = self.clients.note_bytes(key, self.clock.tick()) else { return };
         self.clock.note_bytes();
-        self.counters.bytes = self.counters.bytes.saturating_add(chunk.len() as u64);
+        self.counters.bytes = self.counters.bytes.saturating_add(read.len() as u64);
         let peer = conn.peer;
         let had_pending = conn.framer.pending() > 0;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
@@ -168,11 +175,25 @@ impl<S: Sink, N: Net> Server<S, N> {
         } else if had_pending {
             self.clients.hold(key);
         }
-        if is_first {
-            self.tally().began(&peer, chunk);
-        }
-        self.account(key, chunk.len() as u64, fed.lines);
+        self.account(key, read.len() as u64, fed.lines);
         self.tally().fed(&peer, &fed);
+    }
+
+    /// Looks at what comes before a connection's first newline, and says so if that is another protocol. Returns what is to
+    /// be taken for lines: all, but for a byte order mark at its start. No line after the first comes here.
+    #[cold]
+    fn look_at<'a>(&mut self, key: Key, read: &'a [u8]) -> &'a [u8] {
+        let Some(conn) = self.clients.connections.get_mut(key) else { return read };
+        let mut lines = read;
+        if conn.opening == Opening::Fresh {
+            lines = read.strip_prefix(BYTE_ORDER_MARK).unwrap_or(read);
+        }
+        let was_silent = self.clock.tick() >= conn.last_word.saturating_add(SILENCE_TICKS);
+        let (peer, protocol) = (conn.peer, conn.opening.feed(lines, was_silent));
+        if let Some(protocol) = protocol {
+            self.tally().speaks(&peer, protocol);
+        }
+        lines
     }
 
     /// Counts what a connection brought, for the status endpoint and for its receipt.

@@ -5,7 +5,7 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use log::info;
+use log::{info, warn};
 
 use super::Server;
 use super::accounts::Account;
@@ -319,6 +319,9 @@ impl<S: Sink, N: Net> Server<S, N> {
             .listen(at, &options, STATUS_LISTENER)
             .map_err(|error| BindError::Status(Box::new(BindError::new(at, error))))?;
         info!("[status] Listening on {local}");
+        if self.net.is_early(&listener) {
+            warn!("[status] This machine has no such address yet: {local}; it can be asked once it has (--status)");
+        }
         if self.desk.is_none() {
             self.clients.budget.lower(share);
             self.clients.accounts.begin(self.clients.connections.places(), self.clock.now());

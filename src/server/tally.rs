@@ -11,7 +11,7 @@ use super::notices::{Notice, Notices};
 use crate::config::limits::{Limits, LongLines, WhenFull};
 use crate::engine::framer::Fed;
 use crate::engine::peer::Peer;
-use crate::engine::sniff::{Verdict, sniff};
+use crate::engine::sniff::Protocol;
 use crate::engine::stats::Counters;
 
 /// The counters and the warnings, at a moment.
@@ -64,13 +64,12 @@ impl Tally<'_> {
         self.notices.warn(self.now, Notice::Memory, message);
     }
 
-    /// The first bytes of a client, which may be another protocol than lines.
-    pub(super) fn began(&mut self, peer: &Peer, first_bytes: &[u8]) {
-        if let Verdict::Foreign(protocol) = sniff(first_bytes) {
-            let cure = protocol.cure();
-            let message = format_args!("[tcp] {peer} seems to speak {protocol}, not lines: {cure}");
-            self.notices.warn(self.now, Notice::OtherProtocol, message);
-        }
+    /// A client seems to speak another protocol than lines.
+    #[cold]
+    pub(super) fn speaks(&mut self, peer: &Peer, protocol: Protocol) {
+        let cure = protocol.cure();
+        let message = format_args!("[tcp] {peer} seems to speak {protocol}, not lines: {cure}");
+        self.notices.warn(self.now, Notice::OtherProtocol, message);
     }
 
     /// A client was accepted and closed at once.
@@ -107,6 +106,13 @@ impl Tally<'_> {
         let cure = if is_shortage(error) { ". Raise the limit on open files, or lower --max-connections" } else { "" };
         let message = format_args!("[tcp] Cannot accept: {error}; new clients wait, trying again in a second{cure}");
         self.notices.warn(self.now, Notice::NoDescriptor, message);
+    }
+
+    /// The end can't be put off any longer, though more and more clients come.
+    #[cold]
+    pub(super) fn not_taken_in(&mut self) {
+        let message = format_args!("[tcp] Clients connect without end: who still waits is not taken in");
+        self.notices.warn(self.now, Notice::FullHouse, message);
     }
 
     /// How full the server is has changed.

@@ -13,15 +13,7 @@ use super::stream::stdout;
 type Parse = fn(&str) -> Option<Result<OutputAddr, OutputAddrError>>;
 
 /// Every kind of output. They are asked in this order, so the one that accepts any text, as a file's name, is the last.
-const KINDS: &[Parse] = &[
-    stdout::parse,
-    forward::parse_unix,
-    forward::parse_tcp,
-    misread::parse,
-    dated::parse,
-    hosts::parse,
-    single::parse,
-];
+const KINDS: &[Parse] = &[stdout::parse, forward::parse, misread::parse, dated::parse, hosts::parse, single::parse];
 
 /// What `--output` takes, in the order in which a person wants to read it.
 #[cfg(feature = "cli")]
@@ -78,8 +70,8 @@ mod tests {
             ("unix:", "give a path, such as unix:/run/next.sock"),
             ("tcp:host", "give a host and a port, such as tcp:192.0.2.7:4445"),
             ("tcp::1", "give a host and a port, such as tcp:192.0.2.7:4445"),
-            ("tcp:host:0", "give a host and a port, such as tcp:192.0.2.7:4445"),
-            ("tcp:::1:4445", "give a host and a port, such as tcp:192.0.2.7:4445"),
+            ("tcp:host:0", "the port is a number from 1 to 65535"),
+            ("tcp:::1:4445", "an IPv6 address needs brackets: tcp:[2001:db8::1]:4445"),
             ("{host}/app.log", "{host} may stand once, in the file's name, not in a directory's"),
             ("{date}/app.log", "{date} may stand once, in the file's name, not in a directory's"),
             ("{date}{date}", "{date} may stand once, in the file's name, not in a directory's"),

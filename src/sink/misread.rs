@@ -3,9 +3,10 @@
 
 use std::net::IpAddr;
 
-use super::next::forward;
+use super::next::address;
 use super::place::{OutputAddr, OutputAddrError};
 use crate::config::output::{DATE_WORD, HOST_WORD};
+use crate::config::pattern;
 
 /// What of a name is replaced.
 const REPLACED: &[&str] = &[DATE_WORD, HOST_WORD];
@@ -13,7 +14,7 @@ const REPLACED: &[&str] = &[DATE_WORD, HOST_WORD];
 /// Knows texts that no file is meant by.
 #[inline(never)] // for size
 pub(super) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    if text.split('/').any(|part| part == ".") {
+    if pattern::is_literal(text) {
         return None;
     }
     let sentence = like_a_pattern(text).or_else(|| like_an_address(text))?;
@@ -53,13 +54,13 @@ fn like_an_address(text: &str) -> Option<String> {
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     let is = |word: &str| scheme.eq_ignore_ascii_case(word) && !rest.is_empty();
     let place = rest.trim_end_matches('/');
-    if is("tcp") && forward::is_tcp(place) {
+    if is("tcp") && address::is_tcp(place) {
         return sentence(&["write tcp:", place], None);
     }
     if is("unix") || is("file") {
         return sentence(&["write ", if is("unix") { "unix:" } else { "" }, rest], None);
     }
-    if forward::is_tcp(text) {
+    if address::is_tcp(text) {
         return sentence(&["it reads like an address: write tcp:", text], Some(text));
     }
     let known = "write tcp:HOST:PORT, unix:/path or a file";
@@ -71,37 +72,10 @@ fn like_an_address(text: &str) -> Option<String> {
 
 /// What other programs, or shells, replace.
 fn like_a_pattern(text: &str) -> Option<String> {
-    let is_sign = |pair: &[u8]| match *pair {
-        [b'%', next] => next.is_ascii_alphabetic() || next == b'{',
-        [b'$', next] => next.is_ascii_alphabetic() || b"_{(".contains(&next),
-        [b'*', _] | [_, b'*'] => true,
-        _ => false,
-    };
-    let sign = if text.starts_with("~") && text.contains('/') {
-        "~"
-    } else if let Some(pair) = text.as_bytes().windows(2).find(|pair| is_sign(pair)) {
-        ["%", "$", "*"].into_iter().find(|sign| pair.starts_with(sign.as_bytes())).unwrap_or("*")
-    } else {
-        word_in_braces(text)?
-    };
+    let sign = pattern::sign(text, REPLACED)?;
     let cure = if sign == "%" { "; for a file a day, write {date}, or see --rotate-at" } else { "" };
     let replaced = REPLACED.join(" and ");
     sentence(&[sign, " is taken as it is: only ", &replaced, " are replaced", cure], Some(text))
-}
-
-/// `{ip}`: the first word in braces that is none of ours.
-fn word_in_braces(text: &str) -> Option<&str> {
-    let mut rest = text;
-    loop {
-        rest = rest.get(rest.find('{')?..)?;
-        let braces = rest.get(..=rest.find('}')?)?;
-        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-: ".contains(&byte);
-        let inside = braces.get(1..braces.len() - 1)?;
-        if !inside.is_empty() && inside.bytes().all(is_letter) && !REPLACED.contains(&braces) {
-            return Some(braces);
-        }
-        rest = rest.get(1..)?;
-    }
 }
 
 #[cfg(test)]

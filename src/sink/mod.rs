@@ -53,7 +53,7 @@ pub(crate) use self::outputs::overhead;
 #[cfg(feature = "cli")]
 pub(crate) use self::place::DiskUse;
 #[cfg(feature = "cli")]
-pub(crate) use self::stream::descriptor::{Adopted, Borrowed, Way, adopt, send_without_waiting};
+pub(crate) use self::stream::adopt::{Adopted, Borrowed, Way, adopt, send_without_waiting, told_of_us};
 #[cfg(feature = "cli")]
 pub(crate) use self::stream::stdout::own as own_stdout;
 

@@ -1,5 +1,8 @@
-"""Logs each line of a file: python3 logging_client.py socket|syslog PORT FILE PAUSE_MS."""
+"""Logs each line of a file: python3 logging_client.py socket|syslog|pickle|nul|gzip PORT FILE PAUSE_MS.
 
+The last three send what is no line, as Python's own handlers do."""
+
+import gzip
 import logging
 import logging.handlers
 import socket
@@ -23,7 +26,16 @@ def syslog_handler(port):
 
 
 kind, port, path, pause_s = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]) / 1000
-handler = LineHandler("127.0.0.1", port) if kind == "socket" else syslog_handler(port)
+if kind == "gzip":
+    with socket.create_connection(("127.0.0.1", port)) as connection, open(path, "rb") as lines:
+        connection.sendall(gzip.compress(lines.read()))
+    sys.exit()
+handler = {
+    "socket": lambda: LineHandler("127.0.0.1", port),
+    "syslog": lambda: syslog_handler(port),
+    "pickle": lambda: logging.handlers.SocketHandler("127.0.0.1", port),
+    "nul": lambda: logging.handlers.SysLogHandler(("127.0.0.1", port), socktype=socket.SOCK_STREAM),
+}[kind]()
 logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(message)s")
 with open(path, encoding="utf-8") as lines:
     for line in lines:

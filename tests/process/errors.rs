@@ -8,10 +8,10 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use crate::common::patience::{Pipe, connect_unix, output_of};
-use crate::common::skip::not_here;
+use crate::common::patience::{Pipe, connect, connect_unix, output_of};
+use crate::common::skip::{not_here, skip};
 use crate::support::conditions::{Dir, until};
-use crate::support::receiver::{Collected, Ended, Guard, Receiver, Setup, under_test};
+use crate::support::receiver::{Collected, Ended, Guard, Receiver, Setup, listens_at, under_test};
 use crate::support::somebody::somebody_else;
 
 /// Linux's `O_NONBLOCK`, which `std` has no name for.
@@ -58,6 +58,12 @@ fn p13_every_mistake_in_the_arguments_is_one_sentence_and_exit_2() {
         (&["--when-full", "panic"], "--when-full panic: use one of wait, reject", ""),
         (&["--log-level", "loud"], "--log-level loud: use one of off, error, warn, info, debug, trace", ""),
         (&["--keep-empty=maybe"], "--keep-empty maybe: use true or false", ""),
+        (&["--output=\"a.log\""], "--output \\\"a.log\\\": quotes would be part of the value; leave them out", ""),
+        (&["--output", "tcp:gw:syslog"], "--output tcp:gw:syslog: the port is a number from 1 to 65535", ""),
+        (&["--output", "unix:@next"], "--output unix:@next: abstract sockets are not served: give a path", ""),
+        (&["--listen", "tcp://127.0.0.1:1"], "--listen tcp://127.0.0.1:1: an address is one of TCP anyway", ""),
+        (&["--listen", "*:514"], "--listen *:514: name the address too: 0.0.0.0:4445 for all", ""),
+        (&["--listen", "unix:/run/%i.sock"], "--listen unix:/run/%i.sock: nothing is replaced in a socket's path", ""),
         (&["--output", ""], "--output (nothing): name a file", ""),
     ] {
         assert_sentence(&Setup::new(args).run(), 2, begins, ends);
@@ -75,6 +81,9 @@ fn p13_every_mistake_in_a_config_file_names_its_line() {
         (b"listen = localhost:1", "1: listen localhost:1: names are not looked up"),
         (b"keep-empty = maybe", "1: keep-empty maybe: use true or false"),
         (b"config = other.conf", "1: config is for the command line only"),
+        (b"output = \"a.log\"", "1: output \\\"a.log\\\": quotes would be part of the value; leave them out"),
+        (b"mark-gaps = 'true' # yes", "1: mark-gaps \\'true\\': quotes would be part of the value"),
+        (b"\xef\xbb\xbf# saved with a mark\nmax-line = x", "2: max-line x: it does not start"),
     ] {
         let path = dir.file("bad.conf");
         fs::write(&path, text).unwrap();
@@ -94,6 +103,28 @@ fn p13_a_config_file_that_cannot_be_read_is_one_sentence_and_exit_2() {
 }
 
 #[test]
+fn p13_a_config_file_that_never_ends_or_never_comes_is_one_sentence_and_exit_2() {
+    let dir = Dir::new();
+    let fifo = dir.file("fifo");
+    if !output_of(Command::new("mkfifo").arg(&fifo)).is_ok_and(|output| output.status.success()) {
+        return skip("mkfifo makes no fifo here");
+    }
+    for (path, why) in [(fifo.as_str(), "nothing more came from it for 2s"), ("/dev/zero", "it is larger than 1 MiB")] {
+        let ended = Setup::new(&["--config", path]).run();
+        assert_sentence(&ended, 2, &format!("--config {path}: cannot be read ({why})"), "name a readable file");
+    }
+}
+
+#[test]
+fn a_config_file_may_be_a_pipe_and_begin_with_a_byte_order_mark() {
+    let mut shell = Command::new("sh");
+    let late = "{ sleep .3; printf '\\357\\273\\277max-line = 2KiB\\n'; } | \"$0\" --check --config /dev/stdin";
+    let ended = output_of(shell.args(["-c", late]).arg(under_test())).unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(said.contains("max-line = 2KiB # /dev/stdin:1"), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+#[test]
 fn p13_a_place_that_cannot_be_listened_at_is_one_sentence_and_exit_1() {
     let dir = Dir::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -107,8 +138,6 @@ fn p13_a_place_that_cannot_be_listened_at_is_one_sentence_and_exit_1() {
         (unix("taken"), "another program listens there; stop it", "with --listen"),
         (unix("none/sock"), "its directory does not exist; make it", "with --listen"),
         (unix("regular"), "there is a file that is no socket; remove it", "with --listen"),
-        // 192.0.2.0/24 is kept for documentation: no machine has it.
-        ("192.0.2.1:0".to_owned(), "this machine has no such address; choose one of its own", "with --listen"),
         (long, "", "with --listen"),
     ] {
         let begins = format!("cannot listen on {at}: {middle}");
@@ -207,14 +236,19 @@ fn p13_too_few_descriptors_are_a_sentence_and_never_a_panic() {
         let mut setup = Setup::new(&["--listen", "127.0.0.1:0"]).before(&format!("ulimit -n {limit};"));
         let mut guard = setup.spawn(Stdio::piped());
         let stderr = Collected::from(guard.0.stderr.take().unwrap());
+        let stdout = Collected::from(guard.0.stdout.take().unwrap());
         let code = until("a start or an end", || match guard.0.try_wait().unwrap() {
             Some(status) => Ok(status.code()),
             None if stderr.text().contains("Memory budget") => Ok(Some(0)),
             None => Err(stderr.text()),
         });
         if code == Some(0) {
+            // One that starts serves: who could take in nobody would lose all that comes.
+            let at = stderr.text().lines().find_map(listens_at).unwrap();
+            connect(at).write_all(b"a line\n").unwrap();
             guard.signal("TERM");
             assert_eq!(guard.wait(), Some(0), "{limit}: {}", stderr.text());
+            assert_eq!(stdout.finish(), b"a line\n", "{limit}: {}", stderr.text());
             continue;
         }
         let said = String::from_utf8(stderr.finish()).unwrap();

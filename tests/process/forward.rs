@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -135,6 +136,14 @@ impl FakeConn {
         match self {
             Self::Tcp(conn) => conn.read(buffer),
             Self::Unix(conn) => conn.read(buffer),
+        }
+    }
+
+    /// The same connection, to talk on from another thread.
+    fn talker(&self) -> Box<dyn Write + Send> {
+        match self {
+            Self::Tcp(conn) => Box::new(conn.try_clone().unwrap()),
+            Self::Unix(conn) => Box::new(conn.try_clone().unwrap()),
         }
     }
 
@@ -599,10 +608,19 @@ fn an_absent_next_receiver_is_passed_over_where_that_is_asked_for() {
 #[test]
 fn p13_a_next_receiver_that_cannot_be_is_one_sentence() {
     let long = format!("unix:/{}", "a".repeat(200));
+    // A folder's other name, a link to a socket that is not there yet, and a way round.
+    let dir = Dir::new();
+    fs::create_dir(dir.file("real")).unwrap();
+    symlink(dir.file("real"), dir.file("link")).unwrap();
+    symlink("real/sock", dir.file("sock")).unwrap();
+    let [real, linked, dangling, dotted] =
+        ["real/sock", "link/sock", "sock", "real/../real/sock"].map(|name| format!("unix:{}", dir.file(name)));
+    let [link_sentence, dangling_sentence, dotted_sentence] =
+        [&linked, &dangling, &dotted].map(|place| format!("--output {place} is where this program listens itself"));
     for (args, code, begins, ends) in [
         (&["--output", "tcp:host"][..], 2, "--output tcp:host: give a host and a port, such as tcp:", ""),
-        (&["--output", "tcp:host:0"], 2, "--output tcp:host:0: give a host and a port", ""),
-        (&["--output", "tcp:host:99999"], 2, "--output tcp:host:99999: give a host and a port", ""),
+        (&["--output", "tcp:host:0"], 2, "--output tcp:host:0: the port is a number from 1 to 65535", ""),
+        (&["--output", "tcp:host:99999"], 2, "--output tcp:host:99999: the port is a number", ""),
         (&["--output", "tcp::4445"], 2, "--output tcp::4445: give a host and a port", ""),
         (&["--output", "unix:"], 2, "--output unix:: give a path, such as unix:", ""),
         (&["--output", &long], 1, "cannot write to unix:/aaaa", "with --output"),
@@ -615,6 +633,19 @@ fn p13_a_next_receiver_that_cannot_be_is_one_sentence() {
             "name the next receiver",
         ),
         (&["--listen", "[::]:7", "--output", "tcp:[::1]:7"], 2, "--output tcp:[::1]:7 is where this program", ""),
+        (&["--output", "tcp:127.1:4445"], 2, "--output tcp:127.1:4445 is where this program listens", ""),
+        (&["--output", "tcp:0x7f000001:4445"], 2, "--output tcp:0x7f000001:4445 is where this program listens", ""),
+        (&["--output", "tcp:2130706433:4445"], 2, "--output tcp:2130706433:4445 is where this program listens", ""),
+        (&["--output", "tcp:[::ffff:127.0.0.1]:4445"], 2, "--output tcp:[::ffff:127.0.0.1]:4445 is where this", ""),
+        (
+            &["--listen", "[::ffff:127.0.0.1]:7", "--output", "tcp:127.0.0.1:7"],
+            2,
+            "--output tcp:127.0.0.1:7 is where",
+            "",
+        ),
+        (&["--listen", &real, "--output", &linked], 2, &link_sentence, ""),
+        (&["--listen", &real, "--output", &dangling], 2, &dangling_sentence, ""),
+        (&["--listen", &real, "--output", &dotted], 2, &dotted_sentence, ""),
         (&["--listen", "unix:/run/x", "--output", "unix:/run/x"], 2, "--output unix:/run/x is where this program", ""),
     ] {
         super::errors::assert_sentence(&Setup::new(args).run(), code, begins, ends);
@@ -624,5 +655,35 @@ fn p13_a_next_receiver_that_cannot_be_is_one_sentence() {
         let addr: SocketAddr = args[0].parse().unwrap();
         let receiver = Receiver::start(&["--listen", &addr.to_string(), "--output", args[1]]);
         receiver.stop().assert_clean();
+    }
+}
+
+#[test]
+fn p8_one_that_talks_back_at_full_speed_costs_next_to_nothing_and_holds_up_no_line() {
+    // Each write makes an event, however short it is.
+    let sizes = [4096, 1];
+    for ((next, fake), size) in sizes.into_iter().flat_map(|size| Fake::both().map(|both| (both, size))) {
+        let first = next.first(&[]);
+        let client = first.client();
+        write_lines(&client, 0..1);
+        let mut conn = fake.accept();
+        conn.read_exactly("c 0 end\n");
+        let mut talker = conn.talker();
+        let talks = thread::spawn(move || while talker.write(&vec![b'!'; size]).is_ok() {});
+        let ticks = first.cpu_ticks();
+        // The second is the measurement; nothing waits for it.
+        std::thread::sleep(Duration::from_secs(1));
+        let ticks = first.cpu_ticks() - ticks;
+        assert!(ticks <= 8, "{ticks} ticks of processor time in a second, {size} bytes each, at {}", next.place());
+        write_lines(&client, 1..2);
+        conn.read_exactly("c 1 end\n");
+        // Its goodbye, which ends the talk, is behind all that it said.
+        conn.say_goodbye();
+        join("the talk", talks);
+        conn.read_to_end();
+        let mut conn = fake.accept();
+        write_lines(&client, 2..3);
+        conn.read_exactly("c 2 end\n");
+        drop(conn);
     }
 }

@@ -61,6 +61,45 @@ fn p10_who_met_a_full_house_and_does_not_look_loses_nothing() {
 }
 
 #[test]
+fn p11_who_waits_when_it_stops_is_taken_in_within_the_limit_as_places_become_free() {
+    const WAIT: usize = 60;
+    let args = ["--max-connections", "4", "--max-per-host", "0", "--log-level", "debug"];
+    let receiver = Receiver::start(&args);
+    let base = receiver.fds();
+    // Who is inside does not leave, nor looks at its socket.
+    let inside: Vec<TcpStream> = (0..4).map(|_| receiver.client()).collect();
+    receiver.until_fds(base + 4);
+    let outside: Vec<TcpStream> = (0..WAIT).map(|_| receiver.client()).collect();
+    for (name, client) in outside.iter().enumerate() {
+        write_lines(client, &format!("c{name}"), 0..50);
+    }
+    receiver.until_said("new clients wait");
+    let ended = receiver.stop();
+    ended.assert_clean();
+    (0..WAIT).for_each(|name| assert_numbered(&ended.lines(), &format!("c{name}"), 50));
+    let connected = ended.stderr.lines().filter(|line| line.contains("[tcp] Socket connected: "));
+    let active = connected.filter_map(|line| line.rsplit_once("(active: ")?.1.strip_suffix(')')?.parse().ok());
+    let most: usize = active.max().unwrap();
+    // One more for a moment: somebody is closed for it.
+    assert!(most <= 5, "{most} connections at once");
+    drop((inside, outside));
+}
+
+#[test]
+fn p11_who_cannot_be_taken_in_at_the_end_for_want_of_a_descriptor_is_told_of_and_it_is_no_clean_end() {
+    let receiver = Receiver::start(&[]);
+    lower_free_descriptors_to(&receiver, 0);
+    let client = receiver.client();
+    write_lines(&client, "c", 0..1);
+    receiver.until_said("[tcp] Cannot accept: ");
+    let ended = receiver.stop();
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    assert!(last.starts_with("lumberjack: clients that waited could not be taken in: "), "{}", ended.stderr);
+    assert!(last.contains("raise the limit on open files"), "{last}");
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+}
+
+#[test]
 fn p11_who_writes_on_while_it_stops_and_does_not_look_loses_nothing() {
     let receiver = Receiver::start(&[]);
     let clients: Vec<TcpStream> = (0..4).map(|_| receiver.client()).collect();

@@ -120,6 +120,11 @@ fn p13_what_cannot_be_listened_on_is_refused_by_its_name() {
             "lumberjack: cannot listen on descriptor 4 () of LISTEN_FDS: it is no open socket (",
         ),
         ("LISTEN_PID=$$ LISTEN_FDS=some", "lumberjack: LISTEN_FDS or LISTEN_PID is no number: unset both"),
+        (
+            "LISTEN_PID=$$ LISTEN_FDS=100000000",
+            "lumberjack: LISTEN_FDS says that 100000000 sockets are handed over, and at most 28 can be: ",
+        ),
+        ("LISTEN_PID=$$ LISTEN_FDS=2147483647", "lumberjack: LISTEN_FDS says that 2147483647 sockets"),
         ("LISTEN_PID=me LISTEN_FDS=1", "lumberjack: LISTEN_FDS or LISTEN_PID is no number: unset both"),
     ] {
         let ended =

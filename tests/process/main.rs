@@ -28,12 +28,14 @@ mod receipts;
 mod reopen;
 mod rotation;
 mod signals;
+mod sockets;
 mod sparing;
 #[cfg(feature = "status")]
 mod status;
 mod stdout;
 mod supervisors;
 mod support;
+mod terminals;
 #[allow(dead_code)] // clients need more
 #[path = "../clients/tools.rs"]
 mod tools;

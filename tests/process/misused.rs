@@ -152,8 +152,8 @@ fn p13_a_path_that_two_would_use_is_one_sentence_and_exit_2() {
         (&["--output", &dir.file("{host}"), "--listen", &unix("unix")], ["--output", "--listen"], "unix"),
         (&["--output", &log, "--output", &unix("app.log.3")], ["--output", "--output unix:"], "app.log.3"),
         (
-            &["--output", &log, "--listen", &unix("s"), "--output", &unix("real/../s")],
-            ["--output unix:", "--listen"],
+            &["--output", &log, "--output", &unix("s"), "--output", &unix("real/../s")],
+            ["--output unix:", "--output unix:"],
             "s",
         ),
         (

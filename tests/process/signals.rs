@@ -1,10 +1,26 @@
 //! Signals: the orderly end, the second signal, the end that does not come by itself (P11).
 
+use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 
-use crate::support::conditions::{assert_numbered, assert_same, read_goodbye, write_until_held_back};
-use crate::support::receiver::Receiver;
+use crate::common::patience::{PATIENCE, connect, connect_unix, output_of};
+use crate::common::skip::not_here;
+use crate::support::conditions::{Dir, assert_numbered, assert_same, read_goodbye, until, write_until_held_back};
+use crate::support::receiver::{Collected, Guard, Receiver, Setup, under_test};
+use crate::support::traced::{calls, may_trace, strace};
+
+/// With `env`, which sets what signals it starts with so; none if this one can't.
+fn under_env(option: &str) -> Option<Vec<String>> {
+    let tried = output_of(Command::new("env").args([option, "true"]));
+    if !tried.is_ok_and(|tried| tried.status.success()) {
+        not_here(&format!("env has no {option}"));
+        return None;
+    }
+    Some(vec!["env".to_owned(), option.to_owned()])
+}
 
 #[test]
 fn p11_sigterm_and_sigint_end_cleanly_with_every_line_written() {
@@ -121,4 +137,131 @@ fn p13_sigpipe_does_not_end_it() {
     client.write_all(b"after\n").unwrap();
     receiver.until_lines(&["before", "after"]);
     receiver.stop().assert_clean();
+}
+
+#[test]
+fn p11_signals_that_were_blocked_at_the_start_are_heard() {
+    for signal in ["TERM", "INT"] {
+        let Some(under) = under_env("--block-signal") else { return };
+        let receiver = Setup::new(&[]).under(under).start();
+        let mut client = receiver.client();
+        client.write_all(b"one\n").unwrap();
+        receiver.until_lines(&["one"]);
+        receiver.signal("USR1");
+        receiver.until_said("[status] {");
+        receiver.signal("HUP");
+        receiver.signal(signal);
+        receiver.wait().assert_clean();
+    }
+}
+
+#[test]
+fn sighup_and_sigusr1_that_come_before_the_first_instruction_are_kept_for_later() {
+    let Some(under) = under_env("--block-signal") else { return };
+    let receiver = Setup::new(&[]).under(under).before("kill -HUP $$; kill -USR1 $$;").start();
+    receiver.until_said("[status] {");
+    receiver.client().write_all(b"one\n").unwrap();
+    receiver.until_lines(&["one"]);
+    receiver.stop().assert_clean();
+}
+
+/// What is to be sent at which call of the start: those that our own code makes between its first instruction and its first
+/// turn.
+const STEPS: [&str; 5] = ["rt_sigprocmask", "socketpair", "epoll_create1:when=2", "listen", "epoll_ctl:when=2"];
+
+#[test]
+fn sighup_while_it_starts_opens_files_anew_once_it_runs() {
+    if !may_trace() {
+        return;
+    }
+    for step in STEPS {
+        let dir = Dir::new();
+        let log = dir.file("app.log");
+        let (call, when) = step.split_once(':').unwrap_or((step, "when=1"));
+        let under = strace(&dir, &format!("openat,{call}"), &[format!("{call}:signal=HUP:{when}")]);
+        let receiver = Setup::new(&["--output", &log]).under(under).start();
+        until("the file is opened anew", || {
+            let opened = calls(&dir, "openat").iter().filter(|call| call.text.contains(&log)).count();
+            if opened >= 2 { Ok(()) } else { Err(format!("{step}: opened {opened} times")) }
+        });
+        receiver.stop().assert_clean();
+    }
+}
+
+#[test]
+fn p11_sigterm_while_it_starts_is_a_clean_end() {
+    if !may_trace() {
+        return;
+    }
+    for step in STEPS {
+        let dir = Dir::new();
+        let (call, when) = step.split_once(':').unwrap_or((step, "when=1"));
+        let under = strace(&dir, call, &[format!("{call}:signal=TERM:{when}")]);
+        let ended = Setup::new(&["--listen", &format!("unix:{}", dir.file("socket"))]).under(under).run();
+        assert_eq!(ended.code, Some(0), "{step}: {}", ended.stderr);
+        assert!(!fs::exists(dir.file("socket")).unwrap(), "{step}: the socket's file is left");
+    }
+}
+
+#[test]
+fn p11_sigterm_while_it_starts_takes_in_who_waits_at_a_socket_of_its_own() {
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let socket = dir.file("socket");
+    // It is told to end when it begins to listen. Its first turn is held up for a while, in which somebody comes.
+    let injections = ["listen:signal=TERM", "?epoll_wait,?epoll_pwait:delay_enter=1000000:when=1"];
+    let under = strace(&dir, "listen,?epoll_wait,?epoll_pwait", &injections.map(str::to_owned));
+    let mut setup = Setup::new(&["--listen", &format!("unix:{socket}")]).under(under);
+    let mut guard = setup.spawn(Stdio::null());
+    let output = Collected::from(guard.0.stdout.take().unwrap());
+    let mut client = until("its socket", || connect_unix(&socket).map_err(|error| error.to_string()));
+    client.write_all(b"one\n").unwrap();
+    assert_eq!(guard.wait(), Some(0));
+    assert_same(&output.finish(), b"one\n");
+}
+
+#[test]
+fn p11_sigterm_before_it_listens_leaves_who_waits_at_an_inherited_socket_to_the_next() {
+    let Some(under) = under_env("--block-signal") else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = connect(listener.local_addr().unwrap());
+    client.write_all(b"one\n").unwrap();
+    let setup = Setup::new(&[]).under(under).before("kill -TERM $$;");
+    let ended = setup.inherit(listener.try_clone().unwrap()).run();
+    ended.assert_clean();
+    assert_same(&ended.output, b"");
+    let next = Setup::new(&[]).inherit(listener).start();
+    next.until_lines(&["one"]);
+    drop(client);
+    next.stop().assert_clean();
+}
+
+#[test]
+fn sighup_that_was_ignored_at_the_start_stays_ignored() {
+    let Some(under) = under_env("--ignore-signal=HUP") else { return };
+    let receiver = Setup::new(&[]).under(under).start();
+    let status = fs::read_to_string(format!("/proc/{}/status", receiver.guard.pid())).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+    assert_eq!(u64::from_str_radix(ignored, 16).unwrap() & 1, 1, "{status}");
+    receiver.signal("HUP");
+    receiver.client().write_all(b"one\n").unwrap();
+    receiver.until_lines(&["one"]);
+    receiver.stop().assert_clean();
+}
+
+#[cfg(feature = "status")]
+#[test]
+fn who_only_asks_ends_by_the_signal_as_every_program_does() {
+    for (signal, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
+        let mut asker = Command::new(under_test());
+        let at = format!("unix:{}", Dir::new().file("nobody"));
+        asker.args(["status", "--watch", &at]).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut guard = Guard::spawn(&mut asker).unwrap();
+        let said = Collected::from(guard.0.stderr.take().unwrap());
+        until("that it asks", || if said.text().contains("cannot ask") { Ok(()) } else { Err(said.text()) });
+        guard.signal(signal);
+        assert_eq!(guard.wait_within(PATIENCE).signal(), Some(number), "{signal}");
+    }
 }

@@ -357,3 +357,19 @@ fn sigusr1_brings_the_diagnostics_as_one_line_of_json() {
     drop(client);
     receiver.stop().assert_clean();
 }
+
+#[test]
+fn a_watchdog_that_nobody_can_keep_up_with_costs_next_to_nothing_and_is_told_of() {
+    let dir = Dir::new();
+    let mut supervisor = Supervisor::new(&dir);
+    let receiver = supervisor.start(&[], "WATCHDOG_USEC=1");
+    receiver.until_said("[notify] A watchdog of 1 us is more than this program keeps up with");
+    supervisor.until("WATCHDOG=1", 0);
+    let ticks = receiver.cpu_ticks();
+    let seen = supervisor.all("WATCHDOG=1").len();
+    // The second is the measurement; nothing waits for it.
+    std::thread::sleep(Duration::from_secs(1));
+    let (ticks, told) = (receiver.cpu_ticks() - ticks, supervisor.all("WATCHDOG=1").len() - seen);
+    assert!(ticks <= 5 && told <= 60, "{ticks} ticks of processor time and {told} messages in a second");
+    receiver.stop().assert_clean();
+}

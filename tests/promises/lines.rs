@@ -135,3 +135,42 @@ fn p4_a_client_without_newlines_holds_one_line_at_most_and_is_warned_of_once() {
     world.until_lines(&["next"]);
     assert_eq!(said(&["WARN [tcp] Buffer overflow on ", &name(&client)]).len(), 1);
 }
+
+#[test]
+fn p1_urgent_bytes_stay_in_their_line_and_one_may_be_the_newline() {
+    let mut world = World::new(Limits::default());
+    let mut client = world.taken_client();
+    let urgent = |client: &std::net::TcpStream, byte: &[u8]| {
+        assert_eq!(socket2::SockRef::from(client).send_out_of_band(byte).unwrap(), 1);
+    };
+    // All of it is there before the server reads, and nothing comes after the last.
+    send(&mut client, b"be");
+    urgent(&client, b"f");
+    send(&mut client, b"ore\ntwo");
+    urgent(&client, b"\n");
+    world.until_lines(&["before", "two"]);
+    send(&mut client, b"thr");
+    urgent(&client, b"e");
+    send(&mut client, b"e\n");
+    world.until_lines(&["before", "two", "three"]);
+}
+
+#[test]
+fn p1_a_byte_order_mark_at_the_start_of_a_connection_is_no_part_of_its_first_line() {
+    let mut world = World::new(Limits::default());
+    let mark = b"\xef\xbb\xbf";
+    let mut one = world.taken_client();
+    send(&mut one, &[mark, &b"first\n"[..], mark, b"second\n"].concat());
+    world.until("both lines", |world| world.valve.lines().len() == 2);
+    let mut two = world.taken_client();
+    send(&mut two, mark);
+    world.until("it is read", |world| world.status().counters.bytes == 3 + 2 * 3 + 13);
+    send(&mut two, b"third\n");
+    world.until("the third", |world| world.valve.lines().len() == 3);
+    // Only all of it is one, and only there.
+    let mut three = world.taken_client();
+    send(&mut three, b"\xef\xbbfourth\n");
+    world.until("the fourth", |world| world.valve.lines().len() == 4);
+    let expected: Vec<&[u8]> = vec![b"first", b"\xef\xbb\xbfsecond", b"third", b"\xef\xbbfourth"];
+    assert_eq!(world.valve.lines(), expected);
+}

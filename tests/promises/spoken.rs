@@ -25,6 +25,13 @@ fn p12_a_client_that_speaks_another_protocol_is_named_with_a_cure_and_its_lines_
         (b"5 <34>hello\n", "octet-counted syslog"),
         (b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n", "the PROXY protocol"),
         (b"\xff\xfeh\0\n", "UTF-16"),
+        (b"\xac\xed\x00\x05sr\n", "Java serialisation"),
+        (b"\x00\x00\x01\x23}q\x00(X\n", "Python's pickle"),
+        (b"\x00\x00\x01\x23\x80\x04\x95\n", "Python's pickle"),
+        (b"\x93\xa3app\xce\n", "msgpack (fluentd forward)"),
+        (b"\x1f\x8b\x08\x00\n", "gzip"),
+        (b"one\0two\0three\0four\0five\0six\0seven\0eight\0 1\0 2\0 3\0 4\0 5\0 6\0 7\0 8\0\n", "NUL-ended messages"),
+        (b"one\rtwo\rthree\rfour\rfive\rsix\rseven\reight\r 1\r 2\r 3\r 4\r 5\r 6\r 7\r 8\rx\n", "CR-ended messages"),
     ] {
         let mut world = World::new(Limits::default());
         let mut client = world.taken_client();
@@ -60,4 +67,43 @@ fn p12_what_a_client_sent_never_reaches_the_log() {
     drop(client);
     world.until("it is gone", |world| world.status().active_connections == 0);
     assert!(said(&["secret-of-p12"]).is_empty());
+}
+
+#[test]
+fn p12_messages_that_never_end_in_a_newline_are_told_of_before_one_comes() {
+    for (mark, protocol) in [("\0", "NUL-ended messages"), ("\r", "CR-ended messages")] {
+        let mut world = World::new(Limits::default());
+        let mut client = world.taken_client();
+        let words = format!("{} seems to speak {protocol}, not lines: ", name(&client));
+        for number in 0..20 {
+            let before = world.status().counters.bytes;
+            send(&mut client, format!("message{mark}").as_bytes());
+            world.until("it is read", |world| world.status().counters.bytes > before);
+            assert_eq!(said(&[&words]).len(), usize::from(number >= 15), "after {} of {protocol}", number + 1);
+        }
+    }
+    // One, and then silence: told of when the next one comes, or the end.
+    for next in [&b"message\0"[..], b""] {
+        let mut world = World::new(Limits::default());
+        let mut client = world.taken_client();
+        let words = format!("{} seems to speak NUL-ended messages, not lines: ", name(&client));
+        send(&mut client, b"message\0");
+        world.until("it is read", |world| world.status().counters.bytes > 0);
+        world.turns_for(std::time::Duration::from_millis(1100));
+        assert!(said(&[&words]).is_empty());
+        send(&mut client, next);
+        if next.is_empty() {
+            drop(client);
+        }
+        world.until("it is told of", |_| said(&[&words]).len() == 1);
+    }
+    // Neither a progress bar's few, nor a NUL in a line that goes on.
+    let mut world = World::new(Limits::default());
+    let mut client = world.taken_client();
+    let words = format!("{} seems to speak ", name(&client));
+    send(&mut client, b"10 %\r20 %\r100 %\r\n");
+    send(&mut client, b"a\0b\0c\n");
+    drop(client);
+    world.until("it is gone", |world| world.status().active_connections == 0);
+    assert!(said(&[&words]).is_empty());
 }

@@ -71,6 +71,14 @@ impl World {
         Ok(turn)
     }
 
+    /// Turns for so long: a silence of the clients.
+    pub(crate) fn turns_for(&mut self, time: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            self.turn(Duration::from_millis(5)).unwrap();
+        }
+    }
+
     /// Turns until `holds`.
     pub(crate) fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         let begun = Instant::now();

@@ -391,7 +391,9 @@ impl World {
         let (kernel, record) = (self.kernel.borrow(), self.record.borrow());
         let unwritten = record.taken.len() - record.written;
         match ended {
-            Ok(()) => {
+            Ok(()) | Err(RunError::NotTakenIn { .. }) => {
+                let is_told = ended.is_err();
+                assert!(!is_told || kernel.sockets.iter().any(|socket| socket.is_stranded), "nobody was left out");
                 assert_eq!(unwritten, 0, "not all is written");
                 let gauges = self.handle.status().gauges;
                 let left = (gauges.active_connections, gauges.pending_bytes, gauges.lingering, gauges.hosts);

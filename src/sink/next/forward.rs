@@ -8,20 +8,23 @@
 //! | with a reset, an error, or without a word for too long | nothing | the last [`KEPT`] bytes too, from the start of a line |
 
 use std::fmt;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::mem;
-use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 use std::vec::IntoIter;
 
 use socket2::{SockAddr, Socket, TcpKeepalive, Type};
 
+use super::address::{self, Next, numeric};
 use super::retained::Retained;
 use crate::config::listen::ListenAddr;
 use crate::config::output::OutputOptions;
 use crate::config::units::DisplayDuration;
+use crate::host;
 use crate::linux::{EINPROGRESS, MSG_NOSIGNAL};
 use crate::sink::Interest;
 use crate::sink::claim::Claim;
@@ -52,58 +55,14 @@ const VERDICT_TIMEOUT: Duration = Duration::from_secs(6);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(6);
 const KEEPALIVE_PROBES: u32 = 3;
-/// The most reads in a turn, of [`HEARD_BYTES`] each, from a receiver that sends bytes to us.
+/// Reads in one look at what the other side sends, of [`HEARD_BYTES`] each. One that talks is looked at again only after
+/// [`DEAF`], and the kernel holds it up meanwhile: at full speed it would take half of a processor.
 const MOST_READS: usize = 16;
-const HEARD_BYTES: usize = 512;
-
-/// Where the next receiver is, as it was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Next {
-    Unix(PathBuf),
-    /// Name or address, without brackets.
-    Tcp {
-        host: String,
-        port: u16,
-    },
-}
-
-/// Reads `unix:/path`.
-pub(in crate::sink) fn parse_unix(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    let path = text.strip_prefix("unix:")?;
-    let is_path = !path.is_empty();
-    let next = is_path.then(|| OutputAddr::new(Next::Unix(path.into())));
-    Some(next.ok_or(OutputAddrError::new("give a path, such as unix:/run/next.sock")))
-}
-
-/// Reads `tcp:HOST:PORT`.
-pub(in crate::sink) fn parse_tcp(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    let place = text.strip_prefix("tcp:").filter(|place| !place.starts_with('/'))?;
-    let next = tcp(place).map(OutputAddr::new);
-    Some(next.ok_or(OutputAddrError::new("give a host and a port, such as tcp:192.0.2.7:4445")))
-}
-
-/// Whether this is a host and a port.
-pub(in crate::sink) fn is_tcp(place: &str) -> bool {
-    tcp(place).is_some()
-}
-
-fn tcp(place: &str) -> Option<Next> {
-    let (host, port) = place.rsplit_once(':')?;
-    let port = port.parse().ok().filter(|port| *port != 0)?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let is_name = |letter: char| !letter.is_whitespace() && !letter.is_control() && !"/@".contains(letter);
-    let is_fine = !host.is_empty() && host.chars().all(is_name) && (bare.is_some() || !host.contains(':'));
-    is_fine.then(|| Next::Tcp { host: bare.unwrap_or(host).to_owned(), port })
-}
-
-impl fmt::Display for Next {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
-        }
-    }
+const HEARD_BYTES: usize = 4096;
+const DEAF: Duration = Duration::from_millis(50);
+/// Reads `unix:/path` and `tcp:HOST:PORT`.
+pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
+    Some(address::parse(text)?.map(OutputAddr::new).map_err(OutputAddrError::new))
 }
 
 impl Place for Next {
@@ -127,18 +86,7 @@ impl Place for Next {
     }
 
     fn comes_back_to(&self, listener: &ListenAddr) -> bool {
-        match (self, listener) {
-            (Self::Unix(path), ListenAddr::Unix(own)) => path == own,
-            (Self::Tcp { host, port }, ListenAddr::Tcp(own)) if *port == own.port() => {
-                let is_here = own.ip().is_unspecified() || own.ip().is_loopback();
-                match host.parse::<IpAddr>() {
-                    Ok(ip) if ip.is_unspecified() => is_here,
-                    Ok(ip) => ip == own.ip() || (ip.is_loopback() && own.ip().is_unspecified()),
-                    Err(_) => host == "localhost" && is_here,
-                }
-            }
-            _ => false,
-        }
+        self.is_at(listener)
     }
 }
 
@@ -167,12 +115,23 @@ enum State {
         others: IntoIter<SockAddr>,
     },
     Connected(Link),
-    /// One side has sent its FIN, we first if `is_ours`. Nothing more is written; what was written is on its way.
+    /// A FIN was sent or has come. Nothing more is written; what was written is on its way.
     Leaving {
         link: Link,
         until: Duration,
-        is_ours: bool,
+        said: Said,
     },
+}
+
+/// Who has said goodbye.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// We have, first.
+    We,
+    /// The other side has, and we did not answer: only so its close can be seen.
+    They,
+    /// The other side has, and we have answered.
+    Both,
 }
 
 /// A connection.
@@ -180,6 +139,8 @@ enum State {
 struct Link {
     socket: Socket,
     since: Duration,
+    /// Bytes that were written to it.
+    written: u64,
 }
 
 /// How a connection ended.
@@ -190,10 +151,10 @@ enum Ending {
 
 /// What the other side sends.
 enum Heard {
-    /// Nothing more for now.
+    /// Nothing.
     Silence,
-    /// More than is read in one turn.
-    More,
+    /// Some bytes, and there may be more.
+    Talk,
     /// Its FIN.
     Goodbye,
 }
@@ -230,6 +191,9 @@ struct Forward {
     ending: Option<Ending>,
     /// An event of the socket came, or there is more to read from it.
     is_told: bool,
+    /// The other side talks: nobody listens before then.
+    is_deaf: bool,
+    deaf_until: Duration,
     is_watched: bool,
     end: End,
 }
@@ -252,9 +216,9 @@ impl Forward {
     fn new(next: &Next) -> io::Result<Self> {
         let way = match next {
             Next::Unix(path) => Way::At(SockAddr::unix(path)?),
-            Next::Tcp { host, port } => match host.parse::<IpAddr>() {
-                Ok(address) => Way::At(SocketAddr::new(address, *port).into()),
-                Err(_) => Way::Named { host: host.clone(), port: *port },
+            Next::Tcp { host, port } => match numeric(host) {
+                Some(address) => Way::At(SocketAddr::new(address, *port).into()),
+                None => Way::Named { host: host.clone(), port: *port },
             },
         };
         // Boxes that have lost the same receiver at the same time must not all connect at the same time.
@@ -271,6 +235,8 @@ impl Forward {
             random,
             ending: None,
             is_told: false,
+            is_deaf: false,
+            deaf_until: Duration::ZERO,
             is_watched: true,
             end: End::NotYet,
         })
@@ -285,8 +251,9 @@ impl Forward {
         self.end != End::NotYet && self.lines.waiting() == 0
     }
 
-    /// The state that follows this one, or the same if nothing has changed.
-    fn next(&mut self, state: State, now: Duration, books: &mut Books) -> State {
+    /// The state that follows this one, or the same if nothing has changed. `was_told`: the kernel has told something of the
+    /// socket.
+    fn next(&mut self, state: State, was_told: bool, now: Duration, books: &mut Books) -> State {
         match state {
             State::Away { retry_at } if now < retry_at || self.is_at_rest() => State::Away { retry_at },
             State::Away { .. } => self.set_out(now, books),
@@ -301,9 +268,9 @@ impl Forward {
                 self.connect(others, why, now, books)
             }
             State::Connected(_) => state,
-            State::Leaving { link, until, is_ours } => match verdict(&link.socket, self.is_unix(), &mut self.is_told) {
-                Verdict::Open if now < until => State::Leaving { link, until, is_ours },
-                Verdict::Open => self.end_without_verdict(&link, is_ours, now, books),
+            State::Leaving { link, until, said } => match self.verdict(&link.socket, said, was_told) {
+                Verdict::Open if now < until => State::Leaving { link, until, said },
+                Verdict::Open => self.end_without_verdict(&link, said == Said::We, now, books),
                 Verdict::Arrived => self.arrived(&link, now, books),
                 Verdict::Broken(error) => self.broken(&error, &link, now, books),
             },
@@ -374,7 +341,8 @@ impl Forward {
             let (name, time) = (&self.name, DisplayDuration(now.saturating_sub(since)));
             books.report(format_args!("{name} is back after {time}; {again} bytes are sent again"));
         }
-        State::Connected(Link { socket, since: now })
+        self.is_deaf = false;
+        State::Connected(Link { socket, since: now, written: 0 })
     }
 
     /// It can't be connected to.
@@ -390,7 +358,17 @@ impl Forward {
         }
         let again = self.lines.nothing_arrived();
         self.send_again(again, now, books);
-        self.be_away(why, now, books);
+        // The kernel of the other side may have had more that it acknowledged and nobody read: as much as ours would hold,
+        // for all that we know. All that a Unix socket holds can be sent again.
+        match link.written.saturating_sub(again as u64).min(host::tcp_buffer()) {
+            most @ 1.. if !self.is_unix() => {
+                let why = format_args!(
+                    "{why}; if it had not read them, up to {most} bytes before the last {again}, which are sent again, are lost"
+                );
+                self.be_away(&why, now, books);
+            }
+            _ => self.be_away(why, now, books),
+        }
         self.rest(self.was_long(link, now), now)
     }
 
@@ -449,16 +427,45 @@ impl Forward {
         State::Away { retry_at: now + self.pause * 3 / 4 + self.pause * share / 1024 }
     }
 
+    /// Whether what was written to a connection has arrived, after a FIN. Over TCP it has when our own FIN is acknowledged: the
+    /// kernel then has no peer address for the socket any more. On a Unix socket it has when the other side has closed it and
+    /// left nothing unread. If it has not arrived and never will, the socket has an error, which is set first. `was_told`: the
+    /// kernel has told something of the socket.
+    fn verdict(&mut self, socket: &Socket, said: Said, was_told: bool) -> Verdict {
+        if self.is_deaf {
+            return Verdict::Open;
+        }
+        match hear(socket) {
+            Ok(Heard::Goodbye) => {}
+            Ok(Heard::Silence) => return Verdict::Open,
+            Ok(Heard::Talk) => {
+                self.is_deaf = true;
+                return Verdict::Open;
+            }
+            Err(error) => return Verdict::Broken(error),
+        }
+        let is_over = match (self.is_unix(), said) {
+            (false, _) => socket.peer_addr().is_err(),
+            (true, Said::Both) => was_told && references(socket).is_some_and(|count| count <= ALONE),
+            (true, _) => socket.send_with_flags(&[], MSG_NOSIGNAL).is_err(),
+        };
+        match socket.take_error() {
+            Ok(Some(error)) | Err(error) => Verdict::Broken(error),
+            Ok(None) if is_over => Verdict::Arrived,
+            Ok(None) => Verdict::Open,
+        }
+    }
+
     /// Writes what waits, until the kernel takes no more: then the answer is [`Took::Refused`]. Before each write it reads
     /// what the other side has sent, since nothing must be written after the other side's FIN.
     fn push(&mut self, books: &mut Books) -> Took {
-        let Self { state: State::Connected(Link { socket, .. }), lines, ending, is_told, .. } = self else {
+        let Self { state: State::Connected(Link { socket, written, .. }), lines, ending, is_deaf, .. } = self else {
             return Took::Written;
         };
         while ending.is_none() {
-            match hear(socket) {
+            match if *is_deaf { Ok(Heard::Silence) } else { hear(socket) } {
                 Ok(Heard::Silence) => {}
-                Ok(Heard::More) => *is_told = true,
+                Ok(Heard::Talk) => *is_deaf = true,
                 Ok(Heard::Goodbye) => {
                     *ending = Some(Ending::Goodbye);
                     break;
@@ -475,6 +482,7 @@ impl Forward {
                 Ok(count) if count > 0 => {
                     lines.wrote(count);
                     books.wrote(count);
+                    *written += count as u64;
                     if lines.waiting() == 0 {
                         break;
                     }
@@ -497,14 +505,19 @@ impl Forward {
     }
 
     fn leave(&mut self, link: Link, now: Duration, is_ours: bool) -> State {
-        // Trap: after FINs from both sides a Unix socket does not say any more that the other side has closed it. So ours is
-        // not sent if the other side has sent its own: it will close by itself.
-        if is_ours || !self.is_unix() {
+        // Trap: after FINs from both sides a Unix socket does not say any more that the other side has closed it. If nothing
+        // else can say so, ours is not sent: the other side will close by itself.
+        let said = match is_ours {
+            true => Said::We,
+            false if !self.is_unix() || references(&link.socket).is_some_and(|count| count > ALONE) => Said::Both,
+            false => Said::They,
+        };
+        if said != Said::They {
             // It fails if the connection is gone already, which `verdict` finds out too.
             let _ = link.socket.shutdown(Shutdown::Write);
         }
         self.is_told = true;
-        State::Leaving { link, until: now + VERDICT_TIMEOUT, is_ours }
+        State::Leaving { link, until: now + VERDICT_TIMEOUT, said }
     }
 }
 
@@ -529,10 +542,14 @@ impl Target for Forward {
     }
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
-        self.is_told = false;
+        let was_told = mem::take(&mut self.is_told);
+        self.is_deaf &= now < self.deaf_until;
         let state = mem::take(&mut self.state);
-        self.state = self.next(state, now, books);
+        self.state = self.next(state, was_told, now, books);
         self.push(books);
+        if self.is_deaf && self.deaf_until <= now {
+            self.deaf_until = now + DEAF;
+        }
         if let Some(ending) = self.ending.take() {
             self.end(ending, now, books);
         }
@@ -564,11 +581,13 @@ impl Target for Forward {
         }
         match &self.state {
             State::Away { .. } if self.is_at_rest() => None,
-            State::Away { retry_at: at }
-            | State::Connecting { deadline: at, .. }
-            | State::Leaving { until: at, .. } => Some(at.saturating_sub(now)),
+            State::Away { retry_at: at } | State::Connecting { deadline: at, .. } => Some(at.saturating_sub(now)),
+            State::Leaving { until, .. } => {
+                let at = if self.is_deaf { self.deaf_until.min(*until) } else { *until };
+                Some(at.saturating_sub(now))
+            }
             State::Resolving { task, .. } => Some(task.due_in(now)),
-            State::Connected(_) => None,
+            State::Connected(_) => self.is_deaf.then(|| self.deaf_until.saturating_sub(now)),
         }
     }
 
@@ -612,6 +631,8 @@ fn open(address: &SockAddr) -> io::Result<Socket> {
     if !address.is_unix() {
         // The lines of a turn are written together anyway, and the last of them must not wait for an acknowledgement.
         socket.set_tcp_nodelay(true)?;
+        // One that talks is held up soon: each of its packets would wake us.
+        socket.set_recv_buffer_size(HEARD_BYTES)?;
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
         socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_PROBES))?;
     }
@@ -638,40 +659,31 @@ fn progress(socket: &Socket) -> io::Result<bool> {
 /// Reads what the other side sends. Only its FIN matters; the bytes are thrown away.
 #[inline(never)] // one copy, for size
 fn hear(mut socket: &Socket) -> io::Result<Heard> {
-    let mut heard = [0; HEARD_BYTES];
+    let mut bytes = [0; HEARD_BYTES];
+    let mut heard = Heard::Silence;
     for _ in 0..MOST_READS {
-        match socket.read(&mut heard) {
+        match socket.read(&mut bytes) {
             Ok(0) => return Ok(Heard::Goodbye),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Heard::Silence),
-            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            _ => {}
+            Ok(_) => heard = Heard::Talk,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
-    Ok(Heard::More)
+    Ok(heard)
 }
 
-/// Whether what was written to a connection has arrived, after a FIN. Over TCP it has when our own FIN is acknowledged: the
-/// kernel then has no peer address for the socket any more. On a Unix socket it has when the other side has closed it and
-/// left nothing unread. If it has not arrived and never will, the socket has an error, which is set first.
-fn verdict(socket: &Socket, is_unix: bool, is_told: &mut bool) -> Verdict {
-    match hear(socket) {
-        Ok(Heard::Goodbye) => {}
-        Ok(Heard::Silence) => return Verdict::Open,
-        Ok(Heard::More) => {
-            *is_told = true;
-            return Verdict::Open;
-        }
-        Err(error) => return Verdict::Broken(error),
-    }
-    let is_over = match is_unix {
-        true => socket.send_with_flags(&[], MSG_NOSIGNAL).is_err(),
-        false => socket.peer_addr().is_err(),
-    };
-    match socket.take_error() {
-        Ok(Some(error)) | Err(error) => Verdict::Broken(error),
-        Ok(None) if is_over => Verdict::Arrived,
-        Ok(None) => Verdict::Open,
-    }
+/// References to a Unix socket in the kernel when it has no other side any more: its descriptor's, and that of the list of
+/// all. The other side has one until it is closed, also after goodbyes from both.
+const ALONE: u32 = 2;
+
+/// How many references the kernel has to a Unix socket, as /proc/net/unix shows; `None` where there is no such file.
+#[inline(never)] // rare
+fn references(socket: &Socket) -> Option<u32> {
+    let inode = File::from(OwnedFd::from(socket.try_clone().ok()?)).metadata().ok()?.ino().to_string();
+    let all = fs::read_to_string("/proc/net/unix").ok()?;
+    let own = all.lines().find(|line| line.split_ascii_whitespace().nth(6) == Some(&inode))?;
+    u32::from_str_radix(own.split_ascii_whitespace().nth(1)?, 16).ok()
 }
 
 #[cfg(test)]
@@ -680,6 +692,7 @@ mod tests {
     use std::mem::MaybeUninit;
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
     use std::time::Instant;
 
     /// A next receiver that the test plays, one that forwards to it, and a clock that the test moves.
@@ -725,6 +738,7 @@ mod tests {
             let deadline = Instant::now() + Duration::from_secs(10);
             while !is_so(self) {
                 assert!(Instant::now() < deadline, "never came: {what}: {:?}", self.forward.state);
+                self.forward.ready(false);
                 self.write();
                 std::thread::yield_now();
             }
@@ -852,6 +866,50 @@ mod tests {
     }
 
     #[test]
+    fn p8_a_goodbye_over_a_unix_socket_is_answered_and_the_close_that_follows_is_seen() {
+        let [_, mut world] = World::both("answered");
+        let mut other = world.accept();
+        other.set_nonblocking(true).unwrap();
+        world.take(b"line\n");
+        assert_eq!(world.write(), Wrote::All);
+        other.shutdown(Shutdown::Write).unwrap();
+        world.until("our goodbye", |world| matches!(world.forward.state, State::Leaving { .. }));
+        let mut read = [0; 10];
+        assert_eq!(other.read(&mut read).unwrap(), 5);
+        assert_eq!(other.read(&mut read).unwrap(), 0, "without our goodbye it would wait for more");
+        for _ in 0..10 {
+            world.forward.ready(false);
+            world.write();
+        }
+        assert!(matches!(world.forward.state, State::Leaving { .. }), "it has not closed yet");
+        drop(other);
+        // The clock stands still: nothing but the kernel tells.
+        world.until("the end", |world| matches!(world.forward.state, State::Away { .. }));
+        assert_eq!((world.forward.lines.unconfirmed(), world.books.counters.resent_bytes), (0, 0));
+    }
+
+    #[test]
+    fn p12_what_a_kernel_that_died_had_taken_beyond_what_is_sent_again_is_told_of() {
+        for mut world in World::both("died") {
+            let mut other = world.accept();
+            let mut read = vec![0; 2 * PACKET];
+            for _ in 0..8 {
+                world.fill();
+                other.read_exact(&mut read).unwrap();
+            }
+            world.fill();
+            drop(other);
+            world.until("the end of the connection", |world| !matches!(world.forward.state, State::Connected(_)));
+            let (written, again) = (world.written(), world.books.counters.resent_bytes);
+            assert!(written > again, "a test of nothing");
+            let said = world.books.reports.pop().unwrap();
+            let most = (written - again).min(host::tcp_buffer());
+            let most = format!("up to {most} bytes before the last {again}, which are sent again, are lost");
+            assert_eq!(said.contains(&most), !world.forward.is_unix(), "{most}: {said}");
+        }
+    }
+
+    #[test]
     fn p8_what_is_sent_again_is_no_progress() {
         let [_, mut world] = World::both("again");
         let mut other = world.accept();
@@ -936,8 +994,16 @@ mod tests {
             while other.send_with_flags(&talk, MSG_NOSIGNAL).is_ok() {}
             world.take(b"line\n");
             assert_eq!(world.write(), Wrote::All);
-            world.until("the end of its talk", |world| !world.forward.is_told);
             assert_eq!(world.written(), 5);
+            assert_eq!(world.forward.due_in(world.now), Some(DEAF), "and it is listened to again after a pause");
+            let mut pauses = 0;
+            while world.forward.is_deaf {
+                world.now += DEAF;
+                world.write();
+                pauses += 1;
+            }
+            assert!(pauses > 1, "a talk that is heard at once");
+            assert_eq!(world.forward.due_in(world.now), None);
         }
     }
 

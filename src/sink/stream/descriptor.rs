@@ -5,102 +5,38 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::linux::{MSG_DONTWAIT, MSG_NOSIGNAL, O_NONBLOCK};
+use super::adopt::{Adopted, Borrowed, MEMORY, MSG_DONTWAIT_NOSIGNAL, Way, is_gone, major, open_device};
+use super::scribe::Scribe;
+use crate::linux::O_NONBLOCK;
 use crate::sink::Interest;
 use crate::sink::place::Identity;
 use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, KEPT_BYTES, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::{Parts, Waiting, len_of};
-
-const MSG_DONTWAIT_NOSIGNAL: i32 = MSG_DONTWAIT | MSG_NOSIGNAL;
-
-/// How a descriptor is written so that the loop does not wait for its reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// A file or a terminal: a plain write, though the loop waits as long as the kernel takes for it.
-    Plain,
-    /// A pipe that is non-blocking: one that we have opened for ourselves, or a [`Borrowed`] one.
-    Pipe,
-    /// A socket: each send says that it will not wait.
-    Socket,
-}
 
 /// An output that is one descriptor for as long as we live: stdout, a fifo, a device.
 pub(in crate::sink) struct Descriptor {
     file: File,
     way: Way,
     _borrowed: Option<Borrowed>,
+    scribe: Option<Scribe>,
     waiting: Waiting,
     /// Bytes taken so far.
     taken: u64,
     is_watched: bool,
 }
 
-/// A pipe that other processes share with us, made non-blocking for as long as this lives. It is for a pipe that can't be
-/// opened anew, such as one of another user (a container's stdout). Dropping it makes the pipe blocking again.
-#[derive(Debug)]
-pub(crate) struct Borrowed(File);
-
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        // The process ends: nothing can be done about a failure.
-        let _ = SockRef::from(&self.0).set_nonblocking(false);
-    }
-}
-
-/// An inherited descriptor, and how to write it.
-#[derive(Debug)]
-pub(crate) struct Adopted {
-    pub(crate) file: File,
-    pub(crate) way: Way,
-    pub(crate) borrowed: Option<Borrowed>,
-}
-
-/// Finds out how an inherited descriptor can be written. A pipe is opened anew, so that it becomes non-blocking for us and
-/// for nobody else. If that is not allowed, it is made non-blocking for all who share it, until we end.
-pub(crate) fn adopt(file: File) -> io::Result<Adopted> {
-    let kind = file.metadata()?.file_type();
-    if kind.is_socket() {
-        return Ok(Adopted { file, way: Way::Socket, borrowed: None });
-    }
-    if !kind.is_fifo() {
-        return Ok(Adopted { file, way: Way::Plain, borrowed: None });
-    }
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    match OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path) {
-        Ok(own) => Ok(Adopted { file: own, way: Way::Pipe, borrowed: None }),
-        Err(_) => borrow(file),
-    }
-}
-
-fn borrow(file: File) -> io::Result<Adopted> {
-    let shared = SockRef::from(&file);
-    let was_blocking = !shared.nonblocking()?;
-    shared.set_nonblocking(true)?;
-    let borrowed = if was_blocking { Some(Borrowed(file.try_clone()?)) } else { None };
-    Ok(Adopted { file, way: Way::Pipe, borrowed })
-}
-
-/// Sends what a socket takes at once; its own flags stay as they are.
-#[cfg(feature = "cli")]
-pub(crate) fn send_without_waiting(socket: &File, bytes: &[u8]) -> io::Result<usize> {
-    SockRef::from(socket).send_with_flags(bytes, MSG_DONTWAIT_NOSIGNAL)
-}
-
-/// The major number of the devices of memory: `/dev/null`, and others that nobody reads.
-const MEMORY_DEVICES: u64 = 1;
-
 /// What tells whether two outputs write to the same: of a device its own number, however many names it has. Any number of
 /// outputs may throw lines away.
 pub(in crate::sink) fn identity_of(found: &Metadata) -> Option<Identity> {
     let own = if found.file_type().is_char_device() {
-        Some((u64::MAX, found.rdev())).filter(|_| found.rdev() >> 8 != MEMORY_DEVICES)
+        Some((u64::MAX, found.rdev())).filter(|_| major(found.rdev()) != MEMORY)
     } else {
         Some((found.dev(), found.ino()))
     };
@@ -109,9 +45,10 @@ pub(in crate::sink) fn identity_of(found: &Metadata) -> Option<Identity> {
 
 impl Descriptor {
     pub(in crate::sink) fn new(out: Adopted) -> Self {
-        let Adopted { file, way, borrowed } = out;
+        let Adopted { file, way, borrowed, scribe } = out;
         let waiting = Waiting::new(KEPT_BYTES);
-        Self { file, way, _borrowed: borrowed, waiting, taken: 0, is_watched: way == Way::Plain }
+        let is_watched = matches!(way, Way::Plain | Way::Device);
+        Self { file, way, _borrowed: borrowed, scribe, waiting, taken: 0, is_watched }
     }
 
     /// Opens what is at `path` if that is no regular file; `None` if it is one, or nothing. A fifo is opened for ourselves,
@@ -127,15 +64,16 @@ impl Descriptor {
             kind if kind.is_file() => return Ok(None),
             kind if kind.is_fifo() => {
                 options.read(true).write(true).custom_flags(O_NONBLOCK);
-                Way::Pipe
+                Way::Polled
             }
+            kind if kind.is_char_device() => return Ok(Some(Self::new(open_device(path, found.rdev())?))),
             _ => {
                 options.append(true);
                 Way::Plain
             }
         };
         let file = options.open(path)?;
-        Ok(Some(Self::new(Adopted { file, way, borrowed: None })))
+        Ok(Some(Self::new(Adopted::new(file, way))))
     }
 
     /// What tells whether two outputs write to the same.
@@ -176,11 +114,20 @@ impl Descriptor {
         !is_refused
     }
 
+    /// Whether an event tells when it takes more.
+    fn is_told(&self) -> bool {
+        !matches!(self.way, Way::Plain | Way::Device)
+    }
+
     /// One part alone is written by the same call as several: our own log is what `write` is for, and a test that makes
     /// calls fail can tell them apart.
     fn write_once(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.way {
-            Way::Plain | Way::Pipe => (&self.file).write_vectored(parts),
+            Way::Plain | Way::Polled | Way::Device => (&self.file).write_vectored(parts),
+            Way::Beside => {
+                let first = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);
+                self.scribe.as_ref().map_or(Err(ErrorKind::NotConnected.into()), |scribe| scribe.write(first))
+            }
             Way::Socket => SockRef::from(&self.file).send_vectored_with_flags(parts, MSG_DONTWAIT_NOSIGNAL),
         }
     }
@@ -213,7 +160,11 @@ impl Target for Descriptor {
     fn write(&mut self, _: Duration, books: &mut Books) -> io::Result<Wrote> {
         match self.write_waiting(books) {
             Ok(()) => Ok(Wrote::All),
-            Err(error) if error.kind() == ErrorKind::WouldBlock && self.way != Way::Plain => Ok(Wrote::Blocked),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && self.is_told() => Ok(Wrote::Blocked),
+            // A terminal that has hung up is a reader that is gone.
+            Err(error) if self.way != Way::Plain && is_gone(&error) => {
+                Err(io::Error::new(ErrorKind::BrokenPipe, error))
+            }
             Err(error) => Err(error),
         }
     }
@@ -228,14 +179,20 @@ impl Target for Descriptor {
     }
 
     fn unwatched(&mut self) -> Option<(BorrowedFd<'_>, Interest)> {
-        let is_new = !std::mem::replace(&mut self.is_watched, true);
-        // A fifo that is open both ways could be read after each write.
-        is_new.then(|| (self.file.as_fd(), Interest::Write))
+        if std::mem::replace(&mut self.is_watched, true) {
+            return None;
+        }
+        Some(match &self.scribe {
+            Some(scribe) => (scribe.bell().as_fd(), Interest::ReadWrite),
+            // A fifo that is open both ways could be read after each write.
+            None => (self.file.as_fd(), Interest::Write),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::adopt::{adopt, borrow};
     use super::*;
     use std::io::Read;
     use std::os::fd::OwnedFd;
@@ -318,7 +275,7 @@ mod tests {
         let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
             return crate::skip::not_here("there is no /dev/full");
         };
-        let mut out = Descriptor::new(Adopted { file: full, way: Way::Plain, borrowed: None });
+        let mut out = Descriptor::new(Adopted::new(full, Way::Plain));
         let block = numbered(0..1000);
         append(&mut out, &block);
         append(&mut out, &block);

@@ -1,14 +1,15 @@
 //! Stdout as an output (`-`), whatever it is: a pipe, a file, a terminal, a socket. The open file description that other
 //! processes share with us is left as it is, but for a pipe that can't be opened anew: that one is non-blocking while we
-//! live (`Borrowed` in `descriptor.rs`).
+//! live (`Borrowed` in `adopt.rs`).
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use super::descriptor::{Descriptor, adopt};
+use super::adopt::{adopt, told_of_us};
+use super::descriptor::Descriptor;
 use crate::config::output::OutputOptions;
 use crate::sink::place::{DiskUse, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::target::Books;
@@ -73,7 +74,7 @@ fn is_stand_in(stdout: &File) -> io::Result<bool> {
     if !found.file_type().is_char_device() || found.rdev() != NULL_DEVICE {
         return Ok(false);
     }
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", stdout.as_raw_fd())).unwrap_or_default();
+    let info = told_of_us(&format!("fdinfo/{}", stdout.as_raw_fd()));
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
     // The last octal digit holds the access mode: 0 read, 1 write, 2 both.
     Ok(flags.is_some_and(|flags| flags.trim().ends_with('2')))

@@ -25,6 +25,9 @@ pub(crate) struct Setup {
     before: String,
     redirect: String,
     under: Vec<String>,
+    /// Where the binary is, if it is a copy.
+    copy: Option<String>,
+    stdin: Option<Stdio>,
     stdout: Option<Stdio>,
     /// A listening socket that it gets as its descriptor 3.
     inherited: Option<OwnedFd>,
@@ -34,7 +37,16 @@ impl Setup {
     /// With these flags.
     pub(crate) fn new(args: &[&str]) -> Self {
         let args = args.iter().map(ToString::to_string).collect();
-        Self { args, before: String::new(), redirect: String::new(), under: Vec::new(), stdout: None, inherited: None }
+        Self {
+            args,
+            before: String::new(),
+            redirect: String::new(),
+            under: Vec::new(),
+            copy: None,
+            stdin: None,
+            stdout: None,
+            inherited: None,
+        }
     }
 
     /// A shell runs this first, such as `ulimit -n 64;`.
@@ -49,7 +61,7 @@ impl Setup {
         self
     }
 
-    /// This command, such as a tracer, starts it.
+    /// This command, such as a tracer, starts it, or the shell that does.
     pub(crate) fn under(mut self, command: Vec<String>) -> Self {
         self.under = command;
         self
@@ -63,6 +75,18 @@ impl Setup {
         self
     }
 
+    /// A copy of the binary, where somebody else reaches it.
+    pub(crate) fn of(mut self, copy: &str) -> Self {
+        self.copy = Some(copy.to_owned());
+        self
+    }
+
+    /// In place of nothing.
+    pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = Some(stdin.into());
+        self
+    }
+
     /// In place of a pipe whose bytes are collected.
     pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
         self.stdout = Some(stdout.into());
@@ -70,19 +94,17 @@ impl Setup {
     }
 
     pub(crate) fn spawn(&mut self, stderr: Stdio) -> Guard {
-        let binary = under_test();
-        let mut command = if let Some((program, args)) = self.under.split_first() {
-            let mut command = Command::new(program);
-            command.args(args).arg(&binary);
-            command
-        } else if self.before.is_empty() && self.redirect.is_empty() {
-            Command::new(&binary)
-        } else {
-            let mut shell = Command::new("sh");
-            shell.arg("-c").arg(format!("{} exec \"$0\" \"$@\" {}", self.before, self.redirect)).arg(&binary);
-            shell
-        };
-        command.args(&self.args).stdin(self.inherited.take().map_or_else(Stdio::null, Stdio::from)).stderr(stderr);
+        let mut words = self.under.clone();
+        if !self.before.is_empty() || !self.redirect.is_empty() {
+            let shell = format!("{} exec \"$0\" \"$@\" {}", self.before, self.redirect);
+            words.extend(["sh".to_owned(), "-c".to_owned(), shell]);
+        }
+        words.push(self.copy.clone().unwrap_or_else(under_test));
+        let (program, args) = words.split_first().unwrap();
+        let mut command = Command::new(program);
+        command.args(args);
+        let stdin = self.inherited.take().map(Stdio::from).or(self.stdin.take());
+        command.args(&self.args).stdin(stdin.unwrap_or_else(Stdio::null)).stderr(stderr);
         command.stdout(self.stdout.take().unwrap_or_else(Stdio::piped));
         Guard::spawn(&mut command).unwrap()
     }

@@ -88,6 +88,8 @@ impl Net for SimNet {
             return Err(io::Error::from_raw_os_error(kernel.dice.pick(&UNWATCHED)));
         }
         kernel.taken += 1;
+        // One more for a moment, while somebody is closed for it (P10), and at the end likewise (P11).
+        assert!(kernel.taken <= kernel.terms.max_connections + 1, "{} connections", kernel.taken);
         kernel.most_taken = kernel.most_taken.max(kernel.taken);
         let now = kernel.now;
         let socket = &mut kernel.sockets[stream.index];
