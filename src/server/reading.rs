@@ -153,7 +153,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let peer = conn.peer;
         let had_pending = conn.framer.pending() > 0;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
-        let mut out = Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
+        let mut out = Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
         let rules = self.listeners.rules(conn.listener);
         let fed = conn.framer.feed(chunk, rules, &mut out);
         if !fed.tail.is_empty() {

@@ -23,11 +23,11 @@ use crate::engine::peer::Peer;
 use crate::engine::stats::{View, ms};
 use crate::host;
 use crate::net::{ListenOptions, MOST_VISITORS, Net, STATUS_LISTENER, Source};
-use crate::sink::{Sink, write_peer, write_time};
+use crate::sink::{Origin, Sink, write_peer, write_time};
 use crate::status::board::{Board, MOST_ROW_BYTES, Row};
 use crate::status::request::{Form, Refusal, Request, Route};
 use crate::status::respond::{Content, Kind, MOST_HEAD_BYTES, PAGE};
-use crate::status::tail::{self, MOST_EVENT_BYTES, MOST_WAITING, Viewer};
+use crate::status::tail::{self, Caption, MOST_EVENT_BYTES, MOST_WAITING, Viewer};
 use crate::status::visitor::{Ms, Need, Visitor};
 
 /// Time between two passes: 50 a second, of at most one answer for each visitor.
@@ -35,7 +35,7 @@ const PASS: Ms = 20;
 /// After so long a pass ends. The visitors that were not served are the first in the next.
 const LONGEST_PASS: Duration = Duration::from_millis(2);
 /// The time after a pass is at least so many times what it took.
-const REST: u128 = 30;
+const REST: u32 = 30;
 /// Pause before accepting is tried again, when no descriptor is free.
 const ACCEPT_PAUSE: Ms = 1_000;
 /// If an output has accepted nothing for so long, `/healthz` says so.
@@ -44,8 +44,13 @@ const STALLED: Duration = Duration::from_secs(10);
 const RECOUNT: Ms = 1_000;
 /// The most visitors that may watch lines as they come: the other places stay free for those who ask once and go.
 const MOST_VIEWERS: usize = MOST_VISITORS * 3 / 4;
-/// Bytes of lines that are searched for all viewers in 20 ms: more than anybody reads, and little work.
-const MOST_SEARCHED: usize = 256 * 1024;
+/// What is done for viewers while lines come needs twice the rest, and so do passes meanwhile: each gets a half.
+const REST_OF_TWO: u32 = 2 * REST;
+/// Lines are looked at for viewers while no more rest than this is owed for it: after 3 ms without a pause there is one.
+const MOST_OWED: Duration = Duration::from_millis(200);
+/// Looking at a piece of lines for one viewer, and at a byte of it, takes no longer than this. If it did, another process
+/// had the processor.
+const LONGEST_LOOK: (Duration, Duration) = (Duration::from_micros(50), Duration::from_nanos(20));
 /// Of the share, a half is for the tail. Of the other half so much is kept for refusals, which need no more room than
 /// this, and for an event in the making; the rest is for requests and answers.
 const KEPT: usize = MOST_VISITORS * MOST_HEAD_BYTES + MOST_EVENT_BYTES;
@@ -62,7 +67,7 @@ struct Place<T> {
 impl<T> Place<T> {
     /// Whether it has sent something that may be read, or something waits that its socket accepts.
     fn is_ready(&self) -> bool {
-        (self.can_read && self.visitor.wants() > 0) || (self.can_write && !self.visitor.output().is_empty())
+        (self.can_read && self.visitor.wants() > 0) || (self.can_write && self.visitor.has_output())
     }
 
     /// Reads once, if the visitor may send anything; its request may take so much room.
@@ -126,9 +131,9 @@ pub(super) struct Desk<L, T> {
     /// When there is something to do; never before [`Self::next_pass`].
     due_at: Option<Ms>,
     viewers: usize,
-    /// How many more bytes may be searched for each viewer in these 20 ms, and which 20 ms these are.
-    left: usize,
-    slot: u64,
+    /// The end of the rest that is owed for looking at lines, and whether any were since the last pass.
+    rested_at: Duration,
+    has_looked: bool,
     peer: Vec<u8>,
     time: Vec<u8>,
     event: Vec<u8>,
@@ -138,9 +143,9 @@ pub(super) struct Desk<L, T> {
 }
 
 impl<L, T> Onlookers for Option<Box<Desk<L, T>>> {
-    fn lines(&mut self, peer: &Peer, wall_ms: u64, lines: Lines<'_>) {
+    fn lines<N: Net>(&mut self, net: &N, origin: &Origin<'_>, lines: Lines<'_>) {
         if let Some(desk) = self.as_mut().filter(|desk| desk.viewers > 0) {
-            desk.show(peer, wall_ms, lines);
+            desk.show(&|| net.now().since_start, origin, lines);
         }
     }
 
@@ -177,8 +182,8 @@ impl<L, T> Desk<L, T> {
             next_pass: 0,
             due_at: Some(0),
             viewers: 0,
-            left: 0,
-            slot: 0,
+            rested_at: Duration::ZERO,
+            has_looked: false,
             peer: Vec::new(),
             time: Vec::new(),
             event: Vec::new(),
@@ -187,42 +192,48 @@ impl<L, T> Desk<L, T> {
         }
     }
 
-    /// Shows lines that go to the sink to those who watch.
+    /// Shows lines that go to the sink to those who watch. That is visitors' time: what there is no time for, they miss, and
+    /// are told so.
     #[inline(never)] // off the path of those who log while nobody looks on
-    fn show(&mut self, peer: &Peer, wall_ms: u64, lines: Lines<'_>) {
-        let slot = wall_ms / 20;
-        if self.slot != slot {
-            (self.slot, self.left) = (slot, MOST_SEARCHED / self.viewers);
-        }
+    fn show(&mut self, clock: Clock<'_>, origin: &Origin<'_>, lines: Lines<'_>) {
+        let (mut now, mut is_seen) = (clock(), false);
         self.peer.clear();
-        write_peer(peer, &mut self.peer);
+        write_peer(origin.peer, &mut self.peer);
         self.time.clear();
-        write_time(wall_ms, &mut self.time);
-        let Self { places, peer, time, event, .. } = self;
-        let mut is_seen = false;
-        each_viewer(places, peer, &mut |viewer, out, _| is_seen |= viewer.has_room(out));
-        let left = if is_seen { self.left } else { 0 };
+        write_time(origin.wall_ms, &mut self.time);
+        let Self { places, peer, time, event, rested_at, .. } = self;
+        let by = Caption { time, peer };
+        each_viewer(places, peer, &mut |viewer, out, _| is_seen |= !viewer.is_full(out));
         // All at once: when a vector grows, it takes more memory than asked for.
         event.clear();
         event.reserve_exact(MOST_EVENT_BYTES);
-        let looked_at = tail::look_at(lines, left, |line| {
-            tail::write_event(time, peer, line, event);
-            each_viewer(places, peer, &mut |viewer, out, _| viewer.line(line, event, out));
+        let left = tail::look_at(lines, |piece| {
+            if !is_seen || rested_at.saturating_sub(now) > MOST_OWED {
+                return false;
+            }
+            let (began, mut most) = (now, Duration::ZERO);
+            each_viewer(places, peer, &mut |viewer, out, _| {
+                viewer.show(piece, by, event, out);
+                most += LONGEST_LOOK.0 + LONGEST_LOOK.1 * u32::try_from(piece.len()).unwrap_or(u32::MAX);
+            });
+            now = clock();
+            *rested_at = now.max(*rested_at) + now.saturating_sub(began).min(most) * REST_OF_TWO;
+            true
         });
-        let lost = lines.count.saturating_sub(looked_at);
         let mut has_news = false;
         each_viewer(places, peer, &mut |viewer, out, can_write| {
-            viewer.lose(lost);
-            has_news |= can_write && (viewer.has_lost() || !out.is_empty());
+            viewer.pass_by(left);
+            has_news |= can_write && (viewer.has_news(out) || !out.is_empty());
         });
-        if looked_at > 0 {
-            self.left = self.left.saturating_sub(lines.head.len() + lines.body.len());
-        }
+        self.has_looked = true;
         if has_news {
             self.due_at = Some(self.next_pass);
         }
     }
 }
+
+/// Tells the time since the start.
+type Clock<'c> = &'c dyn Fn() -> Duration;
 
 /// What is done with a viewer, with its output, and with whether its socket takes any.
 type Each<'a> = &'a mut dyn FnMut(&mut Viewer, &mut Vec<u8>, bool);
@@ -279,8 +290,8 @@ impl<L, T> Desk<L, T> {
         if self.viewers == 0 {
             self.event = Vec::new();
         }
-        let rest = u64::try_from(took.as_micros() * REST / 1000).unwrap_or(Ms::MAX);
-        self.next_pass = now.saturating_add(PASS.max(rest));
+        let rest = took * if std::mem::take(&mut self.has_looked) { REST_OF_TWO } else { REST };
+        self.next_pass = now.saturating_add(PASS.max(ms(rest)));
         let mut due = Ms::MAX;
         for place in self.places.iter().flatten() {
             due = due.min(if place.is_ready() { 0 } else { place.visitor.due_at() });
@@ -633,6 +644,7 @@ fn age_ms(now: Duration, then: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::request::How;
 
     #[test]
     fn p9_passes_take_a_thirtieth_of_the_time_at_most_and_are_20_ms_apart_at_least() {
@@ -641,5 +653,57 @@ mod tests {
             desk.end_pass(1_000, Duration::from_micros(took_us));
             assert_eq!(desk.next_pass - 1_000, rest_ms, "after {took_us} us");
         }
+    }
+
+    /// One whose only visitor watches the lines that hold this.
+    fn watched(part: &[u8]) -> Desk<(), ()> {
+        let mut desk = Desk::<(), ()>::new((), 1 << 20, true, true);
+        let mut visitor = Visitor::new(0);
+        visitor.watch(Viewer::new(part.into(), Vec::new(), MOST_WAITING), How::default(), 0);
+        visitor.sent(visitor.output().len(), 0);
+        let peer = Peer::Unix { serial: 1 };
+        desk.places[0] = Some(Box::new(Place { stream: (), peer, visitor, can_read: false, can_write: true }));
+        (desk.viewers, desk.may_have_visitors) = (1, false);
+        desk
+    }
+
+    #[test]
+    fn p18_searching_is_visitors_time_too_and_what_there_is_no_time_for_is_told() {
+        let (mut desk, now) = (watched(b"wanted"), std::cell::Cell::new(Duration::from_secs(1)));
+        // Each look at the clock takes 100 us, and so does each piece.
+        let clock = || now.replace(now.get() + Duration::from_micros(100));
+        let body = [&b"x".repeat(9_000)[..], b"\n"].concat().repeat(100);
+        let origin = Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 0 };
+        let block = Lines { head: b"", body: &body, count: 100, ended: true };
+        let lost = |count| format!("event: lost\ndata: {{\"lines\":{count},\"unsearched\":{count}}}\n\n");
+        let show = |desk: &mut Desk<(), ()>| {
+            desk.show(&clock, &origin, block);
+            let visitor = &mut desk.places[0].as_mut().unwrap().visitor;
+            visitor.next(0);
+            let said = String::from_utf8(visitor.output().to_vec()).unwrap();
+            visitor.sent(said.len(), 0);
+            said
+        };
+        // 6 ms of rest are owed for each piece, and no more is begun when these are 200 ms.
+        assert_eq!(show(&mut desk), lost(66));
+        assert_eq!(show(&mut desk), lost(100));
+        // It is told in the next pass, which rests for it, too.
+        assert_eq!(desk.due_at, Some(0));
+        desk.end_pass(1_000, Duration::from_millis(1));
+        assert_eq!((desk.next_pass, desk.due_at), (1_060, Some(15_000)));
+        now.set(now.get() + Duration::from_millis(60));
+        assert_eq!(show(&mut desk), lost(89));
+        // If another process has the processor meanwhile, that is nobody's time.
+        now.set(now.get() + Duration::from_secs(1));
+        let slow = || now.replace(now.get() + Duration::from_secs(1));
+        desk.show(&slow, &origin, Lines { body: &body[..9_001], count: 1, ..block });
+        assert_eq!(desk.rested_at + Duration::from_secs(1) - now.get(), (LONGEST_LOOK.0 + LONGEST_LOOK.1 * 9_000) * 60);
+        desk.end_pass(3_000, Duration::from_millis(1));
+        desk.end_pass(4_000, Duration::from_millis(1));
+        assert_eq!(desk.next_pass, 4_030, "nobody has looked at lines");
+        // What is told in no event yet makes the next pass due.
+        desk.places[0].as_mut().unwrap().visitor.viewer().unwrap().0.pass_by(1);
+        desk.end_pass(5_000, Duration::ZERO);
+        assert_eq!(desk.due_at, Some(5_020));
     }
 }

@@ -136,6 +136,13 @@ impl Visitor {
         &self.output
     }
 
+    /// Whether anything has to be sent, or a viewer is to be told at once what it missed.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        let has_news = matches!(&self.stage, Stage::Watching { viewer, .. } if viewer.has_news(&self.output));
+        has_news || !self.output.is_empty()
+    }
+
     /// From when on its place may be given to another: it is between two requests, or has not sent anything.
     #[must_use]
     pub fn gives_way_at(&self) -> Option<Ms> {
@@ -271,7 +278,7 @@ impl Visitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::tail::MOST_WAITING;
+    use crate::status::tail::{Caption, MOST_WAITING};
 
     const ASK: &[u8] = b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -336,7 +343,7 @@ mod tests {
 
     fn show(visitor: &mut Visitor, line: &[u8]) {
         let (viewer, out) = visitor.viewer().unwrap();
-        viewer.line(line, line, out);
+        viewer.show(line, Caption { time: b"now", peer: b"unix#1" }, &mut Vec::new(), out);
     }
 
     #[test]
@@ -365,6 +372,22 @@ mod tests {
         }
         visitor.ended();
         assert_eq!(visitor.next(450_000), Need::Close, "it seems to be gone");
+    }
+
+    #[test]
+    fn p18_a_viewer_that_has_caught_up_is_told_at_once_what_it_missed() {
+        let mut visitor = watching(0);
+        show(&mut visitor, &[&[b'x'; 999][..], b"\n"].concat().repeat(20));
+        let (viewer, out) = visitor.viewer().unwrap();
+        viewer.pass_by(7);
+        assert!(out.len() > MOST_WAITING / 2);
+        visitor.next(0);
+        all_sent(&mut visitor, 0);
+        assert!(visitor.has_output() && visitor.output().is_empty(), "there is no wait for the ping");
+        visitor.next(0);
+        assert!(visitor.output().starts_with(b"event: lost\n"), "{visitor:?}");
+        all_sent(&mut visitor, 0);
+        assert!(!visitor.has_output(), "told once");
     }
 
     #[test]
