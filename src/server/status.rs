@@ -60,14 +60,18 @@ struct Place<T> {
     stream: T,
     peer: Peer,
     visitor: Visitor,
+    /// What it asks for, until it is its turn.
+    asked: Option<Request>,
     can_read: bool,
     can_write: bool,
 }
 
 impl<T> Place<T> {
-    /// Whether it has sent something that may be read, or something waits that its socket accepts.
+    /// Whether it has asked for something or sent what may be read, or something waits that its socket accepts.
     fn is_ready(&self) -> bool {
-        (self.can_read && self.visitor.wants() > 0) || (self.can_write && self.visitor.has_output())
+        self.asked.is_some()
+            || (self.can_read && self.visitor.wants() > 0)
+            || (self.can_write && self.visitor.has_output())
     }
 
     /// Reads once, if the visitor may send anything; its request may take so much room.
@@ -269,12 +273,13 @@ impl<L, T> Desk<L, T> {
     }
 
     /// The place that the next visitor can have, and from when on: a free one, or that of a visitor that only keeps its
-    /// connection open.
+    /// connection open, or has had it for itself for long enough.
     fn next_place(&self) -> Option<(Ms, usize)> {
         let mut next: Option<(Ms, usize)> = None;
         for (number, place) in self.places.iter().enumerate() {
             let at = match place {
                 None => 0,
+                Some(place) if place.asked.is_some() => Ms::MAX,
                 Some(place) => place.visitor.gives_way_at().unwrap_or(Ms::MAX),
             };
             if at < next.map_or(Ms::MAX, |(before, _)| before) {
@@ -356,28 +361,31 @@ impl<S: Sink, N: Net> Server<S, N> {
         let now = ms(self.clock.now());
         let Some(mut desk) = self.desk.take_if(|desk| desk.due_at.is_some_and(|at| at <= now)) else { return };
         let began = self.net.now().since_start;
-        let is_over = |net: &N| net.now().since_start.saturating_sub(began) > LONGEST_PASS;
-        for offset in 0..MOST_VISITORS {
-            let number = (desk.first + offset) % MOST_VISITORS;
-            self.serve(&mut desk, number);
-            if is_over(&self.net) {
-                desk.first = number + 1;
-                break;
-            }
-        }
-        while !is_over(&self.net) && desk.may_have_visitors && desk.retry_at <= now {
-            let Some((at, number)) = desk.next_place() else { break };
-            if at > now {
+        // Who waits to come in is first: those inside could keep each pass busy with questions for ever.
+        for _ in 0..MOST_VISITORS {
+            let Some((at, number)) = desk.next_place().filter(|_| desk.may_have_visitors) else { break };
+            if at.max(desk.retry_at) > now {
                 break;
             }
             self.admit_visitor(&mut desk, number);
+        }
+        for number in 0..MOST_VISITORS {
+            self.keep_if(&mut desk, number, Self::hears);
+        }
+        for offset in 0..MOST_VISITORS {
+            let number = (desk.first + offset) % MOST_VISITORS;
+            self.keep_if(&mut desk, number, Self::serves);
+            if self.net.now().since_start.saturating_sub(began) > LONGEST_PASS {
+                desk.first = number + 1;
+                break;
+            }
         }
         let took = self.net.now().since_start.saturating_sub(began);
         desk.end_pass(now, took);
         self.desk = Some(desk);
     }
 
-    /// Accepts a visitor. If there was one in its place, which only kept its connection open, that one is closed.
+    /// Accepts a visitor. If there was one in its place, that one is closed.
     fn admit_visitor(&mut self, desk: &mut Desk<N::Listener, N::Stream>, number: usize) {
         match self.net.accept(&mut desk.listener) {
             Ok((mut stream, peer)) => {
@@ -385,11 +393,10 @@ impl<S: Sink, N: Net> Server<S, N> {
                     return;
                 }
                 let visitor = Visitor::new(ms(self.clock.now()));
-                let place = Box::new(Place { stream, peer, visitor, can_read: true, can_write: true });
+                let place = Box::new(Place { stream, peer, visitor, asked: None, can_read: true, can_write: true });
                 if let Some(free) = desk.places.get_mut(number) {
                     *free = Some(place);
                 }
-                self.serve(desk, number);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => desk.may_have_visitors = false,
             Err(error) if is_gone_client(&error) => {}
@@ -398,11 +405,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// Reads, answers and writes one visitor, each at most once.
+    /// Does something for the visitor in a place, which is not in it meanwhile; if that answers that it has left or is to be
+    /// closed, the place is free.
     #[inline(never)] // for size
-    fn serve(&mut self, desk: &mut Desk<N::Listener, N::Stream>, number: usize) {
+    fn keep_if(&mut self, desk: &mut Desk<N::Listener, N::Stream>, number: usize, work: Work<Self, N>) {
         let Some(mut place) = desk.places.get_mut(number).and_then(Option::take) else { return };
-        if !self.stays(desk, &mut place) {
+        if !work(self, desk, &mut place) {
             // A client that logs may wait for its descriptor.
             return self.listeners.end_pause();
         }
@@ -411,8 +419,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// [`Self::serve`] for a visitor that was taken out of its place; false if it has left, or is to be closed.
-    fn stays(&mut self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>) -> bool {
+    /// Reads a visitor once. A question about health is answered at once, any other in its turn.
+    fn hears(&mut self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>) -> bool {
+        if place.asked.is_some() {
+            return true;
+        }
         let now = ms(self.clock.now());
         let room = desk.room().saturating_sub(place.visitor.held());
         if place.read(&mut self.net, &mut self.read_buffer, room, now).is_err() {
@@ -420,8 +431,18 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         match place.visitor.next(now) {
             Need::Close => return false,
-            Need::Answer(request) => self.answer(desk, place, request),
+            Need::Answer(request) => place.asked = Some(request),
             Need::Nothing | Need::Goodbye => {}
+        }
+        let is_health = place.asked.as_ref().is_some_and(|asked| asked.route == Ok(Route::Health));
+        !is_health || self.serves(desk, place)
+    }
+
+    /// Answers a visitor and writes to it, each at most once.
+    fn serves(&mut self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>) -> bool {
+        let now = ms(self.clock.now());
+        if let Some(request) = place.asked.take() {
+            self.answer(desk, place, request);
         }
         match place.write(&mut self.net, now) {
             Need::Close => false,
@@ -431,13 +452,13 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     #[inline(never)] // for size
-    fn answer(&self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>, request: Request) {
+    fn answer(&mut self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>, request: Request) {
         let (now, how) = (ms(self.clock.now()), request.how);
         let room = desk.room().saturating_sub(place.visitor.held());
         let refusal = match request.route {
             _ if desk.is_local && !request.is_local => Refusal::Misdirected,
             Err(refusal) => refusal,
-            Ok(Route::Tail { .. }) if !desk.serves_tail => Refusal::Unknown,
+            Ok(Route::Tail { .. }) if !desk.serves_tail => Refusal::TailOff,
             Ok(Route::Tail { .. }) if desk.count_viewers() >= MOST_VIEWERS => Refusal::Busy,
             Ok(Route::Tail { substring, peer }) => {
                 let most = MOST_WAITING.min(desk.share / 2 / MOST_VIEWERS);
@@ -455,12 +476,13 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     #[inline(never)] // for size
-    fn content(&self, desk: &mut Desk<N::Listener, N::Stream>, route: &Route, room: usize) -> Content {
+    fn content(&mut self, desk: &mut Desk<N::Listener, N::Stream>, route: &Route, room: usize) -> Content {
         let mut status = "200 OK";
         let (kind, text) = match route {
             Route::Page | Route::Tail { .. } => {
                 return Content { status, kind: Kind::Page, body: PAGE.into() };
             }
+            Route::Options => return Content { status: "204 No Content", kind: Kind::Nothing, body: b""[..].into() },
             Route::Status => (Kind::Json, self.handle.status().to_json() + "\n"),
             Route::Metrics => (Kind::Metrics, self.board(desk, 0, &|board| board.to_metrics())),
             Route::Health => {
@@ -485,11 +507,13 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// Why lines do not flow, if so.
-    fn reasons(&self) -> Vec<&'static str> {
+    fn reasons(&mut self) -> Vec<&'static str> {
         let now = self.clock.now();
         let is_stalled = self.outlet.sink.state().stuck_since.is_some_and(|since| now.saturating_sub(since) > STALLED);
         let is_serving = self.life == Life::Serving;
         let is_full = is_serving && self.is_full() && self.limits.when_full == WhenFull::Wait;
+        // A house in which all have a place is as it should be.
+        let is_full = is_full && self.listeners.is_waited_at(&mut self.net);
         let mut reasons = Vec::new();
         for (is_so, reason) in [
             (is_stalled, "an output has taken nothing for more than 10 s"),
@@ -506,7 +530,7 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// What there is to be seen, with so many connections and hosts.
     #[inline(never)] // for size
-    fn board(&self, desk: &mut Desk<N::Listener, N::Stream>, most: usize, write: Write<'_>) -> String {
+    fn board(&mut self, desk: &mut Desk<N::Listener, N::Stream>, most: usize, write: Write<'_>) -> String {
         // The visitor that asked is not in its place meanwhile: it is the 1.
         let (mut pollers, mut clients) = (Vec::new(), self.clients.connections.len() as u64 + 1);
         for place in desk.visitors() {
@@ -525,13 +549,14 @@ impl<S: Sink, N: Net> Server<S, N> {
             0 => Default::default(),
             most => rows(&self.clients, most, self.clock.now(), self.outlet.is_stalled()),
         };
+        let reasons = self.reasons();
         self.handle.snapshot(|snapshot| {
             write(&Board {
                 view: View::new(snapshot, &pollers),
                 settings: &desk.settings,
                 uptime_ms: now,
                 wall_ms: self.clock.wall_ms(),
-                reasons: self.reasons(),
+                reasons,
                 status_bytes: desk.held() as u64,
                 rss: host::resident_memory(),
                 descriptors: (others + clients, allowed),
@@ -550,6 +575,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         assert_eq!(desk.viewers, desk.count_viewers(), "10. lines go by those who look on");
     }
 }
+
+/// Does something for a visitor; false if that was the last.
+type Work<S, N> =
+    fn(&mut S, &mut Desk<<N as Net>::Listener, <N as Net>::Stream>, &mut Place<<N as Net>::Stream>) -> bool;
 
 /// Makes a body.
 type Write<'w> = &'w dyn Fn(&Board<'_>) -> String;
@@ -662,7 +691,8 @@ mod tests {
         visitor.watch(Viewer::new(part.into(), Vec::new(), MOST_WAITING), How::default(), 0);
         visitor.sent(visitor.output().len(), 0);
         let peer = Peer::Unix { serial: 1 };
-        desk.places[0] = Some(Box::new(Place { stream: (), peer, visitor, can_read: false, can_write: true }));
+        desk.places[0] =
+            Some(Box::new(Place { stream: (), peer, visitor, asked: None, can_read: false, can_write: true }));
         (desk.viewers, desk.may_have_visitors) = (1, false);
         desk
     }

@@ -134,7 +134,9 @@ impl Board<'_> {
             non_zero(&mut text, &OutputCounters::TABLE, &output.counters.values(), |_| true);
         }
         text.push_str("dropped and turned away");
-        non_zero(&mut text, &Counters::TABLE, &counters.values(), |kind| kind != Kind::Count);
+        non_zero(&mut text, &Counters::TABLE, &counters.values(), |kind| kind == Kind::Loss);
+        text.push_str("events");
+        non_zero(&mut text, &Counters::TABLE, &counters.values(), |kind| kind == Kind::Event);
         text.push_str("\n      here s    silent s       bytes       lines  unfinished  peer, state\n");
         for row in &self.connections {
             let [since_ms, idle_ms, bytes, lines, pending] = row.numbers;
@@ -297,7 +299,7 @@ mod tests {
         Snapshot {
             running: true,
             port: None,
-            counters: Counters { lines: 7, skipped_lines: 2, ..Counters::default() },
+            counters: Counters { lines: 7, skipped_lines: 2, unterminated: 3, ..Counters::default() },
             gauges: Gauges { pending_bytes: 10, ..Gauges::default() },
             limits: Limits::default(),
             listen: vec!["unix:/run/a".to_owned()],
@@ -350,7 +352,7 @@ mod tests {
             " on unix:/run/a: unhealthy\n* it is tired\nup 61 s, connections 0 of 1000, hosts 0, open files 9 of 1024\n",
             "\nlines 7, bytes 0; in KiB: unfinished 1, for outputs 0, of 65536; whole process 4\n",
             "output stdout: nothing\n",
-            "dropped and turned away: skippedLines 2\n",
+            "dropped and turned away: skippedLines 2\nevents: unterminated 3\n",
             "  unfinished  peer, state\n           0           0           3           4           5  192.0.2.7:5, reading\n",
         ] {
             assert!(text.contains(part), "{part:?} is not in {text}");

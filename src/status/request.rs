@@ -14,9 +14,15 @@ pub const MOST_VALUE_BYTES: usize = 256;
 pub enum Refusal {
     /// 400: the bytes are no request.
     Malformed,
+    /// 400: `connections=` is no number.
+    Connections,
+    /// 400: `format=` is none that there is.
+    Format,
     /// 404: there is no such path.
     Unknown,
-    /// 405: only GET and HEAD are served.
+    /// 404: lines are not shown.
+    TailOff,
+    /// 405: only GET, HEAD and OPTIONS are served.
     Method,
     /// 406: it asks for the page, and does not accept gzip.
     Unpacked,
@@ -48,6 +54,8 @@ pub enum Route {
     Metrics,
     /// Whether lines flow.
     Health,
+    /// What may be asked for: some proxies ask so whether anybody is here.
+    Options,
     /// Lines as they come.
     Tail {
         /// Bytes that a line has to hold.
@@ -107,8 +115,8 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
         Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLarge),
         Err(_) => return Err(Refusal::Malformed),
     };
-    let is_head = found.method == Some("HEAD");
-    if !is_head && found.method != Some("GET") {
+    let (is_head, is_options) = (found.method == Some("HEAD"), found.method == Some("OPTIONS"));
+    if !is_head && !is_options && found.method != Some("GET") {
         return Err(Refusal::Method);
     }
     let is_newer = found.version == Some(1);
@@ -133,7 +141,10 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
     if hosts > 1 || (is_newer && hosts == 0) {
         return Err(Refusal::Malformed);
     }
-    let route = match route(found.path.unwrap_or_default()) {
+    let (authority, target) = split(found.path.unwrap_or_default());
+    is_local &= authority.is_none_or(|name| is_local_name(name.as_bytes()));
+    let route = match route(target) {
+        _ if is_options => Ok(Route::Options),
         Ok(Route::Page) if !takes_gzip => Err(Refusal::Unpacked),
         route => route,
     };
@@ -167,12 +178,19 @@ fn is_local_name(host: &[u8]) -> bool {
     is_v4 || host.starts_with(b"[") || is(host.get(..end).unwrap_or_default(), b"localhost")
 }
 
+/// The name of the server in a target, and the rest. Clients ask a proxy so, and RFC 9112, 3.2.2 says that servers have to
+/// understand it too.
+fn split(target: &str) -> (Option<&str>, &str) {
+    match target.strip_prefix("http://") {
+        Some(rest) => match rest.find('/').and_then(|at| rest.split_at_checked(at)) {
+            Some((name, path)) => (Some(name), path),
+            None => (Some(rest), "/"),
+        },
+        None => (None, target),
+    }
+}
+
 fn route(target: &str) -> Result<Route, Refusal> {
-    // Clients ask a proxy so, and RFC 9112, 3.2.2 says that servers have to understand it too.
-    let target = match target.strip_prefix("http://") {
-        Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
-        None => target,
-    };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     Ok(match path {
         "/" => Route::Page,
@@ -183,13 +201,13 @@ fn route(target: &str) -> Result<Route, Refusal> {
             let connections = value(query, "connections")?;
             let connections = match std::str::from_utf8(&connections) {
                 Ok("") => DEFAULT_CONNECTIONS,
-                text => text.ok().and_then(|text| text.parse().ok()).ok_or(Refusal::Malformed)?,
+                text => text.ok().and_then(|text| text.parse().ok()).ok_or(Refusal::Connections)?,
             };
             let form = match value(query, "format")?.as_slice() {
                 b"" | b"json" => Form::Json,
                 b"csv" => Form::Csv,
                 b"text" => Form::Text,
-                _ => return Err(Refusal::Malformed),
+                _ => return Err(Refusal::Format),
             };
             Route::Diagnostics { connections, form }
         }
@@ -291,9 +309,9 @@ mod tests {
             ("/nothing", Refusal::Unknown),
             ("/../etc/passwd", Refusal::Unknown),
             ("*", Refusal::Unknown),
-            ("/diagnostics?connections=x", Refusal::Malformed),
-            ("/diagnostics?connections=-1", Refusal::Malformed),
-            ("/diagnostics?format=xml", Refusal::Malformed),
+            ("/diagnostics?connections=x", Refusal::Connections),
+            ("/diagnostics?connections=-1", Refusal::Connections),
+            ("/diagnostics?format=xml", Refusal::Format),
             (&long, Refusal::TooLarge),
         ] {
             let request = ask(&format!("HEAD {target} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap().unwrap();
@@ -342,6 +360,27 @@ mod tests {
             let request = ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n")).unwrap().unwrap();
             let wanted = if is_accepted { Ok(Route::Page) } else { Err(Refusal::Unpacked) };
             assert_eq!((request.route, request.how.keeps_alive), (wanted, true), "{field}");
+        }
+    }
+
+    #[test]
+    fn who_asks_what_there_is_gets_that_whatever_the_target() {
+        for text in ["OPTIONS / HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"] {
+            assert_eq!(ask(text).unwrap().unwrap().route, Ok(Route::Options), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_whole_address_as_target_names_its_host_too() {
+        for (target, is_local) in [
+            ("http://127.0.0.1:4446/status", true),
+            ("http://localhost", true),
+            ("http://evil.example/status", false),
+            ("http://evil.example", false),
+            ("/http://evil.example", true),
+        ] {
+            let request = ask(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")).unwrap().unwrap();
+            assert_eq!(request.is_local, is_local, "{target}");
         }
     }
 

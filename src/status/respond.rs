@@ -26,6 +26,8 @@ pub enum Kind {
     Csv,
     /// Server-sent events.
     Events,
+    /// No body at all, only what may be asked for.
+    Nothing,
 }
 
 /// Status and body of an answer.
@@ -53,10 +55,14 @@ impl Content {
             Kind::Metrics => ("text/plain; version=0.0.4; charset=utf-8", "default-src 'none'"),
             Kind::Text => ("text/plain; charset=utf-8", "default-src 'none'"),
             Kind::Csv => ("text/csv; charset=utf-8", "default-src 'none'"),
-            Kind::Events => ("text/event-stream", "default-src 'none'"),
+            // nginx would keep events until it has some kilobytes of them.
+            Kind::Events => ("text/event-stream\r\nX-Accel-Buffering: no", "default-src 'none'"),
+            Kind::Nothing => ("text/plain", "default-src 'none'"),
         };
         let length = self.body.len().to_string();
-        let allow = if self.status.starts_with("405") { "\r\nAllow: GET, HEAD" } else { "" };
+        let allows = self.status.starts_with("405") || self.kind == Kind::Nothing;
+        let allow = if allows { "\r\nAllow: GET, HEAD, OPTIONS" } else { "" };
+        let has_length = !matches!(self.kind, Kind::Events | Kind::Nothing);
         let parts = [
             "HTTP/1.1 ",
             self.status,
@@ -68,8 +74,8 @@ impl Content {
             if self.kind == Kind::Page { "\r\nContent-Encoding: gzip" } else { "" },
             // HTTP 1.1 does not need a `keep-alive`, but clients of 1.0 do.
             if how.keeps_alive { "\r\nConnection: keep-alive" } else { "\r\nConnection: close" },
-            if self.kind == Kind::Events { "" } else { "\r\nContent-Length: " },
-            if self.kind == Kind::Events { "" } else { &length },
+            if has_length { "\r\nContent-Length: " } else { "" },
+            if has_length { &length } else { "" },
             "\r\n\r\n",
         ];
         let head = parts.concat();
@@ -83,8 +89,13 @@ impl Refusal {
     pub fn answer(self, how: How) -> Vec<u8> {
         let (status, sentence) = match self {
             Self::Malformed => ("400 Bad Request", "this is not a request that is understood here\n"),
+            Self::Connections => ("400 Bad Request", "connections= is how many to list: a number\n"),
+            Self::Format => ("400 Bad Request", "format= is json, csv or text\n"),
+            Self::TailOff => {
+                ("404 Not Found", "the lines are not shown here: this server runs with --status-tail off\n")
+            }
             Self::Unknown => ("404 Not Found", "there are /, /status, /diagnostics, /metrics, /healthz and /tail\n"),
-            Self::Method => ("405 Method Not Allowed", "only GET and HEAD are served\n"),
+            Self::Method => ("405 Method Not Allowed", "only GET, HEAD and OPTIONS are served\n"),
             Self::Unpacked => (
                 "406 Not Acceptable",
                 "the page is sent packed with gzip only: use a browser, curl --compressed, or /diagnostics?format=text\n",
@@ -117,13 +128,19 @@ mod tests {
         assert!(head.ends_with("\r\nConnection: close\r\nContent-Length: 4\r\n\r\n"), "{head}");
         let events = answer(Kind::Events, false, false);
         assert!(events.ends_with("\r\nConnection: close\r\n\r\nbody"), "{events}");
+        assert!(events.contains("\r\nContent-Type: text/event-stream\r\nX-Accel-Buffering: no\r\n"), "{events}");
+        let nothing = answer(Kind::Nothing, true, true);
+        assert!(nothing.ends_with("\r\nAllow: GET, HEAD, OPTIONS\r\nConnection: keep-alive\r\n\r\n"), "{nothing}");
     }
 
     #[test]
     fn p5_a_refusal_fits_what_is_kept_for_it() {
         for refusal in [
             Refusal::Malformed,
+            Refusal::Connections,
+            Refusal::Format,
             Refusal::Unknown,
+            Refusal::TailOff,
             Refusal::Method,
             Refusal::Unpacked,
             Refusal::TooSlow,

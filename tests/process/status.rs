@@ -2,7 +2,7 @@
 //! sends gets its status, and no visitor holds up a line.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::limits::lower_free_descriptors_to;
-use crate::common::patience::{Enough, PATIENCE};
+use crate::common::patience::{Enough, PATIENCE, accept, join};
 use crate::support::conditions::{Dir, may_open, until, until_equal, write_until_held_back};
 use crate::support::http::{Answer, Http, Json, get, request, status_of, tcp};
 use crate::support::receiver::{Collected, Guard, Receiver, Setup, under_test};
@@ -182,7 +182,7 @@ fn what_is_no_request_gets_its_status_and_a_close() {
         let answer = http.answer();
         let shown = &sent[..sent.len().min(60)];
         assert_eq!((answer.status, answer.field("connection")), (status, "close"), "{shown:?}");
-        assert_eq!(answer.field("allow"), if status == 405 { "GET, HEAD" } else { "" }, "{shown:?}");
+        assert_eq!(answer.field("allow"), if status == 405 { "GET, HEAD, OPTIONS" } else { "" }, "{shown:?}");
         assert_eq!(http.rest(), b"", "{shown:?}");
     }
     receiver.until_fds(base);
@@ -250,6 +250,7 @@ fn a_page_of_another_name_gets_nothing() {
     assert_eq!(["localhost:1", &at, "[::1]"].map(|host| ask(host, "/status")), [200; 3]);
     // The name of a page that was made to lead to loopback.
     assert_eq!(["evil.example", "localhost.evil.example:80"].map(|host| ask(host, "/tail")), [421; 2]);
+    assert_eq!(["http://evil.example/tail", "http://localhost/status"].map(|to| ask("localhost", to)), [421, 200]);
     receiver.stop().assert_clean();
     // Whoever opens it to others is asked by name.
     let receiver = Receiver::start(&["--status", "0.0.0.0:0"]);
@@ -321,6 +322,8 @@ fn a_tail_shows_lines_as_text_filtered() {
     receiver.stop().assert_clean();
     let (receiver, at) = start(&["--status-tail", "off"]);
     assert_eq!(["/tail", "/tail?match=x"].map(|target| get(&at, target).status), [404; 2]);
+    assert!(get(&at, "/tail").body.contains("--status-tail off"), "the option is named");
+    assert_eq!(get(&at, "/diagnostics?connections=abc").body, "connections= is how many to list: a number\n");
     receiver.stop().assert_clean();
 }
 
@@ -435,6 +438,57 @@ fn p8_a_viewer_that_is_too_slow_is_told_what_it_lost_and_holds_up_nothing() {
     receiver.stop().assert_clean();
 }
 
+/// Six that ask without pause, and sixteen that ask for much together and read nothing.
+#[test]
+fn p18_visitors_do_not_shut_each_other_out() {
+    let (receiver, at) = start(&[]);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let over = Enough(&is_over);
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let (many, mut chunk) = (request("/").repeat(50), vec![0; 1 << 20]);
+                while !is_over.load(Ordering::Relaxed) {
+                    let mut stream = tcp(&at);
+                    let _ = stream.write_all(many.as_bytes());
+                    while !is_over.load(Ordering::Relaxed) && stream.read(&mut chunk).is_ok_and(|count| count > 0) {}
+                }
+            });
+        }
+        for _ in 0..5 {
+            let began = Instant::now();
+            assert_eq!(get(&at, "/healthz").body, "ok\n");
+            assert!(began.elapsed() < Duration::from_secs(5), "answered after {:?}", began.elapsed());
+        }
+        drop(over);
+    });
+    let many = request("/healthz").repeat(3_000);
+    let deaf: Vec<TcpStream> = (0..16).map(|_| tcp(&at)).collect();
+    for stream in &deaf {
+        stream.set_nonblocking(true).unwrap();
+        let mut stream = stream;
+        let _ = stream.write(many.as_bytes());
+    }
+    let began = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(get(&at, "/healthz").body, "ok\n");
+    }
+    assert!(began.elapsed() < Duration::from_secs(8), "answered after {:?}", began.elapsed());
+    drop(deaf);
+    receiver.stop().assert_clean();
+}
+
+#[test]
+fn who_asks_by_options_is_told_what_there_is() {
+    let (receiver, at) = start(&[]);
+    let mut http = Http::connect(&at);
+    http.send("OPTIONS / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let (status, fields) = http.head();
+    assert_eq!((status, fields["allow"].as_str(), fields.get("content-length")), (204, "GET, HEAD, OPTIONS", None));
+    assert_eq!(http.get("/healthz").body, "ok\n", "and it had no body");
+    receiver.stop().assert_clean();
+}
+
 /// The one test that waits for the ten seconds of all time-outs: of a request that never ends, of a viewer that takes
 /// nothing, of an output that takes nothing.
 #[test]
@@ -486,7 +540,10 @@ fn after_ten_seconds_a_slow_visitor_is_let_go_and_a_stalled_output_is_unhealthy(
 fn health_is_503_for_a_full_house_and_while_the_server_stops() {
     let (receiver, at) = start(&["--max-connections", "2", "--max-per-host", "0"]);
     let inside = [receiver.client(), receiver.client()];
-    until_equal("a full house", &503, || get(&at, "/healthz").status);
+    until_equal("a full house", &2, || diagnostics(&at).number("tcp.activeConnections"));
+    assert_eq!(get(&at, "/healthz").status, 200, "nobody waits");
+    let _waits = receiver.client();
+    until_equal("a full house in which one waits", &503, || get(&at, "/healthz").status);
     let answer = get(&at, "/healthz");
     assert_eq!(answer.body, "accepting is paused: all connections are taken (--max-connections)\n");
     assert_eq!(metric(&get(&at, "/metrics"), "lumberjack_healthy"), 0);
@@ -553,6 +610,8 @@ fn status_shows_how_it_is_and_exits_with_it() {
     assert_eq!((code, said.as_str()), (Some(0), ""));
     assert!(shown.contains(&format!(" on {}: lines flow\n", receiver.addr)), "{shown}");
     let client = receiver.client();
+    until_equal("it is in", &1, || diagnostics(&at).number("tcp.activeConnections"));
+    let _waits = receiver.client();
     until_equal("a full house", &503, || get(&at, "/healthz").status);
     let (code, shown, said) = look(&[&at]);
     assert_eq!((code, said.as_str()), (Some(1), ""));
@@ -576,6 +635,31 @@ fn status_shows_how_it_is_and_exits_with_it() {
     }
     let (code, _, said) = look(&["localhost:1"]);
     assert_eq!((code, said.lines().count()), (Some(2), 1), "{said}");
+}
+
+#[test]
+fn status_says_at_once_that_another_server_answers() {
+    for (answer, sentence) in [
+        ("HTTP/1.1 200 OK\r\nServer: other\r\nContent-Length: 5\r\n\r\nhello", "another web server answers there"),
+        ("HTTP/1.0 404 Not Found\r\n\r\n", "another web server answers there"),
+        ("220 mail.example ESMTP\r\n", "what answers there speaks no HTTP"),
+    ] {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = other.local_addr().unwrap().to_string();
+        let began = Instant::now();
+        let server = std::thread::spawn(move || {
+            let mut client = accept(&other);
+            client.write_all(answer.as_bytes()).unwrap();
+            // It does not close.
+            client
+        });
+        let (code, shown, said) = look(&[&at]);
+        assert!(began.elapsed() < Duration::from_secs(4), "after {:?}", began.elapsed());
+        assert_eq!((code, shown.as_str()), (Some(2), ""));
+        let wanted = format!("cannot ask {at} how it is: {sentence}; is a receiver running with --status {at}?\n");
+        assert_eq!(said, format!("lumberjack: {wanted}"));
+        drop(join("the other server", server));
+    }
 }
 
 #[test]
