@@ -172,6 +172,9 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.tally().began(&peer, chunk);
         }
         self.account(key, chunk.len() as u64, fed.lines);
+        if fed.skipped + fed.cut > 0 {
+            self.clients.accounts.drop_lines(key.index, fed.skipped + fed.cut);
+        }
         self.tally().fed(&peer, &fed);
     }
 

@@ -8,24 +8,23 @@ use std::time::Duration;
 use log::info;
 
 use super::Server;
-use super::accounts::Account;
-use super::clients::Clients;
-use super::connection::Connection;
 use super::error::BindError;
 use super::life::Life;
 use super::listener::is_gone_client;
+use super::listing::list;
 use super::outlet::Onlookers;
 use super::reading::ReadBuffer;
 use crate::config::limits::{MemoryPlan, WhenFull};
 use crate::config::listen::ListenAddr;
 use crate::engine::framer::Lines;
 use crate::engine::peer::Peer;
-use crate::engine::stats::{View, ms};
+use crate::engine::stats::{OutputStats, Snapshot, View, ms};
 use crate::host;
 use crate::net::{ListenOptions, MOST_VISITORS, Net, STATUS_LISTENER, Source};
 use crate::sink::{Origin, Sink, write_peer, write_time};
-use crate::status::board::{Board, MOST_ROW_BYTES, Row};
-use crate::status::request::{Form, Refusal, Request, Route};
+use crate::status::board::{Board, Listed, MOST_ROW_BYTES};
+use crate::status::history::{HISTORY_BYTES, History, MOST_HISTORY_JSON, Sample, Trouble};
+use crate::status::request::{Form, Listing, Refusal, Request, Route};
 use crate::status::respond::{Content, Kind, MOST_HEAD_BYTES, PAGE};
 use crate::status::tail::{self, Caption, MOST_EVENT_BYTES, MOST_WAITING, Viewer};
 use crate::status::visitor::{Ms, Need, Visitor};
@@ -40,6 +39,8 @@ const REST: u32 = 30;
 const ACCEPT_PAUSE: Ms = 1_000;
 /// If an output has accepted nothing for so long, `/healthz` says so.
 const STALLED: Duration = Duration::from_secs(10);
+/// If it has for so long, that is worth a sentence.
+const NOTABLE: Duration = Duration::from_secs(1);
 /// Open descriptors are counted once in so long at most: that needs some microseconds, and on an old kernel more.
 const RECOUNT: Ms = 1_000;
 /// The most visitors that may watch lines as they come: the other places stay free for those who ask once and go.
@@ -52,8 +53,8 @@ const MOST_OWED: Duration = Duration::from_millis(200);
 /// had the processor.
 const LONGEST_LOOK: (Duration, Duration) = (Duration::from_micros(50), Duration::from_nanos(20));
 /// Of the share, a half is for the tail. Of the other half so much is kept for refusals, which need no more room than
-/// this, and for an event in the making; the rest is for requests and answers.
-const KEPT: usize = MOST_VISITORS * MOST_HEAD_BYTES + MOST_EVENT_BYTES;
+/// this, for an event in the making and for the history; the rest is for requests and answers.
+const KEPT: usize = MOST_VISITORS * MOST_HEAD_BYTES + MOST_EVENT_BYTES + HISTORY_BYTES;
 
 /// One place for a visitor.
 struct Place<T> {
@@ -144,6 +145,7 @@ pub(super) struct Desk<L, T> {
     /// Open descriptors that are no client's and no visitor's, when they were counted, and how many may be open.
     descriptors: Option<(u64, Ms, u64)>,
     settings: Vec<(&'static str, String)>,
+    history: History,
 }
 
 impl<L, T> Onlookers for Option<Box<Desk<L, T>>> {
@@ -193,6 +195,7 @@ impl<L, T> Desk<L, T> {
             event: Vec::new(),
             descriptors: None,
             settings: Vec::new(),
+            history: History::default(),
         }
     }
 
@@ -259,7 +262,7 @@ impl<L, T> Desk<L, T> {
     /// All that its visitors hold.
     fn held(&self) -> usize {
         let of_viewer = |place: &Place<T>| if place.visitor.is_watching() { place.visitor.waiting() } else { 0 };
-        self.event.capacity() + self.visitors().map(|place| place.visitor.held() + of_viewer(place)).sum::<usize>()
+        self.history.held() + self.event.capacity() + self.visitors().map(|place| place.visitor.held() + of_viewer(place)).sum::<usize>()
     }
 
     fn count_viewers(&self) -> usize {
@@ -359,6 +362,15 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.desk = None;
         }
         let now = ms(self.clock.now());
+        // Whenever the loop turns anyway: nobody is woken up for it.
+        if let Some(desk) = self.desk.as_mut().filter(|desk| desk.history.is_due(now)) {
+            let status = desk.held() as u64;
+            self.handle.snapshot(|Snapshot { counters, gauges, outputs, .. }| {
+                let memory = gauges.pending_bytes + gauges.sink_waiting_bytes + status;
+                let numbers = [now, counters.lines, counters.bytes, gauges.active_connections, memory];
+                desk.history.note(Sample { numbers, waiting: gauges.sink_waiting_bytes }, counters, outputs);
+            });
+        }
         let Some(mut desk) = self.desk.take_if(|desk| desk.due_at.is_some_and(|at| at <= now)) else { return };
         let began = self.net.now().since_start;
         // Who waits to come in is first: those inside could keep each pass busy with questions for ever.
@@ -386,7 +398,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// Accepts a visitor. If there was one in its place, that one is closed.
-    fn admit_visitor(&mut self, desk: &mut Desk<N::Listener, N::Stream>, number: usize) {
+    fn admit_visitor(&mut self, desk: &mut Visited<N>, number: usize) {
         match self.net.accept(&mut desk.listener) {
             Ok((mut stream, peer)) => {
                 if self.net.register_visitor(&mut stream, number).is_err() {
@@ -408,7 +420,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Does something for the visitor in a place, which is not in it meanwhile; if that answers that it has left or is to be
     /// closed, the place is free.
     #[inline(never)] // for size
-    fn keep_if(&mut self, desk: &mut Desk<N::Listener, N::Stream>, number: usize, work: Work<Self, N>) {
+    fn keep_if(&mut self, desk: &mut Visited<N>, number: usize, work: Work<Self, N>) {
         let Some(mut place) = desk.places.get_mut(number).and_then(Option::take) else { return };
         if !work(self, desk, &mut place) {
             // A client that logs may wait for its descriptor.
@@ -420,7 +432,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// Reads a visitor once. A question about health is answered at once, any other in its turn.
-    fn hears(&mut self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>) -> bool {
+    fn hears(&mut self, desk: &mut Visited<N>, place: &mut Place<N::Stream>) -> bool {
         if place.asked.is_some() {
             return true;
         }
@@ -439,7 +451,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// Answers a visitor and writes to it, each at most once.
-    fn serves(&mut self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>) -> bool {
+    fn serves(&mut self, desk: &mut Visited<N>, place: &mut Place<N::Stream>) -> bool {
         let now = ms(self.clock.now());
         if let Some(request) = place.asked.take() {
             self.answer(desk, place, request);
@@ -452,7 +464,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     #[inline(never)] // for size
-    fn answer(&mut self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>, request: Request) {
+    fn answer(&mut self, desk: &mut Visited<N>, place: &mut Place<N::Stream>, request: Request) {
         let (now, how) = (ms(self.clock.now()), request.how);
         let room = desk.room().saturating_sub(place.visitor.held());
         let refusal = match request.route {
@@ -476,7 +488,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     #[inline(never)] // for size
-    fn content(&mut self, desk: &mut Desk<N::Listener, N::Stream>, route: &Route, room: usize) -> Content {
+    fn content(&mut self, desk: &mut Visited<N>, route: &Route, room: usize) -> Content {
         let mut status = "200 OK";
         let (kind, text) = match route {
             Route::Page | Route::Tail { .. } => {
@@ -484,7 +496,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             Route::Options => return Content { status: "204 No Content", kind: Kind::Nothing, body: b""[..].into() },
             Route::Status => (Kind::Json, self.handle.status().to_json() + "\n"),
-            Route::Metrics => (Kind::Metrics, self.board(desk, 0, &|board| board.to_metrics())),
+            Route::Metrics => (Kind::Metrics, self.board(desk, 0, &Listing::default(), &|board| board.to_metrics())),
             Route::Health => {
                 let mut reasons = self.reasons();
                 if reasons.is_empty() {
@@ -494,13 +506,14 @@ impl<S: Sink, N: Net> Server<S, N> {
                 }
                 (Kind::Text, reasons.join("\n") + "\n")
             }
-            Route::Diagnostics { connections, form } => {
+            Route::Diagnostics { connections, form, listing } => {
+                let room = room.saturating_sub(if listing.has_history { MOST_HISTORY_JSON } else { 0 });
                 let (kind, write): (_, Write) = match form {
                     Form::Json => (Kind::Json, &|board| board.to_json() + "\n"),
                     Form::Csv => (Kind::Csv, &|board| board.to_csv()),
                     Form::Text => (Kind::Text, &|board| board.to_text()),
                 };
-                (kind, self.board(desk, *connections.min(&(room / MOST_ROW_BYTES)), write))
+                (kind, self.board(desk, *connections.min(&(room / MOST_ROW_BYTES)), listing, write))
             }
         };
         Content { status, kind, body: text.into_bytes().into() }
@@ -528,9 +541,25 @@ impl<S: Sink, N: Net> Server<S, N> {
         reasons
     }
 
+    /// What is to be looked into though lines may flow, the outputs that take nothing first.
+    fn troubles(&self, history: &History, outputs: &[OutputStats]) -> Vec<Trouble> {
+        let now = self.clock.now();
+        let mut troubles = Vec::new();
+        for (number, OutputStats { name, .. }) in outputs.iter().enumerate() {
+            let since = self.outlet.sink.stuck_since(number);
+            let for_ms = since.map_or(0, |since| ms(now.saturating_sub(since)));
+            if for_ms >= ms(NOTABLE) {
+                let waits = if self.outlet.is_stalled() { ", and clients wait for it" } else { "" };
+                troubles.push(Trouble { text: [name, " takes nothing", waits].concat(), for_ms });
+            }
+        }
+        troubles.extend(history.troubles(outputs, ms(now)));
+        troubles
+    }
+
     /// What there is to be seen, with so many connections and hosts.
     #[inline(never)] // for size
-    fn board(&mut self, desk: &mut Desk<N::Listener, N::Stream>, most: usize, write: Write<'_>) -> String {
+    fn board(&mut self, desk: &mut Visited<N>, most: usize, listing: &Listing, write: Write<'_>) -> String {
         // The visitor that asked is not in its place meanwhile: it is the 1.
         let (mut pollers, mut clients) = (Vec::new(), self.clients.connections.len() as u64 + 1);
         for place in desk.visitors() {
@@ -545,10 +574,11 @@ impl<S: Sink, N: Net> Server<S, N> {
             desk.descriptors = Some((others, now, host::descriptor_limit()));
         }
         let (others, _, allowed) = desk.descriptors.unwrap_or_default();
-        let (connections, hosts) = match most {
-            0 => Default::default(),
-            most => rows(&self.clients, most, self.clock.now(), self.outlet.is_stalled()),
+        let listed = match most {
+            0 => Listed::default(),
+            most => list(&mut self.clients, listing, most, self.clock.now(), self.outlet.is_stalled()),
         };
+        let samples = if listing.has_history { desk.history.samples() } else { Vec::new() };
         let reasons = self.reasons();
         self.handle.snapshot(|snapshot| {
             write(&Board {
@@ -560,8 +590,9 @@ impl<S: Sink, N: Net> Server<S, N> {
                 status_bytes: desk.held() as u64,
                 rss: host::resident_memory(),
                 descriptors: (others + clients, allowed),
-                connections,
-                hosts,
+                listed,
+                troubles: &self.troubles(&desk.history, &snapshot.outputs),
+                samples: &samples,
             })
         })
     }
@@ -578,97 +609,13 @@ impl<S: Sink, N: Net> Server<S, N> {
 
 /// Does something for a visitor; false if that was the last.
 type Work<S, N> =
-    fn(&mut S, &mut Desk<<N as Net>::Listener, <N as Net>::Stream>, &mut Place<<N as Net>::Stream>) -> bool;
+    fn(&mut S, &mut Visited<N>, &mut Place<<N as Net>::Stream>) -> bool;
+
+/// The desk of a server with this network.
+type Visited<N> = Desk<<N as Net>::Listener, <N as Net>::Stream>;
 
 /// Makes a body.
 type Write<'w> = &'w dyn Fn(&Board<'_>) -> String;
-
-type Ranked = ((u64, u64), usize);
-
-/// The few that rank highest, the highest first. What sorts everything would be 12 KB of code.
-struct Top {
-    list: Vec<Ranked>,
-    most: usize,
-}
-
-impl Top {
-    fn new(most: usize) -> Self {
-        Self { list: Vec::new(), most }
-    }
-
-    fn offer(&mut self, rank: (u64, u64), place: usize) {
-        if self.list.len() >= self.most && self.list.last().is_none_or(|(lowest, _)| *lowest >= rank) {
-            return;
-        }
-        let at = self.list.partition_point(|(higher, _)| *higher >= rank);
-        self.list.insert(at, (rank, place));
-        self.list.truncate(self.most);
-    }
-}
-
-/// The connections that cost most, by pending bytes, then by bytes a second; and the hosts that do.
-#[inline(never)] // for size
-fn rows<T>(clients: &Clients<T>, most: usize, now: Duration, is_stalled: bool) -> (Vec<Row>, Vec<Row>) {
-    let mut ranked = Top::new(most);
-    // Of each host, besides what is shown, its rate, and one of its connections.
-    let mut hosts = vec![([0; 5], 0); clients.budget.host_places()];
-    for (index, conn) in clients.connections.iter() {
-        let account = clients.accounts.of(index);
-        let pending = conn.framer.pending() as u64;
-        let rate = account.bytes / (age_ms(now, account.since) / 1000 + 1);
-        ranked.offer((pending, rate), index);
-        let place = u32::try_from(index).ok().and_then(|id| clients.budget.host_place(id));
-        let Some((sums, one)) = place.and_then(|place| hosts.get_mut(place)) else { continue };
-        *one = index;
-        for (sum, number) in sums.iter_mut().zip([1, pending, account.bytes, account.lines, rate]) {
-            *sum = u64::saturating_add(*sum, number);
-        }
-    }
-    let mut ranked_hosts = Top::new(most);
-    for (place, ([connections, pending, .., rate], _)) in hosts.iter().enumerate() {
-        if *connections > 0 {
-            ranked_hosts.offer((*pending, *rate), place);
-        }
-    }
-    let (mut rows, mut host_rows) = (Vec::with_capacity(ranked.list.len()), Vec::new());
-    for (_, index) in ranked.list {
-        if let Some(conn) = clients.connections.at_place(index) {
-            rows.push(row(conn, clients.accounts.of(index), now, is_stalled));
-        }
-    }
-    for (_, place) in ranked_hosts.list {
-        let Some((numbers, one)) = hosts.get(place) else { continue };
-        if let Some(conn) = clients.connections.at_place(*one) {
-            host_rows.push(Row { who: conn.peer.host().to_string(), state: "", numbers: *numbers });
-        }
-    }
-    (rows, host_rows)
-}
-
-/// A row of the table of connections.
-#[inline(never)] // for size
-fn row<T>(conn: &Connection<T>, account: Account, now: Duration, is_stalled: bool) -> Row {
-    let pending = conn.framer.pending() as u64;
-    let state = if conn.is_lingering() {
-        "lingering"
-    } else if conn.is_owed() {
-        "waiting for its receipt"
-    } else if is_stalled && conn.is_queued() {
-        "waiting for the output"
-    } else if conn.framer.is_skipping() {
-        "skipping"
-    } else if pending > 0 {
-        "partial line"
-    } else {
-        "reading"
-    };
-    let (since, idle) = (age_ms(now, account.since), age_ms(now, account.last));
-    Row { who: conn.peer.to_string(), state, numbers: [since, idle, account.bytes, account.lines, pending] }
-}
-
-fn age_ms(now: Duration, then: Duration) -> u64 {
-    ms(now.saturating_sub(then))
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,8 @@
 //! Reads HTTP requests from bytes that may not all be there yet. Invariant: whatever the bytes are, the result is a request,
 //! a refusal with its HTTP status, or that more bytes are needed.
 
+use super::board::{CONNECTION, HOST};
+
 /// The longest request, head and all: more is answered with 431.
 pub const MOST_REQUEST_BYTES: usize = 8 * 1024;
 /// The most header fields; browsers send some twenty.
@@ -18,6 +20,8 @@ pub enum Refusal {
     Connections,
     /// 400: `format=` is none that there is.
     Format,
+    /// 400: `sort=` is none that there is.
+    Sort,
     /// 404: there is no such path.
     Unknown,
     /// 404: lines are not shown.
@@ -49,6 +53,8 @@ pub enum Route {
         connections: usize,
         /// In which form.
         form: Form,
+        /// Which ones, and what else.
+        listing: Listing,
     },
     /// Metrics for Prometheus.
     Metrics,
@@ -63,6 +69,17 @@ pub enum Route {
         /// Whose lines: an address, with or without its port.
         peer: Vec<u8>,
     },
+}
+
+/// Which connections and hosts are listed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// What the address or the state of a connection has to contain.
+    pub part: Vec<u8>,
+    /// The number by which they are ranked; empty for the usual one.
+    pub sort: String,
+    /// Whether the samples of the last minutes are wanted, too.
+    pub has_history: bool,
 }
 
 /// The forms of the diagnostics.
@@ -209,7 +226,13 @@ fn route(target: &str) -> Result<Route, Refusal> {
                 b"text" => Form::Text,
                 _ => return Err(Refusal::Format),
             };
-            Route::Diagnostics { connections, form }
+            let sort = String::from_utf8(value(query, "sort")?).unwrap_or_default();
+            if !sort.is_empty() && ![CONNECTION, HOST].iter().any(|names| names.split(' ').any(|name| name == sort)) {
+                return Err(Refusal::Sort);
+            }
+            let has_history = !value(query, "history")?.is_empty();
+            let listing = Listing { part: value(query, "match")?, sort, has_history };
+            Route::Diagnostics { connections, form, listing }
         }
         "/tail" => Route::Tail { substring: value(query, "match")?, peer: value(query, "peer")? },
         _ => return Err(Refusal::Unknown),
@@ -255,7 +278,9 @@ mod tests {
     #[test]
     fn each_path_is_found_with_its_query() {
         let tail = |substring: &[u8], peer: &[u8]| Route::Tail { substring: substring.to_vec(), peer: peer.to_vec() };
-        let diagnostics = |connections, form| Route::Diagnostics { connections, form };
+        let diagnostics = |connections, form| Route::Diagnostics { connections, form, listing: Listing::default() };
+        let listing = Listing { part: b"192.0.2.7".to_vec(), sort: "bytesPerSecond".to_owned(), has_history: true };
+        let sorted = Route::Diagnostics { connections: 100, form: Form::Json, listing };
         let longest = format!("/tail?match={}", "%41".repeat(MOST_VALUE_BYTES));
         for (target, route) in [
             ("/", Route::Page),
@@ -269,6 +294,7 @@ mod tests {
             ("/diagnostics?connections=&format=", diagnostics(100, Form::Json)),
             ("/diagnostics?connections=5&format=csv", diagnostics(5, Form::Csv)),
             ("/diagnostics?format=text&connections=99999", diagnostics(99_999, Form::Text)),
+            ("/diagnostics?match=192.0.2.7&sort=bytesPerSecond&history=1", sorted),
             ("/tail", tail(b"", b"")),
             ("/tail?match", tail(b"", b"")),
             ("/tail?matches=x&match=a%20b+c%ff%zz%+1%4&peer=192.0.2.7", tail(b"a b c\xff%zz% 1%4", b"192.0.2.7")),
@@ -312,6 +338,7 @@ mod tests {
             ("/diagnostics?connections=x", Refusal::Connections),
             ("/diagnostics?connections=-1", Refusal::Connections),
             ("/diagnostics?format=xml", Refusal::Format),
+            ("/diagnostics?sort=colour", Refusal::Sort),
             (&long, Refusal::TooLarge),
         ] {
             let request = ask(&format!("HEAD {target} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap().unwrap();

@@ -91,6 +91,7 @@ impl Refusal {
             Self::Malformed => ("400 Bad Request", "this is not a request that is understood here\n"),
             Self::Connections => ("400 Bad Request", "connections= is how many to list: a number\n"),
             Self::Format => ("400 Bad Request", "format= is json, csv or text\n"),
+            Self::Sort => ("400 Bad Request", "sort= is a number of a connection or host, such as bytesPerSecond\n"),
             Self::TailOff => {
                 ("404 Not Found", "the lines are not shown here: this server runs with --status-tail off\n")
             }
@@ -139,6 +140,7 @@ mod tests {
             Refusal::Malformed,
             Refusal::Connections,
             Refusal::Format,
+            Refusal::Sort,
             Refusal::Unknown,
             Refusal::TailOff,
             Refusal::Method,
