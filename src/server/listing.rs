@@ -1,6 +1,7 @@
 //! The connections and hosts that the status endpoint lists: those that rank highest, of all or of those that are looked
 //! for. Invariant: a listing walks over all connections once, and makes a text of no more than [`MOST_TEXTS`] of them.
 
+use std::io::Write;
 use std::time::Duration;
 
 use super::accounts::Account;
@@ -14,7 +15,7 @@ use crate::status::request::Listing;
 /// The most connections whose address is compared with what is looked for: it takes some milliseconds.
 const MOST_TEXTS: u64 = 20_000;
 
-type Ranked = ((u64, u64), usize);
+type Ranked = ([u64; 3], usize);
 
 /// The few that rank highest, the highest first. What sorts everything would be 12 KB of code.
 struct Top {
@@ -27,7 +28,7 @@ impl Top {
         Self { list: Vec::new(), most }
     }
 
-    fn offer(&mut self, rank: (u64, u64), place: usize) {
+    fn offer(&mut self, rank: [u64; 3], place: usize) {
         if self.list.len() >= self.most && self.list.last().is_none_or(|(lowest, _)| *lowest >= rank) {
             return;
         }
@@ -37,10 +38,10 @@ impl Top {
     }
 }
 
-/// The number of this name, and the bytes a second, by which those of the same number are ranked.
-fn rank(names: &str, sort: &str, numbers: &[u64; 8]) -> (u64, u64) {
+/// The number of this name, and then the bytes a second and the bytes, by which those of the same number are ranked.
+fn rank(names: &str, sort: &str, numbers: &[u64; 8]) -> [u64; 3] {
     let of = |wanted: &str| names.split(' ').zip(numbers).find(|(name, _)| *name == wanted).map(|(_, number)| *number);
-    (of(sort).or_else(|| of("pendingBytes")).unwrap_or_default(), of("bytesPerSecond").unwrap_or_default())
+    [of(sort).or_else(|| of("pendingBytes")), of("bytesPerSecond"), of("bytes")].map(Option::unwrap_or_default)
 }
 
 /// At most so many connections that rank highest, and hosts that do, of those that are asked for.
@@ -67,6 +68,8 @@ pub(super) fn list<T>(
             write_peer(&conn.peer, &mut text);
             text.push(b' ');
             text.extend_from_slice(state(conn, is_stalled).as_bytes());
+            // Of an IPv6 address a host is only the start.
+            let _ = write!(text, " {}", conn.peer.host());
             if !text.windows(listing.part.len()).any(|part| part.eq_ignore_ascii_case(&listing.part)) {
                 continue;
             }

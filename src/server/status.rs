@@ -262,7 +262,9 @@ impl<L, T> Desk<L, T> {
     /// All that its visitors hold.
     fn held(&self) -> usize {
         let of_viewer = |place: &Place<T>| if place.visitor.is_watching() { place.visitor.waiting() } else { 0 };
-        self.history.held() + self.event.capacity() + self.visitors().map(|place| place.visitor.held() + of_viewer(place)).sum::<usize>()
+        self.history.held()
+            + self.event.capacity()
+            + self.visitors().map(|place| place.visitor.held() + of_viewer(place)).sum::<usize>()
     }
 
     fn count_viewers(&self) -> usize {
@@ -608,8 +610,7 @@ impl<S: Sink, N: Net> Server<S, N> {
 }
 
 /// Does something for a visitor; false if that was the last.
-type Work<S, N> =
-    fn(&mut S, &mut Visited<N>, &mut Place<<N as Net>::Stream>) -> bool;
+type Work<S, N> = fn(&mut S, &mut Visited<N>, &mut Place<<N as Net>::Stream>) -> bool;
 
 /// The desk of a server with this network.
 type Visited<N> = Desk<<N as Net>::Listener, <N as Net>::Stream>;

@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use crate::engine::json::{Json, quote};
 use super::history::{SAMPLES, Sample, Trouble};
+use crate::engine::json::{Json, quote};
 use crate::engine::stats::{Counters, Gauges, Kind, OutputCounters, Row as Number, Table, View};
 
 /// All that is shown of a server, as it is now.
@@ -117,7 +117,8 @@ impl Board<'_> {
     /// The connections, a row each.
     #[must_use]
     pub fn to_csv(&self) -> String {
-        let mut text = "peer,since_ms,idle_ms,bytes,lines,pending_bytes,lines_per_s,bytes_per_s,dropped,state\r\n".to_owned();
+        let mut text =
+            "peer,since_ms,idle_ms,bytes,lines,pending_bytes,lines_per_s,bytes_per_s,dropped,state\r\n".to_owned();
         for row in &self.listed.connections {
             // No address and no state has a comma or a quote in it.
             text.push_str(&row.who);

@@ -5,8 +5,10 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 
-use super::visitor::Ms;
 use crate::engine::stats::{Counters, OutputStats};
+
+/// Milliseconds since the start.
+type Ms = u64;
 
 /// The most samples that are kept: two minutes, if one is taken each second.
 pub const MOST_SAMPLES: usize = 120;
@@ -83,7 +85,7 @@ pub struct History {
 impl History {
     /// Whether it is time for a sample.
     #[must_use]
-    pub fn is_due(&self, now: Ms) -> bool {
+    pub fn is_due(&self, now: u64) -> bool {
         self.samples.back().is_none_or(|last| now.saturating_sub(last.numbers[0]) >= SAMPLE)
     }
 
@@ -122,7 +124,7 @@ impl History {
 
     /// What was counted lately, and whether the outputs fall behind, at `now`.
     #[must_use]
-    pub fn troubles(&self, outputs: &[OutputStats], now: Ms) -> Vec<Trouble> {
+    pub fn troubles(&self, outputs: &[OutputStats], now: u64) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         let mut say = |streak: &Streak, subject: &str, what: [&str; 2], end: &str| {
             if streak.is_late(now) {
