@@ -132,14 +132,16 @@ fn fetch(at: &ListenAddr, target: &str) -> io::Result<(String, String)> {
 ///
 /// # Errors
 /// It is somebody else's.
+#[inline(never)] // for size
 fn is_receivers(answer: &[u8]) -> io::Result<bool> {
     let start = b"HTTP/1.";
     if !answer.iter().zip(start).all(|(is, wanted)| is == wanted) {
         return Err(io::Error::other("what answers there speaks no HTTP"));
     }
-    let text = String::from_utf8_lossy(answer);
-    match text.split_once("\r\n\r\n") {
-        Some((head, _)) if head.to_ascii_lowercase().contains(MARK) => Ok(true),
+    let end = answer.windows(4).position(|end| end == b"\r\n\r\n");
+    let has = |head: &[u8]| head.windows(MARK.len()).any(|part| part.eq_ignore_ascii_case(MARK.as_bytes()));
+    match end.and_then(|end| answer.get(..end)) {
+        Some(head) if has(head) => Ok(true),
         None if answer.len() < MOST_HEAD_BYTES => Ok(false),
         _ => Err(io::Error::other("another web server answers there")),
     }

@@ -38,10 +38,16 @@ impl Top {
     }
 }
 
-/// The number of this name, and then the bytes a second and the bytes, by which those of the same number are ranked.
-fn rank(names: &str, sort: &str, numbers: &[u64; 8]) -> [u64; 3] {
-    let of = |wanted: &str| names.split(' ').zip(numbers).find(|(name, _)| *name == wanted).map(|(_, number)| *number);
-    [of(sort).or_else(|| of("pendingBytes")), of("bytesPerSecond"), of("bytes")].map(Option::unwrap_or_default)
+/// Which numbers rank: the one that is asked for, and then the bytes a second and the bytes.
+#[inline(never)] // for size
+fn ranks(names: &str, sort: &str) -> [usize; 3] {
+    let place = |wanted: &str| names.split(' ').position(|name| name == wanted);
+    [place(sort).or_else(|| place("pendingBytes")), place("bytesPerSecond"), place("bytes")]
+        .map(Option::unwrap_or_default)
+}
+
+fn rank(ranks: [usize; 3], numbers: &[u64; 8]) -> [u64; 3] {
+    ranks.map(|place| numbers.get(place).copied().unwrap_or_default())
 }
 
 /// At most so many connections that rank highest, and hosts that do, of those that are asked for.
@@ -55,6 +61,7 @@ pub(super) fn list<T>(
 ) -> Listed {
     clients.accounts.roll(now);
     let (mut listed, mut ranked) = (Listed::default(), Top::new(most));
+    let (by, hosts_by) = (ranks(CONNECTION, &listing.sort), ranks(HOST, &listing.sort));
     // Of each host, besides what is shown, one of its connections.
     let mut hosts = vec![([0; 8], 0); clients.budget.host_places()];
     let mut text = Vec::new();
@@ -76,7 +83,7 @@ pub(super) fn list<T>(
         }
         listed.matching += 1;
         let numbers = numbers(conn, clients.accounts.of(index), now);
-        ranked.offer(rank(CONNECTION, &listing.sort, &numbers), index);
+        ranked.offer(rank(by, &numbers), index);
         let place = u32::try_from(index).ok().and_then(|id| clients.budget.host_place(id));
         let Some((sums, one)) = place.and_then(|place| hosts.get_mut(place)) else { continue };
         *one = index;
@@ -90,7 +97,7 @@ pub(super) fn list<T>(
     for (place, (sums, _)) in hosts.iter().enumerate() {
         if sums[0] > 0 {
             listed.matching_hosts += 1;
-            ranked_hosts.offer(rank(HOST, &listing.sort, sums), place);
+            ranked_hosts.offer(rank(hosts_by, sums), place);
         }
     }
     listed.connections.reserve_exact(ranked.list.len());

@@ -68,10 +68,42 @@ impl Streak {
     fn is_late(&self, now: Ms) -> bool {
         self.first > 0 && now.saturating_sub(self.last) < LATELY
     }
+
+    /// Tells what was counted lately, by a sentence for one or for many, with a `#` for their number.
+    #[inline(never)] // for size
+    fn say(&self, name: &str, [one, many]: [&str; 2], now: Ms, troubles: &mut Vec<Trouble>) {
+        if !self.is_late(now) {
+            return;
+        }
+        let count = self.seen - self.before;
+        let sentence = if count == 1 { one } else { many };
+        let (start, end) = sentence.split_once('#').unwrap_or((sentence, ""));
+        let mut text = [name, start].concat();
+        let _ = write!(text, "{count}{end}");
+        troubles.push(Trouble { text, for_ms: now.saturating_sub(self.first) });
+    }
 }
 
 /// How many things are counted of each output.
 const KINDS: usize = 4;
+/// What is said of them, behind the output's name, for one and for many.
+const OUTPUTS: [[&str; 2]; KINDS] = [
+    [" did not get # line", " did not get # lines"],
+    [
+        ": # rotation failed, and lines go on into the old file",
+        ": # rotations failed, and lines go on into the old file",
+    ],
+    [
+        ": # sync failed, and what was written before may be lost",
+        ": # syncs failed, and what was written before may be lost",
+    ],
+    [": # write failed", ": # writes failed"],
+];
+/// What is said of limits.
+const LIMITS: [[&str; 2]; 2] = [
+    ["limits dropped # line: see what limits did", "limits dropped # lines: see what limits did"],
+    ["# connection was turned away: see what limits did", "# connections were turned away: see what limits did"],
+];
 
 /// The samples, and the streaks.
 #[derive(Debug, Default)]
@@ -90,6 +122,7 @@ impl History {
     }
 
     /// Takes a sample.
+    #[inline(never)] // for size
     pub fn note(&mut self, sample: Sample, counters: &Counters, outputs: &[OutputStats]) {
         let now = sample.numbers[0];
         if self.samples.len() >= MOST_SAMPLES {
@@ -126,24 +159,13 @@ impl History {
     #[must_use]
     pub fn troubles(&self, outputs: &[OutputStats], now: u64) -> Vec<Trouble> {
         let mut troubles = Vec::new();
-        let mut say = |streak: &Streak, subject: &str, what: [&str; 2], end: &str| {
-            if streak.is_late(now) {
-                let count = streak.seen - streak.before;
-                let mut text = String::new();
-                let _ = write!(text, "{subject}{count} {}{end}", if count == 1 { what[0] } else { what[1] });
-                troubles.push(Trouble { text, for_ms: now.saturating_sub(streak.first) });
-            }
-        };
-        let [lines, turned_away] = &self.limits;
-        say(lines, "limits dropped ", ["line", "lines"], ": see what limits did");
-        say(turned_away, "", ["connection was turned away", "connections were turned away"], ": see what limits did");
+        for (streak, what) in self.limits.iter().zip(LIMITS) {
+            streak.say("", what, now, &mut troubles);
+        }
         for (streaks, OutputStats { name, .. }) in self.outputs.iter().zip(outputs) {
-            let [dropped, rotation, sync, failures] = streaks;
-            say(dropped, &[name, " did not get "].concat(), ["line", "lines"], "");
-            let of = |what: &str| [name, what].concat();
-            say(rotation, &of(": "), ["rotation failed", "rotations failed"], ", and lines go on into the old file");
-            say(sync, &of(": "), ["sync failed", "syncs failed"], ", and what was written before may be lost");
-            say(failures, &of(": "), ["write failed", "writes failed"], "");
+            for (streak, what) in streaks.iter().zip(OUTPUTS) {
+                streak.say(name, what, now, &mut troubles);
+            }
         }
         troubles.extend(self.lag(now));
         troubles
