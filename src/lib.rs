@@ -86,5 +86,5 @@ pub mod internals {
     pub use crate::net::{Key, ListenOptions, Net, Now, Ready, Source};
     pub use crate::sink::{Pacing, format};
     #[cfg(feature = "status")]
-    pub use crate::status::{board, request, respond, tail, visitor};
+    pub use crate::status::{board, history, request, respond, tail, visitor};
 }

@@ -37,6 +37,9 @@ pub(crate) const STATUS_LISTENER: usize = crate::config::listen::MOST_LISTENERS;
 /// The most connections of the status endpoint: they are numbered from 0.
 pub(crate) const MOST_VISITORS: usize = 16;
 
+/// What the kernel is to hold of answers to one visitor: as much as one write has, twice. The kernel doubles it.
+const VISITOR_BUFFER: usize = 32 * 1024;
+
 /// The most descriptors of a sink that are watched: they are numbered from 0.
 pub(crate) const MOST_WATCHED: usize = 16;
 
@@ -148,6 +151,11 @@ pub trait Net {
     /// # Errors
     /// `WouldBlock` when none waits, else those of `accept`.
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Peer)>;
+    /// Whether a client waits at this listener; true if nobody knows.
+    fn has_client(&mut self, listener: &Self::Listener) -> bool {
+        let _ = listener;
+        true
+    }
     /// Makes `poll` report when the connection can be read: once each time that bytes arrive (edge-triggered).
     ///
     /// # Errors
@@ -278,8 +286,8 @@ impl Mio {
         }
     }
 
-    /// Whether a client waits at a listener: adds it to the second epoll for a moment, and asks that.
-    fn has_client(&mut self, listener: &Listener) -> io::Result<bool> {
+    /// Asks whether a client waits at a listener: adds it to the second epoll for a moment, and asks that.
+    fn probe(&mut self, listener: &Listener) -> io::Result<bool> {
         let descriptor = listener.as_raw_fd();
         let mut events = Events::with_capacity(2);
         self.probe.registry().register(&mut SourceFd(&descriptor), Token(FIRST_LISTENER), Interest::READABLE)?;
@@ -350,11 +358,13 @@ impl Net for Mio {
         match self.accept_one(listener) {
             // Linux looks for a free descriptor before it looks for a client, so this error may come though no client
             // waits. Then no lingering connection has to be closed for it, and nobody has to be warned.
-            Err(error) if is_descriptor_shortage(&error) && !self.has_client(listener)? => {
-                Err(ErrorKind::WouldBlock.into())
-            }
+            Err(error) if is_descriptor_shortage(&error) && !self.probe(listener)? => Err(ErrorKind::WouldBlock.into()),
             accepted => accepted,
         }
+    }
+
+    fn has_client(&mut self, listener: &Listener) -> bool {
+        self.probe(listener).unwrap_or(true)
     }
 
     fn register(&mut self, stream: &mut Stream, key: Key) -> io::Result<()> {
@@ -377,6 +387,11 @@ impl Net for Mio {
 
     fn register_visitor(&mut self, stream: &mut Stream, number: usize) -> io::Result<()> {
         let (token, interest) = (Token(FIRST_VISITOR + number), Interest::READABLE | Interest::WRITABLE);
+        // One that does not read costs no more of the kernel's memory, and is known for what it is sooner.
+        let _ = match stream {
+            Stream::Tcp(stream) => SockRef::from(&*stream).set_send_buffer_size(VISITOR_BUFFER),
+            Stream::Unix(stream) => SockRef::from(&*stream).set_send_buffer_size(VISITOR_BUFFER),
+        };
         match stream {
             Stream::Tcp(stream) => self.poll.registry().register(stream, token, interest),
             Stream::Unix(stream) => self.poll.registry().register(stream, token, interest),

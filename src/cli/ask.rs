@@ -19,6 +19,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SCREEN: &str = "/diagnostics?format=text&connections=12";
 /// The HTTP status of a good answer.
 const OK: &str = "200 OK";
+/// What each answer of a receiver has in its head, in small letters, as a proxy may send it.
+const MARK: &str = "\r\ncontent-security-policy: default-src 'none'";
+/// The longest head that is waited for.
+const MOST_HEAD_BYTES: usize = 16 * 1024;
 /// The largest answer that is read.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
@@ -100,6 +104,7 @@ fn fetch(at: &ListenAddr, target: &str) -> io::Result<(String, String)> {
     socket.send(parts.concat().as_bytes())?;
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
+    let mut is_known = false;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         // A time-out of 0 would mean to wait without end.
@@ -108,6 +113,8 @@ fn fetch(at: &ListenAddr, target: &str) -> io::Result<(String, String)> {
             Ok(0) => break,
             Ok(count) if answer.len() < MOST_BYTES && !left.is_zero() => {
                 answer.extend_from_slice(chunk.get(..count).unwrap_or_default());
+                // Others may never end, or keep the connection: what they say is no answer to this.
+                is_known = is_known || is_receivers(&answer)?;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
@@ -116,7 +123,26 @@ fn fetch(at: &ListenAddr, target: &str) -> io::Result<(String, String)> {
     }
     let answer = String::from_utf8_lossy(&answer);
     let parts = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.split_once("\r\n\r\n"));
-    let (head, body) = parts.ok_or_else(|| io::Error::other("the answer is no HTTP"))?;
+    let (head, body) = parts.ok_or_else(|| io::Error::other("the answer has no end"))?;
     let (status, _) = head.split_once("\r\n").unwrap_or((head, ""));
     Ok((status.to_owned(), body.to_owned()))
+}
+
+/// Whether an answer so far is one of a receiver; not yet, if its head is not all there.
+///
+/// # Errors
+/// It is somebody else's.
+#[inline(never)] // for size
+fn is_receivers(answer: &[u8]) -> io::Result<bool> {
+    let start = b"HTTP/1.";
+    if !answer.iter().zip(start).all(|(is, wanted)| is == wanted) {
+        return Err(io::Error::other("what answers there speaks no HTTP"));
+    }
+    let end = answer.windows(4).position(|end| end == b"\r\n\r\n");
+    let has = |head: &[u8]| head.windows(MARK.len()).any(|part| part.eq_ignore_ascii_case(MARK.as_bytes()));
+    match end.and_then(|end| answer.get(..end)) {
+        Some(head) if has(head) => Ok(true),
+        None if answer.len() < MOST_HEAD_BYTES => Ok(false),
+        _ => Err(io::Error::other("another web server answers there")),
+    }
 }

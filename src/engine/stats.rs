@@ -162,6 +162,8 @@ numbers! {
             "Tries to begin the output's file anew that failed: lines went on into the file, beyond its bound.";
         syncs "syncs" "output_syncs" Count
             "Times that the output's file was synced to the disk (--sync).";
+        sync_failures "syncFailures" "output_sync_failures" Event
+            "Syncs of the output's file that failed: what was written before may be lost.";
         connections "connections" "output_connections" Count
             "Connections made to the next receiver.";
         resent_bytes "resentBytes" "output_resent_bytes" Count

@@ -131,6 +131,7 @@ impl<T> Clients<T> {
             let is_self = payer == key;
             let bytes = if is_self { conn.framer.skip_with(tail) } else { conn.framer.drop_pending() };
             dropped(&conn.peer, bytes);
+            self.accounts.drop_lines(payer.index, 1);
             self.budget.hold(payer.index, 0);
             if is_self {
                 return;

@@ -30,8 +30,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         let Some(mut conn) = self.clients.remove(key) else { return };
         let origin = Origin { peer: &conn.peer, wall_ms: self.clock.wall_ms() };
         let rules = self.listeners.rules(conn.listener);
-        let last =
-            conn.framer.finish(rules, &mut Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
+        let last = conn
+            .framer
+            .finish(rules, &mut Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
         if conn.is_probe() {
             self.counters.probes = self.counters.probes.saturating_add(1);
         }
@@ -119,9 +120,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         let peer = conn.peer;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
         let rules = self.listeners.rules(conn.listener);
-        let fed = conn
-            .framer
-            .flush_pending(rules, &mut Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
+        let fed = conn.framer.flush_pending(
+            rules,
+            &mut Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin },
+        );
         self.clients.hold(key);
         self.account(key, 0, fed.lines);
         self.tally().fed(&peer, &fed);

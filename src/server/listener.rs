@@ -118,6 +118,12 @@ impl<L> Listeners<L> {
         self.pause.is_none() && self.open.iter().any(|one| one.may_have_clients)
     }
 
+    /// Whether a client waits now, by asking the kernel.
+    #[cfg(feature = "status")]
+    pub(super) fn is_waited_at<N: Net<Listener = L>>(&self, net: &mut N) -> bool {
+        self.open.iter().any(|one| one.may_have_clients && net.has_client(&one.socket))
+    }
+
     /// Takes the next client that waits at the listener at this place.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ mod handle;
 mod life;
 mod lingering;
 mod listener;
+#[cfg(feature = "status")]
+mod listing;
 mod notices;
 mod outlet;
 #[cfg(feature = "cli")]

@@ -7,8 +7,7 @@ use std::time::Duration;
 use crate::config::limits::{LEAST_READ_BYTES, MemoryPlan, Overhead};
 use crate::engine::framer::{LineSink, Lines};
 use crate::engine::gap::Gap;
-use crate::engine::peer::Peer;
-use crate::net::Source;
+use crate::net::{Net, Source};
 use crate::sink::{Loss, Origin, Sink};
 
 pub(super) struct Outlet<S> {
@@ -121,8 +120,8 @@ impl<S: Sink> Outlet<S> {
 
 /// Those who watch the lines through the status endpoint (`/tail`).
 pub(super) trait Onlookers {
-    /// Some lines of a peer went to the sink.
-    fn lines(&mut self, peer: &Peer, wall_ms: u64, lines: Lines<'_>);
+    /// Some lines of a peer went to the sink. `net` has the clock, as what onlookers take of the time is measured.
+    fn lines<N: Net>(&mut self, net: &N, origin: &Origin<'_>, lines: Lines<'_>);
     /// An event told of one of them, or of one more.
     fn wake(&mut self, source: Source);
     /// How long until they are to be served.
@@ -132,7 +131,7 @@ pub(super) trait Onlookers {
 /// Without the status endpoint there are none.
 #[cfg(not(feature = "status"))]
 impl<L, T> Onlookers for std::marker::PhantomData<(L, T)> {
-    fn lines(&mut self, _: &Peer, _: u64, _: Lines<'_>) {}
+    fn lines<N: Net>(&mut self, _: &N, _: &Origin<'_>, _: Lines<'_>) {}
 
     fn wake(&mut self, _: Source) {}
 
@@ -142,16 +141,17 @@ impl<L, T> Onlookers for std::marker::PhantomData<(L, T)> {
 }
 
 /// Gives one connection's lines to the sink, and shows them to the onlookers.
-pub(super) struct Out<'a, S, O> {
+pub(super) struct Out<'a, S, O, N> {
+    pub(super) net: &'a N,
     pub(super) sink: &'a mut S,
     pub(super) onlookers: &'a mut O,
     pub(super) origin: Origin<'a>,
 }
 
-impl<S: Sink, O: Onlookers> LineSink for Out<'_, S, O> {
+impl<S: Sink, O: Onlookers, N: Net> LineSink for Out<'_, S, O, N> {
     fn lines(&mut self, lines: Lines<'_>) {
         self.sink.append(&self.origin, lines);
-        self.onlookers.lines(self.origin.peer, self.origin.wall_ms, lines);
+        self.onlookers.lines(self.net, &self.origin, lines);
     }
 
     fn gap(&mut self, gap: Gap) {

@@ -160,7 +160,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let peer = conn.peer;
         let had_pending = conn.framer.pending() > 0;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
-        let mut out = Out { sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
+        let mut out = Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
         let rules = self.listeners.rules(conn.listener);
         let fed = conn.framer.feed(chunk, rules, &mut out);
         if !fed.tail.is_empty() {
@@ -176,6 +176,9 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.clients.hold(key);
         }
         self.account(key, read.len() as u64, fed.lines);
+        if fed.skipped + fed.cut > 0 {
+            self.clients.accounts.drop_lines(key.index, fed.skipped + fed.cut);
+        }
         self.tally().fed(&peer, &fed);
     }
 

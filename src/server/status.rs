@@ -8,26 +8,25 @@ use std::time::Duration;
 use log::{info, warn};
 
 use super::Server;
-use super::accounts::Account;
-use super::clients::Clients;
-use super::connection::Connection;
 use super::error::BindError;
 use super::life::Life;
 use super::listener::is_gone_client;
+use super::listing::list;
 use super::outlet::Onlookers;
 use super::reading::ReadBuffer;
 use crate::config::limits::{MemoryPlan, WhenFull};
 use crate::config::listen::ListenAddr;
 use crate::engine::framer::Lines;
 use crate::engine::peer::Peer;
-use crate::engine::stats::{View, ms};
+use crate::engine::stats::{OutputStats, Snapshot, View, ms};
 use crate::host;
 use crate::net::{ListenOptions, MOST_VISITORS, Net, STATUS_LISTENER, Source};
-use crate::sink::{Sink, write_peer, write_time};
-use crate::status::board::{Board, MOST_ROW_BYTES, Row};
-use crate::status::request::{Form, Refusal, Request, Route};
+use crate::sink::{Origin, Sink, write_peer, write_time};
+use crate::status::board::{Board, Listed, MOST_ROW_BYTES};
+use crate::status::history::{HISTORY_BYTES, History, MOST_HISTORY_JSON, Sample, Trouble};
+use crate::status::request::{Form, Listing, Refusal, Request, Route};
 use crate::status::respond::{Content, Kind, MOST_HEAD_BYTES, PAGE};
-use crate::status::tail::{self, MOST_EVENT_BYTES, MOST_WAITING, Viewer};
+use crate::status::tail::{self, Caption, MOST_EVENT_BYTES, MOST_WAITING, Viewer};
 use crate::status::visitor::{Ms, Need, Visitor};
 
 /// Time between two passes: 50 a second, of at most one answer for each visitor.
@@ -35,34 +34,45 @@ const PASS: Ms = 20;
 /// After so long a pass ends. The visitors that were not served are the first in the next.
 const LONGEST_PASS: Duration = Duration::from_millis(2);
 /// The time after a pass is at least so many times what it took.
-const REST: u128 = 30;
+const REST: u32 = 30;
 /// Pause before accepting is tried again, when no descriptor is free.
 const ACCEPT_PAUSE: Ms = 1_000;
 /// If an output has accepted nothing for so long, `/healthz` says so.
 const STALLED: Duration = Duration::from_secs(10);
+/// If it has for so long, that is worth a sentence.
+const NOTABLE: Duration = Duration::from_secs(1);
 /// Open descriptors are counted once in so long at most: that needs some microseconds, and on an old kernel more.
 const RECOUNT: Ms = 1_000;
 /// The most visitors that may watch lines as they come: the other places stay free for those who ask once and go.
 const MOST_VIEWERS: usize = MOST_VISITORS * 3 / 4;
-/// Bytes of lines that are searched for all viewers in 20 ms: more than anybody reads, and little work.
-const MOST_SEARCHED: usize = 256 * 1024;
+/// What is done for viewers while lines come needs twice the rest, and so do passes meanwhile: each gets a half.
+const REST_OF_TWO: u32 = 2 * REST;
+/// Lines are looked at for viewers while no more rest than this is owed for it: after 3 ms without a pause there is one.
+const MOST_OWED: Duration = Duration::from_millis(200);
+/// Looking at a piece of lines for one viewer, and at a byte of it, takes no longer than this. If it did, another process
+/// had the processor.
+const LONGEST_LOOK: (Duration, Duration) = (Duration::from_micros(50), Duration::from_nanos(20));
 /// Of the share, a half is for the tail. Of the other half so much is kept for refusals, which need no more room than
-/// this, and for an event in the making; the rest is for requests and answers.
-const KEPT: usize = MOST_VISITORS * MOST_HEAD_BYTES + MOST_EVENT_BYTES;
+/// this, for an event in the making and for the history; the rest is for requests and answers.
+const KEPT: usize = MOST_VISITORS * MOST_HEAD_BYTES + MOST_EVENT_BYTES + HISTORY_BYTES;
 
 /// One place for a visitor.
 struct Place<T> {
     stream: T,
     peer: Peer,
     visitor: Visitor,
+    /// What it asks for, until it is its turn.
+    asked: Option<Request>,
     can_read: bool,
     can_write: bool,
 }
 
 impl<T> Place<T> {
-    /// Whether it has sent something that may be read, or something waits that its socket accepts.
+    /// Whether it has asked for something or sent what may be read, or something waits that its socket accepts.
     fn is_ready(&self) -> bool {
-        (self.can_read && self.visitor.wants() > 0) || (self.can_write && !self.visitor.output().is_empty())
+        self.asked.is_some()
+            || (self.can_read && self.visitor.wants() > 0)
+            || (self.can_write && self.visitor.has_output())
     }
 
     /// Reads once, if the visitor may send anything; its request may take so much room.
@@ -126,21 +136,22 @@ pub(super) struct Desk<L, T> {
     /// When there is something to do; never before [`Self::next_pass`].
     due_at: Option<Ms>,
     viewers: usize,
-    /// How many more bytes may be searched for each viewer in these 20 ms, and which 20 ms these are.
-    left: usize,
-    slot: u64,
+    /// The end of the rest that is owed for looking at lines, and whether any were since the last pass.
+    rested_at: Duration,
+    has_looked: bool,
     peer: Vec<u8>,
     time: Vec<u8>,
     event: Vec<u8>,
     /// Open descriptors that are no client's and no visitor's, when they were counted, and how many may be open.
     descriptors: Option<(u64, Ms, u64)>,
     settings: Vec<(&'static str, String)>,
+    history: History,
 }
 
 impl<L, T> Onlookers for Option<Box<Desk<L, T>>> {
-    fn lines(&mut self, peer: &Peer, wall_ms: u64, lines: Lines<'_>) {
+    fn lines<N: Net>(&mut self, net: &N, origin: &Origin<'_>, lines: Lines<'_>) {
         if let Some(desk) = self.as_mut().filter(|desk| desk.viewers > 0) {
-            desk.show(peer, wall_ms, lines);
+            desk.show(&|| net.now().since_start, origin, lines);
         }
     }
 
@@ -177,52 +188,59 @@ impl<L, T> Desk<L, T> {
             next_pass: 0,
             due_at: Some(0),
             viewers: 0,
-            left: 0,
-            slot: 0,
+            rested_at: Duration::ZERO,
+            has_looked: false,
             peer: Vec::new(),
             time: Vec::new(),
             event: Vec::new(),
             descriptors: None,
             settings: Vec::new(),
+            history: History::default(),
         }
     }
 
-    /// Shows lines that go to the sink to those who watch.
+    /// Shows lines that go to the sink to those who watch. That is visitors' time: what there is no time for, they miss, and
+    /// are told so.
     #[inline(never)] // off the path of those who log while nobody looks on
-    fn show(&mut self, peer: &Peer, wall_ms: u64, lines: Lines<'_>) {
-        let slot = wall_ms / 20;
-        if self.slot != slot {
-            (self.slot, self.left) = (slot, MOST_SEARCHED / self.viewers);
-        }
+    fn show(&mut self, clock: Clock<'_>, origin: &Origin<'_>, lines: Lines<'_>) {
+        let (mut now, mut is_seen) = (clock(), false);
         self.peer.clear();
-        write_peer(peer, &mut self.peer);
+        write_peer(origin.peer, &mut self.peer);
         self.time.clear();
-        write_time(wall_ms, &mut self.time);
-        let Self { places, peer, time, event, .. } = self;
-        let mut is_seen = false;
-        each_viewer(places, peer, &mut |viewer, out, _| is_seen |= viewer.has_room(out));
-        let left = if is_seen { self.left } else { 0 };
+        write_time(origin.wall_ms, &mut self.time);
+        let Self { places, peer, time, event, rested_at, .. } = self;
+        let by = Caption { time, peer };
+        each_viewer(places, peer, &mut |viewer, out, _| is_seen |= !viewer.is_full(out));
         // All at once: when a vector grows, it takes more memory than asked for.
         event.clear();
         event.reserve_exact(MOST_EVENT_BYTES);
-        let looked_at = tail::look_at(lines, left, |line| {
-            tail::write_event(time, peer, line, event);
-            each_viewer(places, peer, &mut |viewer, out, _| viewer.line(line, event, out));
+        let left = tail::look_at(lines, |piece| {
+            if !is_seen || rested_at.saturating_sub(now) > MOST_OWED {
+                return false;
+            }
+            let (began, mut most) = (now, Duration::ZERO);
+            each_viewer(places, peer, &mut |viewer, out, _| {
+                viewer.show(piece, by, event, out);
+                most += LONGEST_LOOK.0 + LONGEST_LOOK.1 * u32::try_from(piece.len()).unwrap_or(u32::MAX);
+            });
+            now = clock();
+            *rested_at = now.max(*rested_at) + now.saturating_sub(began).min(most) * REST_OF_TWO;
+            true
         });
-        let lost = lines.count.saturating_sub(looked_at);
         let mut has_news = false;
         each_viewer(places, peer, &mut |viewer, out, can_write| {
-            viewer.lose(lost);
-            has_news |= can_write && (viewer.has_lost() || !out.is_empty());
+            viewer.pass_by(left);
+            has_news |= can_write && (viewer.has_news(out) || !out.is_empty());
         });
-        if looked_at > 0 {
-            self.left = self.left.saturating_sub(lines.head.len() + lines.body.len());
-        }
+        self.has_looked = true;
         if has_news {
             self.due_at = Some(self.next_pass);
         }
     }
 }
+
+/// Tells the time since the start.
+type Clock<'c> = &'c dyn Fn() -> Duration;
 
 /// What is done with a viewer, with its output, and with whether its socket takes any.
 type Each<'a> = &'a mut dyn FnMut(&mut Viewer, &mut Vec<u8>, bool);
@@ -244,7 +262,9 @@ impl<L, T> Desk<L, T> {
     /// All that its visitors hold.
     fn held(&self) -> usize {
         let of_viewer = |place: &Place<T>| if place.visitor.is_watching() { place.visitor.waiting() } else { 0 };
-        self.event.capacity() + self.visitors().map(|place| place.visitor.held() + of_viewer(place)).sum::<usize>()
+        self.history.held()
+            + self.event.capacity()
+            + self.visitors().map(|place| place.visitor.held() + of_viewer(place)).sum::<usize>()
     }
 
     fn count_viewers(&self) -> usize {
@@ -258,12 +278,13 @@ impl<L, T> Desk<L, T> {
     }
 
     /// The place that the next visitor can have, and from when on: a free one, or that of a visitor that only keeps its
-    /// connection open.
+    /// connection open, or has had it for itself for long enough.
     fn next_place(&self) -> Option<(Ms, usize)> {
         let mut next: Option<(Ms, usize)> = None;
         for (number, place) in self.places.iter().enumerate() {
             let at = match place {
                 None => 0,
+                Some(place) if place.asked.is_some() => Ms::MAX,
                 Some(place) => place.visitor.gives_way_at().unwrap_or(Ms::MAX),
             };
             if at < next.map_or(Ms::MAX, |(before, _)| before) {
@@ -279,8 +300,8 @@ impl<L, T> Desk<L, T> {
         if self.viewers == 0 {
             self.event = Vec::new();
         }
-        let rest = u64::try_from(took.as_micros() * REST / 1000).unwrap_or(Ms::MAX);
-        self.next_pass = now.saturating_add(PASS.max(rest));
+        let rest = took * if std::mem::take(&mut self.has_looked) { REST_OF_TWO } else { REST };
+        self.next_pass = now.saturating_add(PASS.max(ms(rest)));
         let mut due = Ms::MAX;
         for place in self.places.iter().flatten() {
             due = due.min(if place.is_ready() { 0 } else { place.visitor.due_at() });
@@ -346,42 +367,53 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.desk = None;
         }
         let now = ms(self.clock.now());
+        // Whenever the loop turns anyway: nobody is woken up for it.
+        if let Some(desk) = self.desk.as_mut().filter(|desk| desk.history.is_due(now)) {
+            let status = desk.held() as u64;
+            self.handle.snapshot(|Snapshot { counters, gauges, outputs, .. }| {
+                let memory = gauges.pending_bytes + gauges.sink_waiting_bytes + status;
+                let numbers = [now, counters.lines, counters.bytes, gauges.active_connections, memory];
+                desk.history.note(Sample { numbers, waiting: gauges.sink_waiting_bytes }, counters, outputs);
+            });
+        }
         let Some(mut desk) = self.desk.take_if(|desk| desk.due_at.is_some_and(|at| at <= now)) else { return };
         let began = self.net.now().since_start;
-        let is_over = |net: &N| net.now().since_start.saturating_sub(began) > LONGEST_PASS;
-        for offset in 0..MOST_VISITORS {
-            let number = (desk.first + offset) % MOST_VISITORS;
-            self.serve(&mut desk, number);
-            if is_over(&self.net) {
-                desk.first = number + 1;
-                break;
-            }
-        }
-        while !is_over(&self.net) && desk.may_have_visitors && desk.retry_at <= now {
-            let Some((at, number)) = desk.next_place() else { break };
-            if at > now {
+        // Who waits to come in is first: those inside could keep each pass busy with questions for ever.
+        for _ in 0..MOST_VISITORS {
+            let Some((at, number)) = desk.next_place().filter(|_| desk.may_have_visitors) else { break };
+            if at.max(desk.retry_at) > now {
                 break;
             }
             self.admit_visitor(&mut desk, number);
+        }
+        for number in 0..MOST_VISITORS {
+            self.keep_if(&mut desk, number, Self::hears);
+        }
+        for offset in 0..MOST_VISITORS {
+            let number = (desk.first + offset) % MOST_VISITORS;
+            self.keep_if(&mut desk, number, Self::serves);
+            if self.net.now().since_start.saturating_sub(began) > LONGEST_PASS {
+                desk.first = number + 1;
+                break;
+            }
         }
         let took = self.net.now().since_start.saturating_sub(began);
         desk.end_pass(now, took);
         self.desk = Some(desk);
     }
 
-    /// Accepts a visitor. If there was one in its place, which only kept its connection open, that one is closed.
-    fn admit_visitor(&mut self, desk: &mut Desk<N::Listener, N::Stream>, number: usize) {
+    /// Accepts a visitor. If there was one in its place, that one is closed.
+    fn admit_visitor(&mut self, desk: &mut Visited<N>, number: usize) {
         match self.net.accept(&mut desk.listener) {
             Ok((mut stream, peer)) => {
                 if self.net.register_visitor(&mut stream, number).is_err() {
                     return;
                 }
                 let visitor = Visitor::new(ms(self.clock.now()));
-                let place = Box::new(Place { stream, peer, visitor, can_read: true, can_write: true });
+                let place = Box::new(Place { stream, peer, visitor, asked: None, can_read: true, can_write: true });
                 if let Some(free) = desk.places.get_mut(number) {
                     *free = Some(place);
                 }
-                self.serve(desk, number);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => desk.may_have_visitors = false,
             Err(error) if is_gone_client(&error) => {}
@@ -390,11 +422,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// Reads, answers and writes one visitor, each at most once.
+    /// Does something for the visitor in a place, which is not in it meanwhile; if that answers that it has left or is to be
+    /// closed, the place is free.
     #[inline(never)] // for size
-    fn serve(&mut self, desk: &mut Desk<N::Listener, N::Stream>, number: usize) {
+    fn keep_if(&mut self, desk: &mut Visited<N>, number: usize, work: Work<Self, N>) {
         let Some(mut place) = desk.places.get_mut(number).and_then(Option::take) else { return };
-        if !self.stays(desk, &mut place) {
+        if !work(self, desk, &mut place) {
             // A client that logs may wait for its descriptor.
             return self.listeners.end_pause();
         }
@@ -403,8 +436,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
-    /// [`Self::serve`] for a visitor that was taken out of its place; false if it has left, or is to be closed.
-    fn stays(&mut self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>) -> bool {
+    /// Reads a visitor once. A question about health is answered at once, any other in its turn.
+    fn hears(&mut self, desk: &mut Visited<N>, place: &mut Place<N::Stream>) -> bool {
+        if place.asked.is_some() {
+            return true;
+        }
         let now = ms(self.clock.now());
         let room = desk.room().saturating_sub(place.visitor.held());
         if place.read(&mut self.net, &mut self.read_buffer, room, now).is_err() {
@@ -412,8 +448,18 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         match place.visitor.next(now) {
             Need::Close => return false,
-            Need::Answer(request) => self.answer(desk, place, request),
+            Need::Answer(request) => place.asked = Some(request),
             Need::Nothing | Need::Goodbye => {}
+        }
+        let is_health = place.asked.as_ref().is_some_and(|asked| asked.route == Ok(Route::Health));
+        !is_health || self.serves(desk, place)
+    }
+
+    /// Answers a visitor and writes to it, each at most once.
+    fn serves(&mut self, desk: &mut Visited<N>, place: &mut Place<N::Stream>) -> bool {
+        let now = ms(self.clock.now());
+        if let Some(request) = place.asked.take() {
+            self.answer(desk, place, request);
         }
         match place.write(&mut self.net, now) {
             Need::Close => false,
@@ -423,13 +469,13 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     #[inline(never)] // for size
-    fn answer(&self, desk: &mut Desk<N::Listener, N::Stream>, place: &mut Place<N::Stream>, request: Request) {
+    fn answer(&mut self, desk: &mut Visited<N>, place: &mut Place<N::Stream>, request: Request) {
         let (now, how) = (ms(self.clock.now()), request.how);
         let room = desk.room().saturating_sub(place.visitor.held());
         let refusal = match request.route {
             _ if desk.is_local && !request.is_local => Refusal::Misdirected,
             Err(refusal) => refusal,
-            Ok(Route::Tail { .. }) if !desk.serves_tail => Refusal::Unknown,
+            Ok(Route::Tail { .. }) if !desk.serves_tail => Refusal::TailOff,
             Ok(Route::Tail { .. }) if desk.count_viewers() >= MOST_VIEWERS => Refusal::Busy,
             Ok(Route::Tail { substring, peer }) => {
                 let most = MOST_WAITING.min(desk.share / 2 / MOST_VIEWERS);
@@ -447,14 +493,15 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     #[inline(never)] // for size
-    fn content(&self, desk: &mut Desk<N::Listener, N::Stream>, route: &Route, room: usize) -> Content {
+    fn content(&mut self, desk: &mut Visited<N>, route: &Route, room: usize) -> Content {
         let mut status = "200 OK";
         let (kind, text) = match route {
             Route::Page | Route::Tail { .. } => {
                 return Content { status, kind: Kind::Page, body: PAGE.into() };
             }
+            Route::Options => return Content { status: "204 No Content", kind: Kind::Nothing, body: b""[..].into() },
             Route::Status => (Kind::Json, self.handle.status().to_json() + "\n"),
-            Route::Metrics => (Kind::Metrics, self.board(desk, 0, &|board| board.to_metrics())),
+            Route::Metrics => (Kind::Metrics, self.board(desk, 0, &Listing::default(), &|board| board.to_metrics())),
             Route::Health => {
                 let mut reasons = self.reasons();
                 if reasons.is_empty() {
@@ -464,24 +511,27 @@ impl<S: Sink, N: Net> Server<S, N> {
                 }
                 (Kind::Text, reasons.join("\n") + "\n")
             }
-            Route::Diagnostics { connections, form } => {
+            Route::Diagnostics { connections, form, listing } => {
+                let room = room.saturating_sub(if listing.has_history { MOST_HISTORY_JSON } else { 0 });
                 let (kind, write): (_, Write) = match form {
                     Form::Json => (Kind::Json, &|board| board.to_json() + "\n"),
                     Form::Csv => (Kind::Csv, &|board| board.to_csv()),
                     Form::Text => (Kind::Text, &|board| board.to_text()),
                 };
-                (kind, self.board(desk, *connections.min(&(room / MOST_ROW_BYTES)), write))
+                (kind, self.board(desk, *connections.min(&(room / MOST_ROW_BYTES)), listing, write))
             }
         };
         Content { status, kind, body: text.into_bytes().into() }
     }
 
     /// Why lines do not flow, if so.
-    fn reasons(&self) -> Vec<&'static str> {
+    fn reasons(&mut self) -> Vec<&'static str> {
         let now = self.clock.now();
         let is_stalled = self.outlet.sink.state().stuck_since.is_some_and(|since| now.saturating_sub(since) > STALLED);
         let is_serving = self.life == Life::Serving;
         let is_full = is_serving && self.is_full() && self.limits.when_full == WhenFull::Wait;
+        // A house in which all have a place is as it should be.
+        let is_full = is_full && self.listeners.is_waited_at(&mut self.net);
         let mut reasons = Vec::new();
         for (is_so, reason) in [
             (is_stalled, "an output has taken nothing for more than 10 s"),
@@ -496,9 +546,25 @@ impl<S: Sink, N: Net> Server<S, N> {
         reasons
     }
 
+    /// What is to be looked into though lines may flow, the outputs that take nothing first.
+    fn troubles(&self, history: &History, outputs: &[OutputStats]) -> Vec<Trouble> {
+        let now = self.clock.now();
+        let mut troubles = Vec::new();
+        for (number, OutputStats { name, .. }) in outputs.iter().enumerate() {
+            let since = self.outlet.sink.stuck_since(number);
+            let for_ms = since.map_or(0, |since| ms(now.saturating_sub(since)));
+            if for_ms >= ms(NOTABLE) {
+                let waits = if self.outlet.is_stalled() { ", and clients wait for it" } else { "" };
+                troubles.push(Trouble { text: [name, " takes nothing", waits].concat(), for_ms });
+            }
+        }
+        troubles.extend(history.troubles(outputs, ms(now)));
+        troubles
+    }
+
     /// What there is to be seen, with so many connections and hosts.
     #[inline(never)] // for size
-    fn board(&self, desk: &mut Desk<N::Listener, N::Stream>, most: usize, write: Write<'_>) -> String {
+    fn board(&mut self, desk: &mut Visited<N>, most: usize, listing: &Listing, write: Write<'_>) -> String {
         // The visitor that asked is not in its place meanwhile: it is the 1.
         let (mut pollers, mut clients) = (Vec::new(), self.clients.connections.len() as u64 + 1);
         for place in desk.visitors() {
@@ -513,22 +579,25 @@ impl<S: Sink, N: Net> Server<S, N> {
             desk.descriptors = Some((others, now, host::descriptor_limit()));
         }
         let (others, _, allowed) = desk.descriptors.unwrap_or_default();
-        let (connections, hosts) = match most {
-            0 => Default::default(),
-            most => rows(&self.clients, most, self.clock.now(), self.outlet.is_stalled()),
+        let listed = match most {
+            0 => Listed::default(),
+            most => list(&mut self.clients, listing, most, self.clock.now(), self.outlet.is_stalled()),
         };
+        let samples = if listing.has_history { desk.history.samples() } else { Vec::new() };
+        let reasons = self.reasons();
         self.handle.snapshot(|snapshot| {
             write(&Board {
                 view: View::new(snapshot, &pollers),
                 settings: &desk.settings,
                 uptime_ms: now,
                 wall_ms: self.clock.wall_ms(),
-                reasons: self.reasons(),
+                reasons,
                 status_bytes: desk.held() as u64,
                 rss: host::resident_memory(),
                 descriptors: (others + clients, allowed),
-                connections,
-                hosts,
+                listed,
+                troubles: &self.troubles(&desk.history, &snapshot.outputs),
+                samples: &samples,
             })
         })
     }
@@ -543,99 +612,19 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 }
 
+/// Does something for a visitor; false if that was the last.
+type Work<S, N> = fn(&mut S, &mut Visited<N>, &mut Place<<N as Net>::Stream>) -> bool;
+
+/// The desk of a server with this network.
+type Visited<N> = Desk<<N as Net>::Listener, <N as Net>::Stream>;
+
 /// Makes a body.
 type Write<'w> = &'w dyn Fn(&Board<'_>) -> String;
-
-type Ranked = ((u64, u64), usize);
-
-/// The few that rank highest, the highest first. What sorts everything would be 12 KB of code.
-struct Top {
-    list: Vec<Ranked>,
-    most: usize,
-}
-
-impl Top {
-    fn new(most: usize) -> Self {
-        Self { list: Vec::new(), most }
-    }
-
-    fn offer(&mut self, rank: (u64, u64), place: usize) {
-        if self.list.len() >= self.most && self.list.last().is_none_or(|(lowest, _)| *lowest >= rank) {
-            return;
-        }
-        let at = self.list.partition_point(|(higher, _)| *higher >= rank);
-        self.list.insert(at, (rank, place));
-        self.list.truncate(self.most);
-    }
-}
-
-/// The connections that cost most, by pending bytes, then by bytes a second; and the hosts that do.
-#[inline(never)] // for size
-fn rows<T>(clients: &Clients<T>, most: usize, now: Duration, is_stalled: bool) -> (Vec<Row>, Vec<Row>) {
-    let mut ranked = Top::new(most);
-    // Of each host, besides what is shown, its rate, and one of its connections.
-    let mut hosts = vec![([0; 5], 0); clients.budget.host_places()];
-    for (index, conn) in clients.connections.iter() {
-        let account = clients.accounts.of(index);
-        let pending = conn.framer.pending() as u64;
-        let rate = account.bytes / (age_ms(now, account.since) / 1000 + 1);
-        ranked.offer((pending, rate), index);
-        let place = u32::try_from(index).ok().and_then(|id| clients.budget.host_place(id));
-        let Some((sums, one)) = place.and_then(|place| hosts.get_mut(place)) else { continue };
-        *one = index;
-        for (sum, number) in sums.iter_mut().zip([1, pending, account.bytes, account.lines, rate]) {
-            *sum = u64::saturating_add(*sum, number);
-        }
-    }
-    let mut ranked_hosts = Top::new(most);
-    for (place, ([connections, pending, .., rate], _)) in hosts.iter().enumerate() {
-        if *connections > 0 {
-            ranked_hosts.offer((*pending, *rate), place);
-        }
-    }
-    let (mut rows, mut host_rows) = (Vec::with_capacity(ranked.list.len()), Vec::new());
-    for (_, index) in ranked.list {
-        if let Some(conn) = clients.connections.at_place(index) {
-            rows.push(row(conn, clients.accounts.of(index), now, is_stalled));
-        }
-    }
-    for (_, place) in ranked_hosts.list {
-        let Some((numbers, one)) = hosts.get(place) else { continue };
-        if let Some(conn) = clients.connections.at_place(*one) {
-            host_rows.push(Row { who: conn.peer.host().to_string(), state: "", numbers: *numbers });
-        }
-    }
-    (rows, host_rows)
-}
-
-/// A row of the table of connections.
-#[inline(never)] // for size
-fn row<T>(conn: &Connection<T>, account: Account, now: Duration, is_stalled: bool) -> Row {
-    let pending = conn.framer.pending() as u64;
-    let state = if conn.is_lingering() {
-        "lingering"
-    } else if conn.is_owed() {
-        "waiting for its receipt"
-    } else if is_stalled && conn.is_queued() {
-        "waiting for the output"
-    } else if conn.framer.is_skipping() {
-        "skipping"
-    } else if pending > 0 {
-        "partial line"
-    } else {
-        "reading"
-    };
-    let (since, idle) = (age_ms(now, account.since), age_ms(now, account.last));
-    Row { who: conn.peer.to_string(), state, numbers: [since, idle, account.bytes, account.lines, pending] }
-}
-
-fn age_ms(now: Duration, then: Duration) -> u64 {
-    ms(now.saturating_sub(then))
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::request::How;
 
     #[test]
     fn p9_passes_take_a_thirtieth_of_the_time_at_most_and_are_20_ms_apart_at_least() {
@@ -644,5 +633,58 @@ mod tests {
             desk.end_pass(1_000, Duration::from_micros(took_us));
             assert_eq!(desk.next_pass - 1_000, rest_ms, "after {took_us} us");
         }
+    }
+
+    /// One whose only visitor watches the lines that hold this.
+    fn watched(part: &[u8]) -> Desk<(), ()> {
+        let mut desk = Desk::<(), ()>::new((), 1 << 20, true, true);
+        let mut visitor = Visitor::new(0);
+        visitor.watch(Viewer::new(part.into(), Vec::new(), MOST_WAITING), How::default(), 0);
+        visitor.sent(visitor.output().len(), 0);
+        let peer = Peer::Unix { serial: 1 };
+        desk.places[0] =
+            Some(Box::new(Place { stream: (), peer, visitor, asked: None, can_read: false, can_write: true }));
+        (desk.viewers, desk.may_have_visitors) = (1, false);
+        desk
+    }
+
+    #[test]
+    fn p18_searching_is_visitors_time_too_and_what_there_is_no_time_for_is_told() {
+        let (mut desk, now) = (watched(b"wanted"), std::cell::Cell::new(Duration::from_secs(1)));
+        // Each look at the clock takes 100 us, and so does each piece.
+        let clock = || now.replace(now.get() + Duration::from_micros(100));
+        let body = [&b"x".repeat(9_000)[..], b"\n"].concat().repeat(100);
+        let origin = Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 0 };
+        let block = Lines { head: b"", body: &body, count: 100, ended: true };
+        let lost = |count| format!("event: lost\ndata: {{\"lines\":{count},\"unsearched\":{count}}}\n\n");
+        let show = |desk: &mut Desk<(), ()>| {
+            desk.show(&clock, &origin, block);
+            let visitor = &mut desk.places[0].as_mut().unwrap().visitor;
+            visitor.next(0);
+            let said = String::from_utf8(visitor.output().to_vec()).unwrap();
+            visitor.sent(said.len(), 0);
+            said
+        };
+        // 6 ms of rest are owed for each piece, and no more is begun when these are 200 ms.
+        assert_eq!(show(&mut desk), lost(66));
+        assert_eq!(show(&mut desk), lost(100));
+        // It is told in the next pass, which rests for it, too.
+        assert_eq!(desk.due_at, Some(0));
+        desk.end_pass(1_000, Duration::from_millis(1));
+        assert_eq!((desk.next_pass, desk.due_at), (1_060, Some(15_000)));
+        now.set(now.get() + Duration::from_millis(60));
+        assert_eq!(show(&mut desk), lost(89));
+        // If another process has the processor meanwhile, that is nobody's time.
+        now.set(now.get() + Duration::from_secs(1));
+        let slow = || now.replace(now.get() + Duration::from_secs(1));
+        desk.show(&slow, &origin, Lines { body: &body[..9_001], count: 1, ..block });
+        assert_eq!(desk.rested_at + Duration::from_secs(1) - now.get(), (LONGEST_LOOK.0 + LONGEST_LOOK.1 * 9_000) * 60);
+        desk.end_pass(3_000, Duration::from_millis(1));
+        desk.end_pass(4_000, Duration::from_millis(1));
+        assert_eq!(desk.next_pass, 4_030, "nobody has looked at lines");
+        // What is told in no event yet makes the next pass due.
+        desk.places[0].as_mut().unwrap().visitor.viewer().unwrap().0.pass_by(1);
+        desk.end_pass(5_000, Duration::ZERO);
+        assert_eq!(desk.due_at, Some(5_020));
     }
 }

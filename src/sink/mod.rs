@@ -251,6 +251,12 @@ pub trait Sink {
         false
     }
 
+    /// Since when the output with this number could write nothing though something waits.
+    fn stuck_since(&self, output: usize) -> Option<Duration> {
+        let _ = output;
+        None
+    }
+
     /// The next thing that the sink has to tell the loop. Asked after each flush until the answer is `None`.
     fn poll_event(&mut self) -> Option<Event<'_>> {
         None

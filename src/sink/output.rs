@@ -74,7 +74,11 @@ impl Output {
     }
 
     pub(super) fn counters(&self) -> OutputCounters {
-        OutputCounters { waiting_bytes: self.standing().waiting as u64, ..self.books.counters }
+        OutputCounters {
+            waiting_bytes: self.standing().waiting as u64,
+            sync_failures: self.books.doubts,
+            ..self.books.counters
+        }
     }
 
     /// How often a sync has failed, so that lines which were written may be lost.

@@ -331,6 +331,10 @@ impl Sink for Outputs {
         self.state.behind > 0 && self.outputs.iter().any(|output| output.is_behind(peer.host()))
     }
 
+    fn stuck_since(&self, output: usize) -> Option<Duration> {
+        self.outputs.get(output)?.stuck_since()
+    }
+
     fn poll_event(&mut self) -> Option<Event<'_>> {
         if !self.losses.is_empty() {
             return Some(Event::Lost(self.losses.remove(0)));

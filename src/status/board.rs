@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use super::history::{SAMPLES, Sample, Trouble};
 use crate::engine::json::{Json, quote};
 use crate::engine::stats::{Counters, Gauges, Kind, OutputCounters, Row as Number, Table, View};
 
@@ -25,10 +26,27 @@ pub struct Board<'a> {
     pub rss: u64,
     /// How many descriptors are open, and how many may be.
     pub descriptors: (u64, u64),
-    /// The connections with most pending bytes, then most traffic; numbers as in [`CONNECTION`].
+    /// Who is connected.
+    pub listed: Listed,
+    /// What is to be looked into.
+    pub troubles: &'a [Trouble],
+    /// The last minutes, if they are asked for.
+    pub samples: &'a [Sample],
+}
+
+/// The connections and hosts that rank highest.
+#[derive(Debug, Clone, Default)]
+pub struct Listed {
+    /// The connections with most pending bytes, then most traffic, or as it was asked for; numbers as in [`CONNECTION`].
     pub connections: Vec<Row>,
     /// Likewise the hosts; numbers as in [`HOST`].
     pub hosts: Vec<Row>,
+    /// How many connections are as they were looked for, and how many hosts have such a one.
+    pub matching: u64,
+    /// See [`Self::matching`].
+    pub matching_hosts: u64,
+    /// How many connections were compared with what was looked for.
+    pub searched: u64,
 }
 
 /// One connection, or one host.
@@ -39,17 +57,16 @@ pub struct Row {
     /// What it is doing; empty for a host.
     pub state: &'static str,
     /// The numbers, in the order of their names.
-    pub numbers: [u64; 5],
+    pub numbers: [u64; 8],
 }
 
-/// Names of the numbers of a connection: milliseconds since it came and since its last byte, bytes read, lines written, and
-/// bytes of its unfinished line.
-pub const CONNECTION: &str = "sinceMs idleMs bytes lines pendingBytes";
-/// Names of the numbers of a host, over all its connections: how many there are, bytes of unfinished lines, bytes read, and
-/// lines written.
-pub const HOST: &str = "connections pendingBytes bytes lines";
+/// Names of the numbers of a connection: milliseconds since it came and since its last byte, bytes read, lines written,
+/// bytes of its unfinished line, lines and bytes a second since the last look, and lines of it that limits dropped or cut.
+pub const CONNECTION: &str = "sinceMs idleMs bytes lines pendingBytes linesPerSecond bytesPerSecond dropped";
+/// Names of the numbers of a host, over all its connections: how many there are, and the same.
+pub const HOST: &str = "connections pendingBytes bytes lines linesPerSecond bytesPerSecond dropped";
 /// The most bytes that a connection and a host take together, as rows and as JSON.
-pub const MOST_ROW_BYTES: usize = 640;
+pub const MOST_ROW_BYTES: usize = 1024;
 
 impl Board<'_> {
     /// One JSON object in one line. Sizes are in bytes, times in milliseconds.
@@ -66,6 +83,9 @@ impl Board<'_> {
         json.numbers("uptimeMs wallMs", &[self.uptime_ms, self.wall_ms]);
         json.object("health", |json| {
             json.boolean("ok", self.reasons.is_empty()).texts("reasons", &self.reasons);
+            json.objects("troubles", self.troubles, |json, trouble| {
+                json.text("text", &trouble.text).number("forMs", trouble.for_ms);
+            });
         });
         json.object("memory", |json| {
             let gauges = self.view.gauges;
@@ -78,8 +98,15 @@ impl Board<'_> {
         });
         let (used, allowed) = self.descriptors;
         json.object("descriptors", |json| json.numbers("used allowed", &[used, allowed]));
-        rows(&mut json, "connections", "peer", CONNECTION, &self.connections);
-        rows(&mut json, "hosts", "host", HOST, &self.hosts);
+        let Listed { connections, hosts, matching, matching_hosts, searched } = &self.listed;
+        rows(&mut json, "connections", "peer", CONNECTION, connections);
+        rows(&mut json, "hosts", "host", HOST, hosts);
+        json.object("found", |json| {
+            json.numbers("connections hosts searched", &[*matching, *matching_hosts, *searched]);
+        });
+        if !self.samples.is_empty() {
+            json.objects("history", self.samples, |json, sample| json.numbers(SAMPLES, &sample.numbers));
+        }
         json.object("help", |json| {
             help(json, "losses", Kind::Loss);
             help(json, "events", Kind::Event);
@@ -90,11 +117,12 @@ impl Board<'_> {
     /// The connections, a row each.
     #[must_use]
     pub fn to_csv(&self) -> String {
-        let mut text = "peer,since_ms,idle_ms,bytes,lines,pending_bytes,state\r\n".to_owned();
-        for row in &self.connections {
+        let mut text =
+            "peer,since_ms,idle_ms,bytes,lines,pending_bytes,lines_per_s,bytes_per_s,dropped,state\r\n".to_owned();
+        for row in &self.listed.connections {
             // No address and no state has a comma or a quote in it.
             text.push_str(&row.who);
-            fill(&mut text, ",#,#,#,#,#,", &row.numbers);
+            fill(&mut text, ",#,#,#,#,#,#,#,#,", &row.numbers);
             put(&mut text, &[row.state, "\r\n"]);
         }
         text
@@ -109,6 +137,10 @@ impl Board<'_> {
         put(&mut text, &[&listen.join(", "), ": ", health]);
         for reason in &self.reasons {
             put(&mut text, &["\n* ", reason]);
+        }
+        for trouble in self.troubles {
+            put(&mut text, &["\n- ", &trouble.text]);
+            fill(&mut text, ", for # s", &[trouble.for_ms / 1000]);
         }
         fill(
             &mut text,
@@ -134,11 +166,13 @@ impl Board<'_> {
             non_zero(&mut text, &OutputCounters::TABLE, &output.counters.values(), |_| true);
         }
         text.push_str("dropped and turned away");
-        non_zero(&mut text, &Counters::TABLE, &counters.values(), |kind| kind != Kind::Count);
-        text.push_str("\n      here s    silent s       bytes       lines  unfinished  peer, state\n");
-        for row in &self.connections {
-            let [since_ms, idle_ms, bytes, lines, pending] = row.numbers;
-            fill(&mut text, "%%%%%  ", &[since_ms / 1000, idle_ms / 1000, bytes, lines, pending]);
+        non_zero(&mut text, &Counters::TABLE, &counters.values(), |kind| kind == Kind::Loss);
+        text.push_str("events");
+        non_zero(&mut text, &Counters::TABLE, &counters.values(), |kind| kind == Kind::Event);
+        text.push_str("\n      here s    silent s       bytes       lines     lines/s  unfinished  peer, state\n");
+        for row in &self.listed.connections {
+            let [since_ms, idle_ms, bytes, lines, pending, rate, ..] = row.numbers;
+            fill(&mut text, "%%%%%%  ", &[since_ms / 1000, idle_ms / 1000, bytes, lines, rate, pending]);
             put(&mut text, &[&row.who, ", ", row.state, "\n"]);
         }
         text
@@ -297,7 +331,7 @@ mod tests {
         Snapshot {
             running: true,
             port: None,
-            counters: Counters { lines: 7, skipped_lines: 2, ..Counters::default() },
+            counters: Counters { lines: 7, skipped_lines: 2, unterminated: 3, ..Counters::default() },
             gauges: Gauges { pending_bytes: 10, ..Gauges::default() },
             limits: Limits::default(),
             listen: vec!["unix:/run/a".to_owned()],
@@ -306,7 +340,8 @@ mod tests {
     }
 
     fn board<'a>(snapshot: &'a Snapshot, settings: &'a [(&'static str, String)]) -> Board<'a> {
-        let row = |who: &str, state| Row { who: who.to_owned(), state, numbers: [1, 2, 3, 4, 5] };
+        let row = |who: &str, state| Row { who: who.to_owned(), state, numbers: [1, 2, 3, 4, 5, 6, 7, 8] };
+        let (connections, hosts) = (vec![row("192.0.2.7:5", "reading")], vec![row("192.0.2.7", "")]);
         Board {
             view: View::new(snapshot, &[]),
             settings,
@@ -316,8 +351,9 @@ mod tests {
             status_bytes: 30,
             rss: 4096,
             descriptors: (9, 1024),
-            connections: vec![row("192.0.2.7:5", "reading")],
-            hosts: vec![row("192.0.2.7", "")],
+            listed: Listed { connections, hosts, matching: 9, matching_hosts: 3, searched: 10 },
+            troubles: &[],
+            samples: &[Sample { numbers: [1, 2, 3, 4, 5], waiting: 6 }],
         }
     }
 
@@ -328,11 +364,13 @@ mod tests {
         for part in [
             r#"{"tcp":{"running":true,"activeConnections":0},"http":{"activePollers":0,"pollerDetails":[]},"#,
             r#""settings":{"max-line":"100KiB"},"#,
-            r#""uptimeMs":61500,"wallMs":5,"health":{"ok":false,"reasons":["it is tired"]},"#,
+            r#""uptimeMs":61500,"wallMs":5,"health":{"ok":false,"reasons":["it is tired"],"troubles":[]},"#,
             r#""memory":{"budget":67108864,"pending":10,"outputs":0,"status":30,"used":40,"rss":4096},"#,
             r#""descriptors":{"used":9,"allowed":1024},"#,
-            r#""connections":[{"peer":"192.0.2.7:5","sinceMs":1,"idleMs":2,"bytes":3,"lines":4,"pendingBytes":5,"state":"reading"}],"#,
-            r#""hosts":[{"host":"192.0.2.7","connections":1,"pendingBytes":2,"bytes":3,"lines":4}],"#,
+            r#""connections":[{"peer":"192.0.2.7:5","sinceMs":1,"idleMs":2,"bytes":3,"lines":4,"pendingBytes":5,"linesPerSecond":6,"bytesPerSecond":7,"dropped":8,"state":"reading"}],"#,
+            r#""hosts":[{"host":"192.0.2.7","connections":1,"pendingBytes":2,"bytes":3,"lines":4,"linesPerSecond":5,"bytesPerSecond":6,"dropped":7}],"#,
+            r#""found":{"connections":9,"hosts":3,"searched":10},"#,
+            r#""history":[{"uptimeMs":1,"lines":2,"bytes":3,"connections":4,"memory":5}],"#,
             r#""help":{"losses":{"skippedLines":"Lines dropped whole "#,
         ] {
             assert!(json.contains(part), "{part} is not in {json}");
@@ -343,15 +381,15 @@ mod tests {
     fn the_other_forms_say_the_same() {
         let snapshot = snapshot();
         let board = board(&snapshot, &[]);
-        let csv = "peer,since_ms,idle_ms,bytes,lines,pending_bytes,state\r\n192.0.2.7:5,1,2,3,4,5,reading\r\n";
+        let csv = "peer,since_ms,idle_ms,bytes,lines,pending_bytes,lines_per_s,bytes_per_s,dropped,state\r\n192.0.2.7:5,1,2,3,4,5,6,7,8,reading\r\n";
         assert_eq!(board.to_csv(), csv);
         let text = board.to_text();
         for part in [
             " on unix:/run/a: unhealthy\n* it is tired\nup 61 s, connections 0 of 1000, hosts 0, open files 9 of 1024\n",
             "\nlines 7, bytes 0; in KiB: unfinished 1, for outputs 0, of 65536; whole process 4\n",
             "output stdout: nothing\n",
-            "dropped and turned away: skippedLines 2\n",
-            "  unfinished  peer, state\n           0           0           3           4           5  192.0.2.7:5, reading\n",
+            "dropped and turned away: skippedLines 2\nevents: unterminated 3\n",
+            "  unfinished  peer, state\n           0           0           3           4           6           5  192.0.2.7:5, reading\n",
         ] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }

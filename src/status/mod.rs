@@ -3,6 +3,7 @@
 //! that wait for viewers of the tail.
 
 pub mod board;
+pub mod history;
 pub mod request;
 pub mod respond;
 pub mod tail;

@@ -1,6 +1,8 @@
 //! Reads HTTP requests from bytes that may not all be there yet. Invariant: whatever the bytes are, the result is a request,
 //! a refusal with its HTTP status, or that more bytes are needed.
 
+use super::board::{CONNECTION, HOST};
+
 /// The longest request, head and all: more is answered with 431.
 pub const MOST_REQUEST_BYTES: usize = 8 * 1024;
 /// The most header fields; browsers send some twenty.
@@ -14,9 +16,17 @@ pub const MOST_VALUE_BYTES: usize = 256;
 pub enum Refusal {
     /// 400: the bytes are no request.
     Malformed,
+    /// 400: `connections=` is no number.
+    Connections,
+    /// 400: `format=` is none that there is.
+    Format,
+    /// 400: `sort=` is none that there is.
+    Sort,
     /// 404: there is no such path.
     Unknown,
-    /// 405: only GET and HEAD are served.
+    /// 404: lines are not shown.
+    TailOff,
+    /// 405: only GET, HEAD and OPTIONS are served.
     Method,
     /// 406: it asks for the page, and does not accept gzip.
     Unpacked,
@@ -43,11 +53,15 @@ pub enum Route {
         connections: usize,
         /// In which form.
         form: Form,
+        /// Which ones, and what else.
+        listing: Listing,
     },
     /// Metrics for Prometheus.
     Metrics,
     /// Whether lines flow.
     Health,
+    /// What may be asked for: some proxies ask so whether anybody is here.
+    Options,
     /// Lines as they come.
     Tail {
         /// Bytes that a line has to hold.
@@ -55,6 +69,17 @@ pub enum Route {
         /// Whose lines: an address, with or without its port.
         peer: Vec<u8>,
     },
+}
+
+/// Which connections and hosts are listed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// What the address or the state of a connection has to contain.
+    pub part: Vec<u8>,
+    /// The number by which they are ranked; empty for the usual one.
+    pub sort: String,
+    /// Whether the samples of the last minutes are wanted, too.
+    pub has_history: bool,
 }
 
 /// The forms of the diagnostics.
@@ -107,8 +132,8 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
         Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLarge),
         Err(_) => return Err(Refusal::Malformed),
     };
-    let is_head = found.method == Some("HEAD");
-    if !is_head && found.method != Some("GET") {
+    let (is_head, is_options) = (found.method == Some("HEAD"), found.method == Some("OPTIONS"));
+    if !is_head && !is_options && found.method != Some("GET") {
         return Err(Refusal::Method);
     }
     let is_newer = found.version == Some(1);
@@ -133,7 +158,10 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
     if hosts > 1 || (is_newer && hosts == 0) {
         return Err(Refusal::Malformed);
     }
-    let route = match route(found.path.unwrap_or_default()) {
+    let (authority, target) = split(found.path.unwrap_or_default());
+    is_local &= authority.is_none_or(|name| is_local_name(name.as_bytes()));
+    let route = match route(target) {
+        _ if is_options => Ok(Route::Options),
         Ok(Route::Page) if !takes_gzip => Err(Refusal::Unpacked),
         route => route,
     };
@@ -167,12 +195,19 @@ fn is_local_name(host: &[u8]) -> bool {
     is_v4 || host.starts_with(b"[") || is(host.get(..end).unwrap_or_default(), b"localhost")
 }
 
+/// The name of the server in a target, and the rest. Clients ask a proxy so, and RFC 9112, 3.2.2 says that servers have to
+/// understand it too.
+fn split(target: &str) -> (Option<&str>, &str) {
+    match target.strip_prefix("http://") {
+        Some(rest) => match rest.find('/').and_then(|at| rest.split_at_checked(at)) {
+            Some((name, path)) => (Some(name), path),
+            None => (Some(rest), "/"),
+        },
+        None => (None, target),
+    }
+}
+
 fn route(target: &str) -> Result<Route, Refusal> {
-    // Clients ask a proxy so, and RFC 9112, 3.2.2 says that servers have to understand it too.
-    let target = match target.strip_prefix("http://") {
-        Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
-        None => target,
-    };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     Ok(match path {
         "/" => Route::Page,
@@ -183,15 +218,21 @@ fn route(target: &str) -> Result<Route, Refusal> {
             let connections = value(query, "connections")?;
             let connections = match std::str::from_utf8(&connections) {
                 Ok("") => DEFAULT_CONNECTIONS,
-                text => text.ok().and_then(|text| text.parse().ok()).ok_or(Refusal::Malformed)?,
+                text => text.ok().and_then(|text| text.parse().ok()).ok_or(Refusal::Connections)?,
             };
             let form = match value(query, "format")?.as_slice() {
                 b"" | b"json" => Form::Json,
                 b"csv" => Form::Csv,
                 b"text" => Form::Text,
-                _ => return Err(Refusal::Malformed),
+                _ => return Err(Refusal::Format),
             };
-            Route::Diagnostics { connections, form }
+            let sort = String::from_utf8(value(query, "sort")?).unwrap_or_default();
+            if !sort.is_empty() && ![CONNECTION, HOST].iter().any(|names| names.split(' ').any(|name| name == sort)) {
+                return Err(Refusal::Sort);
+            }
+            let has_history = !value(query, "history")?.is_empty();
+            let listing = Listing { part: value(query, "match")?, sort, has_history };
+            Route::Diagnostics { connections, form, listing }
         }
         "/tail" => Route::Tail { substring: value(query, "match")?, peer: value(query, "peer")? },
         _ => return Err(Refusal::Unknown),
@@ -237,7 +278,9 @@ mod tests {
     #[test]
     fn each_path_is_found_with_its_query() {
         let tail = |substring: &[u8], peer: &[u8]| Route::Tail { substring: substring.to_vec(), peer: peer.to_vec() };
-        let diagnostics = |connections, form| Route::Diagnostics { connections, form };
+        let diagnostics = |connections, form| Route::Diagnostics { connections, form, listing: Listing::default() };
+        let listing = Listing { part: b"192.0.2.7".to_vec(), sort: "bytesPerSecond".to_owned(), has_history: true };
+        let sorted = Route::Diagnostics { connections: 100, form: Form::Json, listing };
         let longest = format!("/tail?match={}", "%41".repeat(MOST_VALUE_BYTES));
         for (target, route) in [
             ("/", Route::Page),
@@ -251,6 +294,7 @@ mod tests {
             ("/diagnostics?connections=&format=", diagnostics(100, Form::Json)),
             ("/diagnostics?connections=5&format=csv", diagnostics(5, Form::Csv)),
             ("/diagnostics?format=text&connections=99999", diagnostics(99_999, Form::Text)),
+            ("/diagnostics?match=192.0.2.7&sort=bytesPerSecond&history=1", sorted),
             ("/tail", tail(b"", b"")),
             ("/tail?match", tail(b"", b"")),
             ("/tail?matches=x&match=a%20b+c%ff%zz%+1%4&peer=192.0.2.7", tail(b"a b c\xff%zz% 1%4", b"192.0.2.7")),
@@ -291,9 +335,10 @@ mod tests {
             ("/nothing", Refusal::Unknown),
             ("/../etc/passwd", Refusal::Unknown),
             ("*", Refusal::Unknown),
-            ("/diagnostics?connections=x", Refusal::Malformed),
-            ("/diagnostics?connections=-1", Refusal::Malformed),
-            ("/diagnostics?format=xml", Refusal::Malformed),
+            ("/diagnostics?connections=x", Refusal::Connections),
+            ("/diagnostics?connections=-1", Refusal::Connections),
+            ("/diagnostics?format=xml", Refusal::Format),
+            ("/diagnostics?sort=colour", Refusal::Sort),
             (&long, Refusal::TooLarge),
         ] {
             let request = ask(&format!("HEAD {target} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap().unwrap();
@@ -342,6 +387,27 @@ mod tests {
             let request = ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n")).unwrap().unwrap();
             let wanted = if is_accepted { Ok(Route::Page) } else { Err(Refusal::Unpacked) };
             assert_eq!((request.route, request.how.keeps_alive), (wanted, true), "{field}");
+        }
+    }
+
+    #[test]
+    fn who_asks_what_there_is_gets_that_whatever_the_target() {
+        for text in ["OPTIONS / HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"] {
+            assert_eq!(ask(text).unwrap().unwrap().route, Ok(Route::Options), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_whole_address_as_target_names_its_host_too() {
+        for (target, is_local) in [
+            ("http://127.0.0.1:4446/status", true),
+            ("http://localhost", true),
+            ("http://evil.example/status", false),
+            ("http://evil.example", false),
+            ("/http://evil.example", true),
+        ] {
+            let request = ask(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")).unwrap().unwrap();
+            assert_eq!(request.is_local, is_local, "{target}");
         }
     }
 

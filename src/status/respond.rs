@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use super::request::{How, Refusal};
 
-/// The page, as it is sent: `gzip -9nc page.html > page.html.gz`. As it is, it would be 12 KB more of the binary.
+/// The page, as it is sent: `gzip -9nc page.html > page.html.gz`. As it is, it would be 17 KB more of the binary.
 pub const PAGE: &[u8] = include_bytes!("page.html.gz");
 
 /// What a browser lets the page do: use its own style and script, named by their hash, and ask the server that it came from.
 /// A test computes the hashes.
-const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-5MleP6QfimjAYVKWyQ0cKdPr0DVRAcYNHrlZcxdyrl4='; script-src 'sha256-UfhhgjD7dXT3Pn/govE9VUnNv7G/HbiX4H0Y8Hhuyvw='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-FwSIbySjn/IMW22WRMUBn/5QvH8tIm4D51yi6COGTh4='; script-src 'sha256-wqD8gGJETU91cwCm+/jBkyOLKDF1HgDQq7H1H+YGqQA='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 /// What an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Kind {
     Csv,
     /// Server-sent events.
     Events,
+    /// No body at all, only what may be asked for.
+    Nothing,
 }
 
 /// Status and body of an answer.
@@ -53,10 +55,14 @@ impl Content {
             Kind::Metrics => ("text/plain; version=0.0.4; charset=utf-8", "default-src 'none'"),
             Kind::Text => ("text/plain; charset=utf-8", "default-src 'none'"),
             Kind::Csv => ("text/csv; charset=utf-8", "default-src 'none'"),
-            Kind::Events => ("text/event-stream", "default-src 'none'"),
+            // nginx would keep events until it has some kilobytes of them.
+            Kind::Events => ("text/event-stream\r\nX-Accel-Buffering: no", "default-src 'none'"),
+            Kind::Nothing => ("text/plain", "default-src 'none'"),
         };
         let length = self.body.len().to_string();
-        let allow = if self.status.starts_with("405") { "\r\nAllow: GET, HEAD" } else { "" };
+        let allows = self.status.starts_with("405") || self.kind == Kind::Nothing;
+        let allow = if allows { "\r\nAllow: GET, HEAD, OPTIONS" } else { "" };
+        let has_length = !matches!(self.kind, Kind::Events | Kind::Nothing);
         let parts = [
             "HTTP/1.1 ",
             self.status,
@@ -68,8 +74,8 @@ impl Content {
             if self.kind == Kind::Page { "\r\nContent-Encoding: gzip" } else { "" },
             // HTTP 1.1 does not need a `keep-alive`, but clients of 1.0 do.
             if how.keeps_alive { "\r\nConnection: keep-alive" } else { "\r\nConnection: close" },
-            if self.kind == Kind::Events { "" } else { "\r\nContent-Length: " },
-            if self.kind == Kind::Events { "" } else { &length },
+            if has_length { "\r\nContent-Length: " } else { "" },
+            if has_length { &length } else { "" },
             "\r\n\r\n",
         ];
         let head = parts.concat();
@@ -83,8 +89,14 @@ impl Refusal {
     pub fn answer(self, how: How) -> Vec<u8> {
         let (status, sentence) = match self {
             Self::Malformed => ("400 Bad Request", "this is not a request that is understood here\n"),
+            Self::Connections => ("400 Bad Request", "connections= is how many to list: a number\n"),
+            Self::Format => ("400 Bad Request", "format= is json, csv or text\n"),
+            Self::Sort => ("400 Bad Request", "sort= is a number of a connection or host, such as bytesPerSecond\n"),
+            Self::TailOff => {
+                ("404 Not Found", "the lines are not shown here: this server runs with --status-tail off\n")
+            }
             Self::Unknown => ("404 Not Found", "there are /, /status, /diagnostics, /metrics, /healthz and /tail\n"),
-            Self::Method => ("405 Method Not Allowed", "only GET and HEAD are served\n"),
+            Self::Method => ("405 Method Not Allowed", "only GET, HEAD and OPTIONS are served\n"),
             Self::Unpacked => (
                 "406 Not Acceptable",
                 "the page is sent packed with gzip only: use a browser, curl --compressed, or /diagnostics?format=text\n",
@@ -117,13 +129,20 @@ mod tests {
         assert!(head.ends_with("\r\nConnection: close\r\nContent-Length: 4\r\n\r\n"), "{head}");
         let events = answer(Kind::Events, false, false);
         assert!(events.ends_with("\r\nConnection: close\r\n\r\nbody"), "{events}");
+        assert!(events.contains("\r\nContent-Type: text/event-stream\r\nX-Accel-Buffering: no\r\n"), "{events}");
+        let nothing = answer(Kind::Nothing, true, true);
+        assert!(nothing.ends_with("\r\nAllow: GET, HEAD, OPTIONS\r\nConnection: keep-alive\r\n\r\n"), "{nothing}");
     }
 
     #[test]
     fn p5_a_refusal_fits_what_is_kept_for_it() {
         for refusal in [
             Refusal::Malformed,
+            Refusal::Connections,
+            Refusal::Format,
+            Refusal::Sort,
             Refusal::Unknown,
+            Refusal::TailOff,
             Refusal::Method,
             Refusal::Unpacked,
             Refusal::TooSlow,
@@ -221,6 +240,6 @@ mod tests {
         let unpacked = std::process::Command::new("gzip").args(["-dc", packed]).output().unwrap().stdout;
         let command = "cd src/status && gzip -9nc page.html > page.html.gz";
         assert!(unpacked == include_bytes!("page.html"), "the page has changed since it was packed: {command}");
-        assert!(unpacked.len() < 24 * 1024 && PAGE.len() < 9 * 1024, "{} bytes", unpacked.len());
+        assert!(unpacked.len() < 32 * 1024 && PAGE.len() < 12 * 1024, "{} bytes", unpacked.len());
     }
 }

@@ -1,5 +1,5 @@
 //! Lines as they come, for viewers: filtered, as server-sent events. Invariant: what waits for a viewer is bounded, what is
-//! searched for all viewers in one pass is bounded, and each is told how many lines it missed.
+//! done for viewers at a time is bounded, and each is told how many lines it missed.
 
 use crate::engine::framer::Lines;
 use crate::sink::{escape, write_number};
@@ -10,15 +10,31 @@ pub const MOST_WAITING: usize = 32 * 1024;
 const MOST_SHOWN: usize = 2 * 1024;
 /// The most bytes of an event: each byte of a line may become six, and time, peer and length are added.
 pub const MOST_EVENT_BYTES: usize = 6 * MOST_SHOWN + 256;
+/// Lines are looked at in pieces of so many bytes, or of one line: each takes some microseconds.
+const PIECE_BYTES: usize = 8 * 1024;
 
 /// One viewer: which lines it wants to see, and how many it missed.
 #[derive(Debug, Default)]
 pub struct Viewer {
-    substring: Vec<u8>,
+    /// What a line has to hold, and the place of its rarest byte, by which it is searched for.
+    part: Vec<u8>,
+    rare: usize,
     peer: Vec<u8>,
     /// The most bytes that may wait for it.
     most: usize,
+    /// Lines that it was not shown, and was not told of yet.
     lost: u64,
+    /// How many of these nobody has compared with what it wants.
+    unsearched: u64,
+}
+
+/// Whose lines are shown, and when they came, as texts.
+#[derive(Debug, Clone, Copy)]
+pub struct Caption<'a> {
+    /// When.
+    pub time: &'a [u8],
+    /// Whose.
+    pub peer: &'a [u8],
 }
 
 impl Viewer {
@@ -26,7 +42,9 @@ impl Viewer {
     /// wait for it.
     #[must_use]
     pub fn new(substring: Vec<u8>, peer: Vec<u8>, most: usize) -> Self {
-        Self { substring, peer, most, lost: 0 }
+        let rarity = |byte: &u8| COMMON.iter().position(|common| common == byte).unwrap_or(COMMON.len());
+        let rare = substring.iter().enumerate().max_by_key(|(_, byte)| rarity(byte)).map_or(0, |(at, _)| at);
+        Self { part: substring, rare, peer, most, ..Self::default() }
     }
 
     /// Whether it wants to see lines of this peer.
@@ -38,53 +56,76 @@ impl Viewer {
         rest.is_some_and(|rest| self.peer.is_empty() || rest.first().is_none_or(|next| b":]#%".contains(next)))
     }
 
-    /// Adds a line of a peer that it wants to see to `out`, or counts it as lost. `event` is the line as an event, which is
-    /// made once for all viewers.
-    pub fn line(&mut self, line: &[u8], event: &[u8], out: &mut Vec<u8>) {
-        if !holds(line, &self.substring) {
-            return;
-        }
-        self.say_lost(out);
-        if self.lost > 0 || !append(event, self.most, out) {
-            self.lose(1);
+    /// Adds those lines of `piece` that it wants to `out`, or counts them as lost. The piece is of a peer that it wants to see,
+    /// with a `\n` between two lines. `event` is room for one event.
+    pub fn show(&mut self, mut piece: &[u8], by: Caption<'_>, event: &mut Vec<u8>, out: &mut Vec<u8>) {
+        while !piece.is_empty() {
+            let Some(at) = find(piece, &self.part, self.rare) else { return };
+            let (before, behind) = piece.split_at(at);
+            let start = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
+            let end = memchr::memchr(b'\n', behind).map_or(piece.len(), |end| at + end);
+            // Else it was found across the end of a line, and so it is in none.
+            if at + self.part.len() <= end {
+                self.show_line(piece.get(start..end).unwrap_or_default(), by, event, out);
+            }
+            piece = piece.get(end + 1..).unwrap_or_default();
         }
     }
 
-    /// Counts lines that it was not shown.
-    pub fn lose(&mut self, lines: u64) {
+    fn show_line(&mut self, line: &[u8], by: Caption<'_>, event: &mut Vec<u8>, out: &mut Vec<u8>) {
+        self.say_lost(out);
+        // An event is only made if there may be room for it.
+        let is_shown = self.has_room(out) && {
+            write_event(by.time, by.peer, line, event);
+            append(event, self.most, out)
+        };
+        self.lost = self.lost.saturating_add(u64::from(!is_shown));
+    }
+
+    /// Counts lines that nobody had the time to show it.
+    pub fn pass_by(&mut self, lines: u64) {
         self.lost = self.lost.saturating_add(lines);
+        if !self.part.is_empty() {
+            self.unsearched = self.unsearched.saturating_add(lines);
+        }
     }
 
     /// Adds to `out` how many lines it missed, if there are any and there is room.
     pub fn say_lost(&mut self, out: &mut Vec<u8>) {
-        if self.lost == 0 {
+        if !self.has_news(out) {
             return;
         }
         let mut event = b"event: lost\ndata: {\"lines\":".to_vec();
         write_number(self.lost, &mut event);
+        event.extend_from_slice(b",\"unsearched\":");
+        write_number(self.unsearched, &mut event);
         event.extend_from_slice(b"}\n\n");
-        // Only when half is free: otherwise there would be such an event after every few lines.
-        if out.len() <= self.most / 2 && append(&event, self.most, out) {
-            self.lost = 0;
+        if append(&event, self.most, out) {
+            (self.lost, self.unsearched) = (0, 0);
         }
     }
 
-    /// Whether a line could be shown to it.
+    /// Whether it missed lines, and can be told of it now: only when half is free, otherwise there would be such an event
+    /// after every few lines.
     #[must_use]
-    pub fn has_room(&self, out: &[u8]) -> bool {
-        out.len() <= self.most / 2 || (self.lost == 0 && out.len() < self.most)
+    pub fn has_news(&self, out: &[u8]) -> bool {
+        self.lost > 0 && out.len() <= self.most / 2
     }
 
-    /// Whether it missed lines that it was not told of yet.
+    /// Whether it only has to be told how many lines it misses, as it has no room for more and wants them all.
     #[must_use]
-    pub fn has_lost(&self) -> bool {
-        self.lost > 0
+    pub fn is_full(&self, out: &[u8]) -> bool {
+        self.part.is_empty() && !self.has_room(out) && !self.has_news(out)
+    }
+
+    fn has_room(&self, out: &[u8]) -> bool {
+        self.lost == 0 && out.len() < self.most
     }
 
     /// Bytes of memory that it takes, without what waits for it.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.substring.capacity() + self.peer.capacity()
+        self.part.capacity() + self.peer.capacity()
     }
 }
 
@@ -104,7 +145,7 @@ fn append(event: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
 }
 
 /// Writes a line as an event.
-pub fn write_event(time: &[u8], peer: &[u8], line: &[u8], event: &mut Vec<u8>) {
+fn write_event(time: &[u8], peer: &[u8], line: &[u8], event: &mut Vec<u8>) {
     event.clear();
     // A long line is cut between two characters.
     let is_start = |at: &usize| line.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
@@ -124,51 +165,78 @@ pub fn write_event(time: &[u8], peer: &[u8], line: &[u8], event: &mut Vec<u8>) {
     event.extend_from_slice(b"\"}\n\n");
 }
 
-/// Calls `each` with every line that ends within the first `most` bytes of a block. Returns how many these are.
-pub fn look_at(lines: Lines<'_>, most: usize, mut each: impl FnMut(&[u8])) -> u64 {
-    let mut part = lines;
-    if lines.head.len() + lines.body.len() > most {
-        let body = lines.body.get(..most.saturating_sub(lines.head.len())).unwrap_or_default();
-        let Some(end) = memchr::memrchr(b'\n', body).filter(|_| lines.ended) else { return 0 };
-        part.body = body.get(..end + 1).unwrap_or_default();
+/// Calls `each` with the lines of a block, some at a time and a `\n` between two, until it answers that it has had enough.
+/// Gives how many lines it did not look at.
+pub fn look_at(lines: Lines<'_>, mut each: impl FnMut(&[u8]) -> bool) -> u64 {
+    let (mut left, mut rest) = (lines.count, lines.body);
+    if !lines.head.is_empty() || !lines.ended {
+        let end = memchr::memchr(b'\n', rest).filter(|_| lines.ended).unwrap_or(rest.len());
+        let (first, behind) = rest.split_at(end);
+        if !each(&[lines.head, first].concat()) {
+            return left;
+        }
+        (left, rest) = (left.saturating_sub(1), behind.get(1..).unwrap_or_default());
     }
-    let mut count = 0;
-    part.each(|head, body| {
-        count += 1;
-        if head.is_empty() { each(body) } else { each(&[head, body].concat()) }
-    });
-    count
+    while !rest.is_empty() {
+        let most = rest.get(..PIECE_BYTES).unwrap_or(rest);
+        let end = memchr::memrchr(b'\n', most).or_else(|| memchr::memchr(b'\n', rest)).unwrap_or(rest.len());
+        let (piece, behind) = rest.split_at(end);
+        if !each(piece) {
+            return left;
+        }
+        left = left.saturating_sub(memchr::memchr_iter(b'\n', piece).count() as u64 + 1);
+        rest = behind.get(1..).unwrap_or_default();
+    }
+    left
 }
 
-/// Whether `line` contains `part`. A faster search would be 8 KB of code, and nobody reads faster than this one finds.
-fn holds(mut line: &[u8], part: &[u8]) -> bool {
-    let Some((first, _)) = part.split_first() else { return true };
-    while let Some(at) = memchr::memchr(*first, line) {
-        line = line.get(at..).unwrap_or_default();
-        if line.starts_with(part) {
-            return true;
+/// Bytes that are common in lines, the most common first. All others are rarer.
+const COMMON: &[u8] = b" etaoinsrh0ldc1um2f3pgw4y5b6v7k8x9:.-/=,_jqz";
+
+/// Where `part` is in `text`. It is looked for by the byte at `rare`. A library's search is 15 KB of code and its time has a
+/// bound; here the time is measured, and ends.
+fn find(text: &[u8], part: &[u8], rare: usize) -> Option<usize> {
+    let Some(byte) = part.get(rare) else { return Some(0) };
+    let mut from = rare;
+    loop {
+        from += memchr::memchr(*byte, text.get(from..)?)?;
+        let start = from - rare;
+        if text.get(start..)?.starts_with(part) {
+            return Some(start);
         }
-        line = line.get(1..).unwrap_or_default();
+        from += 1;
     }
-    false
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BY: Caption<'_> = Caption { time: b"now", peer: b"unix#1" };
+
+    /// The lines of a piece that somebody sees who looks for this.
+    fn found(piece: &[u8], part: &[u8]) -> Vec<String> {
+        let (mut viewer, mut out) = (Viewer::new(part.into(), Vec::new(), MOST_WAITING), Vec::new());
+        viewer.show(piece, BY, &mut Vec::new(), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let lines = text.split("\"line\":\"").skip(1);
+        lines.map(|line| line.split('"').next().unwrap().to_owned()).collect()
+    }
+
     #[test]
-    fn a_part_is_found_wherever_it_is() {
-        for (line, part, found) in [
-            ("", "", true),
-            ("abc", "", true),
-            ("abc", "abc", true),
-            ("aabc", "abc", true),
-            ("abab", "ba", true),
-            ("abab", "bb", false),
-            ("ab", "abc", false),
+    fn a_part_is_found_in_each_line_wherever_it_is_and_never_across_two() {
+        for (piece, part, lines) in [
+            ("one\ntwo\n\nthree", "", &["one", "two", "", "three"][..]),
+            ("abc", "abc", &["abc"]),
+            ("aabc\nab\nxabcabc\nbc", "abc", &["aabc", "xabcabc"]),
+            ("abab\nba", "ba", &["abab", "ba"]),
+            ("abab", "bb", &[]),
+            ("zeez\nzeze", "eze", &["zeze"]),
+            ("ab", "abc", &[]),
+            ("a\nb\na\nb", "a\nb", &[]),
+            ("a\n", "\n", &[]),
         ] {
-            assert_eq!(holds(line.as_bytes(), part.as_bytes()), found, "{line} {part}");
+            assert_eq!(found(piece.as_bytes(), part.as_bytes()), lines, "{piece:?} {part:?}");
         }
     }
 
@@ -225,60 +293,79 @@ mod tests {
         Lines { head: b"", body, count, ended: true }
     }
 
-    fn seen(lines: Lines<'_>, most: usize) -> Vec<String> {
+    /// The pieces that are looked at if so many are enough, and how many lines are left.
+    fn seen(lines: Lines<'_>, most: usize) -> (Vec<String>, u64) {
         let mut seen = Vec::new();
-        let count = look_at(lines, most, |line| seen.push(String::from_utf8(line.to_vec()).unwrap()));
-        assert_eq!(count, seen.len() as u64);
-        seen
+        let left = look_at(lines, |piece| {
+            let is_enough = seen.len() == most;
+            if !is_enough {
+                seen.push(String::from_utf8(piece.to_vec()).unwrap());
+            }
+            !is_enough
+        });
+        (seen, left)
     }
 
     #[test]
-    fn only_whole_lines_within_the_bound_are_looked_at() {
+    fn lines_are_looked_at_in_pieces_of_whole_lines_and_those_that_are_left_are_counted() {
+        let pieces = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let all = lines(b"a\nbc\nd\n");
-        assert_eq!(seen(all, 7), ["a", "bc", "d"]);
-        assert_eq!(seen(all, 6), ["a", "bc"]);
-        assert_eq!(seen(all, 4), ["a"]);
-        assert!(seen(all, 1).is_empty());
+        assert_eq!(seen(all, 9), (pieces(&["a\nbc\nd"]), 0));
+        assert_eq!(seen(all, 0), (vec![], 3));
         let joined = Lines { head: b"12345", ..all };
-        assert_eq!(seen(joined, 12), ["12345a", "bc", "d"]);
-        assert_eq!(seen(joined, 7), ["12345a"]);
-        assert!(seen(joined, 6).is_empty() && seen(joined, 3).is_empty());
+        assert_eq!(seen(joined, 9), (pieces(&["12345a", "bc\nd"]), 0));
+        assert_eq!(seen(joined, 1), (pieces(&["12345a"]), 2));
         let unended = Lines { head: b"12", body: b"34", count: 1, ended: false };
-        assert_eq!(seen(unended, 4), ["1234"]);
-        assert!(seen(unended, 3).is_empty());
+        assert_eq!(seen(unended, 9), (pieces(&["1234"]), 0));
+        assert_eq!(seen(unended, 0), (vec![], 1));
+        let (long, short) = ("x".repeat(PIECE_BYTES), "y".repeat(PIECE_BYTES / 2 - 1));
+        let text = format!("{long}\n{short}\n{short}\n{short}\n");
+        let both = format!("{short}\n{short}");
+        assert_eq!(seen(lines(text.as_bytes()), 9), (pieces(&[&long, &both, &short]), 0));
+        assert_eq!(seen(lines(text.as_bytes()), 1), (pieces(&[&long]), 3));
     }
 
     #[test]
     fn a_viewer_that_is_too_slow_holds_little_and_is_told_what_it_missed() {
         for most in [100, 5_000, MOST_WAITING] {
-            let (mut viewer, mut out, mut event) =
-                (Viewer::new(b"1".to_vec(), Vec::new(), most), Vec::new(), Vec::new());
-            let mut accounted = 0;
+            let (mut viewer, mut out, mut event) = (Viewer::new(b"1".into(), Vec::new(), most), Vec::new(), Vec::new());
+            let (mut accounted, mut unsearched) = (0, 0);
+            let mut count = |out: &[u8]| {
+                let (lines, passed_by) = count_in(out);
+                accounted += lines;
+                unsearched += passed_by;
+            };
             for _round in 0..3 {
-                for line in [&b"0123456789"[..]; 10_000] {
-                    write_event(b"now", b"unix#1", line, &mut event);
-                    viewer.line(line, &event, &mut out);
+                for _ in 0..1_000 {
+                    viewer.show(&b"0123456789\nnot asked for\n".repeat(10), BY, &mut event, &mut out);
                     assert!(out.capacity() <= most, "{}", out.capacity());
                 }
-                viewer.line(b"not asked for", &event, &mut out);
-                viewer.lose(7);
-                accounted += count_in(&out);
+                viewer.pass_by(7);
+                count(&out);
+                assert!(viewer.has_news(b"") && !viewer.has_news(&vec![0; most / 2 + 1]));
                 out.clear();
             }
             viewer.say_lost(&mut out);
-            accounted += count_in(&out);
-            assert_eq!(accounted, 3 * 10_007, "each is seen or said to be lost, with at most {most}");
+            count(&out);
+            assert_eq!(
+                (accounted, unsearched),
+                (3 * 10_007, 21),
+                "each is seen or said to be lost, with at most {most}"
+            );
             out.clear();
             viewer.say_lost(&mut out);
-            assert!(out.is_empty() && !viewer.has_lost(), "said once");
+            assert!(out.is_empty() && !viewer.has_news(&out), "said once");
         }
     }
 
-    /// Lines that a viewer saw, and that it was told to have missed.
-    fn count_in(out: &[u8]) -> u64 {
+    /// Lines that a viewer saw or was told to have missed, and how many of these nobody looked at.
+    fn count_in(out: &[u8]) -> (u64, u64) {
         let text = std::str::from_utf8(out).unwrap();
-        let lost = text.split("event: lost\ndata: {\"lines\":").skip(1);
-        let lost: u64 = lost.map(|rest| rest.split('}').next().unwrap().parse::<u64>().unwrap()).sum();
-        lost + text.matches("data: {\"ts\"").count() as u64
+        let sum = |name: &str| -> u64 {
+            let numbers = text.split(name).skip(1).map(|rest| rest.split([',', '}']).next().unwrap());
+            numbers.map(|number| number.parse::<u64>().unwrap()).sum()
+        };
+        let shown = text.matches("data: {\"ts\"").count() as u64;
+        (shown + sum("event: lost\ndata: {\"lines\":"), sum(",\"unsearched\":"))
     }
 }

@@ -15,7 +15,7 @@ const GOODBYE: Ms = 1_000;
 /// Time between two signs of life to a viewer of the tail. Without them neither side would notice that the other is gone.
 const PING: Ms = 15_000;
 const PING_EVENT: &[u8] = b": ping\n\n";
-/// A new visitor that has sent nothing for so long may lose its place to another: browsers connect long before they ask.
+/// A visitor that does not get on for so long may lose its place to another: browsers connect long before they ask.
 const SILENCE: Ms = 1_000;
 
 /// What a visitor is in the middle of.
@@ -54,6 +54,11 @@ pub struct Visitor {
     deadline: Ms,
     /// It has got an answer before.
     was_served: bool,
+    /// Since when it has asked without a pause, and whether it has got an answer meanwhile.
+    asks_since: Ms,
+    is_answered: bool,
+    /// When it last accepted something of an answer, or the answer began.
+    progress: Ms,
     /// The other side has closed, or its half.
     has_ended: bool,
     /// There is input that was not parsed.
@@ -70,6 +75,9 @@ impl Visitor {
             output: Vec::new(),
             deadline: now + PATIENCE,
             was_served: false,
+            asks_since: now,
+            is_answered: false,
+            progress: now,
             has_ended: false,
             is_unparsed: false,
         }
@@ -95,8 +103,11 @@ impl Visitor {
         if bytes.len() > room {
             return self.refuse(Refusal::Busy, How::default(), now);
         }
-        if self.input.is_empty() && self.was_served {
-            self.deadline = now + PATIENCE;
+        if self.input.is_empty() {
+            (self.asks_since, self.is_answered) = (now, false);
+            if self.was_served {
+                self.deadline = now + PATIENCE;
+            }
         }
         self.input.reserve_exact(bytes.len());
         self.input.extend_from_slice(bytes);
@@ -136,14 +147,23 @@ impl Visitor {
         &self.output
     }
 
-    /// From when on its place may be given to another: it is between two requests, or has not sent anything.
+    /// Whether anything has to be sent, or a viewer is to be told at once what it missed.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        let has_news = matches!(&self.stage, Stage::Watching { viewer, .. } if viewer.has_news(&self.output));
+        has_news || !self.output.is_empty()
+    }
+
+    /// From when on its place may be given to another. At once if it is between two requests. Any other has a second: to ask, to
+    /// be answered all that it has asked for together, and to accept more of its answer.
     #[must_use]
     pub fn gives_way_at(&self) -> Option<Ms> {
-        if !matches!(self.stage, Stage::Asking) || !self.input.is_empty() {
-            return None;
+        match self.stage {
+            Stage::Asking if self.input.is_empty() && self.was_served => Some(self.deadline.saturating_sub(PATIENCE)),
+            Stage::Asking => Some(self.asks_since + SILENCE),
+            Stage::Answering { .. } => Some(self.progress + SILENCE),
+            Stage::Watching { .. } | Stage::Leaving => None,
         }
-        let since = self.deadline.saturating_sub(PATIENCE);
-        Some(if self.was_served { since } else { since + SILENCE })
     }
 
     /// The viewer, and the buffer for its events, if it is one.
@@ -229,12 +249,17 @@ impl Visitor {
         }
         self.stage = Stage::Answering { keeps_alive };
         self.was_served = true;
-        self.deadline = now + PATIENCE;
+        // If much is asked for together, the kernel takes many answers that nobody reads: the time is for all of them.
+        self.deadline = if self.is_answered { self.asks_since } else { now } + PATIENCE;
+        (self.is_answered, self.progress) = (true, now);
     }
 
     /// Notes that a write accepted `count` bytes of the output.
     pub fn sent(&mut self, count: usize, now: Ms) -> Need {
         self.output.drain(..count.min(self.output.len()));
+        if count > 0 {
+            self.progress = now;
+        }
         let is_done = self.output.is_empty();
         if is_done {
             self.output = Vec::new();
@@ -271,7 +296,7 @@ impl Visitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::tail::MOST_WAITING;
+    use crate::status::tail::{Caption, MOST_WAITING};
 
     const ASK: &[u8] = b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -336,7 +361,7 @@ mod tests {
 
     fn show(visitor: &mut Visitor, line: &[u8]) {
         let (viewer, out) = visitor.viewer().unwrap();
-        viewer.line(line, line, out);
+        viewer.show(line, Caption { time: b"now", peer: b"unix#1" }, &mut Vec::new(), out);
     }
 
     #[test]
@@ -368,16 +393,53 @@ mod tests {
     }
 
     #[test]
-    fn who_is_between_two_requests_gives_way_and_who_has_just_come_does_not() {
+    fn p18_a_viewer_that_has_caught_up_is_told_at_once_what_it_missed() {
+        let mut visitor = watching(0);
+        show(&mut visitor, &[&[b'x'; 999][..], b"\n"].concat().repeat(20));
+        let (viewer, out) = visitor.viewer().unwrap();
+        viewer.pass_by(7);
+        assert!(out.len() > MOST_WAITING / 2);
+        visitor.next(0);
+        all_sent(&mut visitor, 0);
+        assert!(visitor.has_output() && visitor.output().is_empty(), "there is no wait for the ping");
+        visitor.next(0);
+        assert!(visitor.output().starts_with(b"event: lost\n"), "{visitor:?}");
+        all_sent(&mut visitor, 0);
+        assert!(!visitor.has_output(), "told once");
+    }
+
+    #[test]
+    fn who_is_between_two_requests_gives_way_at_once_and_any_other_after_a_second() {
         let mut visitor = Visitor::new(0);
-        assert_eq!(visitor.gives_way_at(), Some(1_000));
-        visitor.received(&ASK[..9], MOST_REQUEST_BYTES, 0);
-        assert_eq!(visitor.gives_way_at(), None);
-        visitor.received(&ASK[9..], MOST_REQUEST_BYTES, 0);
-        answered(&mut visitor, 0);
-        assert_eq!(visitor.gives_way_at(), None);
-        all_sent(&mut visitor, 500);
-        assert_eq!(visitor.gives_way_at(), Some(500));
+        assert_eq!(visitor.gives_way_at(), Some(1_000), "it has not asked");
+        visitor.received(&ASK[..9], MOST_REQUEST_BYTES, 500);
+        assert_eq!(visitor.gives_way_at(), Some(1_500), "half a request");
+        visitor.received(&ASK[9..], MOST_REQUEST_BYTES, 600);
+        answered(&mut visitor, 1_000);
+        assert_eq!(visitor.gives_way_at(), Some(2_000), "its answer is on its way");
+        visitor.sent(5, 1_500);
+        assert_eq!(visitor.gives_way_at(), Some(2_500), "it takes some of it");
+        all_sent(&mut visitor, 1_600);
+        assert_eq!(visitor.gives_way_at(), Some(1_600));
+        // Many requests at once have one second together.
+        visitor.received(&ASK.repeat(50), MOST_REQUEST_BYTES, 3_000);
+        for now in [3_000, 3_500, 4_500] {
+            answered(&mut visitor, now);
+            all_sent(&mut visitor, now);
+        }
+        assert_eq!(visitor.gives_way_at(), Some(4_000));
+        assert_eq!(watching(0).gives_way_at(), None);
+    }
+
+    #[test]
+    fn p18_who_asks_for_much_together_has_ten_seconds_for_all_of_it() {
+        let mut visitor = sent(&ASK.repeat(200), 0);
+        for now in [0, 5_000, 9_000] {
+            answered(&mut visitor, now);
+            all_sent(&mut visitor, now);
+        }
+        answered(&mut visitor, 9_500);
+        assert_eq!((visitor.next(9_999), visitor.due_at(), visitor.next(10_000)), (Need::Nothing, 10_000, Need::Close));
     }
 
     #[test]

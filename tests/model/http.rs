@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use lumberjack::internals::request::{MOST_REQUEST_BYTES, Refusal, Request, Route};
 use lumberjack::internals::respond::{Content, Kind, MOST_HEAD_BYTES};
-use lumberjack::internals::tail::{MOST_WAITING, Viewer, write_event};
+use lumberjack::internals::tail::{Caption, MOST_WAITING, Viewer};
 use lumberjack::internals::visitor::{Ms, Need, PATIENCE, Visitor};
 
 use super::{Script, Shown, Story};
@@ -147,11 +147,10 @@ impl World {
             Op::Room(room) => self.room = *room,
             Op::Lines(line, count, lost) => {
                 let Some((viewer, out)) = self.visitor.viewer() else { return };
-                let mut event = Vec::new();
-                write_event(b"2026-11-25T00:00:00.000Z", b"192.0.2.7:5000", line, &mut event);
-                if viewer.wants(b"192.0.2.7:5000") {
-                    (0..*count).for_each(|_| viewer.line(line, &event, out));
-                    viewer.lose(*lost);
+                let from = Caption { time: b"2026-11-25T00:00:00.000Z", peer: b"192.0.2.7:5000" };
+                if viewer.wants(from.peer) {
+                    (0..*count).for_each(|_| viewer.show(line, from, &mut Vec::new(), out));
+                    viewer.pass_by(*lost);
                 }
                 assert!(out.capacity() <= MOST_WAITING, "{}", out.capacity());
             }
@@ -169,7 +168,7 @@ impl World {
             let after = (self.inbox.len(), self.takes, self.heads.len(), self.visitor.output().len());
             self.check();
             let can_read = self.visitor.wants() > 0 && (!self.inbox.is_empty() || self.has_ended);
-            let can_write = self.takes > 0 && !self.visitor.output().is_empty();
+            let can_write = self.takes > 0 && self.visitor.has_output();
             let is_due = can_read || can_write || self.visitor.due_at() <= self.now;
             if !is_due || self.is_closed {
                 return;

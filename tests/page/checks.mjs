@@ -6,13 +6,21 @@ import { eventually } from './chromium.mjs'
 import { Middleman } from './middleman.mjs'
 import { equal, is, isBytes, isTime, number, ok, policyOf } from './reading.mjs'
 
-const MOST_PAGE_BYTES = 24 * 1024
+const MOST_PAGE_BYTES = 32 * 1024
 const POLL_MS = 1000
 const TIMEOUT_MS = 3000
 const ANSWER_MS = 10_000
 const MARKUP = `<img src=x onerror="window.hacked = 1"><script>window.hacked = 1</script>`
-const SORT_BUTTONS = 12 // seven columns of connections, five of hosts
+const SORT_BUTTONS = 18 // ten columns of connections, eight of hosts
 const AA = 4.5 // the least contrast of text that WCAG level AA allows
+
+/** A connection as the server lists it. */
+const connectionOf = (peer, state, numbers = {}) => ({
+  peer,
+  state,
+  ...{ sinceMs: 1, idleMs: 1, bytes: 1, lines: 1, pendingBytes: 0, linesPerSecond: 1, bytesPerSecond: 1, dropped: 0 },
+  ...numbers,
+})
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms))
 
@@ -119,7 +127,7 @@ export class Checks {
     ok(`the headings are ${found.headings}`, /^H1( H2)+$/.test(found.headings))
     ok(
       'the title names the state',
-      /^(Healthy|Not healthy): Lumberjack on /.test(await this.browser.run(() => document.title)),
+      /^(Healthy|Healthy, but look|Not healthy): Lumberjack on /.test(await this.browser.run(() => document.title)),
     )
   }
 
@@ -134,6 +142,7 @@ export class Checks {
     const health = await this.text('#health')
     equal('the state', health.startsWith(d.health.ok ? 'Healthy' : 'Not healthy'), true)
     for (const reason of d.health.reasons) ok(`the state lacks ${reason}`, health.includes(reason))
+    await this.openAll()
     await this.factsAndPictures(d)
     await this.tables(d)
     const limits = await this.browser.run(() =>
@@ -147,6 +156,13 @@ export class Checks {
     equal('--when-full', limit['--when-full'], d.limits.whenFull)
     if (d.limits.idleTimeout) isTime('--idle-timeout', limit['--idle-timeout'], d.limits.idleTimeout)
     else equal('--idle-timeout', limit['--idle-timeout'], 'never')
+  }
+
+  /** Opens what is folded. */
+  openAll() {
+    return this.browser.run(() => {
+      document.querySelectorAll('details').forEach((details) => (details.open = true))
+    })
   }
 
   async factsAndPictures(d) {
@@ -184,7 +200,7 @@ export class Checks {
       outputs.map((cells) => cells[0]),
       Object.keys(d.outputs),
     )
-    for (const [name, bytes, writes, waiting, dropped, failures] of outputs) {
+    for (const [name, waiting, dropped, failures, bytes, writes] of outputs) {
       const output = d.outputs[name]
       isBytes(`bytes of ${name}`, bytes, output.bytes)
       isBytes(`waiting for ${name}`, waiting, output.waitingBytes)
@@ -195,7 +211,9 @@ export class Checks {
       ])
     }
     const sumOf = (name) => Object.values(d.outputs).reduce((sum, output) => sum + output[name], 0)
-    const ofOutputs = { droppedLines: sumOf('droppedLines'), rotationFailures: sumOf('rotationFailures') }
+    const ofOutputs = Object.fromEntries(
+      ['droppedLines', 'rotationFailures', 'syncFailures'].map((name) => [name, sumOf(name)]),
+    )
     const { lines, bytes, accepted, ...limits } = d.counters
     const counters = await this.browser.run(() =>
       [...document.querySelectorAll('#counters tr')].map((row) => [
@@ -204,7 +222,7 @@ export class Checks {
         row.offsetHeight > 0,
       ]),
     )
-    equal('the number of counters', counters.length, Object.keys(limits).length + 2)
+    equal('the number of counters', counters.length, Object.keys(limits).length + 3)
     for (const [count, sentence, isShown] of counters) {
       ok(`a counter has no sentence: ${sentence}`, / .*\.$/.test(sentence))
       equal(`whether ${count} ${sentence} is shown`, isShown, !/^0( B)?$/.test(count))
@@ -221,9 +239,9 @@ export class Checks {
 
   async clients(d) {
     const rows = await this.rows('connections')
-    // By bytes, the most first, then by name: clients of one Unix socket share theirs.
+    // By rate, the most first, then by name: clients of one Unix socket share theirs.
     const wantedRows = [...d.connections].sort(
-      (a, b) => b.bytes - a.bytes || (a.peer < b.peer ? -1 : a.peer > b.peer ? 1 : 0),
+      (a, b) => b.bytesPerSecond - a.bytesPerSecond || (a.peer < b.peer ? -1 : a.peer > b.peer ? 1 : 0),
     )
     equal(
       'the peers',
@@ -231,7 +249,9 @@ export class Checks {
       wantedRows.map(({ peer }) => peer),
     )
     wantedRows.forEach((connection, i) => {
-      const [peer, age, idle, lines, bytes, pending, state] = rows[i]
+      const [peer, state, , rate, dropped, lines, bytes, pending, age, idle] = rows[i]
+      isBytes(`the rate of ${peer}`, rate.replace('/s', ''), connection.bytesPerSecond)
+      is(`what was dropped of ${peer}`, dropped, connection.dropped)
       isTime(`the age of ${peer}`, age, connection.sinceMs)
       isTime(`the silence of ${peer}`, idle, connection.idleMs)
       is(`the lines of ${peer}`, lines, connection.lines)
@@ -239,7 +259,7 @@ export class Checks {
       isBytes(`what is pending of ${peer}`, pending, connection.pendingBytes)
       equal(`the state of ${peer}`, state, connection.state)
     })
-    const hosts = (await this.rows('hosts')).map(([host, count, lines]) => [host, number(count), number(lines)])
+    const hosts = (await this.rows('hosts')).map((cells) => [cells[0], number(cells[4]), number(cells[5])])
     const wanted = d.hosts.map((host) => [host.host, host.connections, host.lines])
     equal('the hosts', hosts.sort(), wanted.sort())
   }
@@ -260,14 +280,14 @@ export class Checks {
       this.browser.run(() => [...document.querySelectorAll('figure b')].slice(0, 2).map((value) => value.textContent))
     await at(1_000_000, 5_000_000, 8e9)
     await at(1_001_000, 5_000_500, 8e9 + 2e6)
-    equal('the rates', await shown(), ['500', '2 MB/s'])
+    equal('the rates', await shown(), ['500', '1.91 MiB/s'])
     await at(10, 3, 300)
     equal('the rates after a restart', await shown(), ['…', '…'])
     await at(2010, 23, 3300)
     equal(
       'the rates a little later',
       await shown(),
-      ['10', '2 kB/s'].map((text) => text.replace('2 kB', '1.5 kB')),
+      ['10', '1.46 KiB/s'],
     )
     const paths = await this.browser.run(() =>
       [...document.querySelectorAll('figure path')].map((path) => path.getAttribute('d')),
@@ -290,22 +310,22 @@ export class Checks {
           : value && typeof value === 'object'
             ? Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, dirty(inner)]))
             : value
-    const connection = { peer: MARKUP, sinceMs: 1, idleMs: 1, bytes: 1, lines: 1, pendingBytes: 1, state: MARKUP }
-    const host = { host: MARKUP, connections: 1, pendingBytes: 1, bytes: 1, lines: 1 }
+    const connection = connectionOf(MARKUP, MARKUP)
+    const host = { ...connection, host: MARKUP, connections: 1 }
     const [output] = Object.values(d.outputs)
     const body = {
       ...dirty(d),
       connections: [connection],
       hosts: [host],
       outputs: { [MARKUP]: output },
-      health: { ok: false, reasons: [MARKUP] },
+      health: { ok: false, reasons: [MARKUP], troubles: [{ text: MARKUP, forMs: 1 }] },
     }
     body.counters = { ...body.counters, [MARKUP]: 1 }
     body.help = { ...body.help, losses: { ...body.help.losses, [MARKUP]: MARKUP } }
     body.limits = { ...body.limits, [MARKUP]: 1 }
     await this.middleman.serve(body)
     await this.noMarkup()
-    const [[peer, , , , , , state]] = await this.rows('connections')
+    const [[peer, state]] = await this.rows('connections')
     equal('the peer', [peer, state], [MARKUP, MARKUP])
     equal(
       'the host and the output',
@@ -313,6 +333,7 @@ export class Checks {
       [MARKUP, MARKUP],
     )
     ok('the reason is not shown as text', (await this.text('#health')).includes(MARKUP))
+    ok('the trouble is not shown as text', (await this.text('#troubles')).includes(MARKUP))
     await this.fits()
   }
 
@@ -338,8 +359,9 @@ export class Checks {
 
   async keyboard() {
     const reached = new Set()
+    await this.openAll()
     await this.browser.run(() => document.activeElement.blur())
-    for (let presses = 0; presses < 60; presses++) {
+    for (let presses = 0; presses < 70; presses++) {
       await this.browser.press('Tab')
       const [name, hasOutline] = await this.browser.run(() => {
         const node = document.activeElement
@@ -356,21 +378,13 @@ export class Checks {
     const ids = ['hold', 'filter', 'zeros', ...(this.hasTail ? ['tail-button', 'match', 'peer', 'log'] : [])]
     for (const id of ids) ok(`Tab does not reach ${id}`, reached.has(id))
     const sorting = [...reached].filter((name) =>
-      /^(connections|hosts) (Peer|Age|Idle|Lines|Bytes|Pending|State|Host|Connections)$/.test(name),
+      /^(connections|hosts) (Peer|Age|Idle|Lines|Bytes|Lines\/s|Bytes\/s|Dropped|Pending|State|Host|Connections)( [↑↓])?$/.test(name),
     )
     equal('the buttons that sort and that Tab reaches', sorting.length, SORT_BUTTONS)
   }
 
   async sortAndFilter() {
-    const connection = (peer, lines, state) => ({
-      peer,
-      sinceMs: 1,
-      idleMs: 1,
-      bytes: 1,
-      lines,
-      pendingBytes: 0,
-      state,
-    })
+    const connection = (peer, lines, state) => connectionOf(peer, state, { lines })
     const connections = [
       connection('192.0.2.1:1', 9, 'reading'),
       connection('192.0.2.2:1', 1000, 'skipping'),
@@ -385,9 +399,9 @@ export class Checks {
         document.activeElement.textContent === 'Lines' && document.activeElement.closest('table').id === 'connections',
     )
     await this.browser.press('Enter')
-    equal('sorted by lines', await column(3), ['1,000', '80', '9'])
+    equal('sorted by lines', await column(5), ['1,000', '80', '9'])
     await this.browser.press(' ')
-    equal('sorted by lines, the other way', await column(3), ['9', '80', '1,000'])
+    equal('sorted by lines, the other way', await column(5), ['9', '80', '1,000'])
     equal(
       'the mark of the order',
       await this.browser.run(() => document.activeElement.parentNode.getAttribute('aria-sort')),
@@ -401,7 +415,8 @@ export class Checks {
     await this.tabTo('the filter', () => document.activeElement.id === 'filter')
     await this.browser.type('READ')
     equal('filtered by state', await column(0), ['192.0.2.1:1', '192.0.2.3:1'])
-    await this.middleman.serve({ ...d, connections: [...connections, connection('192.0.2.4:1', 2, 'reading')] })
+    const found = [connections[0], connections[2], connection('192.0.2.4:1', 2, 'reading')]
+    await this.middleman.serve({ ...d, connections: found })
     equal('filtered and sorted with the next figures', await column(0), ['192.0.2.4:1', '192.0.2.1:1', '192.0.2.3:1'])
     await this.browser.run(() => {
       document.querySelector('#filter').value = ''
@@ -521,12 +536,18 @@ export class Checks {
     const shows = (line) => eventually(`the line ${line}`, async () => (await log()).includes(line))
     const state = (wanted) =>
       eventually(`the live view is ${wanted}`, async () => (await this.text('#tail-state')) === wanted)
-    await this.tabTo('the button of the live view', () => document.activeElement.id === 'tail-button')
-    await this.browser.press('Enter')
+    // It runs by itself.
     await state('Running')
     await sendLines(listen[0], `${MARKUP} first`)
     await shows(`${MARKUP} first`)
     await this.noMarkup()
+    await sendLines(listen[0], '2026-01-01 ERROR it broke', '<12>Jan 1 box app: hm')
+    await shows('box app: hm')
+    const levels = await this.browser.run(() =>
+      [...document.querySelectorAll('#log bdi')].slice(-2).map((line) => line.className),
+    )
+    equal('the levels of the last lines', levels, ['bad', 'warn'])
+    await this.tabTo('the button of the live view', () => document.activeElement.id === 'tail-button')
     await this.browser.press(' ')
     await state('Paused')
     const { counters } = await this.diagnostics()
@@ -558,6 +579,110 @@ export class Checks {
       return log.scrollHeight - log.scrollTop - log.clientHeight
     })
     ok(`the newest line is ${distance} px out of sight`, distance < 20)
+  }
+
+  /** Who opens the page during an incident sees what came before. */
+  async history() {
+    await eventually('the server has samples', async () => {
+      const d = await (await fetch(new URL('diagnostics?history=1', this.url))).json()
+      return d.history.length >= 4
+    })
+    await this.browser.run(() => location.reload())
+    await eventually('the pictures have what came before', () =>
+      this.browser.run(() => document.querySelector('figure path + path + path')?.getAttribute('d')?.split('L').length >= 3),
+    )
+    ok(
+      'not from the first answer on',
+      await this.browser.run(
+        () => performance.getEntriesByType('resource').filter((entry) => entry.name.includes('/diagnostics')).length <= 2,
+      ),
+    )
+  }
+
+  /** A picture tells its values under the pointer. */
+  async pointer() {
+    const move = (x, y) => this.browser.send('Input.dispatchMouseEvent', { type: 'mouseMoved', x, y })
+    await eventually('the picture says what is under the pointer', async () => {
+      const [x, y] = await this.browser.run(() => {
+        const { left, top, width } = document.querySelector('figure svg').getBoundingClientRect()
+        return [left + width - 1, top + 9]
+      })
+      await move(x, y)
+      return /^\d+ s ago, \d\d:\d\d:\d\d$/.test(await this.text('figure .soft'))
+    })
+    await move(1, 1)
+    await eventually('the picture goes on', async () => (await this.text('figure .soft')).endsWith('since the start'))
+  }
+
+  /** Green, amber and red, each with its sentences. */
+  async states() {
+    const d = await this.diagnostics()
+    const look = async (health) => {
+      await this.middleman.serve({ ...d, health })
+      const colour = await this.browser.run(() => document.querySelector('#health').className)
+      return [colour, await this.text('#health'), await this.text('#troubles')]
+    }
+    const troubles = [{ text: 'app.log takes nothing, and clients wait for it', forMs: 6100 }]
+    const fine = await look({ ok: true, reasons: [], troubles: [] })
+    equal('all is well', fine, ['good', 'Healthy: lines flow, or would if any came.', ''])
+    const amber = await look({ ok: true, reasons: [], troubles })
+    equal('something is wrong', amber.slice(0, 2), ['', 'Healthy, but look: lines flow, and not all is well.'])
+    const sentence = /^app.log takes nothing, and clients wait for it, since \d\d:\d\d:\d\d \(6 s\)$/
+    ok(`the sentence is ${amber[2]}`, sentence.test(amber[2]))
+    const red = await look({ ok: false, reasons: ['it is so'], troubles })
+    equal('lines do not flow', red.slice(0, 2), ['bad', 'Not healthy: it is so.'])
+  }
+
+  /** What is selected stays while the page goes on. */
+  async selection() {
+    const d = await this.diagnostics()
+    const first = connectionOf('192.0.2.1:1', 'reading', { bytesPerSecond: 9 })
+    const second = connectionOf('192.0.2.2:1', 'reading', { bytesPerSecond: 99 })
+    await this.middleman.serve({ ...d, connections: [first] })
+    await this.browser.run(() => getSelection().selectAllChildren(document.querySelector('#connections tbody th')))
+    await this.middleman.serve({ ...d, connections: [second, first] })
+    equal('the selection', await this.browser.run(() => String(getSelection()).trim()), '192.0.2.1:1')
+    await this.browser.run(() => getSelection().removeAllRanges())
+    await this.middleman.serve({ ...d, connections: [second, first] })
+    equal('the rows then', (await this.rows('connections')).length, 2)
+  }
+
+  /** The filter asks the server, which looks at all connections. */
+  async asksServer() {
+    const asked = () =>
+      this.browser.run(() =>
+        performance
+          .getEntriesByType('resource')
+          .filter((entry) => /\/diagnostics.*sort=dropped.*match=127.0.0.9/.test(entry.name)).length,
+      )
+    await this.browser.run(() => {
+      const [sort] = [...document.querySelectorAll('#hosts button')].filter((node) => node.textContent === 'Dropped')
+      sort.click()
+      document.querySelector('#filter').value = '127.0.0.9'
+      document.querySelector('#filter').dispatchEvent(new Event('input'))
+    })
+    await eventually('the server is asked', async () => (await asked()) > 0)
+    await this.browser.run(() => {
+      document.querySelector('#filter').value = ''
+      document.querySelector('#filter').dispatchEvent(new Event('input'))
+    })
+  }
+
+  /** A telephone shows who, how fast and in which state, and no table has a scroller of its own. */
+  async phone() {
+    const d = await this.diagnostics()
+    await this.middleman.serve({ ...d, connections: [connectionOf('[2001:db8:1234:5678::1]:65535', 'waiting for the output')] })
+    await this.browser.size(360, 800)
+    const shown = await this.browser.run(() => [
+      [...document.querySelectorAll('#connections thead th')]
+        .filter((cell) => cell.offsetWidth)
+        .map((cell) => cell.textContent),
+      [...document.querySelectorAll('.box')].filter((box) => box.scrollWidth > box.clientWidth).length,
+      [...document.querySelectorAll('.box')].filter((box) => getComputedStyle(box).overflow !== 'visible').length,
+      document.querySelector('#log').getBoundingClientRect().top < document.querySelector('figure').getBoundingClientRect().top,
+    ])
+    await this.browser.size(1200, 900)
+    equal('what a telephone shows', shown, [['Peer', 'State', 'Lines/s'], 0, 0, true])
   }
 
   async noTail() {

@@ -24,6 +24,8 @@ mod midnight;
 mod misused;
 mod modes;
 mod outputs;
+#[cfg(feature = "status")]
+mod proxies;
 mod receipts;
 mod reopen;
 mod rotation;

@@ -2,7 +2,7 @@
 //! sends gets its status, and no visitor holds up a line.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::limits::lower_free_descriptors_to;
-use crate::common::patience::{Enough, PATIENCE};
+use crate::common::patience::{Enough, PATIENCE, accept, join};
 use crate::support::conditions::{Dir, may_open, until, until_equal, write_until_held_back};
 use crate::support::http::{Answer, Http, Json, get, request, status_of, tcp};
 use crate::support::receiver::{Collected, Guard, Receiver, Setup, under_test};
@@ -140,15 +140,30 @@ fn the_other_forms_say_the_same() {
     let csv = get(&at, "/diagnostics?format=csv&connections=2");
     let rows: Vec<Vec<&str>> = csv.body.lines().map(|line| line.split(',').collect()).collect();
     assert_eq!((csv.field("content-type"), rows.len()), ("text/csv; charset=utf-8", 3));
-    assert_eq!(rows[0], ["peer", "since_ms", "idle_ms", "bytes", "lines", "pending_bytes", "state"]);
-    assert_eq!((rows[1][0], &rows[1][3..]), (addr(&clients[2]).as_str(), &["10", "1", "4", "partial line"][..]));
+    assert_eq!(
+        rows[0],
+        [
+            "peer",
+            "since_ms",
+            "idle_ms",
+            "bytes",
+            "lines",
+            "pending_bytes",
+            "lines_per_s",
+            "bytes_per_s",
+            "dropped",
+            "state"
+        ]
+    );
+    assert_eq!((rows[1][0], &rows[1][3..6]), (addr(&clients[2]).as_str(), &["10", "1", "4"][..]));
+    assert_eq!(rows[1][8..], ["0", "partial line"]);
     let text = get(&at, "/diagnostics?format=text");
     assert!(text.body.contains(&format!("{}, skipping\n", addr(&clients[3]))), "{}", text.body);
     let health = get(&at, "/healthz");
     assert_eq!((health.status, health.body.as_str()), (200, "ok\n"));
     let page = get(&at, "/");
     assert_eq!((page.field("content-type"), page.field("content-encoding")), ("text/html; charset=utf-8", "gzip"));
-    assert!(page.body.starts_with("<!DOCTYPE html>") && page.body.len() < 24 * 1024, "{} bytes", page.body.len());
+    assert!(page.body.starts_with("<!DOCTYPE html>") && page.body.len() < 32 * 1024, "{} bytes", page.body.len());
     assert!(page.field("content-security-policy").starts_with("default-src 'none'"), "{page:?}");
     let mut plain = Http::connect(&at);
     plain.send("GET / HTTP/1.0\r\n\r\n");
@@ -156,6 +171,48 @@ fn the_other_forms_say_the_same() {
     assert_eq!((answer.status, answer.field("content-type")), (406, "text/plain; charset=utf-8"));
     assert!(answer.body.starts_with("the page is sent packed with gzip only: "), "{}", answer.body);
     assert!(get(&at, "/diagnostics?connections=0").json().list_at("connections").is_empty());
+    receiver.stop().assert_clean();
+}
+
+#[test]
+fn who_loses_lines_is_found_among_all_and_what_came_before_is_told() {
+    let (receiver, at) = start(&["--max-line", "1KiB", "--max-per-host", "0", "--output", "/dev/null"]);
+    let mut clients = clients(&receiver);
+    clients[3].write_all(b"\n").unwrap();
+    let mut crowd: Vec<TcpStream> = (0..30).map(|_| receiver.client()).collect();
+    crowd.iter_mut().for_each(|client| client.write_all(b"a line\n").unwrap());
+    until_equal("all bytes", &(3111 + 30 * 7), || diagnostics(&at).number("counters.bytes"));
+    let worst = get(&at, "/diagnostics?connections=1&sort=dropped").json();
+    assert_eq!(worst.text_at("connections.0.peer"), addr(&clients[3]));
+    assert_eq!((worst.number("connections.0.dropped"), worst.number("hosts.0.dropped")), (1, 1));
+    assert_eq!(["connections", "hosts", "searched"].map(|name| worst.number(&format!("found.{name}"))), [34, 2, 0]);
+    // By address, by state and by host, among all and not only among those that are listed.
+    for (part, found) in [("127.0.0.7", [2, 1, 34]), ("PARTIAL", [1, 1, 34]), ("nobody", [0, 0, 34])] {
+        let json = get(&at, &format!("/diagnostics?connections=1&match={part}")).json();
+        assert_eq!(
+            ["connections", "hosts", "searched"].map(|name| json.number(&format!("found.{name}"))),
+            found,
+            "{part}"
+        );
+        assert_eq!(json.list_at("connections").len() as u64, found[0].min(1), "{part}");
+    }
+    let json = until("a second sample", || {
+        let json = get(&at, "/diagnostics?history=1").json();
+        if json.list_at("history").len() >= 2 { Ok(json) } else { Err(format!("{json:?}")) }
+    });
+    assert!(json.number("history.0.uptimeMs") < json.number("history.1.uptimeMs"), "{json:?}");
+    assert_eq!(json.number("history.1.lines"), 41);
+    assert_eq!(json.text_at("health.troubles.0.text"), "limits dropped 1 line: see what limits did");
+    assert_eq!(json.at("health.ok"), &Json::Bool(true));
+    // What was new a second ago is a rate.
+    clients[1].write_all(&b"123456789\n".repeat(500)).unwrap();
+    until("a rate", || {
+        let json = get(&at, "/diagnostics?connections=1&sort=linesPerSecond").json();
+        let is_so = json.text_at("connections.0.peer") == addr(&clients[1])
+            && json.number("connections.0.bytesPerSecond") > 100;
+        if is_so { Ok(()) } else { Err(format!("{json:?}")) }
+    });
+    receiver.assert_rests("while nobody asks, though samples are taken");
     receiver.stop().assert_clean();
 }
 
@@ -182,7 +239,7 @@ fn what_is_no_request_gets_its_status_and_a_close() {
         let answer = http.answer();
         let shown = &sent[..sent.len().min(60)];
         assert_eq!((answer.status, answer.field("connection")), (status, "close"), "{shown:?}");
-        assert_eq!(answer.field("allow"), if status == 405 { "GET, HEAD" } else { "" }, "{shown:?}");
+        assert_eq!(answer.field("allow"), if status == 405 { "GET, HEAD, OPTIONS" } else { "" }, "{shown:?}");
         assert_eq!(http.rest(), b"", "{shown:?}");
     }
     receiver.until_fds(base);
@@ -250,6 +307,7 @@ fn a_page_of_another_name_gets_nothing() {
     assert_eq!(["localhost:1", &at, "[::1]"].map(|host| ask(host, "/status")), [200; 3]);
     // The name of a page that was made to lead to loopback.
     assert_eq!(["evil.example", "localhost.evil.example:80"].map(|host| ask(host, "/tail")), [421; 2]);
+    assert_eq!(["http://evil.example/tail", "http://localhost/status"].map(|to| ask("localhost", to)), [421, 200]);
     receiver.stop().assert_clean();
     // Whoever opens it to others is asked by name.
     let receiver = Receiver::start(&["--status", "0.0.0.0:0"]);
@@ -321,6 +379,8 @@ fn a_tail_shows_lines_as_text_filtered() {
     receiver.stop().assert_clean();
     let (receiver, at) = start(&["--status-tail", "off"]);
     assert_eq!(["/tail", "/tail?match=x"].map(|target| get(&at, target).status), [404; 2]);
+    assert!(get(&at, "/tail").body.contains("--status-tail off"), "the option is named");
+    assert_eq!(get(&at, "/diagnostics?connections=abc").body, "connections= is how many to list: a number\n");
     receiver.stop().assert_clean();
 }
 
@@ -435,6 +495,60 @@ fn p8_a_viewer_that_is_too_slow_is_told_what_it_lost_and_holds_up_nothing() {
     receiver.stop().assert_clean();
 }
 
+/// Six that ask without pause, and sixteen that ask for much together and read nothing.
+#[test]
+fn p18_visitors_do_not_shut_each_other_out() {
+    let (receiver, at) = start(&[]);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let over = Enough(&is_over);
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let (many, mut chunk) = (request("/").repeat(50), vec![0; 1 << 20]);
+                while !is_over.load(Ordering::Relaxed) {
+                    let mut stream = tcp(&at);
+                    let _ = stream.write_all(many.as_bytes());
+                    let mut has_more = true;
+                    while has_more && !is_over.load(Ordering::Relaxed) {
+                        has_more = stream.read(&mut chunk).is_ok_and(|count| count > 0);
+                    }
+                }
+            });
+        }
+        for _ in 0..5 {
+            let began = Instant::now();
+            assert_eq!(get(&at, "/healthz").body, "ok\n");
+            assert!(began.elapsed() < Duration::from_secs(5), "answered after {:?}", began.elapsed());
+        }
+        drop(over);
+    });
+    let many = request("/healthz").repeat(3_000);
+    let deaf: Vec<TcpStream> = (0..16).map(|_| tcp(&at)).collect();
+    for stream in &deaf {
+        stream.set_nonblocking(true).unwrap();
+        let mut stream = stream;
+        let _ = stream.write(many.as_bytes());
+    }
+    let began = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(get(&at, "/healthz").body, "ok\n");
+    }
+    assert!(began.elapsed() < Duration::from_secs(8), "answered after {:?}", began.elapsed());
+    drop(deaf);
+    receiver.stop().assert_clean();
+}
+
+#[test]
+fn who_asks_by_options_is_told_what_there_is() {
+    let (receiver, at) = start(&[]);
+    let mut http = Http::connect(&at);
+    http.send("OPTIONS / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let (status, fields) = http.head();
+    assert_eq!((status, fields["allow"].as_str(), fields.get("content-length")), (204, "GET, HEAD, OPTIONS", None));
+    assert_eq!(http.get("/healthz").body, "ok\n", "and it had no body");
+    receiver.stop().assert_clean();
+}
+
 /// The one test that waits for the ten seconds of all time-outs: of a request that never ends, of a viewer that takes
 /// nothing, of an output that takes nothing.
 #[test]
@@ -448,6 +562,13 @@ fn after_ten_seconds_a_slow_visitor_is_let_go_and_a_stalled_output_is_unhealthy(
     let log = receiver.client();
     let sent = write_until_held_back(&log);
     assert_eq!(get(&at, "/healthz").body, "ok\n", "not yet");
+    // But it is told, with the output's name.
+    let trouble = until("what is wrong", || {
+        let json = diagnostics(&at);
+        json.list_at("health.troubles").first().cloned().ok_or(format!("{json:?}"))
+    });
+    assert_eq!(trouble.text_at("text"), "stdout takes nothing, and clients wait for it");
+    assert!((1_000..9_000).contains(&trouble.number("forMs")), "{trouble:?}");
     let mut kept = Http::connect(&at);
     kept.get("/healthz");
     let answer = slow.answer();
@@ -486,7 +607,10 @@ fn after_ten_seconds_a_slow_visitor_is_let_go_and_a_stalled_output_is_unhealthy(
 fn health_is_503_for_a_full_house_and_while_the_server_stops() {
     let (receiver, at) = start(&["--max-connections", "2", "--max-per-host", "0"]);
     let inside = [receiver.client(), receiver.client()];
-    until_equal("a full house", &503, || get(&at, "/healthz").status);
+    until_equal("a full house", &2, || diagnostics(&at).number("tcp.activeConnections"));
+    assert_eq!(get(&at, "/healthz").status, 200, "nobody waits");
+    let _waits = receiver.client();
+    until_equal("a full house in which one waits", &503, || get(&at, "/healthz").status);
     let answer = get(&at, "/healthz");
     assert_eq!(answer.body, "accepting is paused: all connections are taken (--max-connections)\n");
     assert_eq!(metric(&get(&at, "/metrics"), "lumberjack_healthy"), 0);
@@ -553,6 +677,8 @@ fn status_shows_how_it_is_and_exits_with_it() {
     assert_eq!((code, said.as_str()), (Some(0), ""));
     assert!(shown.contains(&format!(" on {}: lines flow\n", receiver.addr)), "{shown}");
     let client = receiver.client();
+    until_equal("it is in", &1, || diagnostics(&at).number("tcp.activeConnections"));
+    let _waits = receiver.client();
     until_equal("a full house", &503, || get(&at, "/healthz").status);
     let (code, shown, said) = look(&[&at]);
     assert_eq!((code, said.as_str()), (Some(1), ""));
@@ -576,6 +702,31 @@ fn status_shows_how_it_is_and_exits_with_it() {
     }
     let (code, _, said) = look(&["localhost:1"]);
     assert_eq!((code, said.lines().count()), (Some(2), 1), "{said}");
+}
+
+#[test]
+fn status_says_at_once_that_another_server_answers() {
+    for (answer, sentence) in [
+        ("HTTP/1.1 200 OK\r\nServer: other\r\nContent-Length: 5\r\n\r\nhello", "another web server answers there"),
+        ("HTTP/1.0 404 Not Found\r\n\r\n", "another web server answers there"),
+        ("220 mail.example ESMTP\r\n", "what answers there speaks no HTTP"),
+    ] {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = other.local_addr().unwrap().to_string();
+        let began = Instant::now();
+        let server = std::thread::spawn(move || {
+            let mut client = accept(&other);
+            client.write_all(answer.as_bytes()).unwrap();
+            // It does not close.
+            client
+        });
+        let (code, shown, said) = look(&[&at]);
+        assert!(began.elapsed() < Duration::from_secs(4), "after {:?}", began.elapsed());
+        assert_eq!((code, shown.as_str()), (Some(2), ""));
+        let wanted = format!("cannot ask {at} how it is: {sentence}; is a receiver running with --status {at}?\n");
+        assert_eq!(said, format!("lumberjack: {wanted}"));
+        drop(join("the other server", server));
+    }
 }
 
 #[test]
@@ -636,9 +787,9 @@ fn p10_without_a_descriptor_visitors_wait_and_nothing_spins() {
 fn p5_sixteen_visitors_with_half_a_request_each_take_no_more_than_their_share() {
     let (receiver, at) = start(&["--memory", "713KiB"]);
     let mut visitors: Vec<Http> = (0..15).map(|_| Http::connect(&at)).collect();
-    let half = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(7900));
+    let half = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(6000));
     visitors.iter_mut().for_each(|http| http.send(&half));
-    // Some have got a 503 and were let go; the others hold what they have sent.
+    // They hold what they have sent.
     let held = until("all have come", || {
         let json = diagnostics(&at);
         let held = json.number("memory.status");
