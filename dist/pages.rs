@@ -322,6 +322,7 @@ const MORE: &[(&str, &str)] = &[
     ("max-connections", "Never more than the box has [open files](limits.md#what-happens-when-a-limit-is-hit) for"),
     ("max-per-host", "`half` is half of `--max-connections`. An IPv6 network (/64) is one host"),
     ("idle-timeout", "Any byte is a sign of life, an empty line too"),
+    ("idle-close", "[Quiet clients and the goodbye](clients.md#quiet-clients-and-the-goodbye)"),
     ("gather", "A line that comes after a calm moment never waits"),
     ("status", "[The status endpoint](status.md#the-status-endpoint)"),
     ("status-tail", "[Who may look](status.md#who-may-look)"),

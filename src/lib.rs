@@ -63,7 +63,9 @@ mod status;
 mod skip;
 
 pub use config::calendar::TimeOfDay;
-pub use config::limits::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, LongLines, Overhead, WhenFull, WordError};
+pub use config::limits::{
+    Config, ConfigError, DEFAULT_UNIX_MODE, IdleClose, Limits, LongLines, Overhead, WhenFull, WordError,
+};
 pub use config::listen::{DEFAULT_LISTEN, Framing, Listen, ListenAddr, ListenAddrError};
 pub use config::output::{DiskFull, MOST_OUTPUTS, OnStall, OutputError, OutputOptions, SyncEvery};
 pub use config::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};

@@ -3,6 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "clients/goodbyes.rs"]
+mod goodbyes;
 #[path = "clients/receiver.rs"]
 mod receiver;
 #[cfg(feature = "status")]
@@ -332,13 +334,12 @@ fn p1_logback_logstash_appender_delivers_each_line_whole_and_once() {
     });
 }
 
-#[test]
-fn p1_rsyslogd_omfwd_delivers_each_line_whole_and_once() {
-    deliver_by_daemon("rsyslogd", |receiver, file| {
-        let program = Program::find("rsyslogd")?;
-        let (folder, port) = (receiver.path(""), receiver.port());
-        let config = format!(
-            r#"global(workDirectory="{folder}" net.enableDNS="off")
+/// rsyslogd that follows a file, and sends its lines.
+fn rsyslog(receiver: &Receiver, file: &Path) -> Result<Command, Missing> {
+    let program = Program::find("rsyslogd")?;
+    let (folder, port) = (receiver.path(""), receiver.port());
+    let config = format!(
+        r#"global(workDirectory="{folder}" net.enableDNS="off")
 module(load="imfile")
 template(name="line" type="string" string="%msg%\n")
 input(type="imfile" file="{file}" tag="app" ruleset="forward")
@@ -346,17 +347,21 @@ ruleset(name="forward") {{
   action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" TCP_Framing="traditional" template="line")
 }}
 "#,
-            folder = folder.display(),
-            file = file.display(),
-        );
-        fs::write(receiver.path("rsyslog.conf"), config).unwrap();
-        let mut command = program.command();
-        command.arg("-n").arg("-f").arg(receiver.path("rsyslog.conf")).arg("-i").arg(receiver.path("pid"));
-        if let Some(modules) = program.rsyslog_modules() {
-            command.arg("-M").arg(modules);
-        }
-        Ok(command)
-    });
+        folder = folder.display(),
+        file = file.display(),
+    );
+    fs::write(receiver.path("rsyslog.conf"), config).unwrap();
+    let mut command = program.command();
+    command.arg("-n").arg("-f").arg(receiver.path("rsyslog.conf")).arg("-i").arg(receiver.path("pid"));
+    if let Some(modules) = program.rsyslog_modules() {
+        command.arg("-M").arg(modules);
+    }
+    Ok(command)
+}
+
+#[test]
+fn p1_rsyslogd_omfwd_delivers_each_line_whole_and_once() {
+    deliver_by_daemon("rsyslogd", rsyslog);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::panic::catch_unwind;
 
 use common::watchdog::watch;
-use lumberjack::Limits;
+use lumberjack::{IdleClose, Limits};
 use sim::{Dice, Event, Report, Step, ms};
 
 fn add(total: &mut Report, world: &Report) {
@@ -18,6 +18,8 @@ fn add(total: &mut Report, world: &Report) {
     total.lines += world.lines;
     total.turns += world.turns;
     total.evicted += world.evicted;
+    total.gave_way += world.gave_way;
+    total.obeyed += world.obeyed;
     total.stalls += world.stalls;
     total.pauses += world.pauses;
     total.budget_drops += world.budget_drops;
@@ -74,6 +76,8 @@ fn in_every_world_nothing_is_lost_leaked_or_late() {
         // Rare branches are forced on in a share of the worlds, or they are never met.
         for (count, what) in [
             (total.evicted, "an eviction"),
+            (total.gave_way, "a client that gave way"),
+            (total.obeyed, "a client that took our goodbye for the end"),
             (total.stalls, "a full sink"),
             (total.pauses, "a pause of accepting"),
             (total.budget_drops, "a budget at its end"),
@@ -116,4 +120,50 @@ fn p10_after_a_pause_one_more_lingering_client_is_closed_for_a_descriptor_of_our
 fn p10_for_each_who_comes_in_one_lingering_client_gives_its_descriptor() {
     let report = live_with_five_that_linger(&[(900, Event::Descriptors(6)), (5000, Event::Stop)]);
     assert_eq!(report.pauses, 0, "nobody has to wait");
+}
+
+/// Three clients that fall silent at 0, 10 and 20 ms, in a house for so many, which give way when something is needed; and
+/// others that come at these times.
+fn live_when_needed(max_connections: usize, others: &[u64], events: &[(u64, Event)]) -> Report {
+    let limits = Limits {
+        max_connections,
+        max_per_host: Some(0),
+        idle_timeout: ms(50),
+        idle_close: IdleClose::Needed,
+        ..Limits::default()
+    };
+    let silent = [0, 10, 20].into_iter().chain(others.iter().copied()).map(|at| vec![(at, Step::Connect)]);
+    let silent: Vec<_> = silent.collect();
+    let clients: Vec<&[(u64, Step)]> = silent.iter().map(Vec::as_slice).collect();
+    sim::run_script(limits, &clients, events)
+}
+
+#[test]
+fn p6_while_nothing_is_needed_silence_is_no_goodbye_and_no_wake_up() {
+    let report = live_when_needed(4, &[], &[(1_000_000, Event::Stop)]);
+    assert_eq!(report.evicted, 0, "nobody is told goodbye");
+    assert!(report.turns < 15, "{} turns, of which none but those of the clients and the end are needed", report.turns);
+}
+
+#[test]
+fn p6_for_each_who_comes_to_a_full_house_one_quiet_client_gives_way() {
+    // That it is the one silent longest, that it has its second, and that nobody waits for more, the kernel checks.
+    for (others, evicted) in [(&[1000][..], 1), (&[1000, 5000], 2), (&[1000, 1000, 1000], 3)] {
+        let report = live_when_needed(3, others, &[(20_000, Event::Stop)]);
+        assert_eq!(report.evicted, evicted, "{others:?}");
+    }
+}
+
+#[test]
+fn p6_who_waits_at_a_full_house_comes_in_when_somebody_falls_quiet() {
+    let report = live_when_needed(3, &[30, 40], &[(20_000, Event::Stop)]);
+    assert_eq!((report.evicted, report.pauses), (2, 1), "both come in, and wait for that");
+}
+
+#[test]
+fn p10_a_quiet_client_gives_way_for_a_descriptor_of_our_own_and_the_system_gets_none() {
+    let report = live_when_needed(100, &[1000], &[(900, Event::Descriptors(4)), (10_000, Event::Stop)]);
+    assert_eq!((report.evicted, report.pauses), (1, 2), "one gives its descriptor, in its second");
+    let report = live_when_needed(100, &[1000], &[(900, Event::Outage(ms(9000), true)), (20_000, Event::Stop)]);
+    assert_eq!(report.evicted, 1, "more would go for nobody");
 }

@@ -84,7 +84,7 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     // clients send long lines in small pieces; `tests/process/check.rs` compares the sum with what such a crowd takes.
     let waste = lines / 3;
     let connections = limits.max_connections as u64;
-    let each = cost::connection_bytes(limits.receipt) + if settings.has_status() { cost::STATUS_BYTES } else { 0 };
+    let each = cost::connection_bytes(limits) + if settings.has_status() { cost::STATUS_BYTES } else { 0 };
     let tables = connections * each as u64;
     // The sink's buffer may be half full of bytes that are written already, and there are two while it grows. A line is
     // there twice while it grows, and JSON may build one in a buffer that doubles.

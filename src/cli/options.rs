@@ -532,6 +532,8 @@ pub const OPTIONS: &[Opt] = options! {
         "most connections of one client host; 0 is no limit";
     "idle-timeout" = "DURATION" Times Time(config.limits.idle_timeout)
         "silence after which a client is told goodbye: a FIN; it is still read until it closes";
+    "idle-close" = "always|needed" Times Word(config.limits.idle_close)
+        "whether such a client is told at once, or only when its place or memory is needed; needed suits proxies and tools that close at a FIN";
     "line-timeout" = "DURATION" Times Time(config.limits.line_timeout)
         "how long a line may wait for its newline before it is written as it is";
     "linger" = "DURATION" Times Time(config.limits.linger)

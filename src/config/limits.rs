@@ -58,6 +58,17 @@ word_enum! {
     }
 }
 
+word_enum! {
+    /// When a client that was silent for `idle_timeout` is told goodbye (`--idle-close`, P6).
+    IdleClose {
+        /// At once.
+        #[default]
+        Always = "always",
+        /// When its place, its host's place, its descriptor or its memory is needed: then it is the first to give way.
+        Needed = "needed",
+    }
+}
+
 /// Every limit of a server, each named as its flag. [`Limits::default`] is what the binary runs with.
 ///
 /// ```
@@ -88,10 +99,14 @@ pub struct Limits {
     /// Silence after which a client is told goodbye (`--idle-timeout`, P6). Default 5 min, as the
     /// original server had it (`SOCKET_TIMEOUT_MS`); 0 is never.
     pub idle_timeout: Duration,
+    /// Whether such a client is told at once, or only when something of it is needed (`--idle-close`, P6). Default
+    /// `always`.
+    pub idle_close: IdleClose,
     /// Time after which an unfinished line is written as if its `\n` had come (`--line-timeout`, P2). Default 0, which is
     /// never.
     pub line_timeout: Duration,
-    /// Time that a client may take to close after our goodbye (`--linger`, P6). Default 1 h; 0 closes at once.
+    /// Time that a client may take to close after our goodbye (`--linger`, P6). Default 1 h; 0 closes at once. A client
+    /// that gives way ([`IdleClose::Needed`]) has a second at most.
     pub linger: Duration,
     /// Silence after which the kernel begins to send TCP keepalive probes (`--keepalive`, P6). Default 60 s; 0 is never, else
     /// 1 s to 32,767 s, the kernel's limit.
@@ -120,6 +135,7 @@ impl Default for Limits {
             when_full: WhenFull::Wait,
             max_per_host: None,
             idle_timeout: Duration::from_secs(5 * 60),
+            idle_close: IdleClose::Always,
             line_timeout: Duration::ZERO,
             linger: Duration::from_secs(3600),
             keepalive: Duration::from_secs(60),

@@ -48,6 +48,14 @@ struct HostEntry {
     ranking: Ranking,
 }
 
+impl HostEntry {
+    /// Whether it has as many connections as it may, those that linger not counted.
+    fn is_full(&self, max_per_host: Option<usize>) -> bool {
+        let is_limited = self.host != Host::Unix;
+        is_limited && max_per_host.is_some_and(|limit| self.connections - self.lingering >= limit)
+    }
+}
+
 /// Bytes that it needs besides for a connection with a pending line: a place in a ranking that has just doubled.
 pub const RANKED_BYTES: usize = 2 * size_of::<u32>();
 /// Bytes that it needs for a host at worst: its entry and rank, in tables that grow by half or more; a ranking of 8
@@ -107,8 +115,7 @@ impl Budget {
             None => self.add_host(host),
         };
         let Some(entry) = self.hosts.get_mut(place as usize) else { return Err(PerHostFull) };
-        let is_limited = host != Host::Unix;
-        if is_limited && self.max_per_host.is_some_and(|limit| entry.connections - entry.lingering >= limit) {
+        if entry.is_full(self.max_per_host) {
             return Err(PerHostFull);
         }
         entry.connections += 1;
@@ -210,6 +217,13 @@ impl Budget {
     #[must_use]
     pub fn host_places(&self) -> usize {
         self.host_ranks.len()
+    }
+
+    /// Whether a host has as many connections as it may, those that linger not counted.
+    #[must_use]
+    pub fn is_full(&self, host: Host) -> bool {
+        let entry = self.by_host.get(&host).and_then(|place| self.hosts.get(*place as usize));
+        entry.is_some_and(|entry| entry.is_full(self.max_per_host))
     }
 
     /// Whether a host has more connections than its limit, those that linger too.

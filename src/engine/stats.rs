@@ -109,6 +109,9 @@ numbers! {
             "Lines that passed --max-buffer without a newline." ("P4");
         evicted_idle "evictedIdle" "idle_evictions" Event
             "Clients told goodbye because they were silent for --idle-timeout; no line is lost by that." ("P6");
+        ended_at_goodbye "endedAtGoodbye" "ended_at_goodbye" Event
+            "Clients that had sent lines and closed within a second of our goodbye: a proxy loses what comes after (--idle-close needed)."
+            ("P6");
         dropped_for_budget "droppedForBudget" "memory_dropped_lines" Loss
             "Unfinished lines dropped because --memory was used up; the host that held most lost them." ("P5");
         rejected "rejected" "rejected_connections" Loss
@@ -415,6 +418,7 @@ fn write_limits(json: &mut Json, limits: &Limits) {
         keepalive number "keepalive" ms(limits.keepalive);
         drain_timeout number "drainTimeout" ms(limits.drain_timeout);
         gather number "gather" ms(limits.gather);
+        idle_close text "idleClose" &limits.idle_close.to_string();
         long_lines text "longLines" &limits.long_lines.to_string();
         when_full text "whenFull" &limits.when_full.to_string();
         keep_empty boolean "keepEmpty" limits.keep_empty;

@@ -1,5 +1,4 @@
-//! Accepting: who comes in, who waits, who is turned away, and which lingering connection is closed for somebody else
-//! (P10, P14). Invariant: whoever can come in does, in the turn in which it can.
+//! Accepting: who comes in, who waits, and who is turned away (P10, P14). Invariant: whoever can come in does, in the turn in which it can.
 
 use std::io::{self, ErrorKind};
 
@@ -12,7 +11,6 @@ use super::fullness::Occupancy;
 use super::life::Life;
 use super::listener::{is_gone_client, is_shortage};
 use crate::config::limits::WhenFull;
-use crate::engine::peer::Host;
 use crate::net::Net;
 use crate::sink::Sink;
 
@@ -40,9 +38,9 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// Whether the next client has to wait, or is rejected.
     pub(super) fn is_full(&self) -> bool {
-        // If somebody lingers, one more may come in: the one that lingers is closed for it.
+        // If somebody can give way, one more may come in.
         let gives_way = match self.life {
-            Life::Serving => !self.clients.lingering.is_empty(),
+            Life::Serving => self.clients.have_room_to_give(),
             // Who waits when the server stops is taken in too: else its lines are lost (P11).
             Life::Draining { .. } => self.gives_way_in().is_some_and(|left| left.is_zero()),
             Life::Finishing { .. } | Life::Stopped => false,
@@ -58,7 +56,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         if self.outlet.is_stalled() {
             return;
         }
-        self.make_room();
+        self.look_for_quiet();
+        // At the end all who are here may go on for as long as nobody waits for a place.
+        if self.life == Life::Serving {
+            self.make_room();
+        }
         for host in self.fullness.take_postponed() {
             self.hold_to_share(host);
         }
@@ -67,6 +69,9 @@ impl<S: Sink, N: Net> Server<S, N> {
                 self.tally().cannot_accept(&error);
                 return self.listeners.pause(self.clock.now(), error);
             }
+        }
+        if self.fullness.has_crowd() && !self.listeners.may_have_clients() {
+            self.fullness.forget_crowd();
         }
         self.note_fullness();
     }
@@ -104,8 +109,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             Err(error) => error,
         };
         let may_help = is_shortage(&error) && self.listeners.may_free_descriptor();
-        if may_help && self.close_longest_lingering(None) {
-            self.listeners.note_freed_descriptor();
+        if may_help && self.free_descriptor() {
             return Asked::Somebody;
         }
         // If a lingering connection was not closed only because the sink has no room for what it may still send, it is
@@ -118,6 +122,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         if self.life == Life::Serving && self.is_full() {
             return self.tally().turned_away(&peer, &TurnedAway::Full);
         }
+        if self.life == Life::Serving {
+            self.make_room_of(peer.host());
+        }
         let admitted = self.clients.admit(newcomer, &self.clock, |stream, key| self.net.register(stream, key));
         let key = match admitted {
             Ok(key) => key,
@@ -126,29 +133,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.counters.accepted = self.counters.accepted.saturating_add(1);
         debug!("[tcp] Socket connected: {peer} (active: {})", self.clients.connections.len());
         if self.life == Life::Serving {
+            self.fullness.note_newcomer();
             self.hold_to_share(peer.host());
         } else {
             self.say_goodbye(key);
         }
         self.make_room();
-    }
-
-    /// If a host has more than its share, connections of its own that linger are closed, so that it can't take up all
-    /// that there are (P14); or in a later turn, if the sink has no room for what they may still send.
-    fn hold_to_share(&mut self, host: Host) {
-        while self.clients.is_over_share(host) {
-            if !self.close_longest_lingering(Some(host)) {
-                return self.fullness.postpone(host);
-            }
-        }
-    }
-
-    /// If one more than the limit came in, as somebody lingers, that one is closed now; or in a later turn, if the sink
-    /// has no room for what it may still send.
-    fn make_room(&mut self) {
-        if self.clients.connections.len() > self.limits.max_connections {
-            self.close_longest_lingering(None);
-        }
     }
 
     /// Says what has changed about how full the server is.

@@ -6,9 +6,10 @@ use std::io;
 
 use super::accounts::Accounts;
 use super::clock::Clock;
-use super::connection::{Connection, Connections, Newcomer, Phase};
+use super::connection::{Connection, Connections, Newcomer, Phase, Spoke};
 use super::deadlines::Deadlines;
-use super::lingering::Lingering;
+use super::lingering::{Group, Lingering};
+use super::quiet::Quiet;
 use super::receipts::Receipts;
 use crate::config::limits::Limits;
 use crate::engine::budget::Budget;
@@ -27,6 +28,7 @@ pub(super) struct Clients<T> {
     pub(super) deadlines: Deadlines,
     pub(super) budget: Budget,
     pub(super) lingering: Lingering,
+    pub(super) quiet: Quiet,
     pub(super) receipts: Receipts,
     pub(super) accounts: Accounts,
     /// How many connections the tables are made for.
@@ -54,6 +56,7 @@ impl<T> Clients<T> {
             deadlines: Deadlines::new(limits, now, expected),
             budget: Budget::new(pending_share, limits.per_host(), expected),
             lingering: Lingering::default(),
+            quiet: Quiet::new(limits),
             receipts: Receipts::default(),
             accounts: Accounts::default(),
             expected,
@@ -103,10 +106,12 @@ impl<T> Clients<T> {
         conn.last_word = now;
         match &mut conn.phase {
             Phase::Lingering { order, spoke, .. } => {
-                // A client that still speaks is the last to be closed for somebody else.
-                self.lingering.remove(conn.peer.host(), *order);
-                *order = self.lingering.insert(conn.peer.host(), key);
-                *spoke = true;
+                if !self.deadlines.are_final() {
+                    // A client that still speaks is the last to be closed for somebody else.
+                    self.lingering.remove(conn.peer.host(), *order);
+                    *order = self.lingering.insert(conn.peer.host(), key, now);
+                }
+                *spoke = Spoke::Since;
             }
             phase => *phase = Phase::Speaking,
         }
@@ -120,13 +125,29 @@ impl<T> Clients<T> {
         }
     }
 
-    /// Keeps the start of a line. If the budget has no room, the host that holds most pays (P5): `dropped` hears whose
-    /// line went, and how long it was.
-    pub(super) fn keep(&mut self, key: Key, tail: &[u8], rules: &Rules, mut dropped: impl FnMut(&Peer, u64)) {
-        let Some(conn) = self.connections.get(key) else { return };
+    /// Keeps the start of a line. False if the budget has no room for it (P5): it is counted and not kept, until
+    /// [`Self::pay_and_keep`].
+    pub(super) fn keep(&mut self, key: Key, tail: &[u8], rules: &Rules) -> bool {
+        let Some(conn) = self.connections.get_mut(key) else { return true };
         // Counted before somebody pays, so that a client that brings more than all others pays itself, and not the
         // others.
         self.budget.hold(key.index, conn.framer.capacity_with(tail.len(), rules));
+        let has_room = self.budget.payer().is_none();
+        if has_room {
+            conn.framer.keep(tail, rules);
+        }
+        has_room
+    }
+
+    /// Whether more is counted than the budget has room for.
+    pub(super) fn lack_memory(&self) -> bool {
+        self.budget.payer().is_some()
+    }
+
+    /// Keeps the start of a line that [`Self::keep`] did not. As long as the budget has no room, the host that holds most
+    /// pays (P5): `dropped` hears whose line went, and how long it was.
+    #[cold]
+    pub(super) fn pay_and_keep(&mut self, key: Key, tail: &[u8], rules: &Rules, mut dropped: impl FnMut(&Peer, u64)) {
         while let Some((payer, conn)) = self.budget.payer().and_then(|index| self.connections.at(index)) {
             let is_self = payer == key;
             let bytes = if is_self { conn.framer.skip_with(tail) } else { conn.framer.drop_pending() };
@@ -161,8 +182,9 @@ impl<T> Clients<T> {
     /// We have said goodbye to a connection that was not told before: from now on it lingers.
     pub(super) fn linger(&mut self, key: Key, now: Tick) {
         let Some(conn) = self.connections.get_mut(key) else { return };
-        let order = self.lingering.insert(conn.peer.host(), key);
-        conn.phase = Phase::Lingering { order, spoke: conn.phase == Phase::Speaking, last_bytes: 0 };
+        let order = self.lingering.insert(conn.peer.host(), key, now);
+        let spoke = if conn.phase == Phase::Speaking { Spoke::Before } else { Spoke::Never };
+        conn.phase = Phase::Lingering { order, spoke, last_bytes: 0 };
         conn.last_word = now;
         self.budget.linger(key.index);
         self.arm(key);
@@ -172,6 +194,16 @@ impl<T> Clients<T> {
     pub(super) fn owe(&mut self, key: Key, position: u64) {
         self.receipts.owe(&mut self.connections, key, position);
         self.arm(key);
+    }
+
+    /// The client that gives way next, of a group (`--idle-close needed`).
+    pub(super) fn first_quiet(&mut self, of: Group, now: Tick) -> Option<Key> {
+        self.quiet.first(of, &self.connections, now)
+    }
+
+    /// Whether somebody lingers or was found quiet, whose place one more client can have.
+    pub(super) fn have_room_to_give(&self) -> bool {
+        !self.lingering.is_empty() || self.quiet.has_found()
     }
 
     /// Whether a host has more connections than its limit, those that linger too, of which some may have to go.
@@ -187,6 +219,7 @@ impl<T> Clients<T> {
             self.budget.reset(self.expected);
             self.receipts.reset();
             self.accounts.reset();
+            self.quiet.reset();
         }
     }
 

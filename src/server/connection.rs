@@ -24,13 +24,23 @@ pub(super) enum Phase {
     Silent,
     /// Lines come.
     Speaking,
-    /// We have said goodbye, and wait for the client to close. `order` is its place in the list of those that linger;
-    /// `spoke`: bytes had come from it. So many `last_bytes` were read since it is to be closed for somebody else:
-    /// beyond a limit it is, so that a client that floods can't keep its place.
-    Lingering { order: u64, spoke: bool, last_bytes: u32 },
+    /// We have said goodbye, and wait for the client to close. `order` is its place in the list of those that linger.
+    /// So many `last_bytes` were read since it is to be closed for somebody else: beyond a limit it is, so that a client
+    /// that floods can't keep its place.
+    Lingering { order: u64, spoke: Spoke, last_bytes: u32 },
     /// It has closed its side, and gets a receipt once the sink has delivered all up to `position`. `spoke`: bytes had
     /// come from it.
     Owed { position: u64, spoke: bool },
+}
+
+/// When bytes came from a connection to which we have said goodbye.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoke {
+    Never,
+    /// Only before the goodbye.
+    Before,
+    /// Since then, too.
+    Since,
 }
 
 /// Whether a connection can be read, by the last event and the last read.
@@ -90,7 +100,8 @@ impl<T> Connection<T> {
         match self.phase {
             Phase::Silent => true,
             Phase::Speaking => false,
-            Phase::Lingering { spoke, .. } | Phase::Owed { spoke, .. } => !spoke,
+            Phase::Lingering { spoke, .. } => spoke == Spoke::Never,
+            Phase::Owed { spoke, .. } => !spoke,
         }
     }
 

@@ -3,25 +3,28 @@
 
 use super::accounts::Account;
 use super::connection::BYTES_EACH;
+use super::lingering::Group;
 use super::notices;
 use super::reading::READ_BYTES;
 use super::receipts::Sum;
+use crate::config::limits::{IdleClose, Limits};
 use crate::engine::budget;
-use crate::engine::peer::Host;
 use crate::net::{EVENTS, Key, Ready};
 
-/// Both places of one that lingers; nodes of a B-tree may be little more than 5/11 full, and have edges.
-const LINGERING_BYTES: usize = 2 * size_of::<((Option<Host>, u64), Key)>() * 5 / 2;
+/// A place in the order of a group; nodes of a B-tree may be little more than 5/11 full, and have edges.
+const ORDERED_BYTES: usize = size_of::<((Group, u64), Key)>() * 5 / 2;
 
 /// What one connection takes in all tables at rest: those of the connections, the wheel and the budget, and the queue.
 pub(crate) const REST_BYTES: usize = BYTES_EACH + size_of::<Key>() + budget::RANKED_BYTES;
 
-/// What a connection takes at worst: when it is the only one of its host, and lingers. With `--receipt` it has a sum
+/// What a connection takes at worst: when it is the only one of its host, and lingers. With `--idle-close needed` it may
+/// besides have been found quiet, among all, its host's, and those with an unfinished line. With `--receipt` it has a sum
 /// too, and a part of the list of receipts, which may have twice as many entries as there are connections, and room for
 /// twice as many again.
-pub(crate) const fn connection_bytes(has_receipts: bool) -> usize {
-    let receipt = if has_receipts { size_of::<Sum>() + 2 * 2 * size_of::<(u64, Key)>() } else { 0 };
-    REST_BYTES + budget::HOST_BYTES + LINGERING_BYTES + receipt
+pub(crate) fn connection_bytes(limits: &Limits) -> usize {
+    let receipt = if limits.receipt { size_of::<Sum>() + 2 * 2 * size_of::<(u64, Key)>() } else { 0 };
+    let orders = if limits.idle_close == IdleClose::Needed { 2 + 3 } else { 2 };
+    REST_BYTES + budget::HOST_BYTES + orders * ORDERED_BYTES + receipt
 }
 
 /// What a connection takes besides if there is a status endpoint: its account, and the sums of its host while a table

@@ -2,16 +2,26 @@
 //! line that does not end (`--line-timeout`), P2 and P6. Invariant: a connection is on the wheel once at most, at or
 //! before its earliest deadline; what came since is found out when the wheel fires, so that a read costs nothing here.
 
+use std::time::Duration;
+
 use super::connection::{Connection, Phase};
-use crate::config::limits::Limits;
+use super::lingering::Lingering;
+use crate::config::limits::{IdleClose, Limits};
 use crate::engine::wheel::{Tick, TimerWheel, ticks};
+
+/// How long a client that gives way is still read (`--idle-close needed`): what it sent before it heard our goodbye is
+/// here by then.
+const GIVING_WAY: Duration = Duration::from_secs(1);
 
 /// The timer wheel, and what the deadlines of a connection are computed from. Time-outs are in ticks, 0 is never.
 pub(super) struct Deadlines {
     wheel: TimerWheel,
+    /// Silence that ends in a goodbye. With `--idle-close needed` nobody is timed for it.
     idle: u64,
     line: u64,
     linger: u64,
+    /// Whether `linger` is counted from our goodbye, whatever comes after it, as the place is needed.
+    is_final: bool,
     /// When the pending line began, by the connection's place in the table; empty unless `--line-timeout` is given.
     line_since: Vec<Tick>,
 }
@@ -27,11 +37,18 @@ pub(super) struct Due {
 
 impl Deadlines {
     pub(super) fn new(limits: &Limits, now: Tick, expected: usize) -> Self {
+        let is_final = limits.idle_close == IdleClose::Needed;
+        let (idle, linger) = if is_final {
+            (Duration::ZERO, limits.linger.min(GIVING_WAY))
+        } else {
+            (limits.idle_timeout, limits.linger)
+        };
         Self {
             wheel: TimerWheel::new(now, expected),
-            idle: ticks(limits.idle_timeout),
+            idle: ticks(idle),
             line: ticks(limits.line_timeout),
-            linger: ticks(limits.linger),
+            linger: ticks(linger),
+            is_final,
             line_since: Vec::new(),
         }
     }
@@ -51,6 +68,16 @@ impl Deadlines {
 
     pub(super) fn cancel(&mut self, index: u32) {
         self.wheel.cancel(index);
+    }
+
+    /// Whether a client that was told goodbye is closed when its time is up, though it may still send.
+    pub(super) fn are_final(&self) -> bool {
+        self.is_final
+    }
+
+    /// The end begins: everybody is told goodbye now, and nobody has to go for somebody else.
+    pub(super) fn end_of_service(&mut self) {
+        self.is_final = false;
     }
 
     /// Whether pending lines have deadlines at all.
@@ -106,12 +133,13 @@ impl Deadlines {
     /// When silence has lasted too long. A connection that is owed a receipt waits for us, not we for it. One tick
     /// more: the last byte came somewhere within its tick, and no deadline is early.
     fn silence<T>(&self, conn: &Connection<T>) -> Option<Tick> {
-        let longest = match conn.phase {
-            Phase::Silent | Phase::Speaking => self.idle,
-            Phase::Lingering { .. } => self.linger,
-            Phase::Owed { .. } => 0,
+        let (longest, since) = match conn.phase {
+            Phase::Silent | Phase::Speaking => (self.idle, conn.last_word),
+            Phase::Lingering { order, .. } if self.is_final => (self.linger, Lingering::since(order)),
+            Phase::Lingering { .. } => (self.linger, conn.last_word),
+            Phase::Owed { .. } => return None,
         };
-        (longest > 0).then(|| conn.last_word.saturating_add(longest + 1))
+        (longest > 0).then(|| since.saturating_add(longest + 1))
     }
 
     /// When the pending line has waited too long.
@@ -134,8 +162,7 @@ mod tests {
     use crate::config::listen::Framing;
     use crate::engine::framer::{LineSink, Lines, Rules};
     use crate::engine::peer::Peer;
-    use crate::server::connection::{Connections, Newcomer};
-    use std::time::Duration;
+    use crate::server::connection::{Connections, Newcomer, Spoke};
 
     struct Nowhere;
 
@@ -174,7 +201,7 @@ mod tests {
 
     #[test]
     fn p6_silence_is_over_one_tick_after_its_time_whatever_the_phase() {
-        let lingering = Phase::Lingering { order: 0, spoke: true, last_bytes: 0 };
+        let lingering = Phase::Lingering { order: 0, spoke: Spoke::Before, last_bytes: 0 };
         let owed = Phase::Owed { position: 0, spoke: true };
         for (phase, at) in
             [(Phase::Silent, Some(108)), (Phase::Speaking, Some(108)), (lingering, Some(58)), (owed, None)]
@@ -202,6 +229,23 @@ mod tests {
         deadlines.begin_line(0, conn, Tick(7));
         assert!(!deadlines.has_line_timeout() && !deadlines.is_armed(0) && deadlines.next().is_none());
         assert_eq!(deadlines.due(0, conn, Tick(1_000_000)), Due { line: false, silence: false });
+    }
+
+    #[test]
+    fn p6_when_needed_silence_is_not_timed_and_who_gives_way_has_a_second_whatever_it_says() {
+        let needed = Limits { idle_close: IdleClose::Needed, linger: Duration::from_secs(3600), ..limits() };
+        let (mut table, mut deadlines) = (table(), of(&needed));
+        let (key, conn) = table.at(0).unwrap();
+        deadlines.arm(0, conn);
+        assert!(!deadlines.is_armed(0) && deadlines.next().is_none());
+        let order = Lingering::default().insert(conn.peer.host(), key, Tick(200));
+        conn.phase = Phase::Lingering { order, spoke: Spoke::Since, last_bytes: 0 };
+        conn.last_word = Tick(290);
+        deadlines.arm(0, conn);
+        assert_eq!(fires_at(&mut deadlines), Some(301));
+        deadlines.end_of_service();
+        let due = |tick| deadlines.due(0, conn, Tick(tick)).silence;
+        assert_eq!((due(390), due(391)), (false, true), "at the end it is read as long as it speaks");
     }
 
     #[test]

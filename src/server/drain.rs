@@ -10,6 +10,7 @@ use super::Server;
 use super::connection::{Connection, Readiness};
 use super::error::RunError;
 use super::life::{Close, Life};
+use super::lingering::Group;
 use crate::net::{Key, Net};
 use crate::sink::{Order, Sink};
 
@@ -117,6 +118,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// The end begins: everybody is told goodbye.
     pub(super) fn begin_drain(&mut self) {
         self.life = Life::Draining { since: self.clock.reading(), began: self.clock.now() };
+        self.clients.deadlines.end_of_service();
         self.listeners.end_pause();
         self.listeners.leave_inherited(&mut self.net);
         info!("[tcp] Stopping server, closing {} active socket(s)", self.clients.connections.len());
@@ -164,7 +166,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// How long until the connection that has been silent longest gives way to somebody who waits, while all are told
     /// goodbye.
     pub(super) fn gives_way_in(&self) -> Option<Duration> {
-        let conn = self.clients.connections.get(self.clients.lingering.first(None)?)?;
+        let conn = self.clients.connections.get(self.clients.lingering.first(Group::All)?)?;
         Some(left_of(LAST_SILENCE, conn.last_word.begins_at(), self.clock.reading()))
     }
 

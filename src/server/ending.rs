@@ -4,11 +4,12 @@
 use log::debug;
 
 use super::Server;
-use super::connection::{Connection, Readiness};
+use super::connection::{Connection, Phase, Readiness, Spoke};
+use super::deadlines::Due;
 use super::error::RunError;
 use super::life::{Close, Life, Next};
+use super::lingering::{Group, Lingering};
 use super::outlet::Out;
-use crate::engine::peer::Host;
 use crate::engine::wheel::Tick;
 use crate::net::{Key, Net, Ready, Source};
 use crate::sink::{Origin, Sink};
@@ -22,7 +23,10 @@ const LAST_BYTES: u32 = 16 * 1024 * 1024;
 const FIRES: usize = 256;
 
 /// When the deadlines of a client whose host is held up are looked at again: a second.
-const HELD_UP_TICKS: u64 = 100;
+pub(super) const HELD_UP_TICKS: u64 = 100;
+
+/// A client that closes so soon after our goodbye does it because of that: a second.
+const AT_ONCE_TICKS: u64 = 100;
 
 impl<S: Sink, N: Net> Server<S, N> {
     /// The one way out (P7): gives back descriptor, buffer, deadline, slot and counts, and logs it.
@@ -36,6 +40,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         if conn.is_probe() {
             self.counters.probes = self.counters.probes.saturating_add(1);
         }
+        if self.has_ended_at_goodbye(&conn, &why) {
+            self.tally().ended_at_goodbye(&conn.peer);
+        }
         self.listeners.end_pause();
         self.tally().fed(&conn.peer, &last);
         if let Some(protocol) = conn.opening.end() {
@@ -48,10 +55,18 @@ impl<S: Sink, N: Net> Server<S, N> {
         debug!("[tcp] Socket cleaned up: {} (active: {})", conn.peer, self.clients.connections.len());
     }
 
-    /// Whether one of a connection's deadlines has come.
-    fn is_due(&self, key: Key, now: Tick) -> bool {
+    /// Whether a client seems to have taken our goodbye for the end: it had spoken, and closed right after it.
+    fn has_ended_at_goodbye(&self, conn: &Connection<N::Stream>, why: &Close) -> bool {
+        let Phase::Lingering { order, spoke: Spoke::Before, .. } = conn.phase else { return false };
+        let is_its_own = matches!(why, Close::Ended | Close::Failed(_));
+        let is_at_once = self.clock.tick() <= Lingering::since(order).saturating_add(AT_ONCE_TICKS);
+        is_its_own && is_at_once && self.life == Life::Serving && !self.gives_way_when_needed()
+    }
+
+    /// Which of a connection's deadlines have come.
+    fn due(&self, key: Key, now: Tick) -> Due {
         let due = |conn| self.clients.deadlines.due(key.index, conn, now);
-        self.clients.connections.get(key).map(due).is_some_and(|due| due.line || due.silence)
+        self.clients.connections.get(key).map_or(Due { line: false, silence: false }, due)
     }
 
     /// Acts on the deadlines that have come.
@@ -67,7 +82,9 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             let Some(index) = self.clients.deadlines.pop_due(now) else { return Ok(()) };
             let Some((key, conn)) = self.clients.connections.at(index) else { continue };
-            let (pending, is_queued) = (conn.framer.pending(), conn.is_queued());
+            // One that gives way is read to its end when its time is up, however much comes.
+            let is_final = conn.is_lingering() && self.clients.deadlines.are_final();
+            let (pending, is_queued) = (conn.framer.pending(), conn.is_queued() && !is_final);
             if !self.outlet.has_room_for(pending) {
                 self.write()?;
             }
@@ -87,8 +104,13 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// A connection's time on the wheel has come. Whether one of its deadlines has, is computed from its state; bytes
     /// that are in the kernel by now are read first, so that they count.
     fn fire(&mut self, key: Key, now: Tick) {
-        if !self.is_due(key, now) {
+        let due = self.due(key, now);
+        if due == (Due { line: false, silence: false }) {
             return self.clients.arm(key);
+        }
+        let is_lingering = self.clients.connections.get(key).is_some_and(Connection::is_lingering);
+        if due.silence && is_lingering && self.clients.deadlines.are_final() {
+            return self.cut(key);
         }
         let next = self.read(key);
         self.act_on(key, next);
@@ -129,7 +151,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.tally().fed(&peer, &fed);
     }
 
-    fn evict(&mut self, key: Key) {
+    pub(super) fn evict(&mut self, key: Key) {
         let Some(conn) = self.clients.connections.get(key) else { return };
         let peer = conn.peer;
         self.tally().evicted(&peer);
@@ -158,7 +180,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// The connection that has lingered longest without sending anything, of a host or of all, is closed, so that
     /// somebody else can have its place. False if nobody lingers, or if the sink has no room for what it may still have
     /// to send.
-    pub(super) fn close_longest_lingering(&mut self, of: Option<Host>) -> bool {
+    pub(super) fn close_longest_lingering(&mut self, of: Group) -> bool {
         let Some(key) = self.clients.lingering.first(of) else { return false };
         let is_read = self.read_to_end(key);
         if is_read {

@@ -3,6 +3,12 @@
 
 use crate::engine::peer::Host;
 
+/// Clients that come in one by one while others wait, each when somebody has given way, before more than one gives way at
+/// once: how many wait, the kernel does not tell.
+const ONE_BY_ONE: usize = 4;
+/// The most places that are made at once beyond those that are needed for certain.
+const MOST_AHEAD: usize = 64;
+
 /// What was said about how full the server is, and what is still to be done about it.
 #[derive(Default)]
 pub(super) struct Fullness {
@@ -10,6 +16,8 @@ pub(super) struct Fullness {
     is_nearly_full: bool,
     /// Hosts over their share, as the sink had no room for what one of theirs that lingers may still send (P14).
     over_share: Vec<Host>,
+    /// Clients that have come in since all places were taken, while others waited.
+    crowd: usize,
 }
 
 /// How full the server is at one moment.
@@ -59,6 +67,27 @@ impl Fullness {
             self.is_nearly_full = false;
         }
         changes.into_iter().flatten()
+    }
+
+    /// How many places are to be made besides those that are needed for certain: while a crowd waits, as many as came in
+    /// before, so that it does not wait a second for each who gives way.
+    pub(super) fn places_ahead(&self) -> usize {
+        self.crowd.saturating_sub(ONE_BY_ONE).min(MOST_AHEAD)
+    }
+
+    /// A client has come in.
+    pub(super) fn note_newcomer(&mut self) {
+        self.crowd += usize::from(self.is_full);
+    }
+
+    /// Whether somebody has come in so.
+    pub(super) fn has_crowd(&self) -> bool {
+        self.crowd > 0
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn forget_crowd(&mut self) {
+        self.crowd = 0;
     }
 
     /// A host has more than its share, and could not be held to it yet.
@@ -111,5 +140,22 @@ mod tests {
         let mut fullness = Fullness::default();
         [Host::Unix, Host::Unix].into_iter().for_each(|host| fullness.postpone(host));
         assert_eq!((fullness.take_postponed(), fullness.take_postponed()), (vec![Host::Unix], vec![]));
+    }
+
+    #[test]
+    fn p10_places_are_made_ahead_for_a_crowd_and_not_for_a_few() {
+        let mut fullness = Fullness::default();
+        (0..100).for_each(|_| fullness.note_newcomer());
+        assert_eq!(fullness.places_ahead(), 0, "there was room");
+        let full = Occupancy { connections: 10, max_connections: 10, is_full: true, is_waited_for: false };
+        assert_eq!(fullness.changes(full).count(), 1);
+        let ahead = (0..100).map(|_| {
+            fullness.note_newcomer();
+            fullness.places_ahead()
+        });
+        let ahead: Vec<usize> = ahead.collect();
+        assert_eq!((&ahead[..6], ahead[99]), (&[0, 0, 0, 0, 1, 2][..], MOST_AHEAD));
+        fullness.forget_crowd();
+        assert_eq!(fullness.places_ahead(), 0);
     }
 }

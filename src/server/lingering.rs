@@ -5,35 +5,54 @@
 use std::collections::BTreeMap;
 
 use crate::engine::peer::Host;
+use crate::engine::wheel::Tick;
 use crate::net::Key;
 
-/// The connections that linger. Each is in the map twice, by `None` among all and by its host among that host's: one
-/// map for both orders, so that the code of a B-tree is in the binary once.
+/// Connections among which one is the first to give way. One map holds the orders of all groups, so that the code of a
+/// B-tree is in the binary once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Group {
+    All,
+    /// Those of one host.
+    Of(Host),
+    /// Those with an unfinished line, for whoever needs memory.
+    Holding,
+}
+
+/// Bits of an order that number those of one tick; those above them are the tick.
+const NUMBER_BITS: u32 = 24;
+
+/// The connections that linger. Each is in the map twice, among all and among its host's.
 #[derive(Debug, Default)]
 pub(super) struct Lingering {
-    by_silence: BTreeMap<(Option<Host>, u64), Key>,
+    by_silence: BTreeMap<(Group, u64), Key>,
     next_order: u64,
 }
 
 impl Lingering {
     /// Puts a connection last, of all and of its host. The answer is the number by which it is removed.
-    pub(super) fn insert(&mut self, host: Host, key: Key) -> u64 {
-        let order = self.next_order;
-        self.next_order += 1;
-        for group in [None, Some(host)] {
+    pub(super) fn insert(&mut self, host: Host, key: Key, now: Tick) -> u64 {
+        let order = self.next_order.max(now.0 << NUMBER_BITS);
+        self.next_order = order + 1;
+        for group in [Group::All, Group::Of(host)] {
             self.by_silence.insert((group, order), key);
         }
         order
     }
 
+    /// When the connection with this number was put in.
+    pub(super) fn since(order: u64) -> Tick {
+        Tick(order >> NUMBER_BITS)
+    }
+
     pub(super) fn remove(&mut self, host: Host, order: u64) {
-        for group in [None, Some(host)] {
+        for group in [Group::All, Group::Of(host)] {
             self.by_silence.remove(&(group, order));
         }
     }
 
-    /// The connection that has been silent longest, of a host, or of all if that is `None`.
-    pub(super) fn first(&self, of: Option<Host>) -> Option<Key> {
+    /// The connection that has been silent longest.
+    pub(super) fn first(&self, of: Group) -> Option<Key> {
         self.by_silence.range((of, 0)..=(of, u64::MAX)).next().map(|(_, key)| *key)
     }
 
@@ -47,7 +66,8 @@ impl Lingering {
 
     /// Asserts the invariant.
     pub(super) fn check(&self) {
-        let (of_all, of_hosts): (Vec<_>, Vec<_>) = self.by_silence.iter().partition(|((group, _), _)| group.is_none());
+        let is_of_all = |((group, _), _): &(&(Group, u64), &Key)| *group == Group::All;
+        let (of_all, of_hosts): (Vec<_>, Vec<_>) = self.by_silence.iter().partition(is_of_all);
         assert_eq!(of_all.len(), of_hosts.len(), "both orders hold the same");
         let is_there =
             |order: u64, key: &Key| of_all.iter().any(|((_, other), found)| *other == order && *found == key);
@@ -65,15 +85,17 @@ mod tests {
         let key = |index| Key::new(index, 0);
         let mut lingering = Lingering::default();
         assert!(lingering.is_empty());
-        let first = lingering.insert(one, key(1));
+        let first = lingering.insert(one, key(1), Tick(7));
         assert!(!lingering.is_empty());
-        lingering.insert(two, key(2));
-        lingering.insert(one, key(3));
-        assert_eq!((lingering.first(None), lingering.first(Some(two))), (Some(key(1)), Some(key(2))));
+        lingering.insert(two, key(2), Tick(7));
+        let last = lingering.insert(one, key(3), Tick(9));
+        assert_eq!((Lingering::since(first), Lingering::since(last)), (Tick(7), Tick(9)));
+        let (of_one, of_two) = (Group::Of(one), Group::Of(two));
+        assert_eq!((lingering.first(Group::All), lingering.first(of_two)), (Some(key(1)), Some(key(2))));
         lingering.remove(one, first);
         lingering.check();
-        assert_eq!((lingering.first(None), lingering.first(Some(one))), (Some(key(2)), Some(key(3))));
+        assert_eq!((lingering.first(Group::All), lingering.first(of_one)), (Some(key(2)), Some(key(3))));
         // A host that has none, right before one that has: its search must end where the other begins.
-        assert_eq!((lingering.len(), lingering.first(Some(Host::V4([127, 0, 0, 0])))), (2, None));
+        assert_eq!((lingering.len(), lingering.first(Group::Of(Host::V4([127, 0, 0, 0])))), (2, None));
     }
 }

@@ -15,6 +15,7 @@ mod ending;
 mod error;
 mod fullness;
 mod gather;
+mod giving_way;
 mod handle;
 mod life;
 mod lingering;
@@ -25,6 +26,7 @@ mod notices;
 mod outlet;
 #[cfg(feature = "cli")]
 mod pulse;
+mod quiet;
 mod reading;
 mod receipts;
 #[cfg(feature = "status")]
@@ -284,6 +286,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let next_timer = self.clients.deadlines.next().filter(|_| fires).map(|tick| self.clock.until(tick));
         let waits = [
             next_timer,
+            self.quiet_due_in(),
             self.listeners.due_in(now),
             self.outlet.sink.due_in(now),
             self.notices.due_in(now),

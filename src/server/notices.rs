@@ -40,6 +40,7 @@ notices! {
     FullHouse = "connection limit",
     CutOff = "cut off",
     NearlyFull = "connections in use",
+    EndedAtGoodbye = "closed at our goodbye",
 }
 
 #[derive(Default)]

@@ -151,6 +151,19 @@ impl<S: Sink, N: Net> Server<S, N> {
         next
     }
 
+    /// Keeps the start of a line for which the memory budget has no room: whoever is quiet gives way, and then somebody
+    /// pays (P5).
+    #[cold]
+    fn keep_at_a_price(&mut self, key: Key, tail: &[u8]) {
+        self.free_memory();
+        let Some(listener) = self.clients.connections.get(key).map(|conn| conn.listener) else { return };
+        // Not `tally()`, which would borrow the clients too.
+        let (counters, notices, now) = (&mut self.counters, &mut self.notices, self.clock.now());
+        let mut tally = Tally { counters, notices, limits: &self.limits, now };
+        let rules = self.listeners.rules(listener);
+        self.clients.pay_and_keep(key, tail, rules, |peer, bytes| tally.dropped_for_budget(peer, bytes));
+    }
+
     /// Gives what was read from a connection to its framer. `is_open`: what it speaks is not known yet.
     fn feed(&mut self, key: Key, read: &[u8], is_open: bool) {
         let chunk = if is_open { self.look_at(key, read) } else { read };
@@ -164,10 +177,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         let rules = self.listeners.rules(conn.listener);
         let fed = conn.framer.feed(chunk, rules, &mut out);
         if !fed.tail.is_empty() {
-            // Not `tally()`, which would borrow the clients too.
-            let (counters, notices, now) = (&mut self.counters, &mut self.notices, self.clock.now());
-            let mut tally = Tally { counters, notices, limits: &self.limits, now };
-            self.clients.keep(key, fed.tail, rules, |peer, bytes| tally.dropped_for_budget(peer, bytes));
+            if !self.clients.keep(key, fed.tail, rules) {
+                self.keep_at_a_price(key, fed.tail);
+            }
             // If the tail is shorter than the chunk, the line began in this chunk, behind the end of another.
             if !had_pending || fed.tail.len() < chunk.len() {
                 self.clients.begin_line(key, self.clock.tick());

@@ -8,7 +8,7 @@ use super::clients::TurnedAway;
 use super::fullness::{Change, Occupancy};
 use super::listener::is_shortage;
 use super::notices::{Notice, Notices};
-use crate::config::limits::{Limits, LongLines, WhenFull};
+use crate::config::limits::{IdleClose, Limits, LongLines, WhenFull};
 use crate::engine::framer::Fed;
 use crate::engine::peer::Peer;
 use crate::engine::sniff::Protocol;
@@ -145,8 +145,19 @@ impl Tally<'_> {
     #[cold]
     pub(super) fn evicted(&mut self, peer: &Peer) {
         count(&mut self.counters.evicted_idle, 1);
-        let message = format_args!("[tcp] Socket timeout on {peer}, closing connection");
+        let why = if self.limits.idle_close == IdleClose::Needed { "giving way, " } else { "" };
+        let message = format_args!("[tcp] Socket timeout on {peer}, {why}closing connection");
         self.notices.warn(self.now, Notice::Timeout, message);
+    }
+
+    /// A client that had spoken has closed right after our goodbye.
+    #[cold]
+    pub(super) fn ended_at_goodbye(&mut self, peer: &Peer) {
+        count(&mut self.counters.ended_at_goodbye, 1);
+        let message = format_args!(
+            "[tcp] {peer} closed at our goodbye: a proxy or client that takes a FIN for the end (nginx, socat, nc, Node) loses what comes after; --idle-close needed leaves quiet clients alone"
+        );
+        self.notices.warn(self.now, Notice::EndedAtGoodbye, message);
     }
 
     /// A client is closed in the middle of a flood.

@@ -55,6 +55,11 @@ impl Program {
         Ok(Self { path, unpacked_in: None })
     }
 
+    /// A file of its packages.
+    pub(crate) fn file(&self, path: &str) -> PathBuf {
+        self.unpacked_in.as_deref().unwrap_or(Path::new("/")).join(path)
+    }
+
     /// Where it is.
     #[cfg(feature = "status")]
     pub(crate) fn path(&self) -> &Path {

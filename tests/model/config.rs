@@ -7,7 +7,9 @@ use std::str::FromStr;
 
 use lumberjack::cli::options::{OPTIONS, Settings};
 use lumberjack::cli::{Invocation, parse, parse_config_file};
-use lumberjack::{DisplayDuration, DisplaySize, Format, ListenAddr, LongLines, WhenFull, parse_duration, parse_size};
+use lumberjack::{
+    DisplayDuration, DisplaySize, Format, IdleClose, ListenAddr, LongLines, WhenFull, parse_duration, parse_size,
+};
 
 use super::{Script, Story};
 
@@ -97,6 +99,7 @@ pub(crate) fn compare(text: &str) {
         prints_back::<ListenAddr>(part);
         prints_back::<LongLines>(part);
         prints_back::<WhenFull>(part);
+        prints_back::<IdleClose>(part);
         prints_back::<Format>(part);
     }
     let mut settings = Settings::default();

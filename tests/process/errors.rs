@@ -56,6 +56,7 @@ fn p13_every_mistake_in_the_arguments_is_one_sentence_and_exit_2() {
         (&["--format", "xml"], "--format xml: use one of raw, peer, json", ""),
         (&["--long-lines", "keep"], "--long-lines keep: use one of skip, cut, split", ""),
         (&["--when-full", "panic"], "--when-full panic: use one of wait, reject", ""),
+        (&["--idle-close", "sometimes"], "--idle-close sometimes: use one of always, needed", ""),
         (&["--log-level", "loud"], "--log-level loud: use one of off, error, warn, info, debug, trace", ""),
         (&["--keep-empty=maybe"], "--keep-empty maybe: use true or false", ""),
         (&["--output=\"a.log\""], "--output \\\"a.log\\\": quotes would be part of the value; leave them out", ""),

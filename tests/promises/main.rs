@@ -7,6 +7,7 @@ mod capture;
 mod common;
 mod fairness;
 mod gaps;
+mod giving_way;
 mod goodbyes;
 mod hosts;
 mod house;

@@ -25,6 +25,8 @@ pub(crate) struct Client {
     pub(crate) script: VecDeque<(Duration, Step)>,
     /// Whether it notices our goodbye before it writes, and closes then.
     pub(crate) looks: bool,
+    /// Whether it takes our goodbye for the end: it closes so long after it, and what it had to say is never said.
+    pub(crate) obeys: Option<Duration>,
     /// Room in the receive queue that it gets.
     pub(crate) room: usize,
     pub(crate) socket: Option<usize>,
@@ -59,6 +61,12 @@ pub(crate) fn step(kernel: &mut Kernel, number: usize) {
         let next = kernel.now + *delay;
         kernel.at(next, Event::Client(number));
     }
+}
+
+/// A client that takes our goodbye for the end hears it.
+pub(crate) fn obey(kernel: &mut Kernel, number: usize) {
+    kernel.clients[number].script.clear();
+    end(kernel, number, false);
 }
 
 fn connect(kernel: &mut Kernel, number: usize) -> Then {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lumberjack::internals::Pacing;
 use lumberjack::internals::limits::{MemoryPlan, Overhead};
-use lumberjack::{Config, Handle, Limits, LongLines, Peer, RunError, Server, Turn, WhenFull};
+use lumberjack::{Config, Handle, IdleClose, Limits, LongLines, Peer, RunError, Server, Turn, WhenFull};
 
 use crate::model::framer::{Counts, Mark, Op, Sums, expected};
 use client::Client;
@@ -42,6 +42,8 @@ pub(crate) struct Report {
     pub(crate) lines: u64,
     pub(crate) turns: u64,
     pub(crate) evicted: u64,
+    pub(crate) gave_way: u64,
+    pub(crate) obeyed: u64,
     pub(crate) stalls: u64,
     pub(crate) pauses: u64,
     pub(crate) budget_drops: u64,
@@ -101,6 +103,7 @@ pub(crate) fn run_script(limits: Limits, clients: &[&[(u64, Step)]], events: &[(
             listener: 0,
             script,
             looks: false,
+            obeys: None,
             room,
             socket: None,
             delivered: Vec::new(),
@@ -115,11 +118,16 @@ pub(crate) fn run_script(limits: Limits, clients: &[&[(u64, Step)]], events: &[(
 
 /// What a world with these limits promises its clients.
 fn terms(limits: &Limits) -> Terms {
+    let plan = MemoryPlan::new(limits, Overhead::RAW).unwrap();
+    let is_when_needed = limits.idle_close == IdleClose::Needed;
     Terms {
         max_line: limits.max_line,
-        sink_share: MemoryPlan::new(limits, Overhead::RAW).unwrap().sink_share,
+        sink_share: plan.sink_share,
+        pending_share: plan.pending_share,
         idle_timeout: limits.idle_timeout,
-        linger: limits.linger,
+        is_when_needed,
+        // Who gives way has a second at most.
+        linger: if is_when_needed { limits.linger.min(ms(1000)) } else { limits.linger },
         drain_timeout: limits.drain_timeout,
         gather: limits.gather,
         max_connections: limits.max_connections,
@@ -144,6 +152,7 @@ fn draw_limits(dice: &mut Dice) -> Limits {
         when_full: if dice.chance(20) { WhenFull::Reject } else { WhenFull::Wait },
         max_per_host: dice.pick(&[Some(0), None, Some(1), Some(3)]),
         idle_timeout: dice.pick(&[Duration::ZERO, ms(50), ms(500), ms(5000), ms(300_000)]),
+        idle_close: dice.pick(&[IdleClose::Always, IdleClose::Needed]),
         line_timeout: dice.pick(&[Duration::ZERO, Duration::ZERO, Duration::ZERO, ms(100)]),
         linger: dice.pick(&[ms(3_600_000), ms(3_600_000), ms(100), Duration::ZERO]),
         keepalive: Duration::ZERO,
@@ -282,7 +291,8 @@ fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, listeners: usize
     // A small receive queue makes many turns, which are not to be without end.
     let room = dice.pick(&[65_536, 1 << 20, 1, 100, 5000]).max(bytes / 1000);
     let listener = dice.size(listeners);
-    Client { peer, listener, script, looks: dice.chance(25), room, socket: None, delivered: Vec::new() }
+    let obeys = dice.pick(&[None, None, Some(ms(0)), Some(ms(700)), Some(ms(1500))]);
+    Client { peer, listener, script, looks: dice.chance(25), obeys, room, socket: None, delivered: Vec::new() }
 }
 
 /// Pieces of lines of every kind.
@@ -432,8 +442,32 @@ impl World {
         assert_eq!(counters.accepted, taken().count() as u64, "accepted");
         let probes = taken().filter(|socket| socket.read.is_empty()).count();
         assert_eq!(counters.probes, probes as u64, "probes");
+        self.check_obeyed(kernel);
         let turned_away = kernel.sockets.iter().filter(|socket| !socket.is_taken() && !socket.is_stranded).count();
         assert_eq!(counters.rejected + counters.refused_per_host, turned_away as u64, "turned away");
+    }
+
+    /// Who had spoken, and has closed within a second of a goodbye without another word, is counted: to a tick.
+    fn check_obeyed(&self, kernel: &Kernel) {
+        let obeyed = |within: Duration, is_certain: bool| {
+            let has = |socket: &&kernel::Socket| {
+                let (Some(goodbye_at), Some(closed_at)) = (socket.goodbye_at, socket.closed_at) else { return false };
+                let is_silent = !socket.read.is_empty() && socket.flushes.last() == Some(&socket.read.len());
+                let is_early =
+                    kernel.stop_at.is_none_or(|stop_at| closed_at < stop_at || (!is_certain && closed_at == stop_at));
+                // An end that came right behind the last read is not seen.
+                let has_ended = socket.end_read_at.is_some() || (!is_certain && (socket.fin || socket.rst));
+                is_silent && is_early && has_ended && closed_at - goodbye_at <= within
+            };
+            kernel.sockets.iter().filter(has).count() as u64
+        };
+        let counted = self.handle.status().counters.ended_at_goodbye;
+        if kernel.terms.is_when_needed {
+            assert_eq!(counted, 0, "who gives way is to close");
+        } else if kernel.is_calm {
+            let (least, most) = (obeyed(ms(990), true), obeyed(ms(1020), false));
+            assert!((least..=most).contains(&counted), "{counted} closed at our goodbye, not {least} to {most}");
+        }
     }
 
     /// All that was dropped is a gap in the output of who sent it (P12), now that every line has ended.
@@ -551,6 +585,8 @@ impl World {
             lines: counters.lines,
             turns,
             evicted: counters.evicted_idle,
+            gave_way: if kernel.terms.is_when_needed { counters.evicted_idle } else { 0 },
+            obeyed: counters.ended_at_goodbye,
             stalls: counters.sink_stalls,
             pauses: counters.accept_pauses,
             budget_drops: counters.dropped_for_budget,

@@ -33,6 +33,9 @@ const ACCEPT_TRIED: Duration = Duration::from_millis(1100);
 pub(crate) enum Event {
     /// A client takes its next step.
     Client(usize),
+    /// A client has heard our goodbye, and takes it for the end.
+    #[allow(dead_code)] // a fuzzer does not script it
+    Obeys(usize),
     /// The sink changes.
     Sink(Drain),
     /// The sink's reader reads.
@@ -107,6 +110,10 @@ pub(crate) struct Luck {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) idle_timeout: Duration,
+    /// Whether silence ends in a goodbye only when something is needed.
+    pub(crate) is_when_needed: bool,
+    /// The most that all pending lines may hold.
+    pub(crate) pending_share: usize,
     pub(crate) linger: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) gather: Duration,
@@ -154,6 +161,12 @@ impl Socket {
 
     fn silent_since(&self) -> Option<Duration> {
         self.goodbye_at.map(|goodbye_at| goodbye_at.max(self.last_activity))
+    }
+
+    /// Whether it is in the house, was not told goodbye, and nothing of it is left to be read.
+    fn is_at_rest(&self) -> bool {
+        let has_news = !self.queue.is_empty() || self.fin || self.rst;
+        self.key.is_some() && !self.is_closed && self.goodbye_at.is_none() && !has_news
     }
 }
 
@@ -357,6 +370,7 @@ impl Kernel {
             let Some((_, event)) = self.timeline.pop_first() else { return };
             match event {
                 Event::Client(client) => super::client::step(self, client),
+                Event::Obeys(client) => super::client::obey(self, client),
                 Event::Sink(drain) => {
                     self.sink = drain;
                     self.runs_again();

@@ -166,13 +166,21 @@ impl Net for SimNet {
         let kernel = &mut *self.0.borrow_mut();
         kernel.hurry(None);
         let (now, is_stopping, idle) = (kernel.now, kernel.stop_at.is_some(), kernel.terms.idle_timeout);
+        let is_when_needed = kernel.terms.is_when_needed;
+        if is_when_needed && !is_stopping {
+            kernel.check_need(stream.index);
+        }
+        let client = kernel.sockets[stream.index].client;
+        if let Some(delay) = kernel.clients[client].obeys {
+            kernel.at(now + delay, super::Event::Obeys(client));
+        }
         let socket = &mut kernel.sockets[stream.index];
         assert!(socket.goodbye_at.is_none(), "two goodbyes to {}", socket.peer);
         assert!(socket.end_read_at.is_none(), "a goodbye to {}, which has ended", socket.peer);
         socket.goodbye_at = Some(now);
         if !is_stopping {
             let silence = now - socket.last_activity;
-            let is_late = silence > idle + Duration::from_millis(30);
+            let is_late = silence > idle + Duration::from_millis(30) && !is_when_needed;
             assert!(
                 silence >= idle && !(kernel.is_calm && is_late),
                 "{} was told goodbye after {silence:?}",
@@ -212,6 +220,7 @@ impl Net for SimNet {
         kernel.polls += 1;
         kernel.polls_since_open += 1;
         kernel.check_listeners();
+        kernel.check_gone();
         if kernel.is_open() {
             kernel.check_hosts();
         }

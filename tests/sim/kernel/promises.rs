@@ -16,8 +16,10 @@ impl Kernel {
     pub(super) fn check_giving_way(&mut self, index: usize) {
         let socket = &self.sockets[index];
         let is_by_client = socket.fin || socket.rst;
-        let Some(silent_since) = socket.silent_since() else { return };
-        let has_lingered = self.now - silent_since >= self.terms.linger;
+        let has_lingered = self.has_lingered(socket);
+        if socket.goodbye_at.is_none() {
+            return;
+        }
         let is_other = self.taken + 1 > self.terms.max_connections || self.is_over(socket.peer.host(), 1);
         if is_by_client || has_lingered || is_other || self.stop_at.is_some() || self.was_short_at != Some(self.now) {
             return;
@@ -30,9 +32,62 @@ impl Kernel {
     pub(super) fn check_refusal(&self, index: usize) {
         let socket = &self.sockets[index];
         let is_full = self.terms.rejects && self.taken >= self.terms.max_connections;
-        let has_share = self.is_over(socket.peer.host(), 1);
+        let host = socket.peer.host();
+        let late = self.terms.idle_timeout + Duration::from_millis(50);
+        let is_quiet = |other: &&Socket| other.is_at_rest() && self.now - other.last_activity > late;
+        let mut of_host = self.sockets.iter().filter(|other| other.peer.host() == host);
+        // Who was told of for nothing is not asked while it waits to be read.
+        let is_lucky = self.is_calm && self.luck.spurious == 0;
+        let would_give_way = is_lucky && self.gives_way() && of_host.any(|other| is_quiet(&other));
+        let has_share = self.is_over(host, 1) && !would_give_way;
         let is_excused = self.is_over || socket.is_unlucky || is_full || has_share;
         assert!(is_excused, "{} was turned away for no reason", socket.peer);
+    }
+
+    /// Whether silence makes a client the first to give way.
+    fn gives_way(&self) -> bool {
+        self.terms.is_when_needed && !self.terms.idle_timeout.is_zero()
+    }
+
+    /// Whether a client that was told goodbye has had its time: since its last word, or, where it gives way, since our
+    /// goodbye.
+    fn has_lingered(&self, socket: &Socket) -> bool {
+        let since = if self.terms.is_when_needed { socket.goodbye_at } else { socket.silent_since() };
+        since.is_some_and(|since| self.now - since >= self.terms.linger)
+    }
+
+    /// A client gives way when something of it is needed, and is the one that has been silent longest of those that
+    /// have it: a place, one of its host's, a descriptor, or memory.
+    pub(super) fn check_need(&self, index: usize) {
+        let socket = &self.sockets[index];
+        let host = socket.peer.host();
+        let tick = Duration::from_millis(20); // The server knows of ticks of 10 ms.
+        let is_older = |other: &Socket| other.is_at_rest() && other.last_activity + tick < socket.last_activity;
+        // Who was told of for nothing, or could not be read, is not asked while it waits to be read.
+        let has_bad_luck = self.luck.spurious + self.luck.interrupted > 0 || !self.is_calm;
+        let is_oldest = |may: &dyn Fn(&Socket) -> bool| {
+            has_bad_luck || !self.sockets.iter().any(|other| may(other) && is_older(other))
+        };
+        let needs_place = self.taken > self.terms.max_connections || self.was_short_at == Some(self.now);
+        let by_all = needs_place && is_oldest(&|_| true);
+        let by_host = self.is_over(host, 1) && is_oldest(&|other| other.peer.host() == host);
+        // Of a line that is skipped nothing is held, so that who would be first is not known here.
+        let by_memory = self.may_hold > self.terms.pending_share;
+        let is_needed = [needs_place, self.is_over(host, 1), by_memory];
+        let is_right = by_all || by_host || by_memory;
+        assert!(is_right, "{} gave way; a place, a host's place, memory was needed: {is_needed:?}", socket.peer);
+    }
+
+    /// Who gives way is gone when its time is up, whatever it still sends.
+    pub(super) fn check_gone(&self) {
+        if !self.terms.is_when_needed || !self.is_calm || self.stop_at.is_some() {
+            return;
+        }
+        let latest = self.terms.linger + Duration::from_millis(30);
+        for socket in self.sockets.iter().filter(|socket| socket.is_lingering()) {
+            let since = socket.goodbye_at.map(|goodbye_at| self.now - goodbye_at);
+            assert!(since <= Some(latest), "{} is there still, {since:?} after our goodbye", socket.peer);
+        }
     }
 
     /// Whether the server may close a connection whose client has not.
@@ -41,8 +96,9 @@ impl Kernel {
             // Without lingering, the eviction is the close.
             return self.terms.linger.is_zero() && self.now - socket.last_activity >= self.terms.idle_timeout;
         };
-        let silent_since = goodbye_at.max(socket.last_activity);
-        let has_lingered = self.now - silent_since >= self.terms.linger;
+        if self.terms.is_when_needed && self.stop_at.is_none() {
+            return self.has_lingered(socket);
+        }
         // Who gives its place up is silent longest, of all or of its host, before it is read once more. It has been
         // counted out already: it was one of `taken + 1`.
         let last_word = if socket.last_activity < self.now { socket.last_activity } else { socket.activity_before };
@@ -50,12 +106,13 @@ impl Kernel {
         let waits_longer = |other: &&Socket| {
             other.is_lingering() && !other.fin && !other.rst && other.silent_since() < Some(chosen_by)
         };
-        let is_first = self.sockets.iter().find(waits_longer).is_none();
+        // Who was told goodbye shortly before the stop, and has spoken since, is not put behind the others.
+        let is_first = self.terms.is_when_needed || self.sockets.iter().find(waits_longer).is_none();
         let is_of_host = |other: &&Socket| other.peer.host() == socket.peer.host();
         let is_first_of_host = self.sockets.iter().filter(is_of_host).find(waits_longer).is_none();
         let is_full = self.taken + 1 > self.terms.max_connections || self.was_short_at == Some(self.now);
         let was_needed = (is_full && is_first) || (self.is_over(socket.peer.host(), 1) && is_first_of_host);
-        has_lingered || was_needed || self.is_drain_over()
+        self.has_lingered(socket) || was_needed || self.is_drain_over()
     }
 
     /// A receipt is given where it was asked for, once, to who has sent its end and was not told goodbye; it is right,
@@ -151,7 +208,11 @@ impl Kernel {
     /// Whether a host has more connections than it may, with `more` on top.
     pub(super) fn is_over(&self, host: Host, more: usize) -> bool {
         let Some(limit) = self.terms.per_host.filter(|_| host != Host::Unix) else { return false };
-        let is_there = |socket: &&Socket| socket.key.is_some() && !socket.is_closed && socket.peer.host() == host;
+        // Who gives way has given its place back already.
+        let counts = |socket: &Socket| !self.terms.is_when_needed || socket.goodbye_at.is_none();
+        let is_there = |socket: &&Socket| {
+            socket.key.is_some() && !socket.is_closed && socket.peer.host() == host && counts(socket)
+        };
         self.sockets.iter().filter(is_there).count() + more > limit
     }
 
@@ -165,7 +226,14 @@ impl Kernel {
 
     /// Nobody waits at a listener for more than the pause (P10), while there is room or somebody would make some.
     pub(super) fn check_listeners(&mut self) {
-        let lingers = || self.sockets.iter().any(Socket::is_lingering);
+        // A little later than it may be, as that is when the server may have looked.
+        let idle = self.terms.idle_timeout + Duration::from_millis(50);
+        let is_quiet = |socket: &Socket| socket.is_at_rest() && self.now - socket.last_activity > idle;
+        let may_give_way = || {
+            let is_one_more = self.taken > self.terms.max_connections;
+            self.gives_way() && self.is_calm && !is_one_more && self.sockets.iter().any(is_quiet)
+        };
+        let lingers = || self.sockets.iter().any(Socket::is_lingering) || may_give_way();
         let has_room = || self.taken < self.terms.max_connections || self.terms.rejects;
         let could_accept = self.stop_at.is_none()
             && self.backlogs.iter().flatten().any(|backlog| !backlog.is_empty())
@@ -180,7 +248,10 @@ impl Kernel {
         let is_lucky = self.is_calm && self.luck.aborted == 0 && self.luck.no_memory == 0;
         let is_seen = !is_lucky || self.polls_since_free.is_none_or(|polls| polls <= 2);
         assert!(is_seen, "a descriptor is free, and somebody waits for it");
-        assert!(!could_accept || self.now - since < ACCEPT_TRIED, "somebody waits since {since:?}, with room");
+        // Who gives its descriptor up when the pause is over has its time after that.
+        let gives_way = self.gives_way() && self.descriptor_limit < usize::MAX;
+        let longest = ACCEPT_TRIED + if gives_way { self.terms.linger } else { Duration::ZERO };
+        assert!(!could_accept || self.now - since < longest, "somebody waits since {since:?}, with room");
     }
 
     /// A line without its ending goes out only at an end, at a goodbye, or when it has waited long enough (P2).
@@ -224,7 +295,8 @@ impl Kernel {
         for socket in self.sockets.iter().filter(|socket| socket.key.is_some() && !socket.is_closed) {
             assert!(socket.queue.is_empty(), "{} bytes of {} were never read", socket.queue.len(), socket.peer);
             assert!(!socket.fin && !socket.rst, "the end of {} was never seen", socket.peer);
-            let is_due = socket.goodbye_at.is_some() || !self.terms.idle_timeout.is_zero();
+            let is_timed = !self.terms.idle_timeout.is_zero() && !self.terms.is_when_needed;
+            let is_due = socket.goodbye_at.is_some() || is_timed;
             assert!(!is_due, "{} is there for ever, since {:?}", socket.peer, socket.goodbye_at);
         }
     }
