@@ -168,10 +168,17 @@ impl Opening {
         None
     }
 
-    /// The connection has ended.
+    /// Whether silence now would tell the protocol: a NUL has come, and no newline.
     #[must_use]
-    pub fn end(self) -> Option<Protocol> {
-        matches!(self, Self::Open(marks) if marks % MANY_MARKS > 0).then_some(Protocol::NulEnded)
+    pub fn is_doubtful(self) -> bool {
+        matches!(self, Self::Open(marks) if marks % MANY_MARKS > 0)
+    }
+
+    /// The connection has ended, or fallen silent. Tells the protocol, once.
+    pub fn end(&mut self) -> Option<Protocol> {
+        let protocol = self.is_doubtful().then_some(Protocol::NulEnded)?;
+        *self = Self::Decided;
+        Some(protocol)
     }
 }
 

@@ -13,6 +13,9 @@ use crate::engine::wheel::{Tick, TimerWheel, ticks};
 /// here by then.
 const GIVING_WAY: Duration = Duration::from_secs(1);
 
+/// So long after a NUL nothing is on its way that would belong to the same message: a second.
+pub(super) const SILENCE_TICKS: u64 = 100;
+
 /// The timer wheel, and what the deadlines of a connection are computed from. Time-outs are in ticks, 0 is never.
 pub(super) struct Deadlines {
     wheel: TimerWheel,
@@ -33,6 +36,14 @@ pub(super) struct Due {
     pub(super) line: bool,
     /// It has been silent for too long.
     pub(super) silence: bool,
+    /// It has been silent for long enough to know what it speaks.
+    pub(super) doubt: bool,
+}
+
+impl Due {
+    pub(super) fn is_any(self) -> bool {
+        self.line || self.silence || self.doubt
+    }
 }
 
 impl Deadlines {
@@ -110,7 +121,11 @@ impl Deadlines {
     /// Which of a connection's deadlines have come.
     pub(super) fn due<T>(&self, index: u32, conn: &Connection<T>, now: Tick) -> Due {
         let has_come = |deadline: Option<Tick>| deadline.is_some_and(|at| at <= now);
-        Due { line: has_come(self.line(index, conn)), silence: has_come(self.silence(conn)) }
+        Due {
+            line: has_come(self.line(index, conn)),
+            silence: has_come(self.silence(conn)),
+            doubt: has_come(Self::doubt(conn)),
+        }
     }
 
     /// Nobody is connected: gives back what a crowd took.
@@ -151,8 +166,14 @@ impl Deadlines {
         Some(since.saturating_add(self.line + 1))
     }
 
+    /// When it is known that no newline follows what came: see [`SILENCE_TICKS`].
+    fn doubt<T>(conn: &Connection<T>) -> Option<Tick> {
+        let is_asked = conn.opening.is_doubtful() && !conn.is_owed();
+        is_asked.then(|| conn.last_word.saturating_add(SILENCE_TICKS + 1))
+    }
+
     fn earliest<T>(&self, index: u32, conn: &Connection<T>) -> Option<Tick> {
-        self.silence(conn).into_iter().chain(self.line(index, conn)).min()
+        self.silence(conn).into_iter().chain(self.line(index, conn)).chain(Self::doubt(conn)).min()
     }
 }
 
@@ -214,7 +235,7 @@ mod tests {
             deadlines.arm(0, conn);
             assert_eq!(deadlines.is_armed(0), at.is_some(), "{phase:?}");
             let due = |tick| deadlines.due(0, conn, Tick(tick));
-            let is_silent = |silence| Due { line: false, silence };
+            let is_silent = |silence| Due { line: false, silence, doubt: false };
             assert_eq!(at.map(|at| (due(at - 1), due(at))), at.map(|_| (is_silent(false), is_silent(true))));
             assert_eq!(fires_at(&mut deadlines), at, "{phase:?}");
         }
@@ -228,7 +249,7 @@ mod tests {
         set_pending(conn, b"half");
         deadlines.begin_line(0, conn, Tick(7));
         assert!(!deadlines.has_line_timeout() && !deadlines.is_armed(0) && deadlines.next().is_none());
-        assert_eq!(deadlines.due(0, conn, Tick(1_000_000)), Due { line: false, silence: false });
+        assert!(!deadlines.due(0, conn, Tick(1_000_000)).is_any());
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Which of a connection's deadlines have come.
     fn due(&self, key: Key, now: Tick) -> Due {
         let due = |conn| self.clients.deadlines.due(key.index, conn, now);
-        self.clients.connections.get(key).map_or(Due { line: false, silence: false }, due)
+        self.clients.connections.get(key).map_or(Due { line: false, silence: false, doubt: false }, due)
     }
 
     /// Acts on the deadlines that have come.
@@ -105,7 +105,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// that are in the kernel by now are read first, so that they count.
     fn fire(&mut self, key: Key, now: Tick) {
         let due = self.due(key, now);
-        if due == (Due { line: false, silence: false }) {
+        if !due.is_any() {
             return self.clients.arm(key);
         }
         let is_lingering = self.clients.connections.get(key).is_some_and(Connection::is_lingering);
@@ -124,6 +124,12 @@ impl<S: Sink, N: Net> Server<S, N> {
             return self.clients.deadlines.arm_at(key.index, now.saturating_add(1));
         }
         let (due, is_lingering) = (self.clients.deadlines.due(key.index, conn, now), conn.is_lingering());
+        if due.doubt
+            && let Some(protocol) = conn.opening.end()
+        {
+            let peer = conn.peer;
+            self.tally().speaks(&peer, protocol);
+        }
         if due.silence && is_lingering {
             return self.close(key, Close::Lingered);
         }

@@ -7,6 +7,7 @@ use log::debug;
 
 use super::Server;
 use super::connection::{Connection, Readiness};
+use super::deadlines::SILENCE_TICKS;
 use super::life::{Close, Next};
 use super::outlet::Out;
 use super::tally::Tally;
@@ -22,8 +23,6 @@ pub(super) const READ_BYTES: usize = 256 * 1024;
 /// The same when many connections are ready, so that turns stay short: a client that sends one line beside many that
 /// send without pause waits for a turn.
 const CROWD_READ_BYTES: usize = 64 * 1024;
-/// So long after a NUL nothing is on its way that would belong to the same message: a second.
-const SILENCE_TICKS: u64 = 100;
 /// U+FEFF in UTF-8: what some senders begin a connection with, though no byte order is to be told. It comes in one piece.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// So many ready connections are many: with full reads of the larger size, 4 MiB a turn, which take 3 ms.
@@ -205,6 +204,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         let was_silent = self.clock.tick() >= conn.last_word.saturating_add(SILENCE_TICKS);
         let (peer, protocol) = (conn.peer, conn.opening.feed(lines, was_silent));
+        if conn.opening.is_doubtful() {
+            self.clients.arm(key);
+        }
         if let Some(protocol) = protocol {
             self.tally().speaks(&peer, protocol);
         }

@@ -82,20 +82,25 @@ fn p12_messages_that_never_end_in_a_newline_are_told_of_before_one_comes() {
             assert_eq!(said(&[&words]).len(), usize::from(number >= 15), "after {} of {protocol}", number + 1);
         }
     }
-    // One, and then silence: told of when the next one comes, or the end.
-    for next in [&b"message\0"[..], b""] {
+    // One, and then a second of silence, or the end.
+    for ends in [false, true] {
         let mut world = World::new(Limits::default());
         let mut client = world.taken_client();
         let words = format!("{} seems to speak NUL-ended messages, not lines: ", name(&client));
         send(&mut client, b"message\0");
         world.until("it is read", |world| world.status().counters.bytes > 0);
-        world.turns_for(std::time::Duration::from_millis(1100));
-        assert!(said(&[&words]).is_empty());
-        send(&mut client, next);
-        if next.is_empty() {
+        world.turns_for(std::time::Duration::from_millis(700));
+        assert!(said(&[&words]).is_empty(), "more of it may be on its way");
+        if ends {
             drop(client);
+            world.until("it is told of", |_| said(&[&words]).len() == 1);
+            continue;
         }
         world.until("it is told of", |_| said(&[&words]).len() == 1);
+        send(&mut client, b"message\0");
+        drop(client);
+        world.until("it is gone", |world| world.status().active_connections == 0);
+        assert_eq!(said(&[&words]).len(), 1, "once");
     }
     // Neither a progress bar's few, nor a NUL in a line that goes on.
     let mut world = World::new(Limits::default());
