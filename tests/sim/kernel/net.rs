@@ -164,12 +164,12 @@ impl Net for SimNet {
 
     fn say_goodbye(&mut self, stream: &mut SimStream) -> io::Result<()> {
         let kernel = &mut *self.0.borrow_mut();
-        kernel.hurry(None);
-        let (now, is_stopping, idle) = (kernel.now, kernel.stop_at.is_some(), kernel.terms.idle_timeout);
         let is_when_needed = kernel.terms.is_when_needed;
-        if is_when_needed && !is_stopping {
+        if is_when_needed && kernel.stop_at.is_none() {
             kernel.check_need(stream.index);
         }
+        kernel.hurry(None);
+        let (now, is_stopping, idle) = (kernel.now, kernel.stop_at.is_some(), kernel.terms.idle_timeout);
         let client = kernel.sockets[stream.index].client;
         if let Some(delay) = kernel.clients[client].obeys {
             kernel.at(now + delay, super::Event::Obeys(client));

@@ -75,6 +75,7 @@ impl Kernel {
         let by_memory = self.may_hold > self.terms.pending_share;
         let is_needed = [needs_place, self.is_over(host, 1), by_memory];
         let is_right = by_all || by_host || by_memory;
+        assert!(socket.queue.is_empty() || by_memory, "{} has spoken, and gave way", socket.peer);
         assert!(is_right, "{} gave way; a place, a host's place, memory was needed: {is_needed:?}", socket.peer);
     }
 
