@@ -213,8 +213,11 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// it is tried once more before they are lost.
     fn give_up(&mut self) -> Result<(), RunError> {
         let waiting = self.outlet.sink.state().waiting;
-        self.outlet.sink.obey(Order::TryNow);
-        self.write()?;
+        // Twice: that a descriptor is dead may be found out by the first try only, and the second has a new one (P20).
+        for _ in 0..2 {
+            self.outlet.sink.obey(Order::TryNow);
+            self.write()?;
+        }
         let since = self.clock.now().saturating_sub(self.limits.drain_timeout);
         // Of several outputs, only those that stand still are given up.
         let is_given_up = self.outlet.sink.obey(Order::GiveUp { since });
