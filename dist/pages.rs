@@ -283,7 +283,8 @@ const OPTIONS_START: &str = "\
 - **Exit codes**: 0 is a clean end, 1 a failure at run time, 2 a mistake in the options, or, with `--check`, settings that do
   not fit the box. With 1 and 2 there is one sentence on stderr; only a second SIGTERM or Ctrl-C ends the program with 1 and
   says nothing.
-- **Signals**: SIGTERM and SIGINT (Ctrl-C) end it in order, a second one at once. SIGHUP opens output files anew,
+- **Signals**: SIGTERM and SIGINT (Ctrl-C) end it in order, a second one at once. SIGHUP opens output files anew (the
+  config file is read at the start alone),
   unless it was ignored at the start (`nohup`). SIGUSR1 brings all figures as JSON in its own log.
 ";
 
@@ -307,7 +308,10 @@ const MORE: &[(&str, &str)] = &[
     ("on-stall", "[When an output stands still](outputs.md#when-an-output-stands-still)"),
     ("rotate-size", "[Files that stay small](files.md#files-that-stay-small)"),
     ("rotate-at", "[A file a day](files.md#a-file-a-day)"),
-    ("rotate-keep", "All files together take at most `--rotate-size` × (this number + 1)"),
+    (
+        "rotate-keep",
+        "All files together take at most `--rotate-size` × (this number + 1). With `{date}`, files of other days than the newest so many are removed",
+    ),
     ("disk-full", "[When the disk is full](files.md#when-the-disk-is-full)"),
     (
         "sync",

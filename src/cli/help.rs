@@ -46,7 +46,7 @@ pub fn help() -> String {
     }
     text.push_str(
         "\nSizes: bytes, or with KiB, MiB, GiB, kB or MB. Durations: with ms, s, m or h.\n\
-         First line: lumberjack, and in another terminal: printf 'hello\\n' | nc 127.0.0.1 4445\n",
+         First line: lumberjack, and in another terminal: printf 'hello\\n' | nc -N 127.0.0.1 4445\n",
     );
     text
 }

@@ -267,9 +267,9 @@ fn greet(local_addrs: &[ListenAddr], outputs: &[OutputAddr], status: Option<&Lis
     let places: Vec<String> = local_addrs.iter().map(ToString::to_string).collect();
     let output = outputs.iter().map(OutputAddr::name).collect::<Vec<_>>().join(", ");
     let client = match local_addrs.first() {
-        Some(ListenAddr::Tcp(addr)) if addr.ip().is_unspecified() => format!("nc 127.0.0.1 {}", addr.port()),
-        Some(ListenAddr::Tcp(addr)) => format!("nc {} {}", addr.ip(), addr.port()),
-        Some(ListenAddr::Unix(path)) => format!("nc -U {}", path.display()),
+        Some(ListenAddr::Tcp(addr)) if addr.ip().is_unspecified() => format!("nc -N 127.0.0.1 {}", addr.port()),
+        Some(ListenAddr::Tcp(addr)) => format!("nc -N {} {}", addr.ip(), addr.port()),
+        Some(ListenAddr::Unix(path)) => format!("nc -NU {}", path.display()),
         None => return,
     };
     let places = places.join(", ");

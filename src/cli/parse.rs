@@ -81,7 +81,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
             Arg::Value(text) => {
                 let text = text.to_string_lossy();
                 return Err(UsageError(format!(
-                    "{} stands alone: options begin with --; see --help",
+                    "{} stands alone: options begin with --, such as --output FILE; see --help",
                     text.escape_debug()
                 )));
             }
@@ -288,7 +288,7 @@ mod tests {
             (&["cat", "a", "--output", "b"], "cat takes one file, --since and --match"),
             (&["cat", "a", "--match"], "--match needs a value"),
             (&["cat", "a", "--since", "now"], "--since now: give a duration, such as 2h, or a time"),
-            (&["--keep-empty", "cat", "a"], "cat stands alone: options begin with --"),
+            (&["--keep-empty", "cat", "a"], "cat stands alone: options begin with --,"),
         ] {
             let error = cat(args).unwrap_err();
             assert!(error.starts_with(sentence), "{args:?}: {error}");
@@ -317,7 +317,10 @@ mod tests {
             (&["status", "localhost:1"][..], "status localhost:1: names are not looked up"),
             (&["status", "127.0.0.1:1", "127.0.0.1:2"], "status takes an address, --json and --watch"),
             (&["status", "--config", "x"], "status takes an address, --json and --watch"),
-            (&["--keep-empty", "status"], "status stands alone: options begin with --; see --help"),
+            (
+                &["--keep-empty", "status"],
+                "status stands alone: options begin with --, such as --output FILE; see --help",
+            ),
         ] {
             let error = ask(args).unwrap_err();
             assert!(error.starts_with(sentence), "{args:?}: {error}");
@@ -380,7 +383,7 @@ mod tests {
             (&["--format", "xml"], "--format xml: use one of raw, peer, json"),
             (&["--unix-mode", "999"], "--unix-mode 999: give octal digits from 0 to 0777, such as 0660"),
             (&["--max-connections", "many"], "--max-connections many: give a whole number"),
-            (&["4445"], "4445 stands alone: options begin with --; see --help"),
+            (&["4445"], "4445 stands alone: options begin with --, such as --output FILE; see --help"),
             (&["--output", ""], "--output (nothing): name a file, or - for stdout"),
             (&["--config", "/no/such.conf"], "--config /no/such.conf: cannot be read"),
             (&["--keep-empty=maybe"], "--keep-empty maybe: use true or false"),

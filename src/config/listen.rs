@@ -131,7 +131,7 @@ impl fmt::Display for ListenAddrError {
             Self::Tcp => "an address is one of TCP anyway: leave out what is before it",
             Self::Scheme => "that is not served; write ADDR:PORT for TCP, or unix:/path",
             Self::PortAlone => {
-                "name the address too: 0.0.0.0:4445 for all of this machine, [::]:4445 for those of IPv6 as well, 127.0.0.1:4445 for none but itself"
+                "name the address before it: 127.0.0.1 for this machine alone, 0.0.0.0 for all who reach it, [::] for those of IPv6 as well"
             }
             Self::Port => "the port is a number up to 65535",
             Self::Interface => "name the interface by its number, such as [fe80::1%2]:4445 (ip link shows it)",

@@ -63,7 +63,7 @@ fn p13_every_mistake_in_the_arguments_is_one_sentence_and_exit_2() {
         (&["--output", "tcp:gw:syslog"], "--output tcp:gw:syslog: the port is a number from 1 to 65535", ""),
         (&["--output", "unix:@next"], "--output unix:@next: abstract sockets are not served: give a path", ""),
         (&["--listen", "tcp://127.0.0.1:1"], "--listen tcp://127.0.0.1:1: an address is one of TCP anyway", ""),
-        (&["--listen", "*:514"], "--listen *:514: name the address too: 0.0.0.0:4445 for all", ""),
+        (&["--listen", "*:514"], "--listen *:514: name the address before it: 127.0.0.1 for this machine alone", ""),
         (&["--listen", "unix:/run/%i.sock"], "--listen unix:/run/%i.sock: nothing is replaced in a socket's path", ""),
         (&["--output", ""], "--output (nothing): name a file", ""),
     ] {
