@@ -78,7 +78,7 @@ fn every_endpoint_says_what_the_clients_did() {
         ("outputs./dev/null.bytes", 106),
         ("limits.maxLine", 1024),
         ("limits.maxPerHost", 0),
-        ("limits.gather", 1),
+        ("limits.gather", 5),
         ("descriptors.used", receiver.fds() as u64),
     ] {
         assert_eq!(json.number(path), wanted, "{path}");
