@@ -203,6 +203,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.life = Life::Stopped;
         let _ = self.take_sink_events();
         self.notices.finish();
+        // An end with an error ends this turn here, and who asks is to hear of the end.
+        self.publish();
         if let Some(loss) = self.outlet.take_loss() {
             return Err(RunError::from(loss));
         }

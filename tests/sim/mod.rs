@@ -407,7 +407,7 @@ impl World {
                 assert_eq!(unwritten, 0, "not all is written");
                 let gauges = self.handle.status().gauges;
                 let left = (gauges.active_connections, gauges.pending_bytes, gauges.lingering, gauges.hosts);
-                assert_eq!(left, (0, 0, 0, 0), "something is left");
+                assert_eq!(left, (0, 0, 0, 0), "something is left: {ended:?}");
                 kernel.check_stop(false);
                 self.check_counters(&kernel, &record);
                 self.check_gaps(&record);
