@@ -96,7 +96,9 @@ impl<S: Sink> Outlet<S> {
     /// wait in it.
     pub(super) fn has_delivered(&self, position: u64) -> bool {
         let state = self.sink.state();
-        state.delivered >= position && (position > 0 || state.waiting == 0)
+        // Before its first byte one that counts owes nothing.
+        let counts = position > 0 || state.taken > 0;
+        state.delivered >= position && (counts || state.waiting == 0)
     }
 
     /// The server ends: whether all is written, and where it belongs for good. From the first time on nothing waits on
@@ -266,6 +268,9 @@ mod tests {
         };
         assert_eq!((has_delivered(3, 5), has_delivered(0, 6)), (true, false));
         assert_eq!((has_delivered(3, 0), has_delivered(0, 0)), (false, true));
+        let mut counting = outlet(3, 3);
+        counting.sink.state.taken = 3;
+        assert!(counting.has_delivered(0), "nothing came before what waits");
     }
 
     #[test]

@@ -186,6 +186,9 @@ fn p20_a_host_whose_file_can_not_be_written_waits_for_its_receipt_alone() {
         let in_the_way = dir.file("127.0.0.1.log");
         fs::create_dir(&in_the_way).unwrap();
         let receiver = Receiver::start(&[&["--receipt", "--output", &dir.file("{host}.log")], args].concat());
+        // One that waits for nothing, from before the first line on.
+        let early = receiver.client_from(4);
+        early.shutdown(Shutdown::Write).unwrap();
         let mut waits = receiver.client_from(1);
         waits.write_all(b"one\ntwo\n").unwrap();
         waits.shutdown(Shutdown::Write).unwrap();

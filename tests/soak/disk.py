@@ -102,10 +102,10 @@ class Follower(threading.Thread):
         self.files, self.in_this_pass = {}, set()
 
     def forget(self):
-        with self.lock:
-            for file, _ in self.files.values():
-                file.close()
-            self.files, self.in_this_pass = {}, set()
+        """Whoever calls it has the lock."""
+        for file, _ in self.files.values():
+            file.close()
+        self.files, self.in_this_pass = {}, set()
 
     def run(self):
         while not self.stopping:
@@ -188,9 +188,11 @@ def main(binary, minutes):
                 begun = time.monotonic()
                 disk.pull() if event == "pull" else disk.abort()
                 time.sleep(dice.uniform(0.1, 4))
-                disk.put_back()
+                # No look between the two: it would count what it reads again as doubled.
+                with follower.lock:
+                    disk.put_back()
+                    follower.forget()
                 pulled.append((begun - UNSYNCED_SECONDS, time.monotonic() + 1))
-                follower.forget()
             elif event == "fill":
                 with open(disk.at + "/ballast", "wb", buffering=0) as ballast:
                     try:
