@@ -280,6 +280,8 @@ impl Mio {
             Listener::Tcp(_, listener) => listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), addr.into())),
             Listener::Unix(_, listener) => {
                 let (stream, _) = listener.accept()?;
+                // As at TCP, which hands it on to each connection. Older kernels know no urgent bytes here.
+                let _ = SockRef::from(&stream).set_out_of_band_inline(true);
                 self.unix_serial = self.unix_serial.wrapping_add(1);
                 Ok((Stream::Unix(stream), Peer::Unix { serial: self.unix_serial }))
             }

@@ -626,6 +626,7 @@ fn p13_a_next_receiver_that_cannot_be_is_one_sentence() {
         (&["--output", &long], 1, "cannot write to unix:/aaaa", "with --output"),
         (&["--output", "tcp:127.0.0.1:4445"], 2, "--output tcp:127.0.0.1:4445 is where this program listens", ""),
         (&["--output", "tcp:localhost:4445"], 2, "--output tcp:localhost:4445 is where this program listens", ""),
+        (&["--output", "tcp:LOCALHOST:4445"], 2, "--output tcp:LOCALHOST:4445 is where this program listens", ""),
         (
             &["--listen", "0.0.0.0:7", "--output", "tcp:127.0.0.1:7"],
             2,

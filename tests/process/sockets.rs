@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::common::patience::{connect_unix, output_of, until};
 use crate::common::skip::not_here;
@@ -171,4 +171,32 @@ fn p13_an_address_that_the_box_gets_later_is_listened_on_with_one_warning() {
         assert_eq!(said.matches(&warning).count(), 1, "{said}");
     }
     assert_eq!(said.matches("[WARN]").count(), 2, "{said}");
+}
+
+/// Whether this kernel leaves urgent bytes of Unix sockets where they are, if it is asked to.
+fn has_urgent_bytes() -> bool {
+    let Ok((one, other)) = std::os::unix::net::UnixStream::pair() else { return false };
+    let is_asked = SockRef::from(&other).set_out_of_band_inline(true).is_ok();
+    let is_sent = SockRef::from(&one).send_out_of_band(b"x").is_ok();
+    other.set_nonblocking(true).unwrap();
+    is_asked && is_sent && std::io::Read::read(&mut &other, &mut [0; 2]).is_ok_and(|count| count == 1)
+}
+
+#[test]
+fn p1_an_urgent_newline_on_a_unix_socket_ends_its_line() {
+    if !has_urgent_bytes() {
+        return not_here("this kernel has no urgent bytes that stay in their place on Unix sockets");
+    }
+    let dir = Dir::new();
+    let (path, output) = (dir.file("s"), dir.file("out"));
+    let (guard, _) = start(&path, &output);
+    let mut client = until("it listens", || connect_unix(&path).map_err(|error| error.to_string()));
+    client.write_all(b"one").unwrap();
+    assert_eq!(SockRef::from(&client).send_out_of_band(b"\n").unwrap(), 1);
+    client.write_all(b"two\n").unwrap();
+    until("both lines", || match fs::read_to_string(&output) {
+        Ok(text) if text == "one\ntwo\n" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    drop(guard);
 }

@@ -109,7 +109,7 @@ impl Next {
                 match numeric(host) {
                     Some(ip) if ip.is_unspecified() => is_here,
                     Some(ip) => ip == own || (ip.is_loopback() && own.is_unspecified()),
-                    None => host == "localhost" && is_here,
+                    None => host.eq_ignore_ascii_case("localhost") && is_here,
                 }
             }
             _ => false,
