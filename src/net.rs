@@ -371,12 +371,11 @@ impl Net for Mio {
 
     fn register(&mut self, stream: &mut Stream, key: Key) -> io::Result<()> {
         let token = Token(pack(key));
+        // Urgent data is told of, since a read ends before it.
+        let interest = Interest::READABLE | Interest::PRIORITY;
         match stream {
-            // Urgent data is told of, since a read ends before it.
-            Stream::Tcp(stream) => {
-                self.poll.registry().register(stream, token, Interest::READABLE | Interest::PRIORITY)
-            }
-            Stream::Unix(stream) => self.poll.registry().register(stream, token, Interest::READABLE),
+            Stream::Tcp(stream) => self.poll.registry().register(stream, token, interest),
+            Stream::Unix(stream) => self.poll.registry().register(stream, token, interest),
         }
     }
 
