@@ -1,6 +1,6 @@
 //! The file of a listening Unix socket: made where nothing is or where what is there is stale, and removed at the end.
 //! Invariant: only our own file, or a stale one, is ever removed, by device and inode; and whoever looks at a path, takes
-//! a file away there or makes one, is alone in its directory meanwhile.
+//! a file away there or makes one, is alone in its directory meanwhile, unless somebody keeps that locked.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
@@ -41,7 +41,7 @@ impl From<&Metadata> for Id {
 /// `AddrInUse` if somebody listens there, `AlreadyExists` if there is another kind of file, else those of `bind` and
 /// `listen`.
 pub(crate) fn listen(path: &Path, mode: u32, backlog: i32) -> io::Result<(Socket, SocketFile)> {
-    let _alone = Alone::at(path)?;
+    let _alone = Alone::at(path);
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -80,31 +80,28 @@ fn remove(path: &Path, id: Id) -> io::Result<()> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Nothing can be done about a failure: the next start finds the file stale and removes it.
-        let _ = Alone::at(&self.path).and_then(|_alone| remove(&self.path, self.id));
+        let _alone = Alone::at(&self.path);
+        let _ = remove(&self.path, self.id);
     }
 }
 
 /// A lock on the directory of a path, which leaves nothing behind, however we end.
 struct Alone {
-    /// `None`: this directory can't be locked. The check by device and inode is all there is then.
+    /// `None`: this directory can't be locked, or somebody has it locked all the time, which anybody may do who can read it.
+    /// The check by device and inode is all there is then.
     _directory: Option<File>,
 }
 
 impl Alone {
-    /// # Errors
-    /// Somebody else has the lock all the time.
-    fn at(path: &Path) -> io::Result<Self> {
-        let Some(Ok(directory)) = path.parent().map(File::open) else { return Ok(Self { _directory: None }) };
+    fn at(path: &Path) -> Self {
+        let Some(Ok(directory)) = path.parent().map(File::open) else { return Self { _directory: None } };
         let deadline = Instant::now() + PATIENCE;
         loop {
             match directory.try_lock() {
-                Ok(()) => return Ok(Self { _directory: Some(directory) }),
+                Ok(()) => return Self { _directory: Some(directory) },
                 Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
-                Err(TryLockError::Error(_)) => return Ok(Self { _directory: None }),
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(BETWEEN_TRIES),
-                Err(TryLockError::WouldBlock) => {
-                    return Err(io::Error::new(ErrorKind::ResourceBusy, "another program has locked its directory"));
-                }
+                Err(_) => return Self { _directory: None },
             }
         }
     }
