@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -207,12 +208,25 @@ fn p8_a_stopped_terminal_as_stdout_is_waited_for_and_loses_nothing() {
     }
     drop(client);
     receiver.stop().assert_clean();
+    assert_shown(&terminal, &sent);
+    terminal.assert_untouched();
+}
+
+/// Ends the line that a client was held back in the middle of, and the client.
+fn end_line(mut client: TcpStream, sent: &mut Vec<u8>) {
+    if !sent.ends_with(b"\n") {
+        client.write_all(b"\n").unwrap();
+        sent.push(b'\n');
+    }
+}
+
+/// Waits until the terminal has shown as much as was sent: it is just that.
+fn assert_shown(terminal: &Terminal, sent: &[u8]) {
     until("the last byte", || match terminal.shown().len() {
         len if len >= sent.len() => Ok(()),
         len => Err(format!("{len} of {}", sent.len())),
     });
-    assert_same(terminal.shown().as_bytes(), &sent);
-    terminal.assert_untouched();
+    assert_same(terminal.shown().as_bytes(), sent);
 }
 
 #[test]
@@ -223,17 +237,9 @@ fn p8_a_terminal_at_which_nobody_looks_for_a_while_gets_every_byte_once() {
     let mut sent = write_until_held_back(&client);
     assert_serves(&receiver);
     terminal.watch();
-    if !sent.ends_with(b"\n") {
-        (&client).write_all(b"\n").unwrap();
-        sent.push(b'\n');
-    }
-    drop(client);
+    end_line(client, &mut sent);
     receiver.stop().assert_clean();
-    until("the last byte", || match terminal.shown().len() {
-        len if len >= sent.len() => Ok(()),
-        len => Err(format!("{len} of {}", sent.len())),
-    });
-    assert_same(terminal.shown().as_bytes(), &sent);
+    assert_shown(&terminal, &sent);
 }
 
 #[test]
@@ -553,16 +559,8 @@ fn p8_a_fifo_whose_reader_shows_it_at_a_stopped_terminal_holds_up_nobody_else() 
     let mut sent = write_until_held_back(&client);
     assert_serves(&receiver);
     terminal.go_on();
-    if !sent.ends_with(b"\n") {
-        (&client).write_all(b"\n").unwrap();
-        sent.push(b'\n');
-    }
-    drop(client);
+    end_line(client, &mut sent);
     receiver.stop().assert_clean();
     assert_eq!(cat.wait(), Some(0));
-    until("the last byte", || match terminal.shown().len() {
-        len if len >= sent.len() => Ok(()),
-        len => Err(format!("{len} of {}", sent.len())),
-    });
-    assert_same(terminal.shown().as_bytes(), &sent);
+    assert_shown(&terminal, &sent);
 }

@@ -3,3 +3,4 @@
 pub(super) mod address;
 pub(super) mod forward;
 mod retained;
+mod socket;
