@@ -147,7 +147,8 @@ fn p12_what_is_removed_at_the_start_is_said_at_a_terminal_too() {
     let path = dir.file("app.log");
     fs::write(format!("{path}.7"), "7\n").unwrap();
     let options = "--listen 127.0.0.1:0 --rotate-size 1MiB --rotate-keep 2";
-    let command = format!("{} {options} --output {path}", under_test());
+    // `exec`: a shell that stays in between gets the signal of Ctrl-C too, and its end would be the one that is told.
+    let command = format!("exec {} {options} --output {path}", under_test());
     let mut script = Command::new("script");
     script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let Ok(mut terminal) = Guard::spawn(&mut script) else {
