@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use super::files::{dated, hosts, single};
+use super::files::{dated, hosts, named};
 use super::misread;
 use super::next::forward;
 use super::place::{OutputAddr, OutputAddrError};
@@ -13,7 +13,7 @@ use super::stream::stdout;
 type Parse = fn(&str) -> Option<Result<OutputAddr, OutputAddrError>>;
 
 /// Every kind of output. They are asked in this order, so the one that accepts any text, as a file's name, is the last.
-const KINDS: &[Parse] = &[stdout::parse, forward::parse, misread::parse, dated::parse, hosts::parse, single::parse];
+const KINDS: &[Parse] = &[stdout::parse, forward::parse, misread::parse, dated::parse, hosts::parse, named::parse];
 
 /// What `--output` takes, in the order in which a person wants to read it.
 #[cfg(feature = "cli")]
@@ -29,7 +29,7 @@ impl OutputAddr {
     /// A file, appended to, whatever its name is.
     #[must_use]
     pub fn file(path: impl AsRef<Path>) -> Self {
-        Self::new(single::FilePlace(path.as_ref().to_owned()))
+        Self::new(named::FilePlace(path.as_ref().to_owned()))
     }
 }
 

@@ -7,6 +7,7 @@
 //! one file in a wing (`files/`, `next/`, `stream/`) with its `Place` and its `Target`, and one row in `kinds.rs`.
 
 mod claim;
+mod ending;
 mod error;
 mod files;
 pub mod format;

@@ -184,7 +184,7 @@ impl Output {
                 }
             }
             Ok(Wrote::Away) => self.pacing.wait(now),
-            Ok(Wrote::Blocked) => self.pacing.block(now),
+            Ok(Wrote::Blocked) => self.pacing.block(now, self.target.may_change()),
             Err(error) if is_final(&error) => return Err(error),
             Err(error) => {
                 self.books.counters.failures = self.books.counters.failures.saturating_add(1);

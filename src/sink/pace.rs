@@ -49,8 +49,9 @@ enum Pace {
     Flowing,
     /// A write in the middle of a turn did not work. The flush at the end of the turn tries again, and sees why.
     Refused,
-    /// The kernel took nothing. The descriptor is watched, and an event says when it can be written again.
-    Blocked,
+    /// The kernel took nothing. The descriptor is watched, and an event says when it can be written again; or, where another
+    /// descriptor may take lines by then, a time.
+    Blocked { look_at: Option<Duration> },
     /// The last write failed.
     Failing(Backoff),
 }
@@ -68,7 +69,7 @@ impl Pacing {
     pub fn may_try(&self, now: Duration) -> bool {
         match self.pace {
             Pace::Flowing | Pace::Refused => true,
-            Pace::Blocked => false,
+            Pace::Blocked { look_at } => look_at.is_some_and(|at| at <= now),
             Pace::Failing(backoff) => backoff.is_due(now),
         }
     }
@@ -90,7 +91,8 @@ impl Pacing {
     pub fn due_in(&self, now: Duration) -> Option<Duration> {
         match self.pace {
             Pace::Failing(backoff) => Some(backoff.retry_at().saturating_sub(now)),
-            Pace::Flowing | Pace::Refused | Pace::Blocked => None,
+            Pace::Blocked { look_at } => look_at.map(|at| at.saturating_sub(now)),
+            Pace::Flowing | Pace::Refused => None,
         }
     }
 
@@ -109,7 +111,7 @@ impl Pacing {
 
     /// The descriptor can be written again.
     pub fn writable(&mut self) {
-        if self.pace == Pace::Blocked {
+        if matches!(self.pace, Pace::Blocked { .. }) {
             self.pace = Pace::Flowing;
         }
     }
@@ -119,10 +121,12 @@ impl Pacing {
         self.pace = Pace::Flowing;
     }
 
-    /// The pause after a failure is over, however early that is.
+    /// A pause is over, however early that is.
     pub fn hurry(&mut self) {
-        if let Pace::Failing(backoff) = &mut self.pace {
-            *backoff = backoff.at_once();
+        match &mut self.pace {
+            Pace::Failing(backoff) => *backoff = backoff.at_once(),
+            Pace::Blocked { look_at } => *look_at = look_at.map(|_| Duration::ZERO),
+            Pace::Flowing | Pace::Refused => {}
         }
     }
 
@@ -138,9 +142,9 @@ impl Pacing {
         was_failing
     }
 
-    /// The descriptor takes no more.
-    pub fn block(&mut self, now: Duration) {
-        self.pace = Pace::Blocked;
+    /// The descriptor takes no more. If the output `may_change` its descriptor, it is asked again after a while.
+    pub fn block(&mut self, now: Duration, may_change: bool) {
+        self.pace = Pace::Blocked { look_at: may_change.then(|| now + LONGEST_PAUSE) };
         self.stuck_since.get_or_insert(now);
     }
 
@@ -161,7 +165,7 @@ impl Pacing {
 
     /// It is gone for good: nothing is tried any more.
     pub fn end(&mut self) {
-        (self.pace, self.stuck_since) = (Pace::Blocked, None);
+        (self.pace, self.stuck_since) = (Pace::Blocked { look_at: None }, None);
     }
 }
 
@@ -192,7 +196,13 @@ mod tests {
     #[test]
     fn p8_what_is_blocked_is_not_tried_before_its_descriptor_tells() {
         let mut pacing = Pacing::default();
-        pacing.block(Duration::ZERO);
+        pacing.block(Duration::ZERO, true);
+        assert_eq!(pacing.due_in(Duration::ZERO), Some(LONGEST_PAUSE));
+        assert!(!pacing.may_try(LONGEST_PAUSE / 2) && pacing.may_try(LONGEST_PAUSE), "another one may be there");
+        pacing.hurry();
+        assert!(pacing.may_try(Duration::ZERO));
+        pacing.block(Duration::ZERO, false);
+        pacing.hurry();
         assert!(!pacing.may_try(Duration::MAX) && pacing.due_in(Duration::MAX).is_none());
         pacing.refuse();
         assert!(!pacing.may_try(Duration::MAX), "a refusal on top changes nothing");

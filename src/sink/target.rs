@@ -178,6 +178,11 @@ pub(super) trait Target {
         None
     }
 
+    /// Whether a write may work though the descriptor takes nothing, since it would go to another one.
+    fn may_change(&self) -> bool {
+        false
+    }
+
     /// The next write tries, however early that is.
     fn try_now(&mut self) {}
 

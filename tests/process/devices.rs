@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::common::patience::output_of;
+use crate::common::patience::{Pipe, join, output_of};
 use crate::support::conditions::{Dir, until, until_equal};
 use crate::support::mounts::Mounts;
 use crate::support::receiver::{Receiver, Setup};
@@ -391,6 +391,99 @@ fn p13_whatever_has_the_files_name_hangs_nobody_and_lines_go_on_when_it_is_gone(
             drop(client);
             receiver.stop().assert_clean();
         }
+    }
+}
+
+/// A fifo under this name.
+fn make_fifo(path: &str) {
+    assert!(output_of(Command::new("mkfifo").arg(path)).unwrap().status.success());
+}
+
+/// All lines in order: what came to an old fifo, which may end in the middle of a line, and then to what took its place.
+fn whole(old: &[u8], new: &[u8]) -> String {
+    let end = old.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    String::from_utf8([&old[..end], new].concat()).unwrap()
+}
+
+#[test]
+fn p13_a_fifo_that_is_replaced_is_opened_anew_and_each_line_is_whole_in_one_of_them() {
+    // More than a fifo holds: then the old one ends in the middle of a line that its reader never gets the rest of.
+    for (count, signal, new) in [(3, "HUP", "fifo"), (3, "", "fifo"), (6_000, "HUP", "fifo"), (6_000, "", "file")] {
+        let dir = Dir::new();
+        let path = dir.file("ff");
+        make_fifo(&path);
+        let mut old = Pipe::open(&path);
+        let receiver = Receiver::start(&["--output", &path, "--memory", "1MiB"]);
+        let mut client = receiver.client();
+        client.write_all(lines(0, count).as_bytes()).unwrap();
+        let mut had = vec![0; 3 * 40];
+        old.read_exact(&mut had).unwrap();
+        fs::remove_file(&path).unwrap();
+        let mut reader = if new == "fifo" {
+            make_fifo(&path);
+            Some(Pipe::open(&path))
+        } else {
+            fs::write(&path, "").unwrap();
+            None
+        };
+        if !signal.is_empty() {
+            receiver.signal(signal);
+        }
+        // As much as is written at once.
+        client.write_all(lines(count, count + 600).as_bytes()).unwrap();
+        let mut got = Vec::new();
+        until("lines in the new one", || {
+            match &mut reader {
+                // Its end is that nobody has opened it yet.
+                Some(fifo) if got.len() < line(count).len() => {
+                    let mut chunk = [0; 40];
+                    let read = fifo.read(&mut chunk).unwrap();
+                    got.extend_from_slice(&chunk[..read]);
+                }
+                Some(_) => {}
+                None => got = fs::read(&path).unwrap(),
+            }
+            if got.len() >= 40 { Ok(()) } else { Err(format!("{signal} {count}: {} bytes", got.len())) }
+        });
+        drop(client);
+        let stopping = std::thread::spawn(move || receiver.stop().assert_clean());
+        if let Some(mut fifo) = reader {
+            fifo.read_to_end(&mut got).unwrap();
+        }
+        join("the end", stopping);
+        old.read_to_end(&mut had).unwrap();
+        let got = if new == "fifo" { got } else { fs::read(&path).unwrap() };
+        assert_eq!(whole(&had, &got), lines(0, count + 600), "{signal} {count}");
+    }
+}
+
+#[test]
+fn p13_a_device_or_fifo_that_gives_way_to_a_file_is_left_for_it_at_sighup() {
+    for what in ["null", "fifo"] {
+        let dir = Dir::new();
+        let (path, other) = (dir.file("app.log"), dir.file("other.log"));
+        put(what, &path);
+        let receiver = Receiver::start(&["--output", &path, "--output", &other]);
+        let mut client = receiver.client();
+        // What can't be opened is said, and tried again.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        receiver.signal("HUP");
+        receiver.until_said("anew: Is a directory (os error 21); lines go on to what had that name");
+        client.write_all(lines(0, 1).as_bytes()).unwrap();
+        until_equal("a line in the other", &line(0), || text(&other));
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "before\n").unwrap();
+        receiver.signal("HUP");
+        client.write_all(lines(1, 2).as_bytes()).unwrap();
+        until_equal(what, &("before\n".to_owned() + &line(1)), || text(&path));
+        // From now on it is a file as any other.
+        fs::rename(&path, dir.file("moved")).unwrap();
+        receiver.signal("HUP");
+        client.write_all(lines(2, 3).as_bytes()).unwrap();
+        until_equal(what, &line(2), || text(&path));
+        drop(client);
+        receiver.stop().assert_clean();
     }
 }
 

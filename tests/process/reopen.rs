@@ -53,7 +53,7 @@ fn a_signal_that_finds_no_place_for_a_file_changes_nothing_and_is_said() {
     fs::rename(&path, &moved).unwrap();
     fs::create_dir(&path).unwrap();
     receiver.signal("HUP");
-    let sentence = "is a directory; lines go on to the file that had that name";
+    let sentence = "is a directory; lines go on to what had that name";
     receiver.until_said(&format!("[out] cannot open {path} anew: {sentence}"));
     client.write_all(b"line\n").unwrap();
     until_equal("a line in the moved file", &"line\n".to_owned(), || text(&moved));

@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use super::daily::{Begun, Daily};
 use super::dates::Dated;
-use super::ending::End;
 use super::opener::{Obstacle, Opener, obstacle};
 use super::path::{has_name, identity_of, resolved, shown};
 use super::rotate::{Removed, Rotated, is_disk_full};
@@ -29,6 +28,7 @@ use super::rotation::{Age, Known, Rotation};
 use super::sync::Syncs;
 use crate::config::output::{DiskFull, OutputOptions, SyncEvery};
 use crate::engine::gap::{Gap, Why};
+use crate::sink::ending::End;
 use crate::sink::pace::Backoff;
 use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, Took, Wrote};
 use crate::sink::waiting::{Parts, Waiting, len_of};

@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::linux::{O_NOCTTY, O_NONBLOCK};
+use crate::sink::target::Books;
 
 /// The directory that a file is in.
 pub(in crate::sink) fn folder_of(path: &Path) -> &Path {
@@ -58,6 +59,13 @@ pub(super) fn opened_to_read(path: &Path) -> io::Result<(File, Metadata)> {
     if found.is_file() { Ok((file, found)) } else { Err(io::Error::other("it is no regular file")) }
 }
 
+/// Whether the last line of a file has no end. Who may write but not read can't know, and goes on.
+pub(super) fn is_unended(path: &Path, len: u64) -> bool {
+    let mut byte = *b"\n";
+    let Some(last) = len.checked_sub(1) else { return false };
+    File::open(path).is_ok_and(|reader| reader.read_at(&mut byte, last).is_ok()) && byte != *b"\n"
+}
+
 /// Device and number: what tells whether two names are one file.
 pub(super) fn identity_of(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
@@ -70,6 +78,14 @@ pub(super) fn has_name(file: &File) -> bool {
     file.metadata().map_or(true, is_counted)
         || fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
             .is_ok_and(|path| !path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)"))
+}
+
+/// What is at a path could not be opened anew.
+pub(super) fn not_opened_anew(path: &Path, error: &io::Error, books: &mut Books) {
+    books.report(format_args!(
+        "cannot open {} anew: {error}; lines go on to what had that name, as long as it takes them, trying again",
+        shown(path)
+    ));
 }
 
 /// A path as a part of one line, whatever is in it.

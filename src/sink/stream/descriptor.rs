@@ -16,17 +16,20 @@ use super::adopt::{Adopted, Borrowed, MEMORY, MSG_DONTWAIT_NOSIGNAL, Way, is_gon
 use super::scribe::Scribe;
 use crate::linux::O_NONBLOCK;
 use crate::sink::Interest;
+use crate::sink::ending::End;
 use crate::sink::place::Identity;
 use crate::sink::target::{Books, DIRECT_BYTES, GATHERED_BYTES, KEPT_BYTES, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::{Parts, Waiting, len_of};
 
-/// An output that is one descriptor for as long as we live: stdout, a fifo, a device.
+/// An output that is one descriptor: stdout for as long as we live, a fifo or a device until it is opened anew.
 pub(in crate::sink) struct Descriptor {
     file: File,
     way: Way,
     _borrowed: Option<Borrowed>,
     scribe: Option<Scribe>,
     waiting: Waiting,
+    /// How what it got ends.
+    end: End,
     /// Bytes taken so far.
     taken: u64,
     is_watched: bool,
@@ -48,7 +51,7 @@ impl Descriptor {
         let Adopted { file, way, borrowed, scribe } = out;
         let waiting = Waiting::new(KEPT_BYTES);
         let is_watched = matches!(way, Way::Plain | Way::Device);
-        Self { file, way, _borrowed: borrowed, scribe, waiting, taken: 0, is_watched }
+        Self { file, way, _borrowed: borrowed, scribe, waiting, end: End::Whole, taken: 0, is_watched }
     }
 
     /// Opens what is at `path` if that is no regular file; `None` if it is one, or nothing. A fifo is opened for ourselves,
@@ -81,11 +84,26 @@ impl Descriptor {
         identity_of(&self.file.metadata().ok()?)
     }
 
+    /// Whether its path leads to something else: somebody removed it, and put another in its place.
+    pub(in crate::sink) fn is_replaced_at(&self, path: &Path) -> bool {
+        self.file.metadata().is_ok_and(|found| found.nlink() == 0) && path.exists()
+    }
+
+    /// What it did not get, from the start of a line.
+    pub(in crate::sink) fn into_waiting(mut self) -> Vec<u8> {
+        if let End::Torn { start } = self.end {
+            self.waiting.prepend(&start);
+        }
+        self.waiting.bytes().to_vec()
+    }
+
     fn write_waiting(&mut self, books: &mut Books) -> io::Result<()> {
         while self.waiting.len() > 0 {
-            match self.write_once(&[IoSlice::new(self.waiting.bytes())]) {
+            let parts = [IoSlice::new(self.waiting.bytes())];
+            match self.write_once(&parts) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => {
+                    self.end.note(&parts, count);
                     self.waiting.advance(count);
                     books.wrote(count);
                 }
@@ -102,6 +120,7 @@ impl Descriptor {
         let mut waiting = std::mem::replace(&mut self.waiting, Waiting::new(0));
         waiting.write_through(parts, |parts| match self.write_once(parts) {
             Ok(count) => {
+                self.end.note(parts, count);
                 books.wrote(count);
                 count
             }

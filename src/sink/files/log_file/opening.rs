@@ -9,11 +9,11 @@ use std::sync::Arc;
 use memchr::{memchr, memrchr};
 
 use super::super::daily::Begun;
-use super::super::ending::{End, is_unended};
-use super::super::path::{identity_of, resolved, shown};
+use super::super::path::{identity_of, is_unended, not_opened_anew, resolved, shown};
 use super::super::rotate::{Rotated, is_disk_full};
 use super::super::rotation::{Age, Rotation};
 use super::{LONGEST_ROTATION_PAUSE, LogFile, Reopening};
+use crate::sink::ending::End;
 use crate::sink::pace::{Backoff, LONGEST_PAUSE};
 use crate::sink::target::Books;
 
@@ -312,10 +312,7 @@ impl LogFile {
             (Ok(()), _) => Reopening::No,
             (Err(_), Reopening::Failed(before)) => Reopening::Failed(before.again(self.now, LONGEST_PAUSE)),
             (Err(error), _) => {
-                let path = shown(&self.path);
-                books.report(format_args!(
-                    "cannot open {path} anew: {error}; lines go on to the file that had that name, as long as it takes them, trying again"
-                ));
+                not_opened_anew(&self.path, &error, books);
                 Reopening::Failed(Backoff::begin(self.now))
             }
         };

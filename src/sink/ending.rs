@@ -1,14 +1,11 @@
-//! How a file ends: what a line that is written in part has to know, and the one who writes behind it.
+//! How what was written ends: what a line that is written in part has to know, and the one who writes behind it.
 
-use std::fs::File;
 use std::io::IoSlice;
 use std::mem;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use memchr::memrchr;
 
-/// How the file ends, as far as we know.
+/// How a file, or what a descriptor got, ends, as far as we know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
     /// With the end of a line, or it is empty.
@@ -51,13 +48,6 @@ impl End {
             *self = Self::Torn { start };
         }
     }
-}
-
-/// Whether the last line of a file has no end. Who may write but not read can't know, and goes on.
-pub(super) fn is_unended(path: &Path, len: u64) -> bool {
-    let mut byte = *b"\n";
-    let Some(last) = len.checked_sub(1) else { return false };
-    File::open(path).is_ok_and(|reader| reader.read_at(&mut byte, last).is_ok()) && byte != *b"\n"
 }
 
 #[cfg(test)]
