@@ -178,7 +178,7 @@ impl Sink for SimSink {
             self.pacing.done();
             self.ask_at = None;
         } else if self.is_watched {
-            self.pacing.block(now);
+            self.pacing.block(now, false);
         } else {
             self.pacing.wait(now);
             self.ask_at = Some(now + PAUSE);
