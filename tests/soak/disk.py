@@ -39,6 +39,8 @@ class Disk:
         self.home, self.count = home, 0
         self.image, self.at = home + "/disk.img", home + "/disk"
         os.mkdir(self.at)
+        # What is written while nothing is mounted lies below the mount afterwards: only who has the directory open sees it.
+        self.bare = os.open(self.at, os.O_RDONLY)
         with open(self.image, "wb") as image:
             image.truncate(16 << 20)
         run("mkfs.ext4", "-qF", self.image)
@@ -114,28 +116,39 @@ class Follower(threading.Thread):
 
     def look(self):
         with self.lock:
-            try:
-                # The oldest first, and each before what comes next to it is removed.
-                names = sorted(glob.glob(self.disk.at + "/app.log*"), key=lambda name: -int((name.rsplit(".", 1)[1:] or ["0"])[0]) if name[-1].isdigit() else 0)
-                for name in names:
-                    if name.endswith(".new"):
-                        continue
-                    # What is open is asked who it is: the name may lead to another file by then.
-                    file = open(name, "rb", buffering=0)
-                    inode = os.fstat(file.fileno()).st_ino
-                    if inode in self.files:
-                        file.close()
-                    else:
-                        self.files[inode] = [file, b""]
-                there = {os.stat(name).st_ino for name in names}
-                for inode, entry in list(self.files.items()):
+            there, is_sure = set(), True
+            for folder in (f"/proc/self/fd/{self.disk.bare}", self.disk.at):
+                try:
+                    there |= self.find(folder)
+                except OSError:
+                    is_sure = False  # The disk is away, or a file was renamed.
+            for key, entry in list(self.files.items()):
+                try:
                     self.read(entry)
-                    if inode not in there:
+                    if is_sure and key not in there:
                         self.read(entry)
                         entry[0].close()
-                        del self.files[inode]
-            except OSError:
-                pass  # The disk is away.
+                        del self.files[key]
+                except OSError:
+                    pass  # The disk is away.
+
+    def find(self, folder):
+        """Opens what is new in a folder, and answers what it has."""
+        there = set()
+        # The oldest first, and each before what comes next to it is removed.
+        for name in sorted(glob.glob(folder + "/app.log*"), key=lambda name: -int((name.rsplit(".", 1)[1:] or ["0"])[0]) if name[-1].isdigit() else 0):
+            if name.endswith(".new"):
+                continue
+            # What is open is asked who it is: the name may lead to another file by then.
+            file = open(name, "rb", buffering=0)
+            found = os.fstat(file.fileno())
+            key = (found.st_dev, found.st_ino)
+            there.add(key)
+            if key in self.files:
+                file.close()
+            else:
+                self.files[key] = [file, b""]
+        return there
 
     def read(self, entry):
         while block := entry[0].read(1 << 16):
