@@ -189,7 +189,7 @@ const MAN_END: &str = "\
 .TP
 .BR SIGTERM \" and \" SIGINT
 The orderly end: who waits is still taken, every client gets a goodbye, every line is written.
-A second one ends at once.
+A second one ends at once. A SIGINT that was ignored at the start stays so.
 .TP
 .B SIGHUP
 Output files are opened anew, since they were renamed; nothing, if it was ignored at the start, as by
@@ -285,7 +285,8 @@ const OPTIONS_START: &str = "\
   says nothing.
 - **Signals**: SIGTERM and SIGINT (Ctrl-C) end it in order, a second one at once. SIGHUP opens output files anew (the
   config file is read at the start alone),
-  unless it was ignored at the start (`nohup`). SIGUSR1 brings all figures as JSON in its own log.
+  unless it was ignored at the start (`nohup`). A SIGINT that was ignored at the start stays so too: a shell without job control
+  (`sh -c 'lumberjack & …'`) does that to what runs in the background, so that Ctrl-C does not end it. SIGUSR1 brings all figures as JSON in its own log.
 ";
 
 /// What there is to know of an option beyond its help, and where to read more.

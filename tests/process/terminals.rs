@@ -476,6 +476,22 @@ fn in_the_background_of_a_terminal_with_tostop_it_serves() {
     terminal.until_shown("everything is written");
 }
 
+#[cfg(feature = "status")]
+#[test]
+fn in_the_background_of_a_terminal_with_tostop_status_shows_how_it_is() {
+    let (dir, terminal) = (Dir::new(), Terminal::new());
+    let at = format!("unix:{}", dir.file("status"));
+    let receiver = Receiver::start(&["--status", &at]);
+    // The shell hears of a job that stops, and ends it.
+    let shell = "stty tostop; set -m; \"$0\" \"$@\" & wait $!; echo \"it ended with $?\"; kill -KILL $! 2>/dev/null";
+    let Some(mut guard) = in_session(&terminal, shell, &["status", &at]) else { return };
+    terminal.until_shown("it ended with ");
+    let shown = terminal.shown();
+    assert!(shown.contains(": lines flow") && shown.contains("it ended with 0"), "{shown}");
+    guard.wait();
+    receiver.stop().assert_clean();
+}
+
 /// Runs it as somebody who may not open the terminal; none, and a word, where we can't become somebody else.
 fn somebody_else(dir: &Dir) -> Option<Vec<String>> {
     let words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
