@@ -187,8 +187,8 @@ pub fn parse_config_file(path: &str, text: &str, settings: &mut Settings) -> Res
 }
 
 fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &mut Origins) -> Result<(), UsageError> {
-    // Some editors begin a file with a byte order mark.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // Some editors begin a file with a byte order mark, and a second one with another.
+    let text = text.trim_start_matches('\u{feff}');
     for (number, line) in (1..).zip(text.lines()) {
         let line = strip_comment(line).trim();
         if line.is_empty() {
@@ -210,10 +210,13 @@ fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &m
     Ok(())
 }
 
+/// What begins or ends a quotation somewhere.
+const QUOTES: [char; 11] = ['"', '\'', '`', '“', '”', '„', '‘', '’', '‚', '«', '»'];
+
 /// Sets an option. Quotes around a value, as other config files have them and a shell takes away, would be part of a name.
 #[inline(never)] // one copy, for size
 fn set(option: &Opt, settings: &mut Settings, place: &str, text: &str) -> Result<(), UsageError> {
-    if text.len() > 1 && ['"', '\''].iter().any(|quote| text.starts_with(*quote) && text.ends_with(*quote)) {
+    if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
         return Err(wrong_value(place, text, "quotes would be part of the value; leave them out"));
     }
     (option.set)(settings, text).map_err(|error| wrong_value(place, text, &error))
@@ -234,7 +237,14 @@ pub(super) fn strip_comment(line: &str) -> &str {
 
 fn value(parser: &mut lexopt::Parser, name: &str) -> Result<String, UsageError> {
     let text = parser.value().map_err(|_| UsageError(format!("--{name} needs a value; see --help")))?;
-    utf8(text, name)
+    let text = utf8(text, name)?;
+    let is_option = |word: &str| find(word).is_some() || COMMAND_LINE_ONLY.iter().any(|option| option.0 == word);
+    match text.strip_prefix("--") {
+        Some(word) if is_option(word) => {
+            Err(UsageError(format!("--{name} needs a value, and {text} is an option; see --help")))
+        }
+        _ => Ok(text),
+    }
 }
 
 fn utf8(text: OsString, name: &str) -> Result<String, UsageError> {
@@ -374,6 +384,10 @@ mod tests {
             (&["--xyzzy"], "--xyzzy is no option; see --help"),
             (&["-x"], "-x is no option; see --help"),
             (&["--max-line"], "--max-line needs a value; see --help"),
+            (&["-o", "--listen", "127.0.0.1:1"], "--output needs a value, and --listen is an option; see --help"),
+            (&["--tag", "--check"], "--tag needs a value, and --check is an option; see --help"),
+            (&["-o", "--"], "--output --: it reads like an option: "),
+            (&["-o", "\"a.log"], "--output \\\"a.log: quotes would be part of the value"),
             (&["--max-line", "twelve"], "--max-line twelve: it does not start with a whole number"),
             (&["--max-line", "0"], "--max-line is 0: give a number from 1 to 1073741824"),
             (
@@ -408,7 +422,12 @@ mod tests {
             ("\n max-line = x", "a.conf:2: max-line x: it does not start"),
             ("max-lines = 1", "a.conf:1: max-lines is no option; did you mean max-line?"),
             ("tag = \"\"", "a.conf:1: tag \\\"\\\": quotes would be part of the value; leave them out"),
+            ("output = \"a.log", "a.conf:1: output \\\"a.log: quotes would be "),
+            ("output = a.log'", "a.conf:1: output a.log\\': quotes would be "),
+            ("output = “a.log”", "a.conf:1: output “a.log”: quotes would be "),
+            ("output = «a.log»", "a.conf:1: output «a.log»: quotes would be "),
             ("\u{feff}max-line = x", "a.conf:1: max-line x: it does not start"),
+            ("\u{feff}\u{feff}max-line = x", "a.conf:1: max-line x: it does not start"),
         ] {
             let error = parse_config_file("a.conf", text, &mut Settings::default()).unwrap_err().to_string();
             assert!(error.starts_with(sentence), "{error}");

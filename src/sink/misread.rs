@@ -36,19 +36,31 @@ fn sentence(parts: &[&str], name: Option<&str>) -> Option<String> {
 /// A colon before the first slash, an address, or what other programs know by a sign.
 fn like_an_address(text: &str) -> Option<String> {
     let is = |word: &str| text.eq_ignore_ascii_case(word);
-    if is("stdout") || is("stderr") {
-        return sentence(&["write ", if is("stdout") { "-" } else { "/dev/stderr" }], Some(text));
+    let meant = [("stdout", "-"), ("&1", "-"), ("stderr", "/dev/stderr"), ("&2", "/dev/stderr")];
+    let bare_schemes = [("tcp", "tcp:HOST:PORT"), ("unix", "unix:/path")];
+    if let Some((_, meant)) = meant.iter().chain(&bare_schemes).find(|(word, _)| is(word)) {
+        return sentence(&["write ", meant], Some(text));
     }
-    if text.starts_with(['|', '>', '@']) {
+    if text.starts_with('-') {
+        return sentence(&["it reads like an option: name a file, or - for stdout"], Some(text));
+    }
+    if text.starts_with(['|', '>', '@', '&']) {
         return sentence(
             &[text.get(..1)?, " is not served: write - and let a shell do it, or tcp:HOST:PORT"],
             Some(text),
         );
     }
     let bare = text.trim_matches(['[', ']']);
-    if bare.parse::<IpAddr>().is_ok() {
+    let is_address = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    if is_address(text) {
         let [open, close] = if bare.contains(':') { ["[", "]"] } else { ["", ""] };
         return sentence(&["it reads like an address: write tcp:", open, bare, close, ":PORT"], Some(text));
+    }
+    // As other programs take it: a host, and then a port.
+    let place = text.split_whitespace().collect::<Vec<_>>().join(":");
+    let is_spaced = text.contains(char::is_whitespace) && address::is_tcp(place.trim_start_matches("tcp:"));
+    if is_spaced && place.rsplit_once(':').is_some_and(|(host, _)| is_address(host.trim_start_matches("tcp:"))) {
+        return sentence(&["it reads like an address: write tcp:", place.trim_start_matches("tcp:")], Some(text));
     }
     let (scheme, rest) = text.split_once(':').filter(|(scheme, _)| !scheme.contains('/'))?;
     let rest = rest.strip_prefix("//").unwrap_or(rest);
@@ -59,6 +71,10 @@ fn like_an_address(text: &str) -> Option<String> {
     }
     if is("unix") || is("file") {
         return sentence(&["write ", if is("unix") { "unix:" } else { "" }, rest], None);
+    }
+    if is("fd") {
+        let end = "; sockets to listen on come by LISTEN_FDS";
+        return sentence(&["write /dev/fd/", rest, " for a descriptor that is open", end], Some(text));
     }
     if address::is_tcp(text) {
         return sentence(&["it reads like an address: write tcp:", text], Some(text));
@@ -72,7 +88,15 @@ fn like_an_address(text: &str) -> Option<String> {
 
 /// What other programs, or shells, replace.
 fn like_a_pattern(text: &str) -> Option<String> {
-    let sign = pattern::sign(text, REPLACED)?;
+    let single = REPLACED.iter().fold(text.to_owned(), |text, word| text.replace(&format!("{{{word}}}"), word));
+    if single != text {
+        return sentence(&["braces are not doubled here: write ", &single], None);
+    }
+    let lone = || {
+        let [opening, closing] = ['{', '}'].map(|brace| text.matches(brace).count());
+        (opening != closing).then_some(if opening > closing { "{" } else { "}" })
+    };
+    let sign = pattern::sign(text, REPLACED).or_else(lone)?;
     let cure = if sign == "%" { "; for a file a day, write {date}, or see --rotate-at" } else { "" };
     let replaced = REPLACED.join(" and ");
     sentence(&[sign, " is taken as it is: only ", &replaced, " are replaced", cure], Some(text))
@@ -126,6 +150,23 @@ mod tests {
             ("|gzip", "| is not served: write - and let a shell do it"),
             ("stdout", "write -, or write ./stdout for a file of that name"),
             ("STDERR", "write /dev/stderr, or "),
+            ("&1", "write -, or write ./&1 for a file of that name"),
+            ("&2", "write /dev/stderr, or "),
+            ("&3", "& is not served: "),
+            ("tcp", "write tcp:HOST:PORT, or write ./tcp for a file of that name"),
+            ("Unix", "write unix:/path, or "),
+            ("--", "it reads like an option: name a file, or - for stdout, or write ./-- for a file of that name"),
+            ("--listen", "it reads like an option: "),
+            ("-x", "it reads like an option: "),
+            (
+                "fd:3",
+                "write /dev/fd/3 for a descriptor that is open; sockets to listen on come by LISTEN_FDS, or write ./fd:3 ",
+            ),
+            ("fd://3", "write /dev/fd/3 "),
+            ("127.0.0.1  514", "it reads like an address: write tcp:127.0.0.1:514, or write ./127.0.0.1  514 for "),
+            ("  127.0.0.1:514", "it reads like an address: write tcp:127.0.0.1:514, or "),
+            ("::1 514", "it reads like an address: write tcp:HOST:PORT, unix:/path or a file, or "),
+            ("[::1] 514", "it reads like an address: write tcp:[::1]:514, or "),
         ] {
             assert_refused(text, sentence);
         }
@@ -152,6 +193,14 @@ mod tests {
             ),
             ("/log/${HOSTNAME}.log", "$ is taken as it is: "),
             ("~/app.log", "~ is taken as it is: "),
+            ("{{host}}.log", "braces are not doubled here: write {host}.log"),
+            ("{host}-{{date}}.log", "braces are not doubled here: write {host}-{date}.log"),
+            ("{{ip}}.log", "{ip} is taken as it is: "),
+            (
+                "{host",
+                "{ is taken as it is: only {date} and {host} are replaced, or write ./{host for a file of that name",
+            ),
+            ("app-date}.log", "} is taken as it is: "),
             ("/log/*.log", "* is taken as it is: "),
         ] {
             assert_refused(text, sentence);
@@ -175,8 +224,12 @@ mod tests {
             "syslog",
             "{host}.log",
             "{date}.log",
-            "{{host}}",
+            "./{{host}}.log",
+            "./{host",
             "1.2.3",
+            "app 5",
+            "fd",
+            "a-b",
         ] {
             assert!(parse(text).is_none(), "{text}: {:?}", parse(text));
             let output: OutputAddr = text.parse().unwrap();
@@ -190,7 +243,7 @@ mod tests {
         assert!(!error.contains('\n'), "{error}");
         // What is said to be a file's name is one.
         if let Some((before, _)) = error.split_once(" for a file of that name") {
-            let literally = before.rsplit(' ').next().unwrap();
+            let literally = before.rsplit_once("or write ").unwrap().1;
             assert!(parse(literally).is_none(), "{literally}");
         }
     }
