@@ -10,6 +10,7 @@ use lexopt::Arg;
 use super::ask::{DEFAULT_STATUS, Question};
 use super::cat::{Listing, Since};
 use super::config_file;
+use super::help;
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
 #[cfg(feature = "status")]
 use crate::config::listen::ListenAddrError;
@@ -28,6 +29,8 @@ pub enum Invocation {
     Ask(Question),
     /// `--help`.
     Help,
+    /// `cat --help` or `status --help`: this text.
+    HelpOf(String),
     /// `--version`.
     Version,
 }
@@ -131,7 +134,7 @@ fn listing(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
     let (mut path, mut since, mut wanted) = (None, None, Vec::new());
     while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::Help),
+            Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::HelpOf(help::of_cat())),
             Arg::Long("since") => {
                 let text = value(&mut parser, "since")?;
                 since = Some(Since::parse(&text).map_err(|error| wrong_value("--since", &text, error))?);
@@ -157,7 +160,7 @@ fn question(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
     let (mut at, mut is_json, mut repeats) = (None, false, false);
     while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::Help),
+            Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::HelpOf(help::of_status())),
             Arg::Long("json") => is_json = true,
             Arg::Long("watch") => repeats = true,
             Arg::Value(text) if at.is_none() => {
@@ -201,8 +204,14 @@ fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &m
         };
         let (name, text) = (name.trim(), text.trim());
         let option = find(name).ok_or_else(|| UsageError(format!("{place}: {}", unknown(name, ""))))?;
-        if !is_given(origins, name) {
-            (option.clear)(settings);
+        match origins.iter().find(|(known, _)| *known == name) {
+            None => (option.clear)(settings),
+            Some((_, first)) if !option.is_list() => {
+                return Err(UsageError(format!(
+                    "{place}: {name} is there a second time, and was set at {first}: take one of them out"
+                )));
+            }
+            Some(_) => {}
         }
         set(option, settings, &format!("{place}: {name}"), text)?;
         origins.push((option.name, place));
@@ -258,8 +267,20 @@ fn wrong_value(place: &str, text: &str, error: &str) -> UsageError {
     UsageError(format!("{place} {shown}: {error}"))
 }
 
+/// Options of other programs, and what they are called here.
+const MEANT: &[(&[&str], &str)] = &[
+    (&["out", "file", "logfile"], "--output names where lines go, such as --output app.log"),
+    (&["port", "bind", "address", "host"], "--listen names where clients connect, such as --listen 127.0.0.1:4445"),
+    (&["tls", "ssl", "cert"], "TLS is not served; put a TLS proxy in front, and --listen 127.0.0.1:4445 behind it"),
+    (&["udp"], "UDP is not served; have a relay send it to --listen over TCP (docs/clients.md)"),
+    (&["verbose", "quiet", "debug"], "--log-level says how much the log says"),
+];
+
 fn unknown(name: &str, dashes: &str) -> UsageError {
     let shown = name.escape_debug();
+    if let Some((_, meant)) = MEANT.iter().find(|(names, _)| names.contains(&name)) {
+        return UsageError(format!("{dashes}{shown} is no option: {meant}"));
+    }
     match nearest(name, dashes.is_empty()) {
         _ if dashes.is_empty() && COMMAND_LINE_ONLY.iter().any(|option| option.0 == name) => {
             UsageError(format!("{shown} is for the command line only; take it out of the file"))
@@ -271,7 +292,7 @@ fn unknown(name: &str, dashes: &str) -> UsageError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::help;
+    use super::super::help::help;
     use super::*;
     use crate::config::listen::DEFAULT_LISTEN;
     use crate::sink::OutputAddr;
@@ -310,7 +331,7 @@ mod tests {
     fn status_asks_the_usual_place_or_another() {
         let ask = |args: &[&str]| match parse(args.iter().map(OsString::from)) {
             Ok(Invocation::Ask(Question { at, is_json, repeats })) => Ok((at.to_string(), is_json, repeats)),
-            Ok(Invocation::Help) => Ok(("help".to_owned(), false, false)),
+            Ok(Invocation::HelpOf(text)) => Ok((text.lines().next().unwrap().to_owned(), false, false)),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         };
@@ -318,7 +339,10 @@ mod tests {
             (&["status"][..], (DEFAULT_STATUS, false, false)),
             (&["status", "[::1]:1", "--json"], ("[::1]:1", true, false)),
             (&["status", "--watch", "unix:/run/s"], ("unix:/run/s", false, true)),
-            (&["status", "--help"], ("help", false, false)),
+            (
+                &["status", "--help"],
+                ("Usage: lumberjack status [ADDR:PORT|unix:/path] [--json] [--watch]", false, false),
+            ),
         ] {
             let (at, is_json, repeats) = wanted;
             assert_eq!(ask(args), Ok((at.to_owned(), is_json, repeats)), "{args:?}");
@@ -382,6 +406,10 @@ mod tests {
         for (args, sentence) in [
             (&["--max-lin", "1"][..], "--max-lin is no option; did you mean --max-line?"),
             (&["--xyzzy"], "--xyzzy is no option; see --help"),
+            (&["--out", "a"], "--out is no option: --output names where lines go, such as --output app.log"),
+            (&["--port", "1"], "--port is no option: --listen names where clients connect, such as "),
+            (&["--tls"], "--tls is no option: TLS is not served; put a TLS proxy in front"),
+            (&["--udp"], "--udp is no option: UDP is not served; have a relay send it"),
             (&["-x"], "-x is no option; see --help"),
             (&["--max-line"], "--max-line needs a value; see --help"),
             (&["-o", "--listen", "127.0.0.1:1"], "--output needs a value, and --listen is an option; see --help"),
@@ -392,7 +420,7 @@ mod tests {
             (&["--max-line", "0"], "--max-line is 0: give a number from 1 to 1073741824"),
             (
                 &["--idle-timeout", "5"],
-                "--idle-timeout 5: a duration is a number with ms, s, m or h, such as 30s, or 0",
+                "--idle-timeout 5: a duration is a number with ms, s, m, h or d, such as 30s, or 0",
             ),
             (&["--format", "xml"], "--format xml: use one of raw, peer, json"),
             (&["--unix-mode", "999"], "--unix-mode 999: give octal digits from 0 to 0777, such as 0660"),
@@ -420,6 +448,12 @@ mod tests {
         for (text, sentence) in [
             ("max-line", "a.conf:1: max-line has no =; write name = value"),
             ("\n max-line = x", "a.conf:2: max-line x: it does not start"),
+            (
+                "max-line = 8KiB\n\nmax-line = 9KiB",
+                "a.conf:3: max-line is there a second time, and was set at a.conf:1: take one of them out",
+            ),
+            ("keep-empty = on\nkeep-empty = on", "a.conf:2: keep-empty is there a second time, and was "),
+            ("output = a\noutput = b\noutput = -x", "a.conf:3: output -x: it reads like an option"),
             ("max-lines = 1", "a.conf:1: max-lines is no option; did you mean max-line?"),
             ("tag = \"\"", "a.conf:1: tag \\\"\\\": quotes would be part of the value; leave them out"),
             ("output = \"a.log", "a.conf:1: output \\\"a.log: quotes would be "),
