@@ -15,6 +15,7 @@ cat shows an output file and those that were rotated, compressed or not, from th
 
 /// What it takes.
 const CAT_OPTIONS: &str = "
+
   --since TIME|DURATION   leave out older lines: 2h, or 2026-11-25T20:51Z
   --match TEXT            leave out lines without this in them
 ";
@@ -30,19 +31,20 @@ each second. Exit code: 0 lines flow or could, 1 they do not, 2 it can't be aske
 /// What it takes.
 #[cfg(feature = "status")]
 const STATUS_OPTIONS: &str = "
+
   --json    all figures; why lines do not flow is on stderr
   --watch   until nobody reads it, or Ctrl-C
 ";
 
 /// That of `lumberjack cat`.
 pub(super) fn of_cat() -> String {
-    ["Usage: ", CAT.trim_start(), CAT_OPTIONS].concat()
+    ["Usage: ", CAT.trim(), CAT_OPTIONS].concat()
 }
 
 /// That of `lumberjack status`.
 #[cfg(feature = "status")]
 pub(super) fn of_status() -> String {
-    ["Usage: ", STATUS.trim_start(), STATUS_OPTIONS].concat()
+    ["Usage: ", STATUS.trim(), STATUS_OPTIONS].concat()
 }
 
 /// The whole text.

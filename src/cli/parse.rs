@@ -191,7 +191,10 @@ pub fn parse_config_file(path: &str, text: &str, settings: &mut Settings) -> Res
 
 fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &mut Origins) -> Result<(), UsageError> {
     // Some editors begin a file with a byte order mark, and a second one with another.
-    let text = text.trim_start_matches('\u{feff}');
+    let mut text = text;
+    while let Some(rest) = text.strip_prefix('\u{feff}') {
+        text = rest;
+    }
     for (number, line) in (1..).zip(text.lines()) {
         let line = strip_comment(line).trim();
         if line.is_empty() {
@@ -247,13 +250,12 @@ pub(super) fn strip_comment(line: &str) -> &str {
 fn value(parser: &mut lexopt::Parser, name: &str) -> Result<String, UsageError> {
     let text = parser.value().map_err(|_| UsageError(format!("--{name} needs a value; see --help")))?;
     let text = utf8(text, name)?;
-    let is_option = |word: &str| find(word).is_some() || COMMAND_LINE_ONLY.iter().any(|option| option.0 == word);
-    match text.strip_prefix("--") {
-        Some(word) if is_option(word) => {
-            Err(UsageError(format!("--{name} needs a value, and {text} is an option; see --help")))
-        }
-        _ => Ok(text),
+    // One that begins so all the same is written with a `=`.
+    if text.len() > 2 && text.starts_with("--") {
+        let text = text.escape_debug();
+        return Err(UsageError(format!("--{name} needs a value, and {text} reads like an option; see --help")));
     }
+    Ok(text)
 }
 
 fn utf8(text: OsString, name: &str) -> Result<String, UsageError> {
@@ -412,8 +414,11 @@ mod tests {
             (&["--udp"], "--udp is no option: UDP is not served; have a relay send it"),
             (&["-x"], "-x is no option; see --help"),
             (&["--max-line"], "--max-line needs a value; see --help"),
-            (&["-o", "--listen", "127.0.0.1:1"], "--output needs a value, and --listen is an option; see --help"),
-            (&["--tag", "--check"], "--tag needs a value, and --check is an option; see --help"),
+            (
+                &["-o", "--listen", "127.0.0.1:1"],
+                "--output needs a value, and --listen reads like an option; see --help",
+            ),
+            (&["--tag", "--check"], "--tag needs a value, and --check reads like an option; see --help"),
             (&["-o", "--"], "--output --: it reads like an option: "),
             (&["-o", "\"a.log"], "--output \\\"a.log: quotes would be part of the value"),
             (&["--max-line", "twelve"], "--max-line twelve: it does not start with a whole number"),

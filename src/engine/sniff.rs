@@ -174,19 +174,22 @@ impl Opening {
         if let (Some(protocol), true) = (told, was_silent) {
             return Some(protocol);
         }
-        let head = match before {
-            Self::Header(known) => PROXY_V2.get(..known.into()).unwrap_or_default(),
-            _ => pending,
+        let (marks, is_at_hand) = match before {
+            Self::Fresh | Self::Marked => (0, true),
+            // Its first byte is a CR, its second a newline.
+            Self::Header(_) => (MANY_MARKS, true),
+            Self::Begun(marks) => (marks, !pending.is_empty()),
+            Self::Open(marks) => (marks, false),
+            Self::Decided => return None,
+        };
+        let (known, head) = match before {
+            Self::Header(known) => (known, PROXY_V2.get(..known.into()).unwrap_or_default()),
+            _ => (0, pending),
         };
         let newline = memchr::memchr(b'\n', bytes);
-        let is_at_hand = match before {
-            Self::Fresh | Self::Marked | Self::Header(_) => true,
-            Self::Begun(_) => !pending.is_empty(),
-            Self::Open(_) | Self::Decided => false,
-        };
         // What a line is, its first bytes tell, or its end.
         if is_at_hand && (head.len() < EDGE || newline.is_some()) {
-            let edges = Edges::of(head, bytes);
+            let edges = Edges::of(head, bytes, newline.unwrap_or(bytes.len()));
             if let Verdict::Foreign(protocol) = sniff(edges.bytes()) {
                 return Some(protocol);
             }
@@ -195,13 +198,9 @@ impl Opening {
                 return None;
             }
         }
-        let marks = match before {
-            Self::Begun(marks) | Self::Open(marks) => marks,
-            // Its first byte is a CR, its second a newline.
-            Self::Header(1) => MANY_MARKS,
-            Self::Fresh | Self::Marked => 0,
-            Self::Header(_) | Self::Decided => return None,
-        };
+        if known > 1 {
+            return None;
+        }
         let line = bytes.get(..newline.unwrap_or(bytes.len())).unwrap_or_default();
         match count_marks(marks, line) {
             Err(protocol) => return Some(protocol),
@@ -259,16 +258,28 @@ struct Edges {
 }
 
 impl Edges {
-    fn of(head: &[u8], bytes: &[u8]) -> Self {
-        let line_len = head.len() + memchr::memchr(b'\n', bytes).map_or(bytes.len(), |newline| newline + 1);
-        let all = || head.iter().chain(bytes);
-        let last = all().take(line_len).skip(EDGE.max(line_len.saturating_sub(EDGE)));
+    /// Those of a line that goes on to `line_end` in `bytes`.
+    fn of(head: &[u8], bytes: &[u8], line_end: usize) -> Self {
         let mut edges = Self { bytes: [0; 2 * EDGE], len: 0 };
-        for (place, byte) in edges.bytes.iter_mut().zip(all().take(EDGE).chain(last)) {
-            *place = *byte;
-            edges.len += 1;
+        edges.push(head.get(..EDGE).unwrap_or(head));
+        let (first, rest) = bytes.split_at(bytes.len().min(EDGE.saturating_sub(head.len())));
+        edges.push(first);
+        // Of a line that ends in the first bytes, these have its end.
+        if let Some(rest) = line_end.checked_sub(first.len()).and_then(|len| rest.get(..len)) {
+            let last = rest.len().min(EDGE);
+            let before = head.get(EDGE.max((head.len() + last).saturating_sub(EDGE))..).unwrap_or_default();
+            edges.push(before);
+            edges.push(rest.get(rest.len() - last..).unwrap_or_default());
         }
         edges
+    }
+
+    #[inline(never)] // for size
+    fn push(&mut self, bytes: &[u8]) {
+        for (place, byte) in self.bytes.iter_mut().skip(self.len.into()).zip(bytes) {
+            *place = *byte;
+            self.len += 1;
+        }
     }
 
     fn bytes(&self) -> &[u8] {

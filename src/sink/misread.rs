@@ -8,6 +8,15 @@ use super::place::{OutputAddr, OutputAddrError};
 use crate::config::output::{DATE_WORD, HOST_WORD};
 use crate::config::pattern;
 
+/// Words by which others name a place, and what they are here.
+const MEANT: &[(&str, &str)] = &[
+    ("stdout", "-"),
+    ("&1", "-"),
+    ("stderr", "/dev/stderr"),
+    ("&2", "/dev/stderr"),
+    ("tcp", "tcp:HOST:PORT"),
+    ("unix", "unix:/path"),
+];
 /// What of a name is replaced.
 const REPLACED: &[&str] = &[DATE_WORD, HOST_WORD];
 
@@ -35,20 +44,17 @@ fn sentence(parts: &[&str], name: Option<&str>) -> Option<String> {
 
 /// A colon before the first slash, an address, or what other programs know by a sign.
 fn like_an_address(text: &str) -> Option<String> {
-    let is = |word: &str| text.eq_ignore_ascii_case(word);
-    let meant = [("stdout", "-"), ("&1", "-"), ("stderr", "/dev/stderr"), ("&2", "/dev/stderr")];
-    let bare_schemes = [("tcp", "tcp:HOST:PORT"), ("unix", "unix:/path")];
-    if let Some((_, meant)) = meant.iter().chain(&bare_schemes).find(|(word, _)| is(word)) {
+    if let Some((_, meant)) = MEANT.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)) {
         return sentence(&["write ", meant], Some(text));
     }
-    if text.starts_with('-') {
-        return sentence(&["it reads like an option: name a file, or - for stdout"], Some(text));
-    }
-    if text.starts_with(['|', '>', '@', '&']) {
-        return sentence(
-            &[text.get(..1)?, " is not served: write - and let a shell do it, or tcp:HOST:PORT"],
-            Some(text),
-        );
+    let first = text.get(..1).unwrap_or_default();
+    match first {
+        "-" => return sentence(&["it reads like an option: name a file, or - for stdout"], Some(text)),
+        "|" | ">" | "@" | "&" => {
+            let cure = " is not served: write - and let a shell do it, or tcp:HOST:PORT";
+            return sentence(&[first, cure], Some(text));
+        }
+        _ => {}
     }
     let bare = text.trim_matches(['[', ']']);
     let is_address = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
@@ -57,10 +63,10 @@ fn like_an_address(text: &str) -> Option<String> {
         return sentence(&["it reads like an address: write tcp:", open, bare, close, ":PORT"], Some(text));
     }
     // As other programs take it: a host, and then a port.
-    let place = text.split_whitespace().collect::<Vec<_>>().join(":");
-    let is_spaced = text.contains(char::is_whitespace) && address::is_tcp(place.trim_start_matches("tcp:"));
-    if is_spaced && place.rsplit_once(':').is_some_and(|(host, _)| is_address(host.trim_start_matches("tcp:"))) {
-        return sentence(&["it reads like an address: write tcp:", place.trim_start_matches("tcp:")], Some(text));
+    if let Some((host, port)) = text.split_once(' ')
+        && is_address(host)
+    {
+        return sentence(&["it reads like an address: write tcp:", host, ":", port.trim()], Some(text));
     }
     let (scheme, rest) = text.split_once(':').filter(|(scheme, _)| !scheme.contains('/'))?;
     let rest = rest.strip_prefix("//").unwrap_or(rest);
@@ -88,18 +94,35 @@ fn like_an_address(text: &str) -> Option<String> {
 
 /// What other programs, or shells, replace.
 fn like_a_pattern(text: &str) -> Option<String> {
-    let single = REPLACED.iter().fold(text.to_owned(), |text, word| text.replace(&format!("{{{word}}}"), word));
-    if single != text {
-        return sentence(&["braces are not doubled here: write ", &single], None);
-    }
-    let lone = || {
-        let [opening, closing] = ['{', '}'].map(|brace| text.matches(brace).count());
-        (opening != closing).then_some(if opening > closing { "{" } else { "}" })
+    let sign = pattern::sign(text, REPLACED).or_else(|| odd_brace(text))?;
+    // Behind `./` it would be replaced all the same.
+    let (cure, name) = match sign {
+        "%" => ("; for a file a day, write {date}, or see --rotate-at", Some(text)),
+        "{{" | "}}" => (", and in single braces", None),
+        _ => ("", Some(text)),
     };
-    let sign = pattern::sign(text, REPLACED).or_else(lone)?;
-    let cure = if sign == "%" { "; for a file a day, write {date}, or see --rotate-at" } else { "" };
     let replaced = REPLACED.join(" and ");
-    sentence(&[sign, " is taken as it is: only ", &replaced, " are replaced", cure], Some(text))
+    sentence(&[sign, " is taken as it is: only ", &replaced, " are replaced", cure], name)
+}
+
+/// A brace that is doubled, or has no other.
+fn odd_brace(text: &str) -> Option<&'static str> {
+    let (mut before, mut open) = (0, 0);
+    for byte in text.bytes() {
+        match (before, byte) {
+            (b'{', b'{') => return Some("{{"),
+            (b'}', b'}') => return Some("}}"),
+            (_, b'{') => open += 1,
+            (_, b'}') => open -= 1,
+            _ => {}
+        }
+        before = byte;
+    }
+    match open {
+        0 => None,
+        1.. => Some("{"),
+        _ => Some("}"),
+    }
 }
 
 #[cfg(test)]
@@ -164,8 +187,7 @@ mod tests {
             ),
             ("fd://3", "write /dev/fd/3 "),
             ("127.0.0.1  514", "it reads like an address: write tcp:127.0.0.1:514, or write ./127.0.0.1  514 for "),
-            ("  127.0.0.1:514", "it reads like an address: write tcp:127.0.0.1:514, or "),
-            ("::1 514", "it reads like an address: write tcp:HOST:PORT, unix:/path or a file, or "),
+            ("  127.0.0.1:514", "it reads like an address: write tcp:HOST:PORT, unix:/path or a file, or "),
             ("[::1] 514", "it reads like an address: write tcp:[::1]:514, or "),
         ] {
             assert_refused(text, sentence);
@@ -193,8 +215,8 @@ mod tests {
             ),
             ("/log/${HOSTNAME}.log", "$ is taken as it is: "),
             ("~/app.log", "~ is taken as it is: "),
-            ("{{host}}.log", "braces are not doubled here: write {host}.log"),
-            ("{host}-{{date}}.log", "braces are not doubled here: write {host}-{date}.log"),
+            ("{{host}}.log", "{{ is taken as it is: only {date} and {host} are replaced, and in single braces"),
+            ("{host}-{date}}", "}} is taken as it is: "),
             ("{{ip}}.log", "{ip} is taken as it is: "),
             (
                 "{host",

@@ -203,7 +203,7 @@ fn p13_an_output_that_reads_like_something_else_is_one_sentence_and_exit_2() {
         ("tcp", "write tcp:HOST:PORT, or write ./tcp for a file of that name"),
         ("unix", "write unix:/path, or write ./unix for a file of that name"),
         ("{host", "{ is taken as it is"),
-        ("{{host}}.log", "braces are not doubled here: write {host}.log"),
+        ("{{host}}.log", "{{ is taken as it is: only {date} and {host} are replaced, and in single braces"),
         ("&1", "write -, or write ./&1 for a file of that name"),
         ("--", "it reads like an option: name a file, or - for stdout"),
         ("-x", "it reads like an option: "),
@@ -215,7 +215,7 @@ fn p13_an_output_that_reads_like_something_else_is_one_sentence_and_exit_2() {
     ] {
         assert_sentence(&run(&["--output", text]), 2, &format!("--output {text}: {end}"), "");
     }
-    assert_sentence(&run(&["--output", "--tag", "x"]), 2, "--output needs a value, and --tag is an option", "");
+    assert_sentence(&run(&["--output", "--tag", "x"]), 2, "--output needs a value, and --tag reads like an option", "");
     let dir = Dir::new();
     for name in ["tcp:x", "udp:192.0.2.1:514", "%Y.log", "{host", "tcp", "&1", "--", "127.0.0.1  514"] {
         let before = format!("cd '{}';", dir.path().display());
