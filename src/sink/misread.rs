@@ -173,6 +173,14 @@ mod tests {
             ("|gzip", "| is not served: write - and let a shell do it"),
             ("stdout", "write -, or write ./stdout for a file of that name"),
             ("STDERR", "write /dev/stderr, or "),
+        ] {
+            assert_refused(text, sentence);
+        }
+    }
+
+    #[test]
+    fn p13_what_other_programs_or_shells_know_says_what_to_write() {
+        for (text, sentence) in [
             ("&1", "write -, or write ./&1 for a file of that name"),
             ("&2", "write /dev/stderr, or "),
             ("&3", "& is not served: "),
