@@ -35,7 +35,7 @@ pub enum Invocation {
     Version,
 }
 
-/// Which options were given, in order, and where: `FILE:LINE`, or `flag`. If one is there more than once, the last counts;
+/// Which options were given, in order, and where: `FILE:LINE`, or `flag`. If a flag is there more than once, the last counts;
 /// of a list, all do.
 pub type Origins = Vec<(&'static str, String)>;
 
