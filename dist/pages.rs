@@ -70,7 +70,7 @@ pub fn conf() -> String {
     let mut text = String::from(
         "# What lumberjack does: the long options, one a line. This file is read once, at the start.\n\
          # Every line below that begins with a # and no space shows the default; take the # away to change it.\n\
-         # Sizes: bytes, or with KiB, MiB, GiB, kB or MB. Durations: with ms, s, m or h. See lumberjack(1).\n",
+         # Sizes: bytes, or with KiB, MiB or GiB (K, M, G), kB, MB or GB. Durations: with ms, s, m, h or d. See lumberjack(1).\n",
     );
     let mut last = None;
     for row in rows() {
@@ -97,7 +97,7 @@ pub fn man() -> String {
          can make it grow past its memory budget, stall the others, or lose a line that it has taken. It is no\n\
          parser and no router, and not the Logstash \"lumberjack\" (Beats) protocol.\n\
          .SH OPTIONS\n\
-         Sizes take bytes, or KiB, MiB, GiB, kB and MB; durations ms, s, m and h.\n",
+         Sizes take bytes, or KiB, MiB and GiB (K, M and G are the same), kB, MB and GB; durations ms, s, m, h and d.\n",
         env!("CARGO_PKG_VERSION"),
         if HAS_STATUS { MAN_STATUS_SYNOPSIS } else { "" }
     );
@@ -189,7 +189,7 @@ const MAN_END: &str = "\
 .TP
 .BR SIGTERM \" and \" SIGINT
 The orderly end: who waits is still taken, every client gets a goodbye, every line is written.
-A second one ends at once.
+A second one ends at once. A SIGINT that was ignored at the start stays so.
 .TP
 .B SIGHUP
 Output files are opened anew, since they were renamed; nothing, if it was ignored at the start, as by
@@ -276,16 +276,18 @@ const OPTIONS_START: &str = "\
 
 `lumberjack [OPTIONS]` needs no option. `lumberjack --help` shows the same list.
 
-- **Sizes**: bytes, or with `KiB`, `MiB`, `GiB`, `kB` or `MB`. **Durations**: with `ms`, `s`, `m` or `h`.
+- **Sizes**: bytes, or with `KiB`, `MiB` or `GiB`, which `K`, `M` and `G` alone are too, or with `kB`, `MB` or `GB`; in any case.
+  **Durations**: with `ms`, `s`, `m`, `h` or `d`.
 - **In a config file** (`--config FILE`) an option stands without its dashes, one a line: `max-line = 64KiB`. Options without
   a value take `on` or `off`: `mark-gaps = on`. `#` begins a comment, at the start of a line or after a space. Quotes would be
-  part of the value. What the command line says wins.
+  part of the value. What the command line says wins. An option that is there twice is a mistake; `listen` and `output` may be.
 - **Exit codes**: 0 is a clean end, 1 a failure at run time, 2 a mistake in the options, or, with `--check`, settings that do
   not fit the box. With 1 and 2 there is one sentence on stderr; only a second SIGTERM or Ctrl-C ends the program with 1 and
   says nothing.
 - **Signals**: SIGTERM and SIGINT (Ctrl-C) end it in order, a second one at once. SIGHUP opens output files anew (the
   config file is read at the start alone),
-  unless it was ignored at the start (`nohup`). SIGUSR1 brings all figures as JSON in its own log.
+  unless it was ignored at the start (`nohup`). A SIGINT that was ignored at the start stays so too: a shell without job control
+  (`sh -c 'lumberjack & …'`) does that to what runs in the background, so that Ctrl-C does not end it. SIGUSR1 brings all figures as JSON in its own log.
 ";
 
 /// What there is to know of an option beyond its help, and where to read more.

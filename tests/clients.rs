@@ -50,6 +50,8 @@ enum Dress {
 }
 
 const SYSLOG: Dress = Dress::Around { start: "<13>1 ", end: "" };
+/// As `logger` writes it to a socket of this box.
+const SYSLOG_HERE: Dress = Dress::Around { start: "<13>", end: "" };
 const PINO: Dress = Dress::Around { start: r#"{"level":30,"#, end: r#""}"# };
 const WINSTON: Dress = Dress::Around { start: r#"{"level":"info","message":""#, end: r#""}"# };
 const LOGSTASH: Dress = Dress::Around {
@@ -108,6 +110,13 @@ struct Job {
     port: String,
     file: PathBuf,
     pause_ms: &'static str,
+}
+
+impl Job {
+    /// Where the receiver listens besides.
+    fn socket(&self) -> PathBuf {
+        self.file.with_file_name("socket")
+    }
 }
 
 fn write_lines(receiver: &Receiver, sent: &[String]) -> PathBuf {
@@ -216,6 +225,34 @@ fn p1_logger_delivers_each_line_whole_and_once() {
     deliver("logger", &SYSLOG, |job| {
         let mut command = Program::find("logger")?.command();
         command.args(["--tcp", "--server", "127.0.0.1", "--port", &job.port, "--file"]).arg(&job.file);
+        Ok(command)
+    });
+}
+
+#[test]
+fn p1_logger_delivers_each_line_whole_and_once_over_a_unix_socket() {
+    deliver("logger-unix", &SYSLOG_HERE, |job| {
+        let mut command = Program::find("logger")?.command();
+        command.arg("--socket").arg(job.socket()).arg("--file").arg(&job.file);
+        Ok(command)
+    });
+}
+
+#[test]
+fn p1_nc_delivers_each_line_whole_and_once_over_a_unix_socket() {
+    deliver("nc-unix", &Dress::Bare, |job| {
+        let mut command = Program::find("nc.openbsd")?.command();
+        command.args(["-N", "-U"]).arg(job.socket()).stdin(File::open(&job.file).unwrap());
+        Ok(command)
+    });
+}
+
+#[test]
+fn p1_socat_delivers_each_line_whole_and_once_over_a_unix_socket() {
+    deliver("socat-unix", &Dress::Bare, |job| {
+        let mut command = Program::find("socat")?.command();
+        let to = format!("UNIX-CONNECT:{}", job.socket().display());
+        command.args(["-u", "-", &to]).stdin(File::open(&job.file).unwrap());
         Ok(command)
     });
 }

@@ -13,6 +13,13 @@ const CAT: &str = "       lumberjack cat FILE [--since TIME|DURATION] [--match T
 cat shows an output file and those that were rotated, compressed or not, from the oldest line on.
 ";
 
+/// What it takes.
+const CAT_OPTIONS: &str = "
+
+  --since TIME|DURATION   leave out older lines: 2h, or 2026-11-25T20:51Z
+  --match TEXT            leave out lines without this in them
+";
+
 /// What `lumberjack status` does.
 #[cfg(feature = "status")]
 const STATUS: &str = "       lumberjack status [ADDR:PORT|unix:/path] [--json] [--watch]
@@ -20,6 +27,25 @@ const STATUS: &str = "       lumberjack status [ADDR:PORT|unix:/path] [--json] [
 status asks a running lumberjack, at its --status place [127.0.0.1:4446], how it is: on one screen, as JSON, or again
 each second. Exit code: 0 lines flow or could, 1 they do not, 2 it can't be asked.
 ";
+
+/// What it takes.
+#[cfg(feature = "status")]
+const STATUS_OPTIONS: &str = "
+
+  --json    all figures; why lines do not flow is on stderr
+  --watch   until nobody reads it, or Ctrl-C
+";
+
+/// That of `lumberjack cat`.
+pub(super) fn of_cat() -> String {
+    ["Usage: ", CAT.trim(), CAT_OPTIONS].concat()
+}
+
+/// That of `lumberjack status`.
+#[cfg(feature = "status")]
+pub(super) fn of_status() -> String {
+    ["Usage: ", STATUS.trim(), STATUS_OPTIONS].concat()
+}
 
 /// The whole text.
 #[must_use]
@@ -45,7 +71,7 @@ pub fn help() -> String {
         }
     }
     text.push_str(
-        "\nSizes: bytes, or with KiB, MiB, GiB, kB or MB. Durations: with ms, s, m or h.\n\
+        "\nSizes: bytes, or with KiB, MiB or GiB (K, M, G), kB, MB or GB. Durations: with ms, s, m, h or d.\n\
          First line: lumberjack, and in another terminal: printf 'hello\\n' | nc -N 127.0.0.1 4445\n",
     );
     text

@@ -60,6 +60,7 @@ pub fn main() -> ExitCode {
     logging::find_journal();
     let exit = match parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Help) => show(&help()),
+        Ok(Invocation::HelpOf(text)) => show(&text),
         Ok(Invocation::Version) => show(concat!("lumberjack ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Invocation::Run(settings)) => run(*settings, signals),
         Ok(Invocation::Check(settings, origins)) => check(*settings, &origins),
@@ -163,6 +164,8 @@ fn start_and_serve(settings: &mut Settings, signals: &Signals) -> Result<Exit, R
     if is_person {
         greet(server.local_addrs(), &settings.outputs, status.as_ref());
         log::set_max_level(level);
+    } else {
+        info!("Lines go to {}", names(&settings.outputs));
     }
     if !inherited_places.is_empty() {
         info!("[tcp] Handed over by LISTEN_FDS, and open when this ends:{inherited_places}");
@@ -173,7 +176,7 @@ fn start_and_serve(settings: &mut Settings, signals: &Signals) -> Result<Exit, R
             at.port()
         );
     }
-    if let Some(warning) = lowered {
+    for warning in lowered.into_iter().chain(asks_too_much(settings)) {
         warn!("[tcp] {warning}");
     }
     let limits = &settings.config.limits;
@@ -262,10 +265,23 @@ fn fit_to_the_box(settings: &mut Settings) -> Option<String> {
     })
 }
 
+/// What outputs are called, for a sentence.
+fn names(outputs: &[OutputAddr]) -> String {
+    outputs.iter().map(OutputAddr::name).collect::<Vec<_>>().join(", ")
+}
+
+/// A warning, if `--memory` asks for more than the box has: the kernel would end the program one day.
+fn asks_too_much(settings: &Settings) -> Option<String> {
+    let asked = settings.config.limits.memory;
+    let have = host::memory().filter(|have| settings.is_memory_given && (asked as u64) > *have)?;
+    let (asked, have) = (DisplaySize(asked), have >> 20);
+    Some(format!("--memory {asked} is more than this box has, which is {have}MiB: lower it (--check says what fits)"))
+}
+
 /// Tells a person at a terminal where the server listens, where lines go, how to send one, and the status page's address.
 fn greet(local_addrs: &[ListenAddr], outputs: &[OutputAddr], status: Option<&ListenAddr>) {
     let places: Vec<String> = local_addrs.iter().map(ToString::to_string).collect();
-    let output = outputs.iter().map(OutputAddr::name).collect::<Vec<_>>().join(", ");
+    let output = names(outputs);
     let client = match local_addrs.first() {
         Some(ListenAddr::Tcp(addr)) if addr.ip().is_unspecified() => format!("nc -N 127.0.0.1 {}", addr.port()),
         Some(ListenAddr::Tcp(addr)) => format!("nc -N {} {}", addr.ip(), addr.port()),

@@ -69,7 +69,8 @@ impl Supervisor {
         now: Instant,
         seen: Pulse,
     ) -> Option<Self> {
-        let name = env::var_os("NOTIFY_SOCKET")?;
+        // Empty is unset: a shell's way of having none.
+        let name = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())?;
         let (socket, at) = match open(&name) {
             Ok(opened) => opened,
             Err(error) => {

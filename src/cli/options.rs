@@ -215,6 +215,14 @@ impl Opt {
         values
     }
 
+    /// Whether it may be given more than once.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        let mut settings = Settings::default();
+        (self.clear)(&mut settings);
+        self.values(&settings).is_empty()
+    }
+
     /// The same as one text.
     #[must_use]
     pub fn current(&self, settings: &Settings) -> String {

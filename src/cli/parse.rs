@@ -10,6 +10,7 @@ use lexopt::Arg;
 use super::ask::{DEFAULT_STATUS, Question};
 use super::cat::{Listing, Since};
 use super::config_file;
+use super::help;
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
 #[cfg(feature = "status")]
 use crate::config::listen::ListenAddrError;
@@ -28,11 +29,13 @@ pub enum Invocation {
     Ask(Question),
     /// `--help`.
     Help,
+    /// `cat --help` or `status --help`: this text.
+    HelpOf(String),
     /// `--version`.
     Version,
 }
 
-/// Which options were given, in order, and where: `FILE:LINE`, or `flag`. If one is there more than once, the last counts;
+/// Which options were given, in order, and where: `FILE:LINE`, or `flag`. If a flag is there more than once, the last counts;
 /// of a list, all do.
 pub type Origins = Vec<(&'static str, String)>;
 
@@ -131,7 +134,7 @@ fn listing(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
     let (mut path, mut since, mut wanted) = (None, None, Vec::new());
     while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::Help),
+            Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::HelpOf(help::of_cat())),
             Arg::Long("since") => {
                 let text = value(&mut parser, "since")?;
                 since = Some(Since::parse(&text).map_err(|error| wrong_value("--since", &text, error))?);
@@ -157,7 +160,7 @@ fn question(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
     let (mut at, mut is_json, mut repeats) = (None, false, false);
     while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::Help),
+            Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::HelpOf(help::of_status())),
             Arg::Long("json") => is_json = true,
             Arg::Long("watch") => repeats = true,
             Arg::Value(text) if at.is_none() => {
@@ -187,8 +190,11 @@ pub fn parse_config_file(path: &str, text: &str, settings: &mut Settings) -> Res
 }
 
 fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &mut Origins) -> Result<(), UsageError> {
-    // Some editors begin a file with a byte order mark.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // Some editors begin a file with a byte order mark, and a second one with another.
+    let mut text = text;
+    while let Some(rest) = text.strip_prefix('\u{feff}') {
+        text = rest;
+    }
     for (number, line) in (1..).zip(text.lines()) {
         let line = strip_comment(line).trim();
         if line.is_empty() {
@@ -201,8 +207,14 @@ fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &m
         };
         let (name, text) = (name.trim(), text.trim());
         let option = find(name).ok_or_else(|| UsageError(format!("{place}: {}", unknown(name, ""))))?;
-        if !is_given(origins, name) {
-            (option.clear)(settings);
+        match origins.iter().find(|(known, _)| *known == name) {
+            None => (option.clear)(settings),
+            Some((_, first)) if !option.is_list() => {
+                return Err(UsageError(format!(
+                    "{place}: {name} is there a second time, and was set at {first}: take one of them out"
+                )));
+            }
+            Some(_) => {}
         }
         set(option, settings, &format!("{place}: {name}"), text)?;
         origins.push((option.name, place));
@@ -210,10 +222,13 @@ fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &m
     Ok(())
 }
 
+/// What begins or ends a quotation somewhere.
+const QUOTES: [char; 11] = ['"', '\'', '`', '“', '”', '„', '‘', '’', '‚', '«', '»'];
+
 /// Sets an option. Quotes around a value, as other config files have them and a shell takes away, would be part of a name.
 #[inline(never)] // one copy, for size
 fn set(option: &Opt, settings: &mut Settings, place: &str, text: &str) -> Result<(), UsageError> {
-    if text.len() > 1 && ['"', '\''].iter().any(|quote| text.starts_with(*quote) && text.ends_with(*quote)) {
+    if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
         return Err(wrong_value(place, text, "quotes would be part of the value; leave them out"));
     }
     (option.set)(settings, text).map_err(|error| wrong_value(place, text, &error))
@@ -234,7 +249,13 @@ pub(super) fn strip_comment(line: &str) -> &str {
 
 fn value(parser: &mut lexopt::Parser, name: &str) -> Result<String, UsageError> {
     let text = parser.value().map_err(|_| UsageError(format!("--{name} needs a value; see --help")))?;
-    utf8(text, name)
+    let text = utf8(text, name)?;
+    // One that begins so all the same is written with a `=`.
+    if text.len() > 2 && text.starts_with("--") {
+        let text = text.escape_debug();
+        return Err(UsageError(format!("--{name} needs a value, and {text} reads like an option; see --help")));
+    }
+    Ok(text)
 }
 
 fn utf8(text: OsString, name: &str) -> Result<String, UsageError> {
@@ -248,8 +269,20 @@ fn wrong_value(place: &str, text: &str, error: &str) -> UsageError {
     UsageError(format!("{place} {shown}: {error}"))
 }
 
+/// Options of other programs, and what they are called here.
+const MEANT: &[(&[&str], &str)] = &[
+    (&["out", "file", "logfile"], "--output names where lines go, such as --output app.log"),
+    (&["port", "bind", "address", "host"], "--listen names where clients connect, such as --listen 127.0.0.1:4445"),
+    (&["tls", "ssl", "cert"], "TLS is not served; put a TLS proxy in front, and --listen 127.0.0.1:4445 behind it"),
+    (&["udp"], "UDP is not served; have a relay send it to --listen over TCP (docs/clients.md)"),
+    (&["verbose", "quiet", "debug"], "--log-level says how much the log says"),
+];
+
 fn unknown(name: &str, dashes: &str) -> UsageError {
     let shown = name.escape_debug();
+    if let Some((_, meant)) = MEANT.iter().find(|(names, _)| names.contains(&name)) {
+        return UsageError(format!("{dashes}{shown} is no option: {meant}"));
+    }
     match nearest(name, dashes.is_empty()) {
         _ if dashes.is_empty() && COMMAND_LINE_ONLY.iter().any(|option| option.0 == name) => {
             UsageError(format!("{shown} is for the command line only; take it out of the file"))
@@ -261,7 +294,7 @@ fn unknown(name: &str, dashes: &str) -> UsageError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::help;
+    use super::super::help::help;
     use super::*;
     use crate::config::listen::DEFAULT_LISTEN;
     use crate::sink::OutputAddr;
@@ -300,7 +333,7 @@ mod tests {
     fn status_asks_the_usual_place_or_another() {
         let ask = |args: &[&str]| match parse(args.iter().map(OsString::from)) {
             Ok(Invocation::Ask(Question { at, is_json, repeats })) => Ok((at.to_string(), is_json, repeats)),
-            Ok(Invocation::Help) => Ok(("help".to_owned(), false, false)),
+            Ok(Invocation::HelpOf(text)) => Ok((text.lines().next().unwrap().to_owned(), false, false)),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         };
@@ -308,7 +341,10 @@ mod tests {
             (&["status"][..], (DEFAULT_STATUS, false, false)),
             (&["status", "[::1]:1", "--json"], ("[::1]:1", true, false)),
             (&["status", "--watch", "unix:/run/s"], ("unix:/run/s", false, true)),
-            (&["status", "--help"], ("help", false, false)),
+            (
+                &["status", "--help"],
+                ("Usage: lumberjack status [ADDR:PORT|unix:/path] [--json] [--watch]", false, false),
+            ),
         ] {
             let (at, is_json, repeats) = wanted;
             assert_eq!(ask(args), Ok((at.to_owned(), is_json, repeats)), "{args:?}");
@@ -372,13 +408,24 @@ mod tests {
         for (args, sentence) in [
             (&["--max-lin", "1"][..], "--max-lin is no option; did you mean --max-line?"),
             (&["--xyzzy"], "--xyzzy is no option; see --help"),
+            (&["--out", "a"], "--out is no option: --output names where lines go, such as --output app.log"),
+            (&["--port", "1"], "--port is no option: --listen names where clients connect, such as "),
+            (&["--tls"], "--tls is no option: TLS is not served; put a TLS proxy in front"),
+            (&["--udp"], "--udp is no option: UDP is not served; have a relay send it"),
             (&["-x"], "-x is no option; see --help"),
             (&["--max-line"], "--max-line needs a value; see --help"),
+            (
+                &["-o", "--listen", "127.0.0.1:1"],
+                "--output needs a value, and --listen reads like an option; see --help",
+            ),
+            (&["--tag", "--check"], "--tag needs a value, and --check reads like an option; see --help"),
+            (&["-o", "--"], "--output --: it reads like an option: "),
+            (&["-o", "\"a.log"], "--output \\\"a.log: quotes would be part of the value"),
             (&["--max-line", "twelve"], "--max-line twelve: it does not start with a whole number"),
             (&["--max-line", "0"], "--max-line is 0: give a number from 1 to 1073741824"),
             (
                 &["--idle-timeout", "5"],
-                "--idle-timeout 5: a duration is a number with ms, s, m or h, such as 30s, or 0",
+                "--idle-timeout 5: a duration is a number with ms, s, m, h or d, such as 30s, or 0",
             ),
             (&["--format", "xml"], "--format xml: use one of raw, peer, json"),
             (&["--unix-mode", "999"], "--unix-mode 999: give octal digits from 0 to 0777, such as 0660"),
@@ -406,9 +453,20 @@ mod tests {
         for (text, sentence) in [
             ("max-line", "a.conf:1: max-line has no =; write name = value"),
             ("\n max-line = x", "a.conf:2: max-line x: it does not start"),
+            (
+                "max-line = 8KiB\n\nmax-line = 9KiB",
+                "a.conf:3: max-line is there a second time, and was set at a.conf:1: take one of them out",
+            ),
+            ("keep-empty = on\nkeep-empty = on", "a.conf:2: keep-empty is there a second time, and was "),
+            ("output = a\noutput = b\noutput = -x", "a.conf:3: output -x: it reads like an option"),
             ("max-lines = 1", "a.conf:1: max-lines is no option; did you mean max-line?"),
             ("tag = \"\"", "a.conf:1: tag \\\"\\\": quotes would be part of the value; leave them out"),
+            ("output = \"a.log", "a.conf:1: output \\\"a.log: quotes would be "),
+            ("output = a.log'", "a.conf:1: output a.log\\': quotes would be "),
+            ("output = “a.log”", "a.conf:1: output “a.log”: quotes would be "),
+            ("output = «a.log»", "a.conf:1: output «a.log»: quotes would be "),
             ("\u{feff}max-line = x", "a.conf:1: max-line x: it does not start"),
+            ("\u{feff}\u{feff}max-line = x", "a.conf:1: max-line x: it does not start"),
         ] {
             let error = parse_config_file("a.conf", text, &mut Settings::default()).unwrap_err().to_string();
             assert!(error.starts_with(sentence), "{error}");

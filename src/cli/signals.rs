@@ -28,6 +28,9 @@ pub(super) struct Signals {
     pub(super) is_asked: Arc<AtomicBool>,
     /// Whether SIGHUP means anything: not if it was ignored at the start, as `nohup` has it.
     hears_hangup: bool,
+    /// Whether SIGINT does: not if it was ignored at the start, as a shell without job control has it for what runs in the
+    /// background. Ctrl-C is for somebody else then.
+    hears_interrupt: bool,
 }
 
 impl Signals {
@@ -38,13 +41,15 @@ impl Signals {
     pub(super) fn take() -> io::Result<Self> {
         if std::env::args_os().nth(1).is_some_and(|word| word == "status") {
             // Who only asks another process may wait, or ask for ever: a signal does what it does to every program.
+            write_in_the_background()?;
             return Ok(Self::default());
         }
         // Before anything else: what comes until the handlers are there waits in the kernel.
         heard().thread_block()?;
-        let signals = Self { hears_hangup: !is_ignored(SIGHUP), ..Self::default() };
+        let [hears_hangup, hears_interrupt] = [SIGHUP, SIGINT].map(|signal| !is_ignored(signal));
+        let signals = Self { hears_hangup, hears_interrupt, ..Self::default() };
         signals.is_bare.store(true, Ordering::SeqCst);
-        for signal in [SIGTERM, SIGINT] {
+        for signal in signals.ends() {
             flag::register_conditional_shutdown(signal, Exit::Clean as i32, signals.is_bare.clone())?;
             // Before the flag is registered: at the first signal this still finds it unset, and does nothing.
             flag::register_conditional_shutdown(signal, Exit::Failure as i32, signals.stop.clone())?;
@@ -57,11 +62,16 @@ impl Signals {
         // A write beyond the limit on file size sends this signal, which would end the process. Caught, the write fails
         // instead: that is logged, and tried again.
         flag::register(SIGXFSZ, Arc::default())?;
-        // To a terminal with `stty tostop`, a write of a process in the background would stop it by SIGTTOU. Where that is
-        // blocked, Linux lets the write through.
-        SigSet::from_iter([Signal::SIGTTOU]).thread_block()?;
+        write_in_the_background()?;
         heard().thread_unblock()?;
         Ok(signals)
+    }
+
+    /// Those that end it. SIGTERM always does: supervisors rely on it.
+    fn ends(&self) -> impl Iterator<Item = i32> {
+        [(SIGTERM, true), (SIGINT, self.hears_interrupt)]
+            .into_iter()
+            .filter_map(|(signal, is_heard)| is_heard.then_some(signal))
     }
 
     /// From now on something is opened: the end is an orderly one.
@@ -79,7 +89,7 @@ impl Signals {
     /// # Errors
     /// No descriptor is free.
     pub(super) fn hand_to(&self, handle: &Handle) -> io::Result<()> {
-        for signal in [SIGTERM, SIGINT] {
+        for signal in self.ends() {
             flag::register(signal, handle.stop_flag())?;
             low_level::pipe::register(signal, handle.signal_writer()?)?;
         }
@@ -102,6 +112,12 @@ impl Signals {
         let _ = handle.signal_writer()?.write(&[1]);
         Ok(())
     }
+}
+
+/// To a terminal with `stty tostop`, a write of a process in the background would stop it by SIGTTOU. Where that is blocked,
+/// Linux lets the write through.
+fn write_in_the_background() -> io::Result<()> {
+    Ok(SigSet::from_iter([Signal::SIGTTOU]).thread_block()?)
 }
 
 /// The signals that mean something.

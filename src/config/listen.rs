@@ -2,7 +2,7 @@
 //! there become lines. Invariant: what prints parses to the same.
 
 use core::fmt::{self, Write};
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::str::FromStr;
 use std::path::PathBuf;
 
@@ -108,8 +108,12 @@ pub enum ListenAddrError {
     Port,
     /// An interface by its name.
     Interface,
-    /// Several addresses in one.
+    /// Several addresses in one, or spaces.
     Several,
+    /// A multicast or broadcast address.
+    Group,
+    /// The number of a descriptor.
+    Descriptor,
     /// An address without a port.
     NoPort,
     /// A host name.
@@ -135,7 +139,11 @@ impl fmt::Display for ListenAddrError {
             }
             Self::Port => "the port is a number up to 65535",
             Self::Interface => "name the interface by its number, such as [fe80::1%2]:4445 (ip link shows it)",
-            Self::Several => "that is more than one: give the option once for each",
+            Self::Several => "that is more than one, or has spaces in it: write ADDR:PORT, and give the option once for each",
+            Self::Group => "nobody can connect to a group: give an address of this machine, or 0.0.0.0 for all",
+            Self::Descriptor => {
+                "sockets that somebody else has opened come by LISTEN_FDS, as systemd sets it, and need no --listen"
+            }
             Self::NoPort => "the port is missing: write 127.0.0.1:4445, or [::1]:4445 for IPv6",
             Self::Name => "names are not looked up: give the address itself, such as 127.0.0.1:4445 or 0.0.0.0:4445",
             Self::NotAnAddress => "write ADDR:PORT such as 127.0.0.1:4445, [::1]:4445 for IPv6, or unix:/path",
@@ -159,7 +167,13 @@ impl FromStr for ListenAddr {
                 true => Ok(Self::Unix(path.into())),
             };
         }
-        text.parse().map(Self::Tcp).map_err(|_| misread(text))
+        match text.parse::<SocketAddr>() {
+            Ok(at) if at.ip().is_multicast() || at.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) => {
+                Err(ListenAddrError::Group)
+            }
+            Ok(at) => Ok(Self::Tcp(at)),
+            Err(_) => Err(misread(text)),
+        }
     }
 }
 
@@ -188,6 +202,9 @@ fn misread(text: &str) -> ListenAddrError {
         }
         if is("unix") {
             return ListenAddrError::BarePath;
+        }
+        if is("fd") {
+            return ListenAddrError::Descriptor;
         }
         if is("udp") || rest.starts_with("//") {
             return ListenAddrError::Scheme;
@@ -269,6 +286,12 @@ mod tests {
             ("http://127.0.0.1:80", ListenAddrError::Scheme),
             ("[fe80::1%eth0]:4445", ListenAddrError::Interface),
             ("127.0.0.1:4445,127.0.0.1:4446", ListenAddrError::Several),
+            ("127.0.0.1  4445", ListenAddrError::Several),
+            ("224.0.0.1:4445", ListenAddrError::Group),
+            ("[ff02::1]:4445", ListenAddrError::Group),
+            ("255.255.255.255:4445", ListenAddrError::Group),
+            ("fd:3", ListenAddrError::Descriptor),
+            ("fd://3", ListenAddrError::Descriptor),
             ("/run/x.sock", ListenAddrError::BarePath),
             ("./x.sock", ListenAddrError::BarePath),
             ("UNIX:/run/x.sock", ListenAddrError::BarePath),

@@ -3,9 +3,21 @@
 use core::fmt;
 use core::time::Duration;
 
-const SIZE_UNITS: [(&str, u64); 6] =
-    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
-const DURATION_UNITS_MS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+/// Those that are printed are the first three. A letter alone is binary, as `dd` and systemd have it; with a `B` it is what
+/// disks are sold by.
+const SIZE_UNITS: [(&str, u64); 9] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("G", 1 << 30),
+    ("M", 1 << 20),
+    ("K", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+];
+const DURATION_UNITS_MS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Why a text is no size or no duration. `Display` is the end of a sentence that begins with the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +37,10 @@ impl fmt::Display for UnitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoNumber => "it does not start with a whole number, as 64KiB and 30s do",
-            Self::NotASize => "a size is a number of bytes, or one with KiB, MiB, GiB, kB or MB, such as 64KiB",
-            Self::NotADuration => "a duration is a number with ms, s, m or h, such as 30s, or 0",
+            Self::NotASize => {
+                "a size is a number of bytes, or one with KiB, MiB or GiB (K, M, G), kB, MB or GB, such as 64KiB"
+            }
+            Self::NotADuration => "a duration is a number with ms, s, m, h or d, such as 30s, or 0",
             Self::TooLarge => "the number is too large for this machine; give a smaller one",
         })
     }
@@ -34,13 +48,15 @@ impl fmt::Display for UnitError {
 
 impl core::error::Error for UnitError {}
 
-/// Reads a size in bytes: digits, then optionally `KiB`, `MiB`, `GiB`, `kB`, `MB` or `GB`. Spaces between are allowed.
+/// Reads a size in bytes: digits, then optionally `KiB`, `MiB`, `GiB`, or their first letter alone, `kB`, `MB` or `GB`, in
+/// any case. Spaces between are allowed.
 ///
 /// # Errors
 /// See [`UnitError`]; a size that does not fit `usize` (4 GiB on a 32-bit box) is too large.
 ///
 /// ```
 /// assert_eq!(lumberjack::parse_size("100KiB"), Ok(102_400));
+/// assert_eq!(lumberjack::parse_size("100k"), Ok(102_400));
 /// assert_eq!(lumberjack::parse_size("1 MB"), Ok(1_000_000));
 /// assert!(lumberjack::parse_size("12 parsecs").is_err());
 /// ```
@@ -54,7 +70,7 @@ pub fn parse_size(text: &str) -> Result<usize, UnitError> {
     usize::try_from(bytes).map_err(|_| UnitError::TooLarge)
 }
 
-/// Reads a duration: digits with `ms`, `s`, `m` or `h`; a bare `0` needs no unit.
+/// Reads a duration: digits with `ms`, `s`, `m`, `h` or `d` (24 hours); a bare `0` needs no unit.
 ///
 /// # Errors
 /// See [`UnitError`].
@@ -138,7 +154,10 @@ mod tests {
             ("KiB", Err(UnitError::NoNumber)),
             ("-1", Err(UnitError::NoNumber)),
             ("1.5MiB", Err(UnitError::NotASize)),
-            ("1K", Err(UnitError::NotASize)),
+            ("64k", Ok(65_536)),
+            ("1M", Ok(1 << 20)),
+            ("2G", Ok(2 << 30)),
+            ("1T", Err(UnitError::NotASize)),
             ("18446744073709551616", Err(UnitError::TooLarge)),
             ("18446744073709551615KiB", Err(UnitError::TooLarge)),
         ] {
@@ -155,7 +174,8 @@ mod tests {
             ("5m", Ok(300_000)),
             ("2 h", Ok(7_200_000)),
             ("5", Err(UnitError::NotADuration)),
-            ("5d", Err(UnitError::NotADuration)),
+            ("5d", Ok(432_000_000)),
+            ("5w", Err(UnitError::NotADuration)),
             ("", Err(UnitError::NoNumber)),
             ("s", Err(UnitError::NoNumber)),
             ("18446744073709551615h", Err(UnitError::TooLarge)),
@@ -169,7 +189,8 @@ mod tests {
         for bytes in [0, 1, 1023, 1024, 1536, 102_400, 1 << 20, (1 << 30) + 1, usize::MAX >> 1] {
             assert_eq!(parse_size(&DisplaySize(bytes).to_string()), Ok(bytes));
         }
-        for ms in [0, 1, 999, 1_000, 1_500, 60_000, 90_000, 3_600_000, 86_400_000] {
+        assert_eq!(DisplaySize(1 << 20).to_string(), "1MiB");
+        for ms in [0, 1, 999, 1_000, 1_500, 60_000, 90_000, 3_600_000, 86_400_000, 90_000_000] {
             let duration = Duration::from_millis(ms);
             assert_eq!(parse_duration(&DisplayDuration(duration).to_string()), Ok(duration));
         }

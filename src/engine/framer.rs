@@ -55,6 +55,11 @@ macro_rules! framers {
                 match self { $(Self::$framing(framer) => framer.keep(tail, rules)),+ }
             }
 
+            /// Forgets what is pending: it was no part of a line.
+            pub fn forget(&mut self) {
+                match self { $(Self::$framing(framer) => framer.forget()),+ }
+            }
+
             /// Drops what is pending, for the memory budget: the rest of the line will be skipped, and then be a gap.
             /// Tells how many bytes were dropped.
             pub fn drop_pending(&mut self) -> u64 {
@@ -70,6 +75,12 @@ macro_rules! framers {
             #[must_use]
             pub fn pending(&self) -> usize {
                 match self { $(Self::$framing(framer) => framer.pending()),+ }
+            }
+
+            /// These bytes.
+            #[must_use]
+            pub fn pending_bytes(&self) -> &[u8] {
+                match self { $(Self::$framing(framer) => framer.pending_bytes()),+ }
             }
 
             /// Bytes of memory that hold them: what the budget counts.

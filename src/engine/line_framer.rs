@@ -148,6 +148,11 @@ impl LineFramer {
         self.pending.extend_from_slice(tail);
     }
 
+    /// Forgets what is pending: it was no part of a line.
+    pub fn forget(&mut self) {
+        self.pending = Vec::new();
+    }
+
     /// Drops what is pending, and a tail that was not kept yet, for the memory budget: the rest of the line will be
     /// skipped, and then be a gap. Tells how many bytes were dropped.
     pub fn skip_with(&mut self, tail: &[u8]) -> u64 {
@@ -164,6 +169,12 @@ impl LineFramer {
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.len()
+    }
+
+    /// These bytes.
+    #[must_use]
+    pub fn pending_bytes(&self) -> &[u8] {
+        &self.pending
     }
 
     /// Bytes of memory that hold them: what the budget counts.

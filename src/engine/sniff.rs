@@ -92,6 +92,10 @@ pub enum Verdict {
 
 const METHODS: [&[u8]; 7] = [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"CONNECT "];
 const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// U+FEFF in UTF-8: what some senders begin a connection with, though no byte order is to be told.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// What tells a protocol is in so many bytes at the start of a line, or at its end.
+const EDGE: usize = 16;
 
 /// Which protocol the first bytes of a connection belong to.
 #[must_use]
@@ -123,8 +127,14 @@ pub enum Opening {
     /// Nothing has come.
     #[default]
     Fresh,
-    /// No newline has come, but so many marks of other ends: NULs in the lower four bits, CRs in the upper. Every
-    /// connection has room for this.
+    /// A byte order mark has come, and nothing else.
+    Marked,
+    /// So many bytes of [`PROXY_V2`] have come, and nothing else. They do not stay pending: newlines are among them.
+    Header(u8),
+    /// All that has come is pending: no newline, but so many marks of other ends: NULs in the lower four bits, CRs in the
+    /// upper. Every connection has room for this.
+    Begun(u8),
+    /// The same marks, but how it began is not at hand any more.
     Open(u8),
     /// A newline has come, or the protocol was told.
     Decided,
@@ -138,47 +148,142 @@ impl Opening {
         self == Self::Decided
     }
 
-    /// More bytes have come. `was_silent`: not right after those before. Tells the protocol, once.
+    /// Where in these bytes a byte order mark ends that begins the connection, if one does: once. Of one that comes in
+    /// pieces, the earlier ones are `pending`, and nothing else is.
     #[inline(never)] // no line after the first comes here
-    pub fn feed(&mut self, bytes: &[u8], was_silent: bool) -> Option<Protocol> {
+    pub fn end_of_mark(&mut self, pending: &[u8], bytes: &[u8]) -> Option<usize> {
+        let is_at_start = match self {
+            Self::Fresh => true,
+            Self::Begun(_) => !pending.is_empty(),
+            _ => false,
+        };
+        let rest = BYTE_ORDER_MARK.strip_prefix(pending).filter(|rest| is_at_start && bytes.starts_with(rest))?;
+        *self = Self::Marked;
+        Some(rest.len())
+    }
+
+    /// More bytes have come, behind those that are `pending`. `was_silent`: not right after those. Tells the protocol, once.
+    #[inline(never)] // no line after the first comes here
+    pub fn feed(&mut self, pending: &[u8], bytes: &[u8], was_silent: bool) -> Option<Protocol> {
+        if bytes.is_empty() {
+            return None;
+        }
+        // A CR may have been the first half of an ending.
+        let told = self.other_end(pending).filter(|end| *end == Protocol::NulEnded || !bytes.starts_with(b"\n"));
         let before = mem::replace(self, Self::Decided);
-        let (mut nuls, mut crs) = match before {
+        if let (Some(protocol), true) = (told, was_silent) {
+            return Some(protocol);
+        }
+        let (marks, is_at_hand) = match before {
+            Self::Fresh | Self::Marked => (0, true),
+            // Its first byte is a CR, its second a newline.
+            Self::Header(_) => (MANY_MARKS, true),
+            Self::Begun(marks) => (marks, !pending.is_empty()),
+            Self::Open(marks) => (marks, false),
             Self::Decided => return None,
-            Self::Open(marks) if was_silent && marks % MANY_MARKS > 0 => return Some(Protocol::NulEnded),
-            Self::Open(marks) => (marks % MANY_MARKS, marks / MANY_MARKS),
-            Self::Fresh => match sniff(bytes) {
-                Verdict::Foreign(protocol) => return Some(protocol),
-                Verdict::Text => (0, 0),
-            },
+        };
+        let (known, head) = match before {
+            Self::Header(known) => (known, PROXY_V2.get(..known.into()).unwrap_or_default()),
+            _ => (0, pending),
         };
         let newline = memchr::memchr(b'\n', bytes);
-        for byte in bytes.get(..newline.unwrap_or(bytes.len())).unwrap_or_default() {
-            nuls += u8::from(*byte == 0);
-            crs += u8::from(*byte == b'\r');
-            if nuls >= MANY_MARKS {
-                return Some(Protocol::NulEnded);
+        // What a line is, its first bytes tell, or its end.
+        if is_at_hand && (head.len() < EDGE || newline.is_some()) {
+            let edges = Edges::of(head, bytes, newline.unwrap_or(bytes.len()));
+            if let Verdict::Foreign(protocol) = sniff(edges.bytes()) {
+                return Some(protocol);
             }
-            if crs >= MANY_MARKS {
-                return Some(Protocol::CrEnded);
+            if edges.bytes().len() < PROXY_V2.len() && PROXY_V2.starts_with(edges.bytes()) {
+                *self = Self::Header(edges.len);
+                return None;
             }
         }
-        if newline.is_none() {
-            *self = Self::Open(crs * MANY_MARKS + nuls);
+        if known > 1 {
+            return None;
+        }
+        let line = bytes.get(..newline.unwrap_or(bytes.len())).unwrap_or_default();
+        match count_marks(marks, line) {
+            Err(protocol) => return Some(protocol),
+            Ok(_) if newline.is_some() => {}
+            // A second byte order mark would be a part of the line, in however many pieces it comes.
+            Ok(marks) if is_at_hand && before != Self::Marked => *self = Self::Begun(marks),
+            Ok(marks) => *self = Self::Open(marks),
         }
         None
     }
 
-    /// Whether silence now would tell the protocol: a NUL has come, and no newline.
+    /// Whether silence now would tell the protocol. `pending`: what came and stayed.
     #[must_use]
-    pub fn is_doubtful(self) -> bool {
-        matches!(self, Self::Open(marks) if marks % MANY_MARKS > 0)
+    pub fn is_doubtful(self, pending: &[u8]) -> bool {
+        self.other_end(pending).is_some()
     }
 
     /// The connection has ended, or fallen silent. Tells the protocol, once.
-    pub fn end(&mut self) -> Option<Protocol> {
-        let protocol = self.is_doubtful().then_some(Protocol::NulEnded)?;
+    pub fn end(&mut self, pending: &[u8]) -> Option<Protocol> {
+        let protocol = self.other_end(pending)?;
         *self = Self::Decided;
         Some(protocol)
+    }
+
+    /// What messages end in, if nothing follows: a NUL has come, or a CR is the last that has, and no newline.
+    fn other_end(self, pending: &[u8]) -> Option<Protocol> {
+        let (Self::Begun(marks) | Self::Open(marks)) = self else { return None };
+        if !marks.is_multiple_of(MANY_MARKS) {
+            return Some(Protocol::NulEnded);
+        }
+        (marks >= MANY_MARKS && pending.ends_with(b"\r")).then_some(Protocol::CrEnded)
+    }
+}
+
+/// The marks of a line, with these bytes of it; the protocol, if they are many.
+fn count_marks(marks: u8, line: &[u8]) -> Result<u8, Protocol> {
+    let (mut nuls, mut crs) = (marks % MANY_MARKS, marks / MANY_MARKS);
+    for byte in line {
+        nuls += u8::from(*byte == 0);
+        crs += u8::from(*byte == b'\r');
+        if nuls >= MANY_MARKS {
+            return Err(Protocol::NulEnded);
+        }
+        if crs >= MANY_MARKS {
+            return Err(Protocol::CrEnded);
+        }
+    }
+    Ok(crs * MANY_MARKS + nuls)
+}
+
+/// The first bytes of a line that may have come in pieces, and its last ones: [`sniff`] looks at no others.
+struct Edges {
+    bytes: [u8; 2 * EDGE],
+    len: u8,
+}
+
+impl Edges {
+    /// Those of a line that goes on to `line_end` in `bytes`.
+    fn of(head: &[u8], bytes: &[u8], line_end: usize) -> Self {
+        let mut edges = Self { bytes: [0; 2 * EDGE], len: 0 };
+        edges.push(head.get(..EDGE).unwrap_or(head));
+        let (first, rest) = bytes.split_at(bytes.len().min(EDGE.saturating_sub(head.len())));
+        edges.push(first);
+        // Of a line that ends in the first bytes, these have its end.
+        if let Some(rest) = line_end.checked_sub(first.len()).and_then(|len| rest.get(..len)) {
+            let last = rest.len().min(EDGE);
+            let before = head.get(EDGE.max((head.len() + last).saturating_sub(EDGE))..).unwrap_or_default();
+            edges.push(before);
+            edges.push(rest.get(rest.len() - last..).unwrap_or_default());
+        }
+        edges
+    }
+
+    #[inline(never)] // for size
+    fn push(&mut self, bytes: &[u8]) {
+        for (place, byte) in self.bytes.iter_mut().skip(self.len.into()).zip(bytes) {
+            *place = *byte;
+            self.len += 1;
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len.into()).unwrap_or_default()
     }
 }
 
@@ -265,24 +370,35 @@ mod tests {
         assert!(all.iter().all(|one| !one.to_string().is_empty() && one.cure().contains(' ')));
     }
 
-    /// What each piece brings, and the end.
+    /// What each piece brings, and the end. What has come is pending, up to the last newline.
     fn told(pieces: &[(&[u8], bool)]) -> (Vec<Option<Protocol>>, Option<Protocol>) {
-        let mut opening = Opening::default();
-        let told = pieces.iter().map(|(bytes, was_silent)| opening.feed(bytes, *was_silent)).collect();
-        (told, opening.end())
+        let (mut opening, mut pending) = (Opening::default(), Vec::new());
+        let mut told = Vec::new();
+        for (bytes, was_silent) in pieces {
+            told.push(opening.feed(&pending, bytes, *was_silent));
+            pending.extend_from_slice(bytes);
+            pending.drain(..memchr::memrchr(b'\n', &pending).map_or(0, |newline| newline + 1));
+        }
+        let end = opening.end(&pending);
+        assert_eq!(opening.end(&pending), None, "once");
+        (told, end)
     }
 
     #[test]
-    fn p12_other_ends_are_told_of_once_after_sixteen_or_a_nul_and_a_silence() {
+    fn p12_other_ends_are_told_of_once_after_sixteen_or_one_and_a_silence() {
         let (nul, cr) = (Some(Protocol::NulEnded), Some(Protocol::CrEnded));
         let fifteen = [b"me\0".repeat(15), b"me\r".repeat(15)].concat();
         assert_eq!(told(&[(&fifteen, false), (b"m\0", false), (b"m\0", true)]), (vec![None, nul, None], None));
         assert_eq!(told(&[(&fifteen, false), (b"m\r", false), (b"m\r", true)]), (vec![None, cr, None], None));
         assert_eq!(told(&[(b"m\0", false), (b"m", true), (b"\0", true)]), (vec![None, nul, None], None));
         assert_eq!(told(&[(b"m\0", false), (b"m", false)]), (vec![None, None], nul), "at its end");
-        // A newline decides it, also one that comes with the marks.
+        assert_eq!(told(&[(b"m\r", false), (b"m", true), (b"\r", true)]), (vec![None, cr, None], None));
+        assert_eq!(told(&[(b"m\r", false), (b"m\r", false)]), (vec![None, None], cr), "at its end");
+        // A newline decides it, also one that comes with the marks, and a CR may be the first half of an ending.
         assert_eq!(told(&[(b"m\0m\r\n", false), (&fifteen, true), (&fifteen, true)]), (vec![None, None, None], None));
-        assert_eq!(told(&[(b"m\r", true), (b"m\r", true)]), (vec![None, None], None), "a CR may belong to a CRLF");
+        assert_eq!(told(&[(b"m\r", false), (b"\nm\r", true)]), (vec![None, None], None));
+        // One that is not the last is no end: a progress bar.
+        assert_eq!(told(&[(b"10 %\r20", true), (b" %", true)]), (vec![None, None], None));
         assert_eq!(told(&[(b"GET / HTTP/1.1\r\n", false), (b"m\0", false)]).0, [Some(Protocol::Http), None]);
     }
 
@@ -294,5 +410,82 @@ mod tests {
             let (told, end) = told(&[(head, false), (tail, false)]);
             assert_eq!((told, end), (vec![None, Some(Protocol::NulEnded)], None), "{cut}");
         }
+    }
+
+    #[test]
+    fn p12_where_the_bytes_are_cut_changes_nothing_about_a_protocol() {
+        let long = [b"GET /".to_vec(), vec![b'x'; 5000], b" HTTP/1.1\r\n".to_vec()].concat();
+        for (bytes, protocol) in [
+            (b"\x16\x03\x01\x02\0\x01".as_slice(), Protocol::Tls),
+            (b"GET / HTTP/1.1\r\nHost: x\r\n", Protocol::Http),
+            (&long, Protocol::Http),
+            (b"2W\0\0\0\x01", Protocol::Beats),
+            (b"123456 <134>1 2026-01-01T00:00:00Z host app - - - hello", Protocol::OctetCounted),
+            (b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n", Protocol::Proxy),
+            (b"PROXY UNKNOWN\r\n", Protocol::Proxy),
+            (PROXY_V2, Protocol::Proxy),
+            (b"\xff\xfeh\0", Protocol::Utf16),
+            (b"h\0e\0l\0l\0o\0", Protocol::Utf16),
+            (b"\xac\xed\0\x05sr\0", Protocol::Java),
+            (b"\0\0\x01\x9a}q\0(X", Protocol::Pickle),
+            (b"\0\0\x01\x9a\x80\x05\x95", Protocol::Pickle),
+            (b"\x92\xa3app\xdc", Protocol::Msgpack),
+            (b"\x1f\x8b\x08\0", Protocol::Gzip),
+        ] {
+            let once = |told: Vec<Option<Protocol>>| told.into_iter().flatten().collect::<Vec<_>>();
+            for cut in 0..=bytes.len() {
+                let (head, tail) = bytes.split_at(cut);
+                assert_eq!(once(told(&[(head, false), (tail, false)]).0), [protocol], "{protocol} cut at {cut}");
+            }
+            let single: Vec<(&[u8], bool)> = bytes.chunks(1).map(|byte| (byte, false)).collect();
+            assert_eq!(once(told(&single).0), [protocol], "{protocol} byte by byte");
+        }
+    }
+
+    #[test]
+    fn lines_that_come_in_pieces_are_text() {
+        for line in [b"GET /index.html took 3 ms\nHTTP/1.1\n".as_slice(), b"83 bottles\n", b"\r\n\r\nQUIT\n", b"\r\nx"]
+        {
+            for cut in 0..=line.len() {
+                let (head, tail) = line.split_at(cut);
+                assert_eq!(told(&[(head, false), (tail, false)]), (vec![None, None], None), "{cut}");
+            }
+        }
+        // How it began is gone: what comes now is in the middle of something.
+        let mut opening = Opening::default();
+        assert_eq!(opening.feed(b"", b"half a li", false), None);
+        assert_eq!(opening.feed(b"", b"GET ", false), None);
+        assert_eq!(opening.feed(b"GET ", b"/ HTTP/1.1\n", false), None);
+    }
+
+    #[test]
+    fn p1_the_byte_order_mark_that_begins_a_connection_ends_in_whichever_piece_it_does() {
+        let ends = |pieces: &[&[u8]]| {
+            let (mut opening, mut pending, mut ends) = (Opening::default(), Vec::new(), Vec::new());
+            for bytes in pieces {
+                let end = opening.end_of_mark(&pending, bytes);
+                ends.push(end);
+                if end.is_some() {
+                    pending.clear();
+                }
+                let rest = bytes.get(end.unwrap_or_default()..).unwrap();
+                opening.feed(&pending, rest, false);
+                pending.extend_from_slice(rest);
+            }
+            ends
+        };
+        assert_eq!(ends(&[b"\xef\xbb\xbfhello", b"x"]), [Some(3), None]);
+        assert_eq!(ends(&[b"\xef", b"\xbb\xbfhello"]), [None, Some(2)]);
+        assert_eq!(ends(&[b"\xef\xbb", b"\xbf", b"hello"]), [None, Some(1), None]);
+        assert_eq!(ends(&[b"\xef", b"\xbb", b"\xbf"]), [None, None, Some(1)]);
+        assert_eq!(ends(&[b"\xef\xbb\xbf\xef\xbb\xbf"]), [Some(3)], "only the first");
+        assert_eq!(ends(&[b"\xef\xbb\xbf", b"\xef\xbb\xbf"]), [Some(3), None]);
+        assert_eq!(ends(&[b"\xef\xbb\xbf\xef", b"\xbb\xbf"]), [Some(3), None]);
+        assert_eq!(ends(&[b"\xef\xbb\xbf", b"\xef", b"\xbb\xbf"]), [Some(3), None, None]);
+        assert_eq!(ends(&[b"x", b"\xef\xbb\xbf"]), [None, None]);
+        assert_eq!(ends(&[b"\xef", b"x\xbb\xbf"]), [None, None]);
+        let mut flushed = Opening::default();
+        assert_eq!(flushed.feed(b"", b"\xef", false), None);
+        assert_eq!(flushed.end_of_mark(b"", b"\xef\xbb\xbf"), None, "it went out as a line");
     }
 }

@@ -13,7 +13,7 @@ use crate::engine::wheel::{Tick, TimerWheel, ticks};
 /// here by then.
 const GIVING_WAY: Duration = Duration::from_secs(1);
 
-/// So long after a NUL nothing is on its way that would belong to the same message: a second.
+/// So long after a NUL or CR nothing is on its way that would belong to the same message: a second.
 pub(super) const SILENCE_TICKS: u64 = 100;
 
 /// The timer wheel, and what the deadlines of a connection are computed from. Time-outs are in ticks, 0 is never.
@@ -168,7 +168,7 @@ impl Deadlines {
 
     /// When it is known that no newline follows what came: see [`SILENCE_TICKS`].
     fn doubt<T>(conn: &Connection<T>) -> Option<Tick> {
-        let is_asked = conn.opening.is_doubtful() && !conn.is_owed();
+        let is_asked = conn.opening.is_doubtful(conn.framer.pending_bytes()) && !conn.is_owed();
         is_asked.then(|| conn.last_word.saturating_add(SILENCE_TICKS + 1))
     }
 

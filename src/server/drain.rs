@@ -206,7 +206,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         // An end with an error ends this turn here, and who asks is to hear of the end.
         self.publish();
         if let Some(loss) = self.outlet.take_loss() {
-            return Err(RunError::from(loss));
+            return Err(loss);
         }
         self.listeners.take_abandoned().map_or(Ok(()), |source| Err(RunError::NotTakenIn { source }))
     }
@@ -231,6 +231,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         Err(RunError::SinkGivenUp {
             sink: self.outlet.sink.describe(),
             lost_bytes: self.outlet.sink.state().held,
+            missed_lines: 0,
             connections: self.clients.connections.len(),
         })
     }

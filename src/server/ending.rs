@@ -34,6 +34,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let Some(mut conn) = self.clients.remove(key) else { return };
         let origin = Origin { peer: &conn.peer, wall_ms: self.clock.wall_ms() };
         let rules = self.listeners.rules(conn.listener);
+        let spoken = conn.opening.end(conn.framer.pending_bytes());
         let last = conn
             .framer
             .finish(rules, &mut Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
@@ -45,7 +46,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         self.listeners.end_pause();
         self.tally().fed(&conn.peer, &last);
-        if let Some(protocol) = conn.opening.end() {
+        if let Some(protocol) = spoken {
             self.tally().speaks(&conn.peer, protocol);
         }
         match why {
@@ -125,7 +126,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         let (due, is_lingering) = (self.clients.deadlines.due(key.index, conn, now), conn.is_lingering());
         if due.doubt
-            && let Some(protocol) = conn.opening.end()
+            && let Some(protocol) = conn.opening.end(conn.framer.pending_bytes())
         {
             let peer = conn.peer;
             self.tally().speaks(&peer, protocol);

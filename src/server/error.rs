@@ -147,6 +147,8 @@ pub enum RunError {
         source: Option<io::Error>,
         /// Bytes that had been taken and could not be written.
         lost_bytes: usize,
+        /// Lines that it did not get besides: it was passed over, or gone before they came.
+        missed_lines: u64,
     },
     /// At shutdown, the output took nothing for `--drain-timeout`.
     SinkGivenUp {
@@ -154,6 +156,8 @@ pub enum RunError {
         sink: String,
         /// Bytes that had been taken and could not be written.
         lost_bytes: usize,
+        /// Lines that it did not get besides: it was passed over, or gone before they came.
+        missed_lines: u64,
         /// Connections from which more might have come.
         connections: usize,
     },
@@ -180,31 +184,52 @@ pub enum RunError {
     Poll(io::Error),
 }
 
-impl From<Loss> for RunError {
-    fn from(loss: Loss) -> Self {
+impl RunError {
+    /// What one of several outputs lost; `missed_lines`: what it did not get besides.
+    pub(super) fn of(loss: Loss, missed_lines: u64) -> Self {
         let Loss { output: sink, cause } = loss;
         match cause {
-            LossCause::Gone { error, bytes } => Self::SinkGone { sink, source: Some(error), lost_bytes: bytes },
-            LossCause::Stuck { bytes } => Self::SinkGivenUp { sink, lost_bytes: bytes, connections: 0 },
+            LossCause::Gone { error, bytes } => {
+                Self::SinkGone { sink, source: Some(error), lost_bytes: bytes, missed_lines }
+            }
+            LossCause::Stuck { bytes } => Self::SinkGivenUp { sink, lost_bytes: bytes, missed_lines, connections: 0 },
             LossCause::Missed { lines } => Self::SinkMissed { sink, lines },
             LossCause::NotSynced(source) => Self::NotSynced { sink, source },
         }
     }
 }
 
+/// What is lost, as a part of a sentence behind `sign`. Nothing, if it is nothing.
+#[inline(never)] // for size
+fn lost(sign: &str, lost_bytes: usize, missed_lines: u64, connections: usize) -> String {
+    let lost = match (lost_bytes, missed_lines) {
+        (0, 0) => String::new(),
+        (0, _) => format!("{missed_lines} line(s) that came since are lost"),
+        (_, 0) => format!("{lost_bytes} bytes of lines are lost"),
+        _ => format!("{lost_bytes} bytes of lines are lost, and {missed_lines} line(s) that came besides"),
+    };
+    match (lost.is_empty(), connections) {
+        (true, 0) => lost,
+        (false, 0) => [sign, &lost].concat(),
+        (true, _) => format!("{sign}what {connections} connection(s) still had to say is lost"),
+        (false, _) => format!("{sign}{lost}, and what {connections} connection(s) still had to say"),
+    }
+}
+
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SinkGone { sink, source, lost_bytes } => {
+            Self::SinkGone { sink, source, lost_bytes, missed_lines } => {
                 write!(f, "cannot write to {sink} any more: its reader is gone")?;
                 if let Some(source) = source {
                     write!(f, " ({source})")?;
                 }
-                write!(f, ", {lost_bytes} bytes of lines are lost; start the reader again, then this")
+                write!(f, "{}; start the reader again, then this", lost(", ", *lost_bytes, *missed_lines, 0))
             }
-            Self::SinkGivenUp { sink, lost_bytes, connections } => write!(
+            Self::SinkGivenUp { sink, lost_bytes, missed_lines, connections } => write!(
                 f,
-                "gave up on {sink}, which took nothing for --drain-timeout: {lost_bytes} bytes of lines are lost, and what {connections} connection(s) still had to say; find out why it stands still"
+                "gave up on {sink}, which took nothing for --drain-timeout{}; find out why it stands still",
+                lost(": ", *lost_bytes, *missed_lines, *connections)
             ),
             Self::SinkMissed { sink, lines } => write!(
                 f,

@@ -310,7 +310,8 @@ impl<S: Sink, N: Net> Server<S, N> {
                 // What it still has to say comes before the end.
                 let _ = self.take_sink_events();
                 let (sink, lost_bytes) = (self.outlet.sink.describe(), self.outlet.sink.state().waiting);
-                Err(RunError::SinkGone { sink, source: Some(error), lost_bytes })
+                let missed_lines = self.outlet.missed_lines(&sink);
+                Err(RunError::SinkGone { sink, source: Some(error), lost_bytes, missed_lines })
             }
         }
     }

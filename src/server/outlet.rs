@@ -4,11 +4,12 @@
 use std::io;
 use std::time::Duration;
 
+use super::error::RunError;
 use crate::config::limits::{LEAST_READ_BYTES, MemoryPlan, Overhead};
 use crate::engine::framer::{LineSink, Lines};
 use crate::engine::gap::Gap;
 use crate::net::{Net, Source};
-use crate::sink::{Loss, Origin, Sink};
+use crate::sink::{Loss, LossCause, Origin, Sink};
 
 pub(super) struct Outlet<S> {
     pub(super) sink: S,
@@ -23,6 +24,8 @@ pub(super) struct Outlet<S> {
     releases: u64,
     /// The first of several outputs that was lost.
     loss: Option<Loss>,
+    /// Lines that it did not get since.
+    missed_lines: u64,
 }
 
 impl<S: Sink> Outlet<S> {
@@ -33,7 +36,17 @@ impl<S: Sink> Outlet<S> {
         let half = kept + plan.sink_share.saturating_sub(kept) / 2;
         let resume_at = half.min(plan.sink_share.saturating_sub(least));
         let share = plan.sink_share;
-        Self { sink, overhead, share, resume_at, is_stalled: false, is_settling: false, releases: 0, loss: None }
+        Self {
+            sink,
+            overhead,
+            share,
+            resume_at,
+            is_stalled: false,
+            is_settling: false,
+            releases: 0,
+            loss: None,
+            missed_lines: 0,
+        }
     }
 
     /// How many bytes may be read from a connection that has `pending` bytes, so that whatever they turn out to be
@@ -82,14 +95,26 @@ impl<S: Sink> Outlet<S> {
         std::mem::replace(&mut self.releases, releases) != releases
     }
 
-    /// Remembers the first output that was lost, for the end.
+    /// Remembers the first output that was lost, for the end, and what it missed since.
     pub(super) fn note_loss(&mut self, loss: Loss) {
-        self.loss.get_or_insert(loss);
+        match (&self.loss, &loss.cause) {
+            (None, _) => self.loss = Some(loss),
+            (Some(first), LossCause::Missed { lines }) if first.output == loss.output => self.missed_lines += lines,
+            _ => {}
+        }
     }
 
     /// The first output that was lost, told at the end.
-    pub(super) fn take_loss(&mut self) -> Option<Loss> {
-        self.loss.take()
+    pub(super) fn take_loss(&mut self) -> Option<RunError> {
+        Some(RunError::of(self.loss.take()?, self.missed_lines))
+    }
+
+    /// Lines that the last output, which is gone, was passed over for.
+    pub(super) fn missed_lines(&self, output: &str) -> u64 {
+        match &self.loss {
+            Some(Loss { output: lost, cause: LossCause::Missed { lines } }) if lost == output => *lines,
+            _ => 0,
+        }
     }
 
     /// Whether all up to a position is where it belongs. A sink that does not count is at 0 for ever: then nothing may
@@ -288,9 +313,13 @@ mod tests {
     fn p11_the_first_output_that_was_lost_is_told_at_the_end() {
         let mut outlet = outlet(0, 0);
         assert!(outlet.take_loss().is_none());
+        let mut note = |output: &str, cause| outlet.note_loss(Loss { output: output.to_owned(), cause });
         for output in ["one", "two"] {
-            outlet.note_loss(Loss { output: output.to_owned(), cause: crate::sink::LossCause::Stuck { bytes: 0 } });
+            note(output, LossCause::Stuck { bytes: 0 });
+            note(output, LossCause::Missed { lines: 7 });
         }
-        assert_eq!(outlet.take_loss().unwrap().output, "one");
+        let sentence = "gave up on one, which took nothing for --drain-timeout: 7 line(s) that came since are lost; ";
+        let told = outlet.take_loss().unwrap().to_string();
+        assert!(told.starts_with(sentence), "{told}");
     }
 }

@@ -11,7 +11,6 @@ use super::deadlines::SILENCE_TICKS;
 use super::life::{Close, Next};
 use super::outlet::Out;
 use super::tally::Tally;
-use crate::engine::sniff::Opening;
 use crate::net::{Key, Net};
 use crate::sink::{Origin, Sink, Welcome};
 
@@ -23,8 +22,6 @@ pub(super) const READ_BYTES: usize = 256 * 1024;
 /// The same when many connections are ready, so that turns stay short: a client that sends one line beside many that
 /// send without pause waits for a turn.
 const CROWD_READ_BYTES: usize = 64 * 1024;
-/// U+FEFF in UTF-8: what some senders begin a connection with, though no byte order is to be told. It comes in one piece.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// So many ready connections are many: with full reads of the larger size, 4 MiB a turn, which take 3 ms.
 const CROWD: usize = 16;
 
@@ -191,6 +188,9 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.clients.accounts.drop_lines(key.index, fed.skipped + fed.cut);
         }
         self.tally().fed(&peer, &fed);
+        if is_open {
+            self.await_silence(key);
+        }
     }
 
     /// Looks at what comes before a connection's first newline, and says so if that is another protocol. Returns what is to
@@ -198,19 +198,30 @@ impl<S: Sink, N: Net> Server<S, N> {
     #[cold]
     fn look_at<'a>(&mut self, key: Key, read: &'a [u8]) -> &'a [u8] {
         let Some(conn) = self.clients.connections.get_mut(key) else { return read };
-        let mut lines = read;
-        if conn.opening == Opening::Fresh {
-            lines = read.strip_prefix(BYTE_ORDER_MARK).unwrap_or(read);
+        let mark_end = conn.opening.end_of_mark(conn.framer.pending_bytes(), read);
+        if mark_end.is_some() {
+            // Of one that came in pieces, the others are there.
+            conn.framer.forget();
         }
+        let lines = read.get(mark_end.unwrap_or_default()..).unwrap_or_default();
         let was_silent = self.clock.tick() >= conn.last_word.saturating_add(SILENCE_TICKS);
-        let (peer, protocol) = (conn.peer, conn.opening.feed(lines, was_silent));
-        if conn.opening.is_doubtful() {
-            self.clients.arm(key);
+        let (peer, protocol) = (conn.peer, conn.opening.feed(conn.framer.pending_bytes(), lines, was_silent));
+        if mark_end.is_some() {
+            self.clients.hold(key);
         }
         if let Some(protocol) = protocol {
             self.tally().speaks(&peer, protocol);
         }
         lines
+    }
+
+    /// If silence would tell what a connection speaks, its end is looked for. No line after the first comes here.
+    #[cold]
+    fn await_silence(&mut self, key: Key) {
+        let is_asked = |conn: &Connection<_>| conn.opening.is_doubtful(conn.framer.pending_bytes());
+        if self.clients.connections.get(key).is_some_and(is_asked) {
+            self.clients.arm(key);
+        }
     }
 
     /// Counts what a connection brought, for the status endpoint and for its receipt.

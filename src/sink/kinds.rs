@@ -67,7 +67,10 @@ mod tests {
     fn p13_what_names_no_output_says_what_to_give() {
         for (text, error) in [
             ("", "name a file, or - for stdout"),
-            ("unix:", "give a path, such as unix:/run/next.sock"),
+            (
+                "unix:",
+                "a Unix socket needs an absolute path without control characters, such as unix:/run/lumberjack.sock",
+            ),
             ("tcp:host", "give a host and a port, such as tcp:192.0.2.7:4445"),
             ("tcp::1", "give a host and a port, such as tcp:192.0.2.7:4445"),
             ("tcp:host:0", "the port is a number from 1 to 65535"),

@@ -8,6 +8,15 @@ use super::place::{OutputAddr, OutputAddrError};
 use crate::config::output::{DATE_WORD, HOST_WORD};
 use crate::config::pattern;
 
+/// Words by which others name a place, and what they are here.
+const MEANT: &[(&str, &str)] = &[
+    ("stdout", "-"),
+    ("&1", "-"),
+    ("stderr", "/dev/stderr"),
+    ("&2", "/dev/stderr"),
+    ("tcp", "tcp:HOST:PORT"),
+    ("unix", "unix:/path"),
+];
 /// What of a name is replaced.
 const REPLACED: &[&str] = &[DATE_WORD, HOST_WORD];
 
@@ -35,20 +44,29 @@ fn sentence(parts: &[&str], name: Option<&str>) -> Option<String> {
 
 /// A colon before the first slash, an address, or what other programs know by a sign.
 fn like_an_address(text: &str) -> Option<String> {
-    let is = |word: &str| text.eq_ignore_ascii_case(word);
-    if is("stdout") || is("stderr") {
-        return sentence(&["write ", if is("stdout") { "-" } else { "/dev/stderr" }], Some(text));
+    if let Some((_, meant)) = MEANT.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)) {
+        return sentence(&["write ", meant], Some(text));
     }
-    if text.starts_with(['|', '>', '@']) {
-        return sentence(
-            &[text.get(..1)?, " is not served: write - and let a shell do it, or tcp:HOST:PORT"],
-            Some(text),
-        );
+    let first = text.get(..1).unwrap_or_default();
+    match first {
+        "-" => return sentence(&["it reads like an option: name a file, or - for stdout"], Some(text)),
+        "|" | ">" | "@" | "&" => {
+            let cure = " is not served: write - and let a shell do it, or tcp:HOST:PORT";
+            return sentence(&[first, cure], Some(text));
+        }
+        _ => {}
     }
     let bare = text.trim_matches(['[', ']']);
-    if bare.parse::<IpAddr>().is_ok() {
+    let is_address = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    if is_address(text) {
         let [open, close] = if bare.contains(':') { ["[", "]"] } else { ["", ""] };
         return sentence(&["it reads like an address: write tcp:", open, bare, close, ":PORT"], Some(text));
+    }
+    // As other programs take it: a host, and then a port.
+    if let Some((host, port)) = text.split_once(' ')
+        && is_address(host)
+    {
+        return sentence(&["it reads like an address: write tcp:", host, ":", port.trim()], Some(text));
     }
     let (scheme, rest) = text.split_once(':').filter(|(scheme, _)| !scheme.contains('/'))?;
     let rest = rest.strip_prefix("//").unwrap_or(rest);
@@ -59,6 +77,10 @@ fn like_an_address(text: &str) -> Option<String> {
     }
     if is("unix") || is("file") {
         return sentence(&["write ", if is("unix") { "unix:" } else { "" }, rest], None);
+    }
+    if is("fd") {
+        let end = "; sockets to listen on come by LISTEN_FDS";
+        return sentence(&["write /dev/fd/", rest, " for a descriptor that is open", end], Some(text));
     }
     if address::is_tcp(text) {
         return sentence(&["it reads like an address: write tcp:", text], Some(text));
@@ -72,10 +94,35 @@ fn like_an_address(text: &str) -> Option<String> {
 
 /// What other programs, or shells, replace.
 fn like_a_pattern(text: &str) -> Option<String> {
-    let sign = pattern::sign(text, REPLACED)?;
-    let cure = if sign == "%" { "; for a file a day, write {date}, or see --rotate-at" } else { "" };
+    let sign = pattern::sign(text, REPLACED).or_else(|| odd_brace(text))?;
+    // Behind `./` it would be replaced all the same.
+    let (cure, name) = match sign {
+        "%" => ("; for a file a day, write {date}, or see --rotate-at", Some(text)),
+        "{{" | "}}" => (", and in single braces", None),
+        _ => ("", Some(text)),
+    };
     let replaced = REPLACED.join(" and ");
-    sentence(&[sign, " is taken as it is: only ", &replaced, " are replaced", cure], Some(text))
+    sentence(&[sign, " is taken as it is: only ", &replaced, " are replaced", cure], name)
+}
+
+/// A brace that is doubled, or has no other.
+fn odd_brace(text: &str) -> Option<&'static str> {
+    let (mut before, mut open) = (0, 0);
+    for byte in text.bytes() {
+        match (before, byte) {
+            (b'{', b'{') => return Some("{{"),
+            (b'}', b'}') => return Some("}}"),
+            (_, b'{') => open += 1,
+            (_, b'}') => open -= 1,
+            _ => {}
+        }
+        before = byte;
+    }
+    match open {
+        0 => None,
+        1.. => Some("{"),
+        _ => Some("}"),
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +179,30 @@ mod tests {
     }
 
     #[test]
+    fn p13_what_other_programs_or_shells_know_says_what_to_write() {
+        for (text, sentence) in [
+            ("&1", "write -, or write ./&1 for a file of that name"),
+            ("&2", "write /dev/stderr, or "),
+            ("&3", "& is not served: "),
+            ("tcp", "write tcp:HOST:PORT, or write ./tcp for a file of that name"),
+            ("Unix", "write unix:/path, or "),
+            ("--", "it reads like an option: name a file, or - for stdout, or write ./-- for a file of that name"),
+            ("--listen", "it reads like an option: "),
+            ("-x", "it reads like an option: "),
+            (
+                "fd:3",
+                "write /dev/fd/3 for a descriptor that is open; sockets to listen on come by LISTEN_FDS, or write ./fd:3 ",
+            ),
+            ("fd://3", "write /dev/fd/3 "),
+            ("127.0.0.1  514", "it reads like an address: write tcp:127.0.0.1:514, or write ./127.0.0.1  514 for "),
+            ("  127.0.0.1:514", "it reads like an address: write tcp:HOST:PORT, unix:/path or a file, or "),
+            ("[::1] 514", "it reads like an address: write tcp:[::1]:514, or "),
+        ] {
+            assert_refused(text, sentence);
+        }
+    }
+
+    #[test]
     fn p13_what_reads_like_a_pattern_says_that_it_is_none() {
         for (text, sentence) in [
             (
@@ -152,6 +223,14 @@ mod tests {
             ),
             ("/log/${HOSTNAME}.log", "$ is taken as it is: "),
             ("~/app.log", "~ is taken as it is: "),
+            ("{{host}}.log", "{{ is taken as it is: only {date} and {host} are replaced, and in single braces"),
+            ("{host}-{date}}", "}} is taken as it is: "),
+            ("{{ip}}.log", "{ip} is taken as it is: "),
+            (
+                "{host",
+                "{ is taken as it is: only {date} and {host} are replaced, or write ./{host for a file of that name",
+            ),
+            ("app-date}.log", "} is taken as it is: "),
             ("/log/*.log", "* is taken as it is: "),
         ] {
             assert_refused(text, sentence);
@@ -175,8 +254,12 @@ mod tests {
             "syslog",
             "{host}.log",
             "{date}.log",
-            "{{host}}",
+            "./{{host}}.log",
+            "./{host",
             "1.2.3",
+            "app 5",
+            "fd",
+            "a-b",
         ] {
             assert!(parse(text).is_none(), "{text}: {:?}", parse(text));
             let output: OutputAddr = text.parse().unwrap();
@@ -190,7 +273,7 @@ mod tests {
         assert!(!error.contains('\n'), "{error}");
         // What is said to be a file's name is one.
         if let Some((before, _)) = error.split_once(" for a file of that name") {
-            let literally = before.rsplit(' ').next().unwrap();
+            let literally = before.rsplit_once("or write ").unwrap().1;
             assert!(parse(literally).is_none(), "{literally}");
         }
     }

@@ -283,8 +283,20 @@ impl Output {
         self.books.next_report()
     }
 
-    /// It gets nothing any more, for the reason that `why` says. Answers how many bytes it had been given in vain.
+    /// What it did not get because it is passed over, the line that it still holds apart.
+    pub(super) fn passed_over(&self) -> Option<LossCause> {
+        let Stand::PassedOver { missed } = self.stand else { return None };
+        Some(LossCause::Missed { lines: missed.lines })
+    }
+
+    /// It gets nothing any more, for the reason that `why` says. Answers how many bytes it had been given in vain: these
+    /// are not among the lines that it will have missed at the end.
     pub(super) fn lose(&mut self, why: fmt::Arguments<'_>) -> usize {
+        self.part_with(why).1
+    }
+
+    /// The same; answers how many lines and bytes these are.
+    fn part_with(&mut self, why: fmt::Arguments<'_>) -> (u64, usize) {
         let bytes = self.target.standing().waiting;
         let (lines, _) = self.target.drop_lines();
         // The first line is not among them, as it may have been written in part.
@@ -294,13 +306,13 @@ impl Output {
             Stand::PassedOver { missed } => missed.lines,
             Stand::Taking | Stand::Gone { .. } => 0,
         };
-        self.stand = Stand::Gone { missed_lines: missed + lines };
+        self.stand = Stand::Gone { missed_lines: missed };
         self.pacing.end();
         self.target = Box::new(Gone);
         self.books.report(format_args!("{} {why}", self.name));
         // Who waits for a receipt of these lines gets none.
         self.books.doubts += 1;
-        bytes
+        (lines, bytes)
     }
 
     /// See [`Target::give_up`].
@@ -317,7 +329,10 @@ impl Output {
     /// over is not waited for any longer.
     pub(super) fn end(&mut self, may_end: bool) -> Option<LossCause> {
         if may_end && matches!(self.stand, Stand::PassedOver { .. }) {
-            self.lose(format_args!("still takes nothing, and is not waited for"));
+            let (lines, _) = self.part_with(format_args!("still takes nothing, and is not waited for"));
+            if let Stand::Gone { missed_lines } = &mut self.stand {
+                *missed_lines += lines;
+            }
         }
         let missed = match &mut self.stand {
             Stand::Taking => {
@@ -574,7 +589,7 @@ pub(super) mod tests {
         assert!(!world.take(b"d\n"));
         world.output.try_now();
         assert_eq!((world.flush(60_000, 0, Err(ErrorKind::BrokenPipe)), world.dropped()), (vec![], (4, 8)));
-        assert!(matches!(world.output.end(true), Some(LossCause::Missed { lines: 4 })));
+        assert!(matches!(world.output.end(true), Some(LossCause::Missed { lines: 1 })), "since");
         assert!(world.output.end(true).is_none(), "once");
         let mut empty = World::waits();
         assert_eq!(empty.output.lose(format_args!("is lost")), 0);

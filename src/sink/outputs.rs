@@ -213,6 +213,9 @@ impl Outputs {
         let is_last = self.left() < 2;
         let Some(output) = self.outputs.get_mut(at) else { return };
         if is_last {
+            if let Some(cause) = output.passed_over() {
+                self.losses.push(Loss { output: output.name().to_owned(), cause });
+            }
             self.gone = Some((output.name().to_owned(), error));
             return;
         }

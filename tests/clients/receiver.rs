@@ -45,6 +45,7 @@ impl Receiver {
         fs::create_dir_all(&scratch.0).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_lumberjack"));
         command.args(["--listen", "127.0.0.1:0", "--output"]).arg(scratch.0.join("out")).args(options);
+        command.arg("--listen").arg(format!("unix:{}", scratch.0.join("socket").display()));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(scratch.0.join("log")).unwrap());
         let mut receiver = Self { running: Guard::spawn(&mut command).unwrap(), scratch, port: 0 };
         receiver.port = eventually("the port in the log", || receiver.port_in_log());

@@ -97,7 +97,7 @@ fn check_prints_a_config_file_that_leads_to_the_same_settings() {
 fn check_says_where_each_setting_came_from() {
     let dir = Dir::new();
     let path = dir.file("some.conf");
-    fs::write(&path, "# sizes\nmax-line = 4KiB\nmax-buffer = 9KiB\nmax-buffer = 1MiB\nlisten = [::1]:1\n").unwrap();
+    fs::write(&path, "# sizes\nmax-line = 4KiB\n\nmax-buffer = 1MiB\nlisten = [::1]:1\n").unwrap();
     let ended = check(&["--config", &path, "--max-line", "8KiB"]);
     ended.assert_clean();
     for (name, origin) in [

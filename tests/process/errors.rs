@@ -32,6 +32,10 @@ pub(crate) fn assert_sentence(ended: &Ended, code: i32, begins: &str, ends: &str
 fn p13_every_mistake_in_the_arguments_is_one_sentence_and_exit_2() {
     for (args, begins, ends) in [
         (&["--xyzzy"][..], "--xyzzy is no option", "see --help"),
+        (&["--out", "a"], "--out is no option: --output names where lines go", "such as --output app.log"),
+        (&["--port=514"], "--port is no option: --listen names where clients connect", ""),
+        (&["--tls"], "--tls is no option: TLS is not served; put a TLS proxy in front", ""),
+        (&["--udp"], "--udp is no option: UDP is not served; have a relay send it", ""),
         (&["-x"], "-x is no option", "see --help"),
         (&["--max-lin", "1"], "--max-lin is no option", "did you mean --max-line?"),
         (&["--lisen", "[::]:1"], "--lisen is no option", "did you mean --listen?"),
@@ -77,6 +81,12 @@ fn p13_every_mistake_in_a_config_file_names_its_line() {
     for (text, begins) in [
         (&b"max-line"[..], "1: max-line has no =; write name = value"),
         (b"# sizes\n\nmax-line = x\n", "3: max-line x: it does not start with a whole number"),
+        (
+            b"output = a\nmax-line = 8KiB\noutput = b\nmax-line = 8KiB",
+            "4: max-line is there a second time, and was set at ",
+        ),
+        (b"\xef\xbb\xbf\xef\xbb\xbfmax-line = x", "1: max-line x: it does not start"),
+        (b"output = \"a.log", "1: output \\\"a.log: quotes would be part of the value"),
         (b"max-lines = 1", "1: max-lines is no option; did you mean max-line?"),
         (b"idle-timeout = 5", "1: idle-timeout 5: a duration is"),
         (b"listen = localhost:1", "1: listen localhost:1: names are not looked up"),
@@ -90,6 +100,36 @@ fn p13_every_mistake_in_a_config_file_names_its_line() {
         fs::write(&path, text).unwrap();
         assert_sentence(&Setup::new(&["--config", &path]).run(), 2, &format!("{path}:{begins}"), "");
     }
+}
+
+#[test]
+fn cat_and_status_have_a_help_of_their_own() {
+    for (command, of_it) in [("cat", "--match TEXT"), ("status", "--watch")] {
+        if command == "status" && !cfg!(feature = "status") {
+            continue;
+        }
+        for flag in ["--help", "-h"] {
+            let ended = Setup::new(&[command, flag]).run();
+            let text = String::from_utf8(ended.output).unwrap();
+            assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+            assert!(text.starts_with(&format!("Usage: lumberjack {command} ")) && text.contains(of_it), "{text}");
+            assert!(!text.contains("--output"), "that is no option of {command}: {text}");
+        }
+    }
+}
+
+#[test]
+fn the_start_names_each_output_and_warns_of_more_memory_than_there_is() {
+    let dir = Dir::new();
+    let (one, two) = (dir.file("a.log"), dir.file("{host}.log"));
+    let args =
+        ["--output", &one, "--output", &two, "--memory", "100000GiB", "--rotate-age", "7d", "--rotate-size", "1M"];
+    let ended = Receiver::start(&args).stop();
+    ended.assert_clean();
+    assert!(ended.stderr.contains(&format!("[INFO] Lines go to {one}, {two}\n")), "{}", ended.stderr);
+    let warned = "[WARN] [tcp] --memory 100000GiB is more than this box has, which is ";
+    assert_eq!(ended.stderr.matches(warned).count(), 1, "{}", ended.stderr);
+    assert!(!Receiver::start(&["--memory", "1M", "--max-line", "1k"]).stop().stderr.contains("[WARN]"));
 }
 
 #[test]

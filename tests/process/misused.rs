@@ -200,17 +200,53 @@ fn p13_an_output_that_reads_like_something_else_is_one_sentence_and_exit_2() {
         ("http://gw/", "http: is not served"),
         ("127.0.0.1:514", "it reads like an address: write tcp:127.0.0.1:514"),
         ("/log/%Y.log", "% is taken as it is"),
+        ("tcp", "write tcp:HOST:PORT, or write ./tcp for a file of that name"),
+        ("unix", "write unix:/path, or write ./unix for a file of that name"),
+        ("{host", "{ is taken as it is"),
+        ("{{host}}.log", "{{ is taken as it is: only {date} and {host} are replaced, and in single braces"),
+        ("&1", "write -, or write ./&1 for a file of that name"),
+        ("--", "it reads like an option: name a file, or - for stdout"),
+        ("-x", "it reads like an option: "),
+        ("tcp:127.0.0.1:+514", "the port is a number from 1 to 65535"),
+        ("127.0.0.1  514", "it reads like an address: write tcp:127.0.0.1:514"),
+        ("fd:3", "write /dev/fd/3 for a descriptor that is open; sockets to listen on come by LISTEN_FDS"),
+        ("unix:rel.sock", "a Unix socket needs an absolute path"),
+        ("“a.log”", "quotes would be part of the value"),
     ] {
         assert_sentence(&run(&["--output", text]), 2, &format!("--output {text}: {end}"), "");
     }
+    assert_sentence(&run(&["--output", "--tag", "x"]), 2, "--output needs a value, and --tag reads like an option", "");
     let dir = Dir::new();
-    for name in ["tcp:x", "udp:192.0.2.1:514", "%Y.log"] {
+    for name in ["tcp:x", "udp:192.0.2.1:514", "%Y.log", "{host", "tcp", "&1", "--", "127.0.0.1  514"] {
         let before = format!("cd '{}';", dir.path().display());
         let receiver = Setup::new(&["--output", &format!("./{name}")]).before(&before).start();
         receiver.client().write_all(b"line\n").unwrap();
         receiver.stop().assert_clean();
         assert_eq!(fs::read_to_string(dir.file(name)).unwrap(), "line\n");
     }
+}
+
+#[test]
+fn p13_a_place_where_nobody_can_connect_is_one_sentence_and_exit_2() {
+    for (at, end) in [
+        ("224.0.0.1:0", "nobody can connect to a group: give an address of this machine, or 0.0.0.0 for all"),
+        ("[ff02::1]:0", "nobody can connect to a group"),
+        ("fd:3", "sockets that somebody else has opened come by LISTEN_FDS"),
+        ("127.0.0.1  0", "that is more than one, or has spaces in it: write ADDR:PORT"),
+    ] {
+        assert_sentence(&Setup::new(&["--listen", at]).run(), 2, &format!("--listen {at}: {end}"), "");
+    }
+}
+
+/// What `--output fd:3` is told to be.
+#[test]
+fn an_open_descriptor_is_written_by_its_path() {
+    let dir = Dir::new();
+    let redirect = format!("3>>'{}'", dir.file("log"));
+    let receiver = Setup::new(&["--output", "/dev/fd/3"]).redirect(&redirect).start();
+    receiver.client().write_all(b"line\n").unwrap();
+    receiver.stop().assert_clean();
+    assert_eq!(fs::read_to_string(dir.file("log")).unwrap(), "line\n");
 }
 
 /// Runs it, and `--check` too, in a name space in which a shell has run `commands` first. None, and a word, where nothing

@@ -118,13 +118,15 @@ fn p13_an_output_that_is_gone_keeps_no_other_from_going_on_and_the_end_says_so()
         until("a line", || if fs::read(&file).unwrap() == b"before\n" { Ok(()) } else { Err(String::new()) });
         drop(reader);
         receiver.until_said("[out] stdout is gone for good");
-        client.write_all(b"after\n").unwrap();
+        client.write_all(b"after\nand after\n").unwrap();
         drop(client);
         let ended = receiver.stop();
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-        assert!(ended.stderr.lines().last().unwrap_or_default().contains("stdout"), "{}", ended.stderr);
+        let last = ended.stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with("lumberjack: cannot write to stdout any more: its reader is gone ("), "{last}");
+        assert!(last.ends_with("), 2 line(s) that came since are lost; start the reader again, then this"), "{last}");
         assert!(!ended.stderr.contains("everything is written"), "{}", ended.stderr);
-        assert_eq!(fs::read_to_string(&file).unwrap(), "before\nafter\n");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "before\nafter\nand after\n");
     }
 }
 
@@ -135,6 +137,7 @@ fn p13_the_last_output_that_is_gone_ends_the_program_at_once() {
     let ended = receiver.wait();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("cannot write to stdout any more: its reader is gone"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains(" lost"), "nothing was: {}", ended.stderr);
 }
 
 #[test]

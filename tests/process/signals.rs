@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use crate::common::patience::{PATIENCE, connect, connect_unix, output_of};
+use crate::common::patience::{PATIENCE, Pipe, connect, connect_unix, output_of};
 use crate::common::skip::not_here;
 use crate::support::conditions::{Dir, assert_numbered, assert_same, read_goodbye, until, write_until_held_back};
 use crate::support::receiver::{Collected, Guard, Receiver, Setup, under_test};
@@ -25,7 +25,9 @@ fn under_env(option: &str) -> Option<Vec<String>> {
 #[test]
 fn p11_sigterm_and_sigint_end_cleanly_with_every_line_written() {
     for signal in ["TERM", "INT"] {
-        let receiver = Receiver::start(&[]);
+        // In the background of some shells the tests themselves ignore SIGINT.
+        let Some(under) = under_env("--default-signal=INT") else { return };
+        let receiver = Setup::new(&[]).under(under).start();
         let clients: Vec<TcpStream> = (0..5).map(|_| receiver.client()).collect();
         for (name, mut client) in clients.iter().enumerate() {
             write!(client, "c{name} 0\nc{name} 1\nc{name} 2").unwrap();
@@ -41,10 +43,26 @@ fn p11_sigterm_and_sigint_end_cleanly_with_every_line_written() {
     }
 }
 
+/// As a shell without job control starts what runs in the background: `sh -c 'lumberjack & …'`.
+#[test]
+fn p11_a_sigint_that_was_ignored_at_the_start_stays_ignored_and_sigterm_never_is() {
+    let mut receiver = Setup::new(&[]).before("trap '' INT TERM;").start();
+    receiver.signal("INT");
+    receiver.signal("INT");
+    receiver.client().write_all(b"after\n").unwrap();
+    receiver.until_lines(&["after"]);
+    assert!(receiver.guard.is_running() && !receiver.said().contains("Stopping"), "{}", receiver.said());
+    let ended = receiver.stop();
+    ended.assert_clean();
+    assert!(ended.stderr.contains("everything is written"), "{}", ended.stderr);
+}
+
 #[test]
 fn p11_a_second_signal_ends_at_once_with_exit_1() {
     for (first, second) in [("TERM", "TERM"), ("TERM", "INT"), ("INT", "INT")] {
-        let (mut receiver, _nobody_reads) = Receiver::start_unread(&["--drain-timeout", "1h"]);
+        let Some(under) = under_env("--default-signal=INT") else { return };
+        let (_nobody_reads, writer) = Pipe::new();
+        let mut receiver = Setup::new(&["--drain-timeout", "1h"]).under(under).stdout(writer).start();
         let client = receiver.client();
         write_until_held_back(&client);
         receiver.signal(first);
@@ -142,7 +160,8 @@ fn p13_sigpipe_does_not_end_it() {
 #[test]
 fn p11_signals_that_were_blocked_at_the_start_are_heard() {
     for signal in ["TERM", "INT"] {
-        let Some(under) = under_env("--block-signal") else { return };
+        let Some(mut under) = under_env("--block-signal") else { return };
+        under.push("--default-signal=INT".to_owned());
         let receiver = Setup::new(&[]).under(under).start();
         let mut client = receiver.client();
         client.write_all(b"one\n").unwrap();
@@ -272,7 +291,9 @@ fn sighup_that_was_ignored_at_the_start_stays_ignored() {
 #[test]
 fn who_only_asks_ends_by_the_signal_as_every_program_does() {
     for (signal, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
-        let mut asker = Command::new(under_test());
+        let Some(under) = under_env("--default-signal=INT") else { return };
+        let mut asker = Command::new(&under[0]);
+        asker.arg(&under[1]).arg(under_test());
         let at = format!("unix:{}", Dir::new().file("nobody"));
         asker.args(["status", "--watch", &at]).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut guard = Guard::spawn(&mut asker).unwrap();

@@ -745,6 +745,15 @@ fn status_watches_until_it_is_stopped_or_nobody_reads() {
     drop(guard.0.stdout.take());
     guard.wait();
     receiver.stop().assert_clean();
+    // Nobody answers, so that nothing is written that could fail.
+    let mut guard = Guard::spawn(command.stderr(Stdio::piped())).unwrap();
+    let said = Collected::from(guard.0.stderr.take().unwrap());
+    until("two looks", || {
+        let text = said.text();
+        if text.lines().count() >= 2 { Ok(()) } else { Err(text) }
+    });
+    drop(guard.0.stdout.take());
+    assert_eq!(guard.wait(), Some(2));
 }
 
 #[test]

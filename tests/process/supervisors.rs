@@ -153,9 +153,12 @@ fn a_supervisor_that_takes_nothing_holds_nothing_up() {
 
 #[test]
 fn a_supervisor_that_is_not_there_is_none() {
-    for (name, word) in
-        [("/no/such/socket", None), ("@", None), ("vsock:2:1234", Some("[notify] Cannot tell vsock:2:1234"))]
-    {
+    for (name, word) in [
+        ("/no/such/socket", None),
+        ("@", None),
+        ("''", None),
+        ("vsock:2:1234", Some("[notify] Cannot tell vsock:2:1234")),
+    ] {
         let receiver = Setup::new(&[]).before(&format!("export NOTIFY_SOCKET={name} WATCHDOG_USEC=100000;")).start();
         receiver.client().write_all(b"a line\n").unwrap();
         receiver.until_lines(&["a line"]);

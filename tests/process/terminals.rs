@@ -342,7 +342,10 @@ fn assert_gone(ended: &Ended, output: &str, lost: &str) {
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     let last = ended.stderr.lines().last().unwrap();
     let begin = format!("lumberjack: cannot write to {output} any more: its reader is gone");
-    assert!(last.starts_with(&begin) && last.contains(&format!(", {lost} bytes of lines are lost")), "{last}");
+    assert!(
+        last.starts_with(&begin) && last.ends_with(&format!("){lost}; start the reader again, then this")),
+        "{last}"
+    );
 }
 
 #[test]
@@ -367,7 +370,7 @@ fn p13_a_terminal_that_was_closed_ends_it_with_a_sentence() {
         terminal.close();
         // No line has to come: the terminal itself tells.
         let name = if is_named { &path } else { "stdout" };
-        assert_gone(&receiver.wait(), name, if is_stopped { "4" } else { "0" });
+        assert_gone(&receiver.wait(), name, if is_stopped { ", 4 bytes of lines are lost" } else { "" });
     }
 }
 
@@ -380,7 +383,7 @@ fn p13_a_terminal_that_was_closed_leaves_the_lines_to_the_other_outputs() {
     receiver.until_said("stdout is gone for good");
     receiver.client().write_all(b"one\n").unwrap();
     until_file(&log, "one\n");
-    assert_gone(&receiver.stop(), "stdout", "0");
+    assert_gone(&receiver.stop(), "stdout", ", 1 line(s) that came since are lost");
 }
 
 #[test]
@@ -388,7 +391,7 @@ fn p13_a_start_at_a_terminal_that_was_closed_already_is_a_sentence() {
     let terminal = Terminal::new();
     let stdout = terminal.inherited();
     terminal.close();
-    assert_gone(&Setup::new(&["--listen", "127.0.0.1:0"]).stdout(stdout).run(), "stdout", "0");
+    assert_gone(&Setup::new(&["--listen", "127.0.0.1:0"]).stdout(stdout).run(), "stdout", "");
 }
 
 #[test]
@@ -471,6 +474,22 @@ fn in_the_background_of_a_terminal_with_tostop_it_serves() {
     signal(pid, "TERM");
     assert_eq!(guard.wait(), Some(0));
     terminal.until_shown("everything is written");
+}
+
+#[cfg(feature = "status")]
+#[test]
+fn in_the_background_of_a_terminal_with_tostop_status_shows_how_it_is() {
+    let (dir, terminal) = (Dir::new(), Terminal::new());
+    let at = format!("unix:{}", dir.file("status"));
+    let receiver = Receiver::start(&["--status", &at]);
+    // The shell hears of a job that stops, and ends it.
+    let shell = "stty tostop; set -m; \"$0\" \"$@\" & wait $!; echo \"it ended with $?\"; kill -KILL $! 2>/dev/null";
+    let Some(mut guard) = in_session(&terminal, shell, &["status", &at]) else { return };
+    terminal.until_shown("it ended with ");
+    let shown = terminal.shown();
+    assert!(shown.contains(": lines flow") && shown.contains("it ended with 0"), "{shown}");
+    guard.wait();
+    receiver.stop().assert_clean();
 }
 
 /// Runs it as somebody who may not open the terminal; none, and a word, where we can't become somebody else.

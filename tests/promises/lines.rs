@@ -174,3 +174,31 @@ fn p1_a_byte_order_mark_at_the_start_of_a_connection_is_no_part_of_its_first_lin
     let expected: Vec<&[u8]> = vec![b"first", b"\xef\xbb\xbfsecond", b"third", b"\xef\xbbfourth"];
     assert_eq!(world.valve.lines(), expected);
 }
+
+#[test]
+fn p1_a_byte_order_mark_that_comes_in_pieces_is_no_part_of_the_first_line_either() {
+    let mut world = World::new(Limits { line_timeout: Duration::from_secs(3600), ..Limits::default() });
+    let cases: [(&[&[u8]], &[&str]); 9] = [
+        (&[b"\xef", b"\xbb\xbfone\n"], &["one"]),
+        (&[b"\xef\xbb", b"\xbfone\n"], &["one"]),
+        (&[b"\xef", b"\xbb", b"\xbf", b"one\n"], &["one"]),
+        (&[b"\xef\xbb", b"\xbf"], &[]),
+        (&[b"\xef\xbb\xbf"], &[]),
+        // Only the first goes.
+        (&[b"\xef\xbb\xbf\xef\xbb\xbfone\n"], &[r"\xef\xbb\xbfone"]),
+        (&[b"\xef\xbb\xbf", b"\xef\xbb", b"\xbfone\n"], &[r"\xef\xbb\xbfone"]),
+        (&[b"\xef\xbb\xbf\xef", b"\xbb\xbfone\n"], &[r"\xef\xbb\xbfone"]),
+        // What is none stays, to the last byte.
+        (&[b"\xef", b"\xbb"], &[r"\xef\xbb"]),
+    ];
+    let mut expected = Vec::new();
+    for (pieces, lines) in cases {
+        let mut client = world.taken_client();
+        pieces.iter().for_each(|piece| world.send_and_wait(&mut client, piece));
+        drop(client);
+        world.until("it is gone", |world| world.status().active_connections == 0);
+        expected.extend_from_slice(lines);
+        assert_eq!(world.texts(), expected, "{pieces:?}");
+    }
+    assert_eq!(world.status().counters.dropped_bytes, 0);
+}

@@ -44,6 +44,34 @@ fn p12_a_client_that_speaks_another_protocol_is_named_with_a_cure_and_its_lines_
 }
 
 #[test]
+fn p12_a_protocol_is_named_however_its_first_bytes_are_cut() {
+    for (first_bytes, protocol) in [
+        (b"\x16\x03\x01\x02".as_slice(), "TLS"),
+        (b"GET / HTTP/1.1\r\n", "HTTP"),
+        (b"2W\0\0", "Beats"),
+        (b"5 <34>hello", "octet-counted syslog"),
+        (b"\r\n\r\n\0\r\nQUIT\n", "the PROXY protocol"),
+        (b"\xff\xfeh\0", "UTF-16"),
+        (b"\xac\xed\x00\x05", "Java serialisation"),
+        (b"\x00\x00\x01\x23\x80\x04", "Python's pickle"),
+        (b"\x93\xa3app", "msgpack (fluentd forward)"),
+        (b"\x1f\x8b\x08", "gzip"),
+    ] {
+        for cut in 1..first_bytes.len() {
+            // Each of its own: of many warnings in a row some are suppressed.
+            let mut world = World::new(Limits::default());
+            let mut client = world.taken_client();
+            let words = format!("{} seems to speak {protocol}, not lines: ", name(&client));
+            world.send_and_wait(&mut client, &first_bytes[..cut]);
+            world.send_and_wait(&mut client, &first_bytes[cut..]);
+            world.send_and_wait(&mut client, b"\nlast\n");
+            world.until("its lines", |world| world.valve.lines().last().is_some_and(|line| line == b"last"));
+            assert_eq!(said(&[&words]).len(), 1, "{protocol} cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn p12_one_client_cannot_fill_the_log() {
     let mut world = World::new(Limits { max_line: 4, max_buffer: 8, ..Limits::default() });
     let mut client = world.taken_client();
@@ -83,11 +111,12 @@ fn p12_messages_that_never_end_in_a_newline_are_told_of_before_one_comes() {
         }
     }
     // One, and then a second of silence, or the end.
-    for ends in [false, true] {
+    for (mark, protocol, ends) in [("\0", "NUL", false), ("\0", "NUL", true), ("\r", "CR", false), ("\r", "CR", true)] {
         let mut world = World::new(Limits::default());
         let mut client = world.taken_client();
-        let words = format!("{} seems to speak NUL-ended messages, not lines: ", name(&client));
-        send(&mut client, b"message\0");
+        let words = format!("{} seems to speak {protocol}-ended messages, not lines: ", name(&client));
+        let message = format!("message{mark}");
+        send(&mut client, message.as_bytes());
         world.until("it is read", |world| world.status().counters.bytes > 0);
         world.turns_for(std::time::Duration::from_millis(700));
         assert!(said(&[&words]).is_empty(), "more of it may be on its way");
@@ -97,7 +126,7 @@ fn p12_messages_that_never_end_in_a_newline_are_told_of_before_one_comes() {
             continue;
         }
         world.until("it is told of", |_| said(&[&words]).len() == 1);
-        send(&mut client, b"message\0");
+        send(&mut client, message.as_bytes());
         drop(client);
         world.until("it is gone", |world| world.status().active_connections == 0);
         assert_eq!(said(&[&words]).len(), 1, "once");
@@ -106,7 +135,9 @@ fn p12_messages_that_never_end_in_a_newline_are_told_of_before_one_comes() {
     let mut world = World::new(Limits::default());
     let mut client = world.taken_client();
     let words = format!("{} seems to speak ", name(&client));
-    send(&mut client, b"10 %\r20 %\r100 %\r\n");
+    world.send_and_wait(&mut client, b"10 %\r20 %");
+    world.turns_for(std::time::Duration::from_millis(1200));
+    send(&mut client, b"\r100 %\r\n");
     send(&mut client, b"a\0b\0c\n");
     drop(client);
     world.until("it is gone", |world| world.status().active_connections == 0);

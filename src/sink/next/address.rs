@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use crate::config::listen::ListenAddr;
+use crate::config::listen::{ListenAddr, ListenAddrError};
 use crate::config::pattern;
 
 /// The most links that are followed from one name to another.
@@ -40,7 +40,7 @@ pub(in crate::sink) fn is_tcp(place: &str) -> bool {
 /// What is wrong with a path that hardly is a socket's.
 #[inline(never)] // for size
 fn misread_path(path: &str) -> Option<String> {
-    if let (Some(sign), false) = (pattern::sign(path, &[]), pattern::is_literal(path)) {
+    if let (Some(sign), false) = (pattern::sign(path, &[]), pattern::is_literal(path) || !path.starts_with('/')) {
         let (folder, name) = path.split_at(path.rfind('/').map_or(0, |slash| slash + 1));
         let sentence = format!(
             "{sign} is taken as it is: nothing is replaced in the path of a socket; write unix:{folder}./{name} for one of that name"
@@ -50,8 +50,8 @@ fn misread_path(path: &str) -> Option<String> {
     let first = path.split('/').next().unwrap_or_default();
     let sentence = match path {
         _ if path.starts_with('@') => "abstract sockets are not served: give a path, such as unix:/run/next.sock",
-        _ if path.is_empty() || path.ends_with('/') => "give a path, such as unix:/run/next.sock",
         _ if first.contains(':') => "it reads like an address: write tcp:HOST:PORT, or a socket's path, unix:/path",
+        _ if !path.starts_with('/') || path.ends_with('/') => return Some(ListenAddrError::UnixPath.to_string()),
         _ => return None,
     };
     Some(sentence.to_owned())
@@ -83,7 +83,7 @@ fn tcp(place: &str) -> Result<Next, &'static str> {
         return Err("this is no address, and no name ends in a number");
     }
     match port.parse() {
-        Ok(port) if port != 0 => Ok(Next::Tcp { host: host.to_owned(), port }),
+        Ok(number) if number != 0 && is_number(port) => Ok(Next::Tcp { host: host.to_owned(), port: number }),
         _ => Err("the port is a number from 1 to 65535"),
     }
 }
@@ -177,8 +177,11 @@ mod tests {
             ("tcp:{host}:514", "nothing is replaced "),
             ("tcp:*:514", "nothing is replaced "),
             ("tcp:300.1.1.1:514", "this is no address, and no name ends in a number"),
-            ("unix:", "give a path, such as unix:/run/next.sock"),
-            ("unix:/run/", "give a path, "),
+            ("unix:", "a Unix socket needs an absolute path "),
+            ("unix:/run/", "a Unix socket needs an absolute path "),
+            ("unix:rel.sock", "a Unix socket needs an absolute path without control characters, such as unix:/run/"),
+            ("unix:./a", "a Unix socket needs an absolute path "),
+            ("tcp:127.0.0.1:+514", "the port is a number from 1 to 65535"),
             ("unix:@next", "abstract sockets are not served: give a path, "),
             ("unix:tcp:gw:514", "it reads like an address: write tcp:HOST:PORT, or a socket's path, unix:/path"),
             (
@@ -186,8 +189,8 @@ mod tests {
                 "{host} is taken as it is: nothing is replaced in the path of a socket; write unix:/run/./{host}.sock for one of that name",
             ),
             ("unix:/run/%n.sock", "% is taken as it is: "),
-            ("unix:$DIR/x", "$ is taken as it is: "),
-            ("unix:~/x", "~ is taken as it is: "),
+            ("unix:$DIR/x", "a Unix socket needs an absolute path "),
+            ("unix:~/x", "a Unix socket needs an absolute path "),
         ] {
             let error = parse(text).unwrap().unwrap_err();
             assert!(error.starts_with(sentence), "{text}: {error}");
@@ -205,8 +208,7 @@ mod tests {
             "tcp:127.1:514",
             "tcp:[::1]:514",
             "tcp:[fe80::1%eth0]:514",
-            "unix:next.sock",
-            "unix:./a:b",
+            "unix:/run/a:b",
             "unix:/run/./%n.sock",
         ] {
             assert_eq!(parse(text).unwrap().unwrap().to_string(), text);
