@@ -4,9 +4,10 @@
 //!
 //! The thread works on two open descriptors, the rotated file and `app.log.1.gz.new`, and knows no names: the files may move
 //! up meanwhile, and the loop never waits. When it is done, which includes a sync, the loop looks for the number that the
-//! rotated file has by then, renames the new one to `.gz` behind that number, and removes the plain one. A kill before the
-//! rename leaves a `.gz.new`, which the next start removes; one behind it both, of which the next start removes the plain
-//! one. What a power cut does is the same, for file systems with a journal keep the two in their order.
+//! rotated file has by then, and renames the new one to `.gz` behind that number. Another thread syncs the directory, for
+//! not every file system keeps changes of names in their order, and then the plain one is removed. A kill before the rename
+//! leaves a `.gz.new`, which the next start removes; one behind it both, of which the next start removes the plain one, and
+//! so does a rotation that comes before that. What a power cut does is the same.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use super::gzip::{self, Packing, pack, packing};
 use super::opener::Opener;
-use super::path::{has_name, identity_of, opened_to_read, shown, with_ending};
+use super::path::{folder_of, has_name, identity_of, opened_to_read, shown, with_ending};
 use super::rotate::{Rotated, is_there, remove, rename};
 use super::sync::is_impossible;
 use crate::config::output::OutputOptions;
@@ -69,7 +70,12 @@ pub(super) struct Compressor {
 struct UnderWay {
     task: Task<io::Result<bool>>,
     file: Packed,
+    /// It has its name, and the directory is being synced.
+    is_put: bool,
 }
+
+/// What a thread is to do.
+type Work = Box<dyn FnOnce() -> io::Result<bool> + Send>;
 
 /// What is known of it.
 struct Packed {
@@ -97,24 +103,44 @@ impl Packed {
         self.job.is_wanted.load(Ordering::Relaxed)
     }
 
-    /// Gives it up, and its room back: the thread may write one piece more, to a file that is gone when it ends.
+    /// Gives it up, and its room back, unless it has its name: the thread may write one piece more, to a file that is gone
+    /// when it ends.
     fn give_up(&self) {
-        self.job.is_wanted.store(false, Ordering::Relaxed);
-        let _ = remove(&self.new);
-        let _ = self.job.into.set_len(0);
+        if self.job.is_wanted.swap(false, Ordering::Relaxed) {
+            let _ = remove(&self.new);
+            let _ = self.job.into.set_len(0);
+        }
     }
 
-    /// Puts the new file in the place of the plain one, whatever number that has by now; false if it is not wanted there.
+    /// Puts the new file beside the plain one, whatever number that has by now; false if it is not wanted there.
     fn put(&self) -> io::Result<bool> {
         let Some(plain) = self.files.find(self.identity) else { return Ok(false) };
         let compressed = with_ending(&plain, gzip::ENDING);
         // Whoever wrote to it after all wants to find that again.
         let is_so = fs::symlink_metadata(&plain)?.len() == self.job.len && !is_there(&compressed)?;
-        if !is_so || !rename(&self.new, &compressed)? {
-            return Ok(false);
+        let is_put = is_so && rename(&self.new, &compressed)?;
+        // From here on there is nothing to give up.
+        self.job.is_wanted.fetch_and(!is_put, Ordering::Relaxed);
+        Ok(is_put)
+    }
+
+    /// Removes the plain one, unless it lost its number, or the other. If that fails, the next rotation tries again.
+    fn replace(&self) -> io::Result<bool> {
+        match self.files.find(self.identity) {
+            Some(plain) if is_there(&with_ending(&plain, gzip::ENDING))? => remove(&plain),
+            _ => Ok(false),
         }
-        // If that fails, both are there, and the next rotation tries again.
-        remove(&plain)
+    }
+
+    /// Begins a thread for it.
+    fn begin(self, is_put: bool, now: Duration, work: Work) -> io::Result<UnderWay> {
+        match Task::begin_with(STACK_BYTES, now, work) {
+            Ok(task) => Ok(UnderWay { task, file: self, is_put }),
+            Err(error) => {
+                self.give_up();
+                Err(error)
+            }
+        }
     }
 }
 
@@ -132,11 +158,10 @@ impl Compressor {
         }
     }
 
-    /// Ends what is done, and begins what is next. Whether a file has another name now.
-    pub(super) fn go_on(&mut self, now: Duration, books: &mut Books) -> bool {
-        let mut has_new_name = false;
+    /// Ends what is done, and begins what is next.
+    pub(super) fn go_on(&mut self, now: Duration, books: &mut Books) {
         if let Some(done) = self.under_way.take_if(|under_way| under_way.task.is_done()) {
-            has_new_name = self.finish(done, books);
+            self.finish(done, now, books);
         }
         if self.under_way.is_none() && !self.queue.is_empty() {
             let files = self.queue.remove(0);
@@ -148,7 +173,6 @@ impl Compressor {
                 }
             }
         }
-        has_new_name
     }
 
     /// How soon to look again.
@@ -175,33 +199,47 @@ impl Compressor {
         self.under_way.as_ref().is_some_and(|under_way| under_way.file.is_wanted())
     }
 
-    /// The server ends, and waits for nothing that the next start can do as well.
+    /// The server ends, and waits for no file to be compressed, which the next start can do as well; but for one that only
+    /// the other's removal is left of, or who looks at the files would see its lines twice.
     pub(super) fn end(&mut self) {
         self.is_ending = true;
         self.queue.clear();
-        if let Some(under_way) = self.under_way.take() {
-            under_way.file.give_up();
+        match self.under_way.take() {
+            Some(UnderWay { task, file, is_put: true }) => {
+                let _ = task.result().is_some_and(|synced| synced.and_then(|_| file.replace()).is_ok());
+            }
+            Some(UnderWay { file, .. }) => file.give_up(),
+            None => {}
         }
     }
 
-    /// The thread is done: whether a file has another name now.
-    fn finish(&mut self, UnderWay { task, file }: UnderWay, books: &mut Books) -> bool {
-        let put = match task.result() {
+    /// The thread is done.
+    fn finish(&mut self, UnderWay { task, file, is_put }: UnderWay, now: Duration, books: &mut Books) {
+        let done = match task.result() {
+            Some(Ok(true)) if is_put => file.replace(),
             Some(Ok(true)) if file.is_wanted() => file.put(),
-            Some(Err(error)) if file.is_wanted() => Err(error),
+            Some(Err(error)) if is_put || file.is_wanted() => Err(error),
             Some(_) => Ok(false),
             None => Err(io::Error::other("its thread has panicked")),
         };
-        let is_put = matches!(put, Ok(true));
-        if is_put {
-            self.is_failing = false;
-            // There may be more.
-            self.note(file.files);
-        } else {
-            file.give_up();
-            put.err().iter().for_each(|error| note_failure(&mut self.is_failing, &file.plain, error, books));
-        }
-        is_put
+        let plain = file.plain.clone();
+        let failed = match done {
+            Ok(_) if is_put => {
+                self.is_failing = false;
+                // There may be more.
+                return self.note(file.files);
+            }
+            Ok(true) => {
+                let folder = folder_of(&plain).to_owned();
+                let begun = file.begin(true, now, Box::new(move || synced(File::open(folder)?.sync_all())));
+                begun.map(|under_way| self.under_way = Some(under_way)).err()
+            }
+            done => {
+                file.give_up();
+                done.err()
+            }
+        };
+        failed.iter().for_each(|error| note_failure(&mut self.is_failing, &plain, error, books));
     }
 }
 
@@ -232,13 +270,7 @@ fn begin(files: Rotated, plain: &Path, now: Duration) -> io::Result<UnderWay> {
         written_at: found.modified()?,
     });
     let file = Packed { job: Arc::clone(&job), files, plain: plain.to_owned(), identity: identity_of(&found), new };
-    match Task::begin_with(STACK_BYTES, now, move || compress(&source, &job)) {
-        Ok(task) => Ok(UnderWay { task, file }),
-        Err(error) => {
-            file.give_up();
-            Err(error)
-        }
-    }
+    file.begin(false, now, Box::new(move || compress(&source, &job)))
 }
 
 /// What the thread does: false if it was given up.
@@ -251,7 +283,12 @@ fn compress(source: &File, job: &Job) -> io::Result<bool> {
     }
     // Which of the files of hosts was written to longest ago is told by this.
     job.into.set_modified(job.written_at)?;
-    match job.into.sync_all() {
+    synced(job.into.sync_all())
+}
+
+/// What can't be synced here is as far as it can be.
+fn synced(done: io::Result<()>) -> io::Result<bool> {
+    match done {
         Err(error) if !is_impossible(&error) => Err(error),
         _ => Ok(true),
     }
@@ -287,8 +324,8 @@ mod tests {
             Self { compressor, files, folder, books: Books::default(), now: Duration::ZERO }
         }
 
-        fn go_on(&mut self) -> bool {
-            self.compressor.go_on(self.now, &mut self.books)
+        fn go_on(&mut self) {
+            self.compressor.go_on(self.now, &mut self.books);
         }
 
         /// Until the thread is done, which is not noticed yet.
@@ -336,10 +373,13 @@ mod tests {
     fn all_are_compressed_one_after_the_other_and_the_newest_first() {
         let names = ["app.log", "app.log.1", "app.log.2", "app.log.4", "app.log.6"];
         let mut fixture = Fixture::with("all", &names);
-        assert!(!fixture.go_on());
+        fixture.go_on();
         assert_eq!(fixture.names(), "app.log app.log.1 app.log.1.gz.new app.log.2 app.log.4 app.log.6");
         fixture.until_done();
-        assert!(fixture.go_on(), "there is a new name");
+        fixture.go_on();
+        assert_eq!(fixture.names(), "app.log app.log.1 app.log.1.gz app.log.2 app.log.4 app.log.6", "not before a sync");
+        fixture.until_done();
+        fixture.go_on();
         assert_eq!(fixture.names(), "app.log app.log.1.gz app.log.2 app.log.2.gz.new app.log.4 app.log.6");
         fixture.finish();
         assert_eq!(
@@ -362,11 +402,14 @@ mod tests {
             fixture.files.shift(|path| File::create_new(path)).unwrap();
         }
         fixture.until_done();
-        assert!(fixture.go_on());
+        fixture.go_on();
         assert_eq!(fixture.text("app.log.3.gz"), lines("app.log.1"));
+        // While the directory is synced too.
+        fixture.files.shift(|path| File::create_new(path)).unwrap();
         fixture.finish();
+        assert_eq!(fixture.text("app.log.4.gz"), lines("app.log.1"));
         // The empty one does not get smaller.
-        assert_eq!(fixture.names(), "app.log app.log.1 app.log.2 app.log.3.gz app.log.4");
+        assert_eq!(fixture.names(), "app.log app.log.1 app.log.2 app.log.3 app.log.4.gz app.log.5");
     }
 
     #[test]
@@ -471,6 +514,24 @@ mod tests {
         }
         assert_eq!(fixture.books.reports.len(), 2, "{:?}", fixture.books.reports);
         assert!(fixture.books.reports[1].contains("cannot remove "), "{:?}", fixture.books.reports);
+    }
+
+    #[test]
+    fn one_that_has_its_name_is_not_given_up_any_more() {
+        for test in ["way-late", "end-late"] {
+            let mut fixture = Fixture::with(test, &["app.log", "app.log.1"]);
+            fixture.go_on();
+            fixture.until_done();
+            fixture.go_on();
+            match test {
+                "end-late" => fixture.compressor.end(),
+                _ => assert!(!fixture.compressor.holds_room() && !fixture.compressor.give_way(&mut fixture.books)),
+            }
+            assert_eq!(fixture.text("app.log.1.gz"), lines("app.log.1"), "{test}");
+            fixture.finish();
+            fixture.files.trim(|_, _| {}).unwrap();
+            assert_eq!(fixture.names(), "app.log app.log.1.gz", "{test}");
+        }
     }
 
     #[test]

@@ -330,10 +330,7 @@ impl HostFiles {
     }
 
     fn compress(&mut self, books: &mut Books) {
-        let Some(compressor) = &mut self.compressor else { return };
-        if compressor.go_on(self.now, books) {
-            self.syncs.iter_mut().for_each(Syncs::note_new_name);
-        }
+        self.compressor.iter_mut().for_each(|compressor| compressor.go_on(self.now, books));
     }
 
     /// What is closed and has nothing to write is known by its host alone.
