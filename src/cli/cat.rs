@@ -83,7 +83,7 @@ fn try_cat(listing: &Listing) -> Result<bool, String> {
     let unwritable = |error: &io::Error| format!("cannot write to stdout: {error}; redirect it elsewhere");
     let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(|error| unwritable(&error))?;
     let filter = Filter { since_ms: listing.since.map(Since::unix_ms), wanted: &listing.wanted };
-    let mut lines = Lines { filter, out: stdout, ready: Vec::new(), pending: Vec::new(), verdict: None, untimed: 0 };
+    let mut lines = Lines { filter, out: &stdout, ready: Vec::new(), pending: Vec::new(), verdict: None, untimed: 0 };
     set.unreadable.iter().for_each(|error| complain(error));
     let (mut is_whole, mut piece) = (set.unreadable.is_empty(), vec![0; PIECE_BYTES]);
     for mut file in set.files {

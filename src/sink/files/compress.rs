@@ -9,7 +9,7 @@
 //! leaves a `.gz.new`, which the next start removes; one behind it both, of which the next start removes the plain one, and
 //! so does a rotation that comes before that. What a power cut does is the same.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::mem;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +22,7 @@ use super::gzip::{self, Packing, pack, packing};
 use super::opener::Opener;
 use super::path::{folder_of, has_name, identity_of, opened_to_read, shown, with_ending};
 use super::rotate::{Rotated, is_there, remove, rename};
-use super::sync::is_impossible;
+use super::sync::Outcome;
 use crate::config::output::OutputOptions;
 use crate::sink::target::Books;
 use crate::sink::task::{Task, be_nice};
@@ -68,14 +68,11 @@ pub(super) struct Compressor {
 
 /// One file that is being compressed.
 struct UnderWay {
-    task: Task<io::Result<bool>>,
+    task: Task<Outcome>,
     file: Packed,
     /// It has its name, and the directory is being synced.
     is_put: bool,
 }
-
-/// What a thread is to do.
-type Work = Box<dyn FnOnce() -> io::Result<bool> + Send>;
 
 /// What is known of it.
 struct Packed {
@@ -87,12 +84,16 @@ struct Packed {
     new: PathBuf,
 }
 
-/// What the thread has, besides the file that it reads.
+/// What the thread has.
 struct Job {
-    /// False: it is given up, and the thread ends as soon as it sees that.
+    /// False: it is given up, and the thread ends as soon as it sees that; or there is nothing to give up any more.
     is_wanted: AtomicBool,
+    /// The whole of it is in the new file, which is smaller.
+    is_packed: AtomicBool,
     into: File,
-    /// Of the plain file.
+    /// The plain file.
+    source: File,
+    folder: PathBuf,
     len: u64,
     rotated_at: u32,
     written_at: SystemTime,
@@ -100,7 +101,7 @@ struct Job {
 
 impl Packed {
     fn is_wanted(&self) -> bool {
-        self.job.is_wanted.load(Ordering::Relaxed)
+        self.job.is_wanted()
     }
 
     /// Gives it up, and its room back, unless it has its name: the thread may write one piece more, to a file that is gone
@@ -112,35 +113,25 @@ impl Packed {
         }
     }
 
-    /// Puts the new file beside the plain one, whatever number that has by now; false if it is not wanted there.
-    fn put(&self) -> io::Result<bool> {
-        let Some(plain) = self.files.find(self.identity) else { return Ok(false) };
+    /// Puts the new file beside the plain one, whatever number that has by now, or, when it is there, removes the plain one.
+    /// False if that is not wanted any more: somebody has written to it after all, and wants to find that again.
+    #[inline(never)] // one copy, for size
+    fn put(&self, is_put: bool) -> io::Result<bool> {
+        let is_it = |_, found: &Metadata| identity_of(found) == self.identity && found.len() == self.job.len;
+        let is_packed = self.job.is_packed.load(Ordering::Relaxed);
+        let Some(plain) = self.files.first(&is_it).filter(|_| is_packed) else { return Ok(false) };
         let compressed = with_ending(&plain, gzip::ENDING);
-        // Whoever wrote to it after all wants to find that again.
-        let is_so = fs::symlink_metadata(&plain)?.len() == self.job.len && !is_there(&compressed)?;
-        let is_put = is_so && rename(&self.new, &compressed)?;
+        if is_there(&compressed)? != is_put {
+            return Ok(false);
+        }
+        if is_put {
+            // If that fails, the next rotation tries again.
+            return remove(&plain);
+        }
+        let is_put = rename(&self.new, &compressed)?;
         // From here on there is nothing to give up.
         self.job.is_wanted.fetch_and(!is_put, Ordering::Relaxed);
         Ok(is_put)
-    }
-
-    /// Removes the plain one, unless it lost its number, or the other. If that fails, the next rotation tries again.
-    fn replace(&self) -> io::Result<bool> {
-        match self.files.find(self.identity) {
-            Some(plain) if is_there(&with_ending(&plain, gzip::ENDING))? => remove(&plain),
-            _ => Ok(false),
-        }
-    }
-
-    /// Begins a thread for it.
-    fn begin(self, is_put: bool, now: Duration, work: Work) -> io::Result<UnderWay> {
-        match Task::begin_with(STACK_BYTES, now, work) {
-            Ok(task) => Ok(UnderWay { task, file: self, is_put }),
-            Err(error) => {
-                self.give_up();
-                Err(error)
-            }
-        }
     }
 }
 
@@ -167,11 +158,31 @@ impl Compressor {
             let files = self.queue.remove(0);
             // It will be there longest.
             if let Some(plain) = files.newest_plain() {
-                match begin(files, &plain, now) {
-                    Ok(under_way) => self.under_way = Some(under_way),
-                    Err(error) => note_failure(&mut self.is_failing, &plain, &error, books),
+                match open(files, &plain) {
+                    Ok(file) => self.begin(file, false, now, books),
+                    Err(error) => self.fail(&plain, &error, books),
                 }
             }
+        }
+    }
+
+    /// Begins a thread for what is next.
+    fn begin(&mut self, file: Packed, is_put: bool, now: Duration, books: &mut Books) {
+        let job = Arc::clone(&file.job);
+        match Task::begin_with(STACK_BYTES, now, move || if is_put { job.sync_names() } else { job.compress() }) {
+            Ok(task) => self.under_way = Some(UnderWay { task, file, is_put }),
+            Err(error) => {
+                file.give_up();
+                self.fail(&file.plain, &error, books);
+            }
+        }
+    }
+
+    /// Says it once, until one can be compressed again.
+    fn fail(&mut self, path: &Path, error: &io::Error, books: &mut Books) {
+        if !mem::replace(&mut self.is_failing, true) {
+            let path = shown(path);
+            books.report(format_args!("cannot compress {path}: {error}; it stays as it is, and the next one is tried"));
         }
     }
 
@@ -190,7 +201,8 @@ impl Compressor {
             return false;
         };
         file.give_up();
-        note_failure(&mut self.is_failing, &file.plain, &io::ErrorKind::StorageFull.into(), books);
+        let plain = file.plain.clone();
+        self.fail(&plain, &io::ErrorKind::StorageFull.into(), books);
         true
     }
 
@@ -206,7 +218,7 @@ impl Compressor {
         self.queue.clear();
         match self.under_way.take() {
             Some(UnderWay { task, file, is_put: true }) => {
-                let _ = task.result().is_some_and(|synced| synced.and_then(|_| file.replace()).is_ok());
+                let _ = done(task).and_then(|()| file.put(true));
             }
             Some(UnderWay { file, .. }) => file.give_up(),
             None => {}
@@ -215,40 +227,24 @@ impl Compressor {
 
     /// The thread is done.
     fn finish(&mut self, UnderWay { task, file, is_put }: UnderWay, now: Duration, books: &mut Books) {
-        let done = match task.result() {
-            Some(Ok(true)) if is_put => file.replace(),
-            Some(Ok(true)) if file.is_wanted() => file.put(),
-            Some(Err(error)) if is_put || file.is_wanted() => Err(error),
-            Some(_) => Ok(false),
-            None => Err(io::Error::other("its thread has panicked")),
-        };
-        let plain = file.plain.clone();
-        let failed = match done {
+        match done(task).and_then(|()| file.put(is_put)) {
             Ok(_) if is_put => {
                 self.is_failing = false;
                 // There may be more.
-                return self.note(file.files);
+                self.note(file.files);
             }
-            Ok(true) => {
-                let folder = folder_of(&plain).to_owned();
-                let begun = file.begin(true, now, Box::new(move || synced(File::open(folder)?.sync_all())));
-                begun.map(|under_way| self.under_way = Some(under_way)).err()
-            }
+            Ok(true) => self.begin(file, true, now, books),
             done => {
                 file.give_up();
-                done.err()
+                done.err().iter().for_each(|error| self.fail(&file.plain, error, books));
             }
-        };
-        failed.iter().for_each(|error| note_failure(&mut self.is_failing, &plain, error, books));
+        }
     }
 }
 
-/// Says it once, until one can be compressed again.
-fn note_failure(is_failing: &mut bool, path: &Path, error: &io::Error, books: &mut Books) {
-    if !mem::replace(is_failing, true) {
-        let path = shown(path);
-        books.report(format_args!("cannot compress {path}: {error}; it stays as it is, and the next one is tried"));
-    }
+/// What the thread came to; one that panicked has packed nothing.
+fn done(task: Task<Outcome>) -> io::Result<()> {
+    task.result().map_or(Ok(()), |outcome| outcome.result)
 }
 
 impl Drop for Compressor {
@@ -257,40 +253,52 @@ impl Drop for Compressor {
     }
 }
 
-/// Begins with this one of the files.
-fn begin(files: Rotated, plain: &Path, now: Duration) -> io::Result<UnderWay> {
+/// Opens this one of the files, and makes the one that it becomes.
+fn open(files: Rotated, plain: &Path) -> io::Result<Packed> {
     let (source, found) = opened_to_read(plain)?;
     let new = with_ending(plain, UNFINISHED);
     remove(&new)?;
-    let job = Arc::new(Job {
+    let job = Job {
         is_wanted: AtomicBool::new(true),
+        is_packed: AtomicBool::new(false),
         into: Opener::alike().make(&new, Some(&found))?,
+        source,
+        folder: folder_of(plain).to_owned(),
         len: found.len(),
         rotated_at: u32::try_from(found.ctime()).unwrap_or_default(),
         written_at: found.modified()?,
-    });
-    let file = Packed { job: Arc::clone(&job), files, plain: plain.to_owned(), identity: identity_of(&found), new };
-    file.begin(false, now, Box::new(move || compress(&source, &job)))
+    };
+    Ok(Packed { job: Arc::new(job), files, plain: plain.to_owned(), identity: identity_of(&found), new })
 }
 
-/// What the thread does: false if it was given up.
-fn compress(source: &File, job: &Job) -> io::Result<bool> {
-    be_nice();
-    // One that is removed takes its place on the disk for as long as we read it.
-    let is_wanted = || job.is_wanted.load(Ordering::Relaxed) && has_name(source);
-    if !pack(source, job.len, job.rotated_at, &job.into, &is_wanted)? {
-        return Ok(false);
+impl Job {
+    fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
     }
-    // Which of the files of hosts was written to longest ago is told by this.
-    job.into.set_modified(job.written_at)?;
-    synced(job.into.sync_all())
-}
 
-/// What can't be synced here is as far as it can be.
-fn synced(done: io::Result<()>) -> io::Result<bool> {
-    match done {
-        Err(error) if !is_impossible(&error) => Err(error),
-        _ => Ok(true),
+    /// What the thread does first.
+    fn compress(&self) -> Outcome {
+        be_nice();
+        // One that is removed takes its place on the disk for as long as we read it.
+        let is_wanted = || self.is_wanted() && has_name(&self.source);
+        let packed = pack(&self.source, self.len, self.rotated_at, &self.into, &is_wanted);
+        // Which of the files of hosts was written to longest ago is told by this.
+        let stamped = packed.and_then(|is_packed| self.into.set_modified(self.written_at).map(|()| is_packed));
+        let is_packed = *stamped.as_ref().unwrap_or(&false);
+        let mut outcome = Outcome::NOTHING;
+        outcome.result = stamped.map(drop);
+        if is_packed {
+            outcome.add(self.into.sync_all());
+            self.is_packed.store(true, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// And when the new file has its name.
+    fn sync_names(&self) -> Outcome {
+        let mut outcome = Outcome::NOTHING;
+        outcome.add_folder(&self.folder);
+        outcome
     }
 }
 

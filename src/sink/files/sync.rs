@@ -222,14 +222,16 @@ struct Batch {
 }
 
 /// What a sync came to.
-struct Outcome {
-    result: io::Result<()>,
+pub(super) struct Outcome {
+    pub(super) result: io::Result<()>,
     /// What this file system can't do.
     impossible: Option<io::Error>,
 }
 
 impl Outcome {
-    fn add(&mut self, done: io::Result<()>) {
+    pub(super) const NOTHING: Self = Self { result: Ok(()), impossible: None };
+
+    pub(super) fn add(&mut self, done: io::Result<()>) {
         match done {
             Ok(()) => {}
             Err(error) if is_impossible(&error) => self.impossible = Some(error),
@@ -237,10 +239,18 @@ impl Outcome {
             Err(error) => self.result = mem::replace(&mut self.result, Ok(())).and(Err(error)),
         }
     }
+
+    /// Syncs the names in a directory.
+    pub(super) fn add_folder(&mut self, folder: &Path) {
+        // It may be gone or locked.
+        let is_fine = |error: &io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        self.add(if synced.as_ref().is_err_and(is_fine) { Ok(()) } else { synced });
+    }
 }
 
 /// Whether the file system has no such operation: that is nothing to be cured.
-pub(super) fn is_impossible(error: &io::Error) -> bool {
+fn is_impossible(error: &io::Error) -> bool {
     error.kind() == ErrorKind::InvalidInput || matches!(error.raw_os_error(), Some(EINVAL | EOPNOTSUPP | ENOSYS))
 }
 
@@ -254,7 +264,7 @@ impl Batch {
     }
 
     fn sync(&self) -> Outcome {
-        let mut outcome = Outcome { result: Ok(()), impossible: None };
+        let mut outcome = Outcome::NOTHING;
         loop {
             let next = self.lock().pop();
             let Some(file) = next else { break };
@@ -263,12 +273,7 @@ impl Batch {
                 outcome.add(file.sync_data());
             }
         }
-        if let Some(folder) = &self.folder {
-            // It may be gone or locked.
-            let is_fine = |error: &io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
-            let synced = File::open(folder).and_then(|folder| folder.sync_all());
-            outcome.add(if synced.as_ref().is_err_and(is_fine) { Ok(()) } else { synced });
-        }
+        self.folder.iter().for_each(|folder| outcome.add_folder(folder));
         outcome
     }
 }
