@@ -51,7 +51,7 @@ pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>
     for sentence in settings.outputs.iter().filter_map(|output| foresee(output, &settings.output)) {
         let _ = writeln!(text, "{MISFIT}{sentence}");
     }
-    if let Some(sentence) = lowered {
+    for sentence in settings.warning().as_deref().into_iter().chain(lowered) {
         let _ = writeln!(text, "{MISFIT}{sentence}");
     }
     Ok(text)

@@ -176,6 +176,9 @@ fn start_and_serve(settings: &mut Settings, signals: &Signals) -> Result<Exit, R
     if let Some(warning) = lowered {
         warn!("[tcp] {warning}");
     }
+    if let Some(warning) = settings.warning() {
+        warn!("[out] {warning}");
+    }
     let limits = &settings.config.limits;
     info!("Memory budget {}, at most {} connections", DisplaySize(limits.memory), limits.max_connections);
     Ok(finish(runner.run(&mut server)))

@@ -291,9 +291,8 @@ fn the_directory_is_synced_before_the_plain_file_is_removed() {
             let text = &all[at].text;
             let plain = text.split('"').find(|part| part.ends_with(".gz")).unwrap().trim_end_matches(".gz");
             let removed = format!("\"{plain}\"");
-            let removal = (at..all.len()).find(|at| {
-                all[*at].text.starts_with("unlink") && all[*at].text.contains(&removed)
-            });
+            let removal =
+                (at..all.len()).find(|at| all[*at].text.starts_with("unlink") && all[*at].text.contains(&removed));
             let synced = |call: &crate::support::traced::Call| call.text.starts_with("fsync(") && call.thread != own;
             assert!(all[at..removal.unwrap()].iter().any(synced), "{options:?} {plain}: {all:#?}");
             assert!(all[..at].iter().any(synced), "its bytes: {all:#?}");
@@ -463,6 +462,25 @@ fn cat_shows_a_mixed_set_from_its_oldest_line_on() {
     std::os::unix::fs::symlink("app.log", dir.file("link")).unwrap();
     assert_eq!(cat(&[&dir.file("link")]).output, cat(&[&path]).output);
     assert_eq!(String::from_utf8(cat(&[&format!("{path}.10.gz")]).output).unwrap(), line(1, "one"));
+}
+
+#[test]
+fn cat_shows_days_in_their_order_and_asks_for_one_host() {
+    let dir = Dir::new();
+    for day in ["2026-01-02", "2025-12-31"] {
+        fs::write(dir.file(&format!("app-{day}.log")), format!("{day}\n")).unwrap();
+    }
+    let ended = cat(&[&dir.file("app-{date}.log")]);
+    ended.assert_clean();
+    assert_eq!(ended.output, b"2025-12-31\n2026-01-02\n");
+    for (args, sentence) in [
+        (&["app-{host}.log"][..], "cat app-{host}.log: the files of hosts are not one set; name that of one host"),
+        (&["app.log", "--since", "2026-02-30"], "--since 2026-02-30: give a duration, such as 2h, or a time"),
+    ] {
+        let ended = cat(args);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(ended.stderr.starts_with(&format!("lumberjack: {sentence}")), "{}", ended.stderr);
+    }
 }
 
 #[test]

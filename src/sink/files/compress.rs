@@ -385,7 +385,11 @@ mod tests {
         assert_eq!(fixture.names(), "app.log app.log.1 app.log.1.gz.new app.log.2 app.log.4 app.log.6");
         fixture.until_done();
         fixture.go_on();
-        assert_eq!(fixture.names(), "app.log app.log.1 app.log.1.gz app.log.2 app.log.4 app.log.6", "not before a sync");
+        assert_eq!(
+            fixture.names(),
+            "app.log app.log.1 app.log.1.gz app.log.2 app.log.4 app.log.6",
+            "not before a sync"
+        );
         fixture.until_done();
         fixture.go_on();
         assert_eq!(fixture.names(), "app.log app.log.1.gz app.log.2 app.log.2.gz.new app.log.4 app.log.6");

@@ -11,11 +11,13 @@ pub(super) use self::utc::Zone;
 mod read {
     use std::env;
     use std::ffi::OsStr;
-    use std::fs;
-    use std::io::{self, ErrorKind};
+    use std::io::{self, ErrorKind, Read};
+    use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
 
     use tz::TimeZone;
+
+    use super::super::path::opened_to_read;
 
     /// Where zones are found by their names: the folders in which musl looks.
     const FOLDERS: [&str; 3] = ["/usr/share/zoneinfo", "/share/zoneinfo", "/etc/zoneinfo"];
@@ -28,9 +30,12 @@ mod read {
         b"TZif3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\
         TZif3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\n";
 
-    /// What is in a file, if it is one: a fifo would wait for a writer, and a device might have no end.
+    /// What is in a file, if it is one: a fifo would wait for a writer, and a device might have no end. One of the kernel's
+    /// (`/proc/kmsg`) passes for a file, may wait too, and says that it is empty.
     fn content(path: &Path) -> io::Result<Vec<u8>> {
-        if fs::metadata(path)?.is_file() { fs::read(path) } else { Err(io::Error::other("it is no regular file")) }
+        let (file, found) = opened_to_read(path)?;
+        let mut bytes = Vec::new();
+        file.take(found.len()).read_to_end(&mut bytes).map(|_| bytes)
     }
 
     /// A time zone.
@@ -50,10 +55,9 @@ mod read {
             }
             match content(Path::new("/etc/localtime")) {
                 Ok(bytes) => Self::of_file(&bytes).ok_or_else(|| "/etc/localtime holds no time zone".to_owned()),
-                Err(error) if error.kind() == ErrorKind::NotFound => match fs::read_to_string("/etc/TZ") {
-                    Ok(text) => {
-                        Self::named(OsStr::new(text.trim())).ok_or_else(|| "/etc/TZ names no time zone".to_owned())
-                    }
+                Err(error) if error.kind() == ErrorKind::NotFound => match content(Path::new("/etc/TZ")) {
+                    Ok(text) => Self::named(OsStr::from_bytes(text.trim_ascii()))
+                        .ok_or_else(|| "/etc/TZ names no time zone".to_owned()),
                     Err(_) => Err("TZ is not set, and there is no /etc/localtime".to_owned()),
                 },
                 Err(error) => Err(format!("/etc/localtime can't be read ({error})")),
@@ -241,6 +245,9 @@ mod tests {
             ("Nowhere/Place", None),
             ("/no/such/file", None),
             ("/dev/null", None),
+            // A regular file, so the kernel says, that never ends and makes its reader wait.
+            ("/proc/kmsg", None),
+            ("/proc/version", None),
             ("/", None),
             ("CET", None),
             ("CET-25", None),
