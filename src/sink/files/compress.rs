@@ -44,7 +44,7 @@ pub(super) fn most_descriptors(options: &OutputOptions) -> usize {
 /// # Errors
 /// They are too long; the end of a sentence.
 pub(super) fn check_names(path: &Path, options: &OutputOptions) -> io::Result<()> {
-    let longest = with_ending(&Rotated::new(path, options.rotate_keep).numbered(options.rotate_keep), UNFINISHED);
+    let longest = with_ending(path, &format!(".{}{UNFINISHED}", options.rotate_keep));
     match fs::symlink_metadata(longest) {
         Err(error) if error.kind() == io::ErrorKind::InvalidFilename && options.compresses() => Err(io::Error::other(
             "with the number of a rotated file and .gz.new, which --rotate-compress needs, this name is too long: shorten it",
@@ -187,6 +187,7 @@ impl Compressor {
     }
 
     /// How soon to look again.
+    #[inline(never)] // one copy, for size
     pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
         match &self.under_way {
             Some(under_way) => Some(under_way.task.due_in(now)),

@@ -11,14 +11,17 @@ pub(super) use self::utc::Zone;
 mod read {
     use std::env;
     use std::ffi::OsStr;
-    use std::io::{self, ErrorKind, Read};
+    use std::io::{self, ErrorKind};
     use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::FileExt;
     use std::path::Path;
 
     use tz::TimeZone;
 
     use super::super::path::opened_to_read;
 
+    /// A zone takes a hundredth of it.
+    const MOST_BYTES: usize = 256 * 1024;
     /// Where zones are found by their names: the folders in which musl looks.
     const FOLDERS: [&str; 3] = ["/usr/share/zoneinfo", "/share/zoneinfo", "/etc/zoneinfo"];
     /// When clocks are changed if a text names summer time but no rules (`EST5EDT`): as in every libc, by the law of 2007
@@ -34,8 +37,8 @@ mod read {
     /// (`/proc/kmsg`) passes for a file, may wait too, and says that it is empty.
     fn content(path: &Path) -> io::Result<Vec<u8>> {
         let (file, found) = opened_to_read(path)?;
-        let mut bytes = Vec::new();
-        file.take(found.len()).read_to_end(&mut bytes).map(|_| bytes)
+        let mut bytes = vec![0; usize::try_from(found.len()).unwrap_or(usize::MAX).min(MOST_BYTES)];
+        file.read_exact_at(&mut bytes, 0).map(|()| bytes)
     }
 
     /// A time zone.
