@@ -154,14 +154,14 @@ impl Compressor {
         if let Some(done) = self.under_way.take_if(|under_way| under_way.task.is_done()) {
             self.finish(done, now, books);
         }
-        if self.under_way.is_none() && !self.queue.is_empty() {
-            let files = self.queue.remove(0);
-            // It will be there longest.
-            if let Some(plain) = files.newest_plain() {
-                match open(files, &plain) {
-                    Ok(file) => self.begin(file, false, now, books),
-                    Err(error) => self.fail(&plain, &error, books),
-                }
+        // What was rotated last will be there longest.
+        if self.under_way.is_none()
+            && let Some(files) = self.queue.pop()
+            && let Some(plain) = files.newest_plain()
+        {
+            match open(files, &plain) {
+                Ok(file) => self.begin(file, false, now, books),
+                Err(error) => self.fail(&plain, &error, books),
             }
         }
     }
