@@ -133,7 +133,8 @@ const MAN_CAT_SYNOPSIS: &str = "\
 const MAN_CAT: &str = "\
 .SH READING ROTATED FILES
 .B lumberjack cat
-shows an output file and those that were rotated, compressed or not, from the oldest line on.
+shows an output file and those that were rotated, compressed or not, from the oldest line on; or the files of all days,
+if {date} is in the name.
 .B \\-\\-since
 leaves lines out that are older, as far as they have a time;
 .B \\-\\-match

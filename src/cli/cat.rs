@@ -83,7 +83,7 @@ fn try_cat(listing: &Listing) -> Result<bool, String> {
     let unwritable = |error: &io::Error| format!("cannot write to stdout: {error}; redirect it elsewhere");
     let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(|error| unwritable(&error))?;
     let filter = Filter { since_ms: listing.since.map(Since::unix_ms), wanted: &listing.wanted };
-    let mut lines = Lines { filter, out: stdout, ready: Vec::new(), pending: Vec::new(), verdict: None, untimed: 0 };
+    let mut lines = Lines { filter, out: &stdout, ready: Vec::new(), pending: Vec::new(), verdict: None, untimed: 0 };
     set.unreadable.iter().for_each(|error| complain(error));
     let (mut is_whole, mut piece) = (set.unreadable.is_empty(), vec![0; PIECE_BYTES]);
     for mut file in set.files {
@@ -261,28 +261,34 @@ struct Time {
 /// Reads `2026-11-25`, `2026-11-25T20:51`, `2026-11-25T20:51:46.123`, with `Z` or an offset behind it; else it is UTC.
 fn read_time(text: &[u8]) -> Option<Time> {
     let mut text = Text { bytes: text, at: 0 };
-    let year = text.number(4)?;
+    let year = text.number(4, 9999)?;
     text.mark(b"-")?;
-    let month = text.number(2).filter(|month| (1..=12).contains(month))?;
+    let month = text.number(2, 12).filter(|month| *month >= 1)?;
     text.mark(b"-")?;
-    let day = text.number(2).filter(|day| (1..=31).contains(day))?;
-    let mut ms = days_from_civil(year, month, day) * 86_400_000;
+    let day = text.number(2, 31).filter(|day| *day >= 1)?;
+    let days = days_from_civil(year, month, day);
+    // 2026-02-30 would be the second of March.
+    if day > 28 && days >= days_from_civil(year + month / 12, month % 12 + 1, 1) {
+        return None;
+    }
+    let mut ms = days * 86_400_000;
     if text.mark(b"Tt ").is_none() {
         return Some(Time { unix_ms: ms, len: text.at, is_whole: false });
     }
-    ms += text.number(2)? * 3_600_000;
+    ms += text.number(2, 23)? * 3_600_000;
     text.mark(b":")?;
-    ms += text.number(2)? * 60_000;
+    ms += text.number(2, 59)? * 60_000;
     let has_seconds = text.mark(b":").is_some();
     if has_seconds {
-        ms += text.number(2)? * 1000;
+        // A leap second is one.
+        ms += text.number(2, 60)? * 1000;
         if text.mark(b".").is_some() {
             ms += text.fraction()?;
         }
     }
     let zone = text.mark(b"Zz+-");
     if let Some(sign @ (b'+' | b'-')) = zone {
-        let minutes = text.number(2)? * 60 + text.mark(b":").and_then(|_| text.number(2))?;
+        let minutes = text.number(2, 23)? * 60 + text.mark(b":").and_then(|_| text.number(2, 59))?;
         ms += if sign == b'+' { -minutes } else { minutes } * 60_000;
     }
     Some(Time { unix_ms: ms, len: text.at, is_whole: has_seconds && zone.is_some() })
@@ -310,11 +316,12 @@ impl Text<'_> {
         Some(mark)
     }
 
-    /// A number of so many digits.
-    fn number(&mut self, digits: usize) -> Option<i64> {
+    /// A number of so many digits, this at most.
+    fn number(&mut self, digits: usize, most: i64) -> Option<i64> {
         let text = self.bytes.get(self.at..self.at + digits)?;
         self.at += digits;
-        text.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))
+        let number = |number, digit: &u8| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0'));
+        text.iter().try_fold(0, number).filter(|number| *number <= most)
     }
 
     /// Digits behind the point, as milliseconds.
@@ -374,7 +381,13 @@ mod tests {
         assert_eq!(Since::parse("1970-01-02"), Ok(Since::At(86_400_000)));
         assert_eq!(Since::parse("1970-01-02T00:01"), Ok(Since::At(86_460_000)));
         assert_eq!(Since::parse("1970-01-02T00:00:00+02:00"), Ok(Since::At(79_200_000)));
-        for text in ["", "yesterday", "1970-01-02x", "5", "20:51"] {
+        assert_eq!(Since::parse("1972-02-29"), Ok(Since::At(789 * 86_400_000)));
+        assert_eq!(Since::parse("1970-12-31T23:59:60Z"), Ok(Since::At(365 * 86_400_000)));
+        let no_days =
+            ["2026-02-30", "2026-02-29", "1900-02-29", "2026-04-31", "2026-00-01", "2026-13-01", "2026-01-00"];
+        let no_times = ["2026-01-01T24:00", "2026-01-01T10:60", "2026-01-01T10:00:61Z", "2026-01-01T10:00:00+24:00"];
+        let others = ["", "yesterday", "1970-01-02x", "5", "20:51"];
+        for text in no_days.into_iter().chain(no_times).chain(others) {
             assert!(Since::parse(text).unwrap_err().starts_with("give a duration, such as 2h"), "{text}");
         }
     }

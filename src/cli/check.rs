@@ -14,7 +14,7 @@ use crate::config::listen::{Listen, ListenAddr};
 use crate::config::units::DisplaySize;
 use crate::host;
 use crate::server::cost;
-use crate::sink::{DiskUse, OutputAddr, foresee, overhead};
+use crate::sink::{DiskUse, foresee, overhead};
 
 /// How a comment about what does not fit begins.
 const MISFIT: &str = "# Does not fit: ";
@@ -51,7 +51,7 @@ pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>
     for sentence in settings.outputs.iter().filter_map(|output| foresee(output, &settings.output)) {
         let _ = writeln!(text, "{MISFIT}{sentence}");
     }
-    if let Some(sentence) = lowered {
+    for sentence in settings.warning().as_deref().into_iter().chain(lowered) {
         let _ = writeln!(text, "{MISFIT}{sentence}");
     }
     Ok(text)
@@ -139,10 +139,9 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     };
 }
 
-/// Outputs that may be compressing a file.
+/// Outputs that may be compressing a file. One that is none has its share too, for size.
 fn compressors(settings: &Settings) -> u64 {
-    let is_file = |output: &&OutputAddr| matches!(output.disk(&settings.output), DiskUse::Files(_));
-    if settings.output.compresses() { settings.outputs.iter().filter(is_file).count() as u64 } else { 0 }
+    if settings.output.compresses() { settings.outputs.len() as u64 } else { 0 }
 }
 
 /// The most bytes that our own log can take in a day, debug lines not counted.

@@ -10,7 +10,8 @@ const COLUMN: usize = 38;
 /// What `lumberjack cat` does.
 const CAT: &str = "       lumberjack cat FILE [--since TIME|DURATION] [--match TEXT]
 
-cat shows an output file and those that were rotated, compressed or not, from the oldest line on.
+cat shows an output file and those that were rotated, compressed or not, from the oldest line on; or the files of all
+days, if {date} is in the name.
 ";
 
 /// What it takes.

@@ -179,6 +179,9 @@ fn start_and_serve(settings: &mut Settings, signals: &Signals) -> Result<Exit, R
     for warning in lowered.into_iter().chain(asks_too_much(settings)) {
         warn!("[tcp] {warning}");
     }
+    if let Some(warning) = settings.warning() {
+        warn!("[out] {warning}");
+    }
     let limits = &settings.config.limits;
     info!("Memory budget {}, at most {} connections", DisplaySize(limits.memory), limits.max_connections);
     Ok(finish(runner.run(&mut server)))
@@ -214,12 +217,21 @@ fn start(
     let runner = signals
         .hand_to(&server.handle())
         .map(|()| Runner::new(&server, settings, signals))
-        // Now all is open. Where no descriptor is left, nobody would ever be taken in.
-        .and_then(|runner| UnixDatagram::unbound().map(|_| runner))
+        .and_then(|runner| have_descriptors(settings).map(|()| runner))
         .map_err(|error| {
             failure(format_args!("cannot take signals or clients: {error}; raise the limit on open files"))
         })?;
     Ok((server, runner, status))
+}
+
+/// Whether a client can be taken in, and its lines be written: now all is open that is open at rest.
+///
+/// # Errors
+/// There are too few descriptors: everybody would wait for ever.
+fn have_descriptors(settings: &Settings) -> std::io::Result<()> {
+    let outputs: usize = settings.outputs.iter().map(|output| output.least_descriptors(&settings.output)).sum();
+    let opened: std::io::Result<Vec<_>> = (0..=outputs).map(|_| UnixDatagram::unbound()).collect();
+    opened.map(drop)
 }
 
 fn finish(ended: Result<(), RunError>) -> Exit {

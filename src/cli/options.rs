@@ -10,10 +10,10 @@ use log::LevelFilter;
 
 use crate::config::limits::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
 use crate::config::listen::{DEFAULT_LISTEN, ListenAddr};
-use crate::config::output::{OnStall, OutputOptions};
+use crate::config::output::{DATE_WORD, DEFAULT_KEEP, OnStall, OutputOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
 use crate::host::group_number;
-use crate::sink::{Format, OutputAddr, Outputs, SYNTAX, User, conflict, parse_tag};
+use crate::sink::{DiskUse, Format, OutputAddr, Outputs, SYNTAX, User, conflict, parse_tag};
 
 word_enum! {
     /// How a line of our own log begins (`--log-format`).
@@ -124,6 +124,16 @@ impl Settings {
             )),
             None => self.check_paths(None),
         }
+    }
+
+    /// What is asked for and comes to nothing, as a sentence. No refusal: there are config files that have it.
+    pub(super) fn warning(&self) -> Option<String> {
+        let keep = self.output.rotate_keep;
+        let rotates =
+            || self.output.rotates() || self.outputs.iter().any(|output| output.disk(&self.output) == DiskUse::Days);
+        (keep != DEFAULT_KEEP && !rotates()).then(|| {
+            format!("--rotate-keep {keep} is of no use, as nothing rotates: give --rotate-size, --rotate-age or --rotate-at too, or {DATE_WORD} in a file's name")
+        })
     }
 
     /// Checks that each path is used for one thing, those of outputs, sockets and the config file.

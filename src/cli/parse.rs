@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 
 use lexopt::Arg;
 
@@ -14,6 +15,7 @@ use super::help;
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
 #[cfg(feature = "status")]
 use crate::config::listen::ListenAddrError;
+use crate::config::output::HOST_WORD;
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +152,13 @@ fn listing(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
             }
         }
     }
-    let path = path.ok_or_else(|| UsageError("cat needs a file, such as lumberjack cat app.log".to_owned()))?;
+    let path: PathBuf =
+        path.ok_or_else(|| UsageError("cat needs a file, such as lumberjack cat app.log".to_owned()))?;
+    if path.to_string_lossy().contains(HOST_WORD) && !path.exists() {
+        let name = path.to_string_lossy();
+        let name = name.escape_debug();
+        return Err(UsageError(format!("cat {name}: the files of hosts are not one set; name that of one host")));
+    }
     Ok(Invocation::Cat(Listing { path, since, wanted }))
 }
 

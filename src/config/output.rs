@@ -15,7 +15,7 @@ pub(crate) const DATE_WORD: &str = "{date}";
 /// The most outputs at once: each may take a descriptor that is watched.
 pub const MOST_OUTPUTS: usize = 8;
 /// Default of [`OutputOptions::rotate_keep`]: enough to look back, and with files of 1 MiB a small part of any flash.
-const DEFAULT_KEEP: usize = 5;
+pub(crate) const DEFAULT_KEEP: usize = 5;
 /// The most files that may be kept: their names are looked for one by one. A larger number behind a name is none of ours:
 /// `app.log.20260731` is a date.
 pub(crate) const MOST_KEPT: usize = 9999;

@@ -44,6 +44,13 @@ pub(super) trait Place: fmt::Display + Send + Sync {
     /// The most descriptors that it holds at once, beyond the one that is counted for each output.
     fn descriptors(&self, options: &OutputOptions) -> usize;
 
+    /// Descriptors without which it can't go on for ever, beyond those that it has open when the start is over. Where they
+    /// are not to be had, the start fails.
+    fn least_descriptors(&self, options: &OutputOptions) -> usize {
+        let _ = options;
+        0
+    }
+
     /// What it may hold in memory even while it can be written to.
     fn kept(&self, options: &OutputOptions) -> Kept {
         let _ = options;
@@ -138,6 +145,11 @@ impl OutputAddr {
     #[cfg(feature = "cli")]
     pub(crate) fn descriptors(&self, options: &OutputOptions) -> usize {
         self.0.descriptors(options)
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn least_descriptors(&self, options: &OutputOptions) -> usize {
+        self.0.least_descriptors(options)
     }
 
     #[cfg(feature = "cli")]

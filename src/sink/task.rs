@@ -69,6 +69,7 @@ impl<T: Send + 'static> Task<T> {
     }
 
     /// How long until [`Self::is_done`] is to be asked again; zero when it is done.
+    #[inline(never)] // one copy, for size
     pub(super) fn due_in(&self, now: Duration) -> Duration {
         if self.is_done() {
             return Duration::ZERO;

@@ -260,6 +260,53 @@ fn a_kill_at_any_step_of_compressing_loses_no_line_and_doubles_none() {
     });
 }
 
+/// Not every file system brings changes of names to the disk in their order: with the plain file's gone and the other's not
+/// there yet, a power cut would cost all its lines.
+#[test]
+fn the_directory_is_synced_before_the_plain_file_is_removed() {
+    if !may_trace() {
+        return;
+    }
+    for options in [&[][..], &["--sync", "1h"]] {
+        let dir = Dir::new();
+        let path = dir.file("app.log");
+        let names = ["rename", "renameat", "renameat2", "unlink", "unlinkat", "fsync", "fdatasync"];
+        let under = strace(&dir, &names.map(|name| format!("?{name}")).join(","), &[]);
+        let args = ["--output", &path, "--rotate-size", "16KiB", "--max-line", "1KiB", "--rotate-compress"];
+        let receiver = Setup::new(&[&args[..], options].concat()).under(under).start();
+        receiver.client().write_all(&stream(0, 0..1_000)).unwrap();
+        until("one compressed file, and more", || {
+            let all = names_of_kind(&dir);
+            if all.0 >= 2 && all.1 == 0 { Ok(()) } else { Err(format!("{all:?}")) }
+        });
+        let own = receiver.guard.pid();
+        receiver.stop().assert_clean();
+        until_logged(&dir);
+        let mut all: Vec<_> = names.iter().flat_map(|name| calls(&dir, name)).collect();
+        all.sort_by(|one, other| one.at.total_cmp(&other.at));
+        let is_put = |text: &str| text.starts_with("rename") && text.contains(".gz.new");
+        let puts: Vec<usize> = (0..all.len()).filter(|at| is_put(&all[*at].text)).collect();
+        assert!(puts.len() >= 2, "{all:#?}");
+        for at in puts {
+            let text = &all[at].text;
+            let plain = text.split('"').find(|part| part.ends_with(".gz")).unwrap().trim_end_matches(".gz");
+            let removed = format!("\"{plain}\"");
+            let removal =
+                (at..all.len()).find(|at| all[*at].text.starts_with("unlink") && all[*at].text.contains(&removed));
+            let synced = |call: &crate::support::traced::Call| call.text.starts_with("fsync(") && call.thread != own;
+            assert!(all[at..removal.unwrap()].iter().any(synced), "{options:?} {plain}: {all:#?}");
+            assert!(all[..at].iter().any(synced), "its bytes: {all:#?}");
+        }
+    }
+}
+
+/// How many rotated files are compressed, and how many are not, or not yet.
+fn names_of_kind(dir: &Dir) -> (usize, usize) {
+    let (compressed, others): (Vec<_>, Vec<_>) =
+        names(dir).into_iter().filter(|name| name.starts_with("app.log.")).partition(|name| name.ends_with(".gz"));
+    (compressed.len(), others.len())
+}
+
 #[test]
 fn a_start_that_finds_a_file_twice_removes_one_and_what_was_not_finished() {
     let dir = Dir::new();
@@ -415,6 +462,25 @@ fn cat_shows_a_mixed_set_from_its_oldest_line_on() {
     std::os::unix::fs::symlink("app.log", dir.file("link")).unwrap();
     assert_eq!(cat(&[&dir.file("link")]).output, cat(&[&path]).output);
     assert_eq!(String::from_utf8(cat(&[&format!("{path}.10.gz")]).output).unwrap(), line(1, "one"));
+}
+
+#[test]
+fn cat_shows_days_in_their_order_and_asks_for_one_host() {
+    let dir = Dir::new();
+    for day in ["2026-01-02", "2025-12-31"] {
+        fs::write(dir.file(&format!("app-{day}.log")), format!("{day}\n")).unwrap();
+    }
+    let ended = cat(&[&dir.file("app-{date}.log")]);
+    ended.assert_clean();
+    assert_eq!(ended.output, b"2025-12-31\n2026-01-02\n");
+    for (args, sentence) in [
+        (&["app-{host}.log"][..], "cat app-{host}.log: the files of hosts are not one set; name that of one host"),
+        (&["app.log", "--since", "2026-02-30"], "--since 2026-02-30: give a duration, such as 2h, or a time"),
+    ] {
+        let ended = cat(args);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(ended.stderr.starts_with(&format!("lumberjack: {sentence}")), "{}", ended.stderr);
+    }
 }
 
 #[test]

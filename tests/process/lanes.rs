@@ -5,13 +5,14 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::disk::Tmpfs;
 use crate::common::patience::{Enough, Patient};
 use crate::support::conditions::{Dir, until, until_equal};
-use crate::support::receiver::{Receiver, Setup};
+use crate::support::receiver::{Collected, Receiver, Setup, listens_at, under_test};
 
 fn text(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
@@ -67,6 +68,72 @@ fn p10_at_any_limit_on_descriptors_clients_get_in_and_files_get_their_lines() {
             assert!(!ended.stderr.contains("[out]"), "{limit} {options:?}: {}", ended.stderr);
         }
     }
+}
+
+/// What there is to be tried with few descriptors, each of which takes some more.
+const ASKED: [&[&str]; 5] = [
+    &[],
+    &["--sync", "1h"],
+    &["--status", "127.0.0.1:0"],
+    &["--rotate-size", "200", "--max-line", "60", "--rotate-keep", "20", "--rotate-compress"],
+    &["--rotate-size", "200", "--max-line", "60", "--rotate-keep", "20", "--rotate-compress", "--sync", "100ms"],
+];
+
+/// Starts with so few descriptors: `None` if that was refused, with its sentence.
+fn started_within(limit: u32, args: &[&str]) -> Option<Receiver> {
+    let mut setup = Setup::new(&[args, &["--listen", "127.0.0.1:0"]].concat()).before(&format!("ulimit -n {limit};"));
+    let mut guard = setup.spawn(Stdio::piped());
+    let stderr = Collected::from(guard.0.stderr.take().unwrap());
+    let code = until("a start or an end", || match guard.0.try_wait().unwrap() {
+        Some(status) => Ok(status.code()),
+        None if stderr.text().contains("Memory budget") => Ok(None),
+        None => Err(stderr.text()),
+    });
+    let Some(code) = code else {
+        let addr = stderr.text().lines().find_map(listens_at).unwrap();
+        return Some(Receiver::of(guard, addr, stderr));
+    };
+    let said = String::from_utf8(stderr.finish()).unwrap();
+    let last = said.lines().last().unwrap_or_default();
+    assert!(code == 1 && last.starts_with("lumberjack: ") && last.contains("raise the limit on open files"), "{said}");
+    None
+}
+
+#[test]
+fn p10_with_few_descriptors_a_start_is_refused_or_all_lines_arrive() {
+    let tries = (0..ASKED.len()).flat_map(|asked| (1..=3).map(move |outputs| (asked, outputs)));
+    std::thread::scope(|scope| {
+        for (asked, outputs) in tries {
+            scope.spawn(move || (10..=24).for_each(|limit| refused_or_served(limit, outputs, ASKED[asked])));
+        }
+    });
+}
+
+fn refused_or_served(limit: u32, outputs: usize, options: &[&str]) {
+    let dir = Dir::new();
+    let patterns = ["{host}.log", "b-{host}.log", "c-{host}.log"].map(|name| dir.file(name));
+    let patterns = &patterns[..outputs];
+    let named: Vec<&str> = patterns.iter().flat_map(|pattern| ["--output", pattern.as_str()]).collect();
+    let Some(receiver) = started_within(limit, &[&named[..], &["--max-per-host", "0"], options].concat()) else {
+        // The most that any of them needs, alone.
+        assert!(limit < 22 || outputs > 1, "{limit} {options:?}");
+        return;
+    };
+    for host in 1..=3 {
+        receiver.client_from(host).write_all(lines("a", 0, 20).as_bytes()).unwrap();
+    }
+    for (pattern, host) in patterns.iter().flat_map(|pattern| (1..=3).map(move |host| (pattern, host))) {
+        let path = pattern.replace("{host}", &format!("127.0.0.{host}"));
+        let said = || format!("{limit} {outputs} {options:?}: {}", receiver.said());
+        until_equal(&said(), &lines("a", 0, 20), || whole(&path));
+    }
+    receiver.stop().assert_clean();
+}
+
+/// What a set of files holds, as `lumberjack cat` shows it.
+fn whole(path: &str) -> String {
+    let output = std::process::Command::new(under_test()).args(["cat", path]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// What keeps a host's file from being written, and what ends that.

@@ -326,6 +326,16 @@ fn the_zones_of_this_machine_are_known_by_their_names() {
 }
 
 #[test]
+fn a_zone_that_is_no_file_holds_up_no_start() {
+    for tz in ["/proc/kmsg", ":/proc/kmsg", "/dev/ptmx"] {
+        let dir = Dir::new();
+        let receiver = Place { tz: tz.to_owned(), at: UNIX_EPOCH }.start(&["--output", &dir.file("{date}")]);
+        receiver.until_said(&format!("TZ is {tz}, which is no time zone that is known here"));
+        receiver.stop().assert_clean();
+    }
+}
+
+#[test]
 fn a_zone_that_is_not_known_is_said_once_and_is_utc() {
     let dir = Dir::new();
     let place = Place { tz: "Nowhere/Place".to_owned(), at: UNIX_EPOCH };

@@ -7,11 +7,11 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::patience::{Collected, Guard};
-use crate::common::skip::skip;
+use crate::common::patience::{Collected, Guard, output_of};
+use crate::common::skip::{not_here, skip};
 use crate::support::conditions::{Dir, assert_same, until, until_equal};
 use crate::support::follow::{Following, LONGEST, Senders, push_line};
-use crate::support::receiver::{Receiver, under_test};
+use crate::support::receiver::{Receiver, Setup, under_test};
 
 /// With a file as output, and these options.
 fn start(path: &str, options: &[&str]) -> Receiver {
@@ -290,6 +290,72 @@ fn a_directory_that_is_away_for_a_while_costs_nothing() {
         receiver.stop().assert_clean();
         fs::remove_file(&path).unwrap();
     }
+}
+
+/// Takes away from a file that it can be renamed or removed; gives it back at the end.
+struct Immutable(String);
+
+impl Immutable {
+    /// `None`, and the test is noted as skipped, where that can't be had.
+    fn new(path: &str) -> Option<Self> {
+        let done = output_of(Command::new("chattr").args(["+i", path]));
+        match done.is_ok_and(|done| done.status.success()) {
+            true => Some(Self(path.to_owned())),
+            false => {
+                not_here("chattr +i: not here, not as this user, or not on this file system");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        assert!(Command::new("chattr").args(["-i", &self.0]).status().unwrap().success());
+    }
+}
+
+#[test]
+fn a_rotated_file_that_cannot_be_moved_is_named_by_the_warning() {
+    for (keep, what) in [("1", "remove"), ("2", "rename")] {
+        let dir = Dir::new();
+        let path = dir.file("app.log");
+        let first = format!("{path}.1");
+        fs::write(&first, "old\n").unwrap();
+        let Some(immutable) = Immutable::new(&first) else { return };
+        let receiver = start(&path, &["--rotate-size", "100", "--max-line", "50", "--rotate-keep", keep]);
+        let lines: String = (0..9).map(|number| format!("{number:039}\n")).collect();
+        receiver.client().write_all(lines.as_bytes()).unwrap();
+        receiver.until_said(&format!("[out] cannot rotate {path}: cannot {what} {first}: Operation not permitted"));
+        until_equal("all lines", &lines, || text(&path));
+        drop(immutable);
+        receiver.stop().assert_clean();
+    }
+}
+
+#[test]
+fn what_is_to_be_kept_though_nothing_rotates_is_a_warning() {
+    let dir = Dir::new();
+    let sentence = "--rotate-keep 3 is of no use, as nothing rotates: give --rotate-size";
+    for (name, more, is_of_no_use) in [
+        ("app.log", &[][..], true),
+        ("app.log", &["--rotate-age", "1h"], false),
+        ("app.log", &["--rotate-at", "03:00"], false),
+        ("{date}.log", &[], false),
+    ] {
+        let path = dir.file(name);
+        let args = [&["--output", &path, "--rotate-keep", "3"], more].concat();
+        let checked = Setup::new(&[&["--check"], &args[..]].concat()).run();
+        assert_eq!(checked.stderr.contains(sentence), is_of_no_use, "{args:?}: {}", checked.stderr);
+        assert_eq!(checked.code, Some(if is_of_no_use { 2 } else { 0 }), "{args:?}: {}", checked.stderr);
+        let ended = Receiver::start(&args).stop();
+        ended.assert_clean();
+        let said = format!("[WARN] [out] {sentence}");
+        assert_eq!(ended.stderr.contains(&said), is_of_no_use, "{args:?}: {}", ended.stderr);
+    }
+    // What `--check` says in full leads to the same settings, and to no warning.
+    let checked = Setup::new(&["--check", "--output", &dir.file("app.log"), "--rotate-keep", "5"]).run();
+    checked.assert_clean();
 }
 
 #[test]

@@ -4,11 +4,12 @@
 //!
 //! The thread works on two open descriptors, the rotated file and `app.log.1.gz.new`, and knows no names: the files may move
 //! up meanwhile, and the loop never waits. When it is done, which includes a sync, the loop looks for the number that the
-//! rotated file has by then, renames the new one to `.gz` behind that number, and removes the plain one. A kill before the
-//! rename leaves a `.gz.new`, which the next start removes; one behind it both, of which the next start removes the plain
-//! one. What a power cut does is the same, for file systems with a journal keep the two in their order.
+//! rotated file has by then, and renames the new one to `.gz` behind that number. Another thread syncs the directory, for
+//! not every file system keeps changes of names in their order, and then the plain one is removed. A kill before the rename
+//! leaves a `.gz.new`, which the next start removes; one behind it both, of which the next start removes the plain one, and
+//! so does a rotation that comes before that. What a power cut does is the same.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::mem;
 use std::os::unix::fs::MetadataExt;
@@ -19,9 +20,9 @@ use std::time::{Duration, SystemTime};
 
 use super::gzip::{self, Packing, pack, packing};
 use super::opener::Opener;
-use super::path::{has_name, identity_of, opened_to_read, shown, with_ending};
+use super::path::{folder_of, has_name, identity_of, opened_to_read, shown, with_ending};
 use super::rotate::{Rotated, is_there, remove, rename};
-use super::sync::is_impossible;
+use super::sync::Outcome;
 use crate::config::output::OutputOptions;
 use crate::sink::target::Books;
 use crate::sink::task::{Task, be_nice};
@@ -43,7 +44,7 @@ pub(super) fn most_descriptors(options: &OutputOptions) -> usize {
 /// # Errors
 /// They are too long; the end of a sentence.
 pub(super) fn check_names(path: &Path, options: &OutputOptions) -> io::Result<()> {
-    let longest = with_ending(&Rotated::new(path, options.rotate_keep).numbered(options.rotate_keep), UNFINISHED);
+    let longest = with_ending(path, &format!(".{}{UNFINISHED}", options.rotate_keep));
     match fs::symlink_metadata(longest) {
         Err(error) if error.kind() == io::ErrorKind::InvalidFilename && options.compresses() => Err(io::Error::other(
             "with the number of a rotated file and .gz.new, which --rotate-compress needs, this name is too long: shorten it",
@@ -67,8 +68,10 @@ pub(super) struct Compressor {
 
 /// One file that is being compressed.
 struct UnderWay {
-    task: Task<io::Result<bool>>,
+    task: Task<Outcome>,
     file: Packed,
+    /// It has its name, and the directory is being synced.
+    is_put: bool,
 }
 
 /// What is known of it.
@@ -81,12 +84,16 @@ struct Packed {
     new: PathBuf,
 }
 
-/// What the thread has, besides the file that it reads.
+/// What the thread has.
 struct Job {
-    /// False: it is given up, and the thread ends as soon as it sees that.
+    /// False: it is given up, and the thread ends as soon as it sees that; or there is nothing to give up any more.
     is_wanted: AtomicBool,
+    /// The whole of it is in the new file, which is smaller.
+    is_packed: AtomicBool,
     into: File,
-    /// Of the plain file.
+    /// The plain file.
+    source: File,
+    folder: PathBuf,
     len: u64,
     rotated_at: u32,
     written_at: SystemTime,
@@ -94,27 +101,37 @@ struct Job {
 
 impl Packed {
     fn is_wanted(&self) -> bool {
-        self.job.is_wanted.load(Ordering::Relaxed)
+        self.job.is_wanted()
     }
 
-    /// Gives it up, and its room back: the thread may write one piece more, to a file that is gone when it ends.
+    /// Gives it up, and its room back, unless it has its name: the thread may write one piece more, to a file that is gone
+    /// when it ends.
     fn give_up(&self) {
-        self.job.is_wanted.store(false, Ordering::Relaxed);
-        let _ = remove(&self.new);
-        let _ = self.job.into.set_len(0);
+        if self.job.is_wanted.swap(false, Ordering::Relaxed) {
+            let _ = remove(&self.new);
+            let _ = self.job.into.set_len(0);
+        }
     }
 
-    /// Puts the new file in the place of the plain one, whatever number that has by now; false if it is not wanted there.
-    fn put(&self) -> io::Result<bool> {
-        let Some(plain) = self.files.find(self.identity) else { return Ok(false) };
+    /// Puts the new file beside the plain one, whatever number that has by now, or, when it is there, removes the plain one.
+    /// False if that is not wanted any more: somebody has written to it after all, and wants to find that again.
+    #[inline(never)] // one copy, for size
+    fn put(&self, is_put: bool) -> io::Result<bool> {
+        let is_it = |_, found: &Metadata| identity_of(found) == self.identity && found.len() == self.job.len;
+        let is_packed = self.job.is_packed.load(Ordering::Relaxed);
+        let Some(plain) = self.files.first(&is_it).filter(|_| is_packed) else { return Ok(false) };
         let compressed = with_ending(&plain, gzip::ENDING);
-        // Whoever wrote to it after all wants to find that again.
-        let is_so = fs::symlink_metadata(&plain)?.len() == self.job.len && !is_there(&compressed)?;
-        if !is_so || !rename(&self.new, &compressed)? {
+        if is_there(&compressed)? != is_put {
             return Ok(false);
         }
-        // If that fails, both are there, and the next rotation tries again.
-        remove(&plain)
+        if is_put {
+            // If that fails, the next rotation tries again.
+            return remove(&plain);
+        }
+        let is_put = rename(&self.new, &compressed)?;
+        // From here on there is nothing to give up.
+        self.job.is_wanted.fetch_and(!is_put, Ordering::Relaxed);
+        Ok(is_put)
     }
 }
 
@@ -132,26 +149,45 @@ impl Compressor {
         }
     }
 
-    /// Ends what is done, and begins what is next. Whether a file has another name now.
-    pub(super) fn go_on(&mut self, now: Duration, books: &mut Books) -> bool {
-        let mut has_new_name = false;
+    /// Ends what is done, and begins what is next.
+    pub(super) fn go_on(&mut self, now: Duration, books: &mut Books) {
         if let Some(done) = self.under_way.take_if(|under_way| under_way.task.is_done()) {
-            has_new_name = self.finish(done, books);
+            self.finish(done, now, books);
         }
-        if self.under_way.is_none() && !self.queue.is_empty() {
-            let files = self.queue.remove(0);
-            // It will be there longest.
-            if let Some(plain) = files.newest_plain() {
-                match begin(files, &plain, now) {
-                    Ok(under_way) => self.under_way = Some(under_way),
-                    Err(error) => note_failure(&mut self.is_failing, &plain, &error, books),
-                }
+        // What was rotated last will be there longest.
+        if self.under_way.is_none()
+            && let Some(files) = self.queue.pop()
+            && let Some(plain) = files.newest_plain()
+        {
+            match open(files, &plain) {
+                Ok(file) => self.begin(file, false, now, books),
+                Err(error) => self.fail(&plain, &error, books),
             }
         }
-        has_new_name
+    }
+
+    /// Begins a thread for what is next.
+    fn begin(&mut self, file: Packed, is_put: bool, now: Duration, books: &mut Books) {
+        let job = Arc::clone(&file.job);
+        match Task::begin_with(STACK_BYTES, now, move || if is_put { job.sync_names() } else { job.compress() }) {
+            Ok(task) => self.under_way = Some(UnderWay { task, file, is_put }),
+            Err(error) => {
+                file.give_up();
+                self.fail(&file.plain, &error, books);
+            }
+        }
+    }
+
+    /// Says it once, until one can be compressed again.
+    fn fail(&mut self, path: &Path, error: &io::Error, books: &mut Books) {
+        if !mem::replace(&mut self.is_failing, true) {
+            let path = shown(path);
+            books.report(format_args!("cannot compress {path}: {error}; it stays as it is, and the next one is tried"));
+        }
     }
 
     /// How soon to look again.
+    #[inline(never)] // one copy, for size
     pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
         match &self.under_way {
             Some(under_way) => Some(under_way.task.due_in(now)),
@@ -166,7 +202,8 @@ impl Compressor {
             return false;
         };
         file.give_up();
-        note_failure(&mut self.is_failing, &file.plain, &io::ErrorKind::StorageFull.into(), books);
+        let plain = file.plain.clone();
+        self.fail(&plain, &io::ErrorKind::StorageFull.into(), books);
         true
     }
 
@@ -175,42 +212,40 @@ impl Compressor {
         self.under_way.as_ref().is_some_and(|under_way| under_way.file.is_wanted())
     }
 
-    /// The server ends, and waits for nothing that the next start can do as well.
+    /// The server ends, and waits for no file to be compressed, which the next start can do as well; but for one that only
+    /// the other's removal is left of, or who looks at the files would see its lines twice.
     pub(super) fn end(&mut self) {
         self.is_ending = true;
         self.queue.clear();
-        if let Some(under_way) = self.under_way.take() {
-            under_way.file.give_up();
+        match self.under_way.take() {
+            Some(UnderWay { task, file, is_put: true }) => {
+                let _ = done(task).and_then(|()| file.put(true));
+            }
+            Some(UnderWay { file, .. }) => file.give_up(),
+            None => {}
         }
     }
 
-    /// The thread is done: whether a file has another name now.
-    fn finish(&mut self, UnderWay { task, file }: UnderWay, books: &mut Books) -> bool {
-        let put = match task.result() {
-            Some(Ok(true)) if file.is_wanted() => file.put(),
-            Some(Err(error)) if file.is_wanted() => Err(error),
-            Some(_) => Ok(false),
-            None => Err(io::Error::other("its thread has panicked")),
-        };
-        let is_put = matches!(put, Ok(true));
-        if is_put {
-            self.is_failing = false;
-            // There may be more.
-            self.note(file.files);
-        } else {
-            file.give_up();
-            put.err().iter().for_each(|error| note_failure(&mut self.is_failing, &file.plain, error, books));
+    /// The thread is done.
+    fn finish(&mut self, UnderWay { task, file, is_put }: UnderWay, now: Duration, books: &mut Books) {
+        match done(task).and_then(|()| file.put(is_put)) {
+            Ok(_) if is_put => {
+                self.is_failing = false;
+                // There may be more.
+                self.note(file.files);
+            }
+            Ok(true) => self.begin(file, true, now, books),
+            done => {
+                file.give_up();
+                done.err().iter().for_each(|error| self.fail(&file.plain, error, books));
+            }
         }
-        is_put
     }
 }
 
-/// Says it once, until one can be compressed again.
-fn note_failure(is_failing: &mut bool, path: &Path, error: &io::Error, books: &mut Books) {
-    if !mem::replace(is_failing, true) {
-        let path = shown(path);
-        books.report(format_args!("cannot compress {path}: {error}; it stays as it is, and the next one is tried"));
-    }
+/// What the thread came to; one that panicked has packed nothing.
+fn done(task: Task<Outcome>) -> io::Result<()> {
+    task.result().map_or(Ok(()), |outcome| outcome.result)
 }
 
 impl Drop for Compressor {
@@ -219,41 +254,52 @@ impl Drop for Compressor {
     }
 }
 
-/// Begins with this one of the files.
-fn begin(files: Rotated, plain: &Path, now: Duration) -> io::Result<UnderWay> {
+/// Opens this one of the files, and makes the one that it becomes.
+fn open(files: Rotated, plain: &Path) -> io::Result<Packed> {
     let (source, found) = opened_to_read(plain)?;
     let new = with_ending(plain, UNFINISHED);
     remove(&new)?;
-    let job = Arc::new(Job {
+    let job = Job {
         is_wanted: AtomicBool::new(true),
+        is_packed: AtomicBool::new(false),
         into: Opener::alike().make(&new, Some(&found))?,
+        source,
+        folder: folder_of(plain).to_owned(),
         len: found.len(),
         rotated_at: u32::try_from(found.ctime()).unwrap_or_default(),
         written_at: found.modified()?,
-    });
-    let file = Packed { job: Arc::clone(&job), files, plain: plain.to_owned(), identity: identity_of(&found), new };
-    match Task::begin_with(STACK_BYTES, now, move || compress(&source, &job)) {
-        Ok(task) => Ok(UnderWay { task, file }),
-        Err(error) => {
-            file.give_up();
-            Err(error)
-        }
-    }
+    };
+    Ok(Packed { job: Arc::new(job), files, plain: plain.to_owned(), identity: identity_of(&found), new })
 }
 
-/// What the thread does: false if it was given up.
-fn compress(source: &File, job: &Job) -> io::Result<bool> {
-    be_nice();
-    // One that is removed takes its place on the disk for as long as we read it.
-    let is_wanted = || job.is_wanted.load(Ordering::Relaxed) && has_name(source);
-    if !pack(source, job.len, job.rotated_at, &job.into, &is_wanted)? {
-        return Ok(false);
+impl Job {
+    fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
     }
-    // Which of the files of hosts was written to longest ago is told by this.
-    job.into.set_modified(job.written_at)?;
-    match job.into.sync_all() {
-        Err(error) if !is_impossible(&error) => Err(error),
-        _ => Ok(true),
+
+    /// What the thread does first.
+    fn compress(&self) -> Outcome {
+        be_nice();
+        // One that is removed takes its place on the disk for as long as we read it.
+        let is_wanted = || self.is_wanted() && has_name(&self.source);
+        let packed = pack(&self.source, self.len, self.rotated_at, &self.into, &is_wanted);
+        // Which of the files of hosts was written to longest ago is told by this.
+        let stamped = packed.and_then(|is_packed| self.into.set_modified(self.written_at).map(|()| is_packed));
+        let is_packed = *stamped.as_ref().unwrap_or(&false);
+        let mut outcome = Outcome::NOTHING;
+        outcome.result = stamped.map(drop);
+        if is_packed {
+            outcome.add(self.into.sync_all());
+            self.is_packed.store(true, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// And when the new file has its name.
+    fn sync_names(&self) -> Outcome {
+        let mut outcome = Outcome::NOTHING;
+        outcome.add_folder(&self.folder);
+        outcome
     }
 }
 
@@ -287,8 +333,8 @@ mod tests {
             Self { compressor, files, folder, books: Books::default(), now: Duration::ZERO }
         }
 
-        fn go_on(&mut self) -> bool {
-            self.compressor.go_on(self.now, &mut self.books)
+        fn go_on(&mut self) {
+            self.compressor.go_on(self.now, &mut self.books);
         }
 
         /// Until the thread is done, which is not noticed yet.
@@ -336,10 +382,17 @@ mod tests {
     fn all_are_compressed_one_after_the_other_and_the_newest_first() {
         let names = ["app.log", "app.log.1", "app.log.2", "app.log.4", "app.log.6"];
         let mut fixture = Fixture::with("all", &names);
-        assert!(!fixture.go_on());
+        fixture.go_on();
         assert_eq!(fixture.names(), "app.log app.log.1 app.log.1.gz.new app.log.2 app.log.4 app.log.6");
         fixture.until_done();
-        assert!(fixture.go_on(), "there is a new name");
+        fixture.go_on();
+        assert_eq!(
+            fixture.names(),
+            "app.log app.log.1 app.log.1.gz app.log.2 app.log.4 app.log.6",
+            "not before a sync"
+        );
+        fixture.until_done();
+        fixture.go_on();
         assert_eq!(fixture.names(), "app.log app.log.1.gz app.log.2 app.log.2.gz.new app.log.4 app.log.6");
         fixture.finish();
         assert_eq!(
@@ -362,11 +415,14 @@ mod tests {
             fixture.files.shift(|path| File::create_new(path)).unwrap();
         }
         fixture.until_done();
-        assert!(fixture.go_on());
+        fixture.go_on();
         assert_eq!(fixture.text("app.log.3.gz"), lines("app.log.1"));
+        // While the directory is synced too.
+        fixture.files.shift(|path| File::create_new(path)).unwrap();
         fixture.finish();
+        assert_eq!(fixture.text("app.log.4.gz"), lines("app.log.1"));
         // The empty one does not get smaller.
-        assert_eq!(fixture.names(), "app.log app.log.1 app.log.2 app.log.3.gz app.log.4");
+        assert_eq!(fixture.names(), "app.log app.log.1 app.log.2 app.log.3 app.log.4.gz app.log.5");
     }
 
     #[test]
@@ -471,6 +527,24 @@ mod tests {
         }
         assert_eq!(fixture.books.reports.len(), 2, "{:?}", fixture.books.reports);
         assert!(fixture.books.reports[1].contains("cannot remove "), "{:?}", fixture.books.reports);
+    }
+
+    #[test]
+    fn one_that_has_its_name_is_not_given_up_any_more() {
+        for test in ["way-late", "end-late"] {
+            let mut fixture = Fixture::with(test, &["app.log", "app.log.1"]);
+            fixture.go_on();
+            fixture.until_done();
+            fixture.go_on();
+            match test {
+                "end-late" => fixture.compressor.end(),
+                _ => assert!(!fixture.compressor.holds_room() && !fixture.compressor.give_way(&mut fixture.books)),
+            }
+            assert_eq!(fixture.text("app.log.1.gz"), lines("app.log.1"), "{test}");
+            fixture.finish();
+            fixture.files.trim(|_, _| {}).unwrap();
+            assert_eq!(fixture.names(), "app.log app.log.1.gz", "{test}");
+        }
     }
 
     #[test]

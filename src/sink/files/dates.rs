@@ -45,7 +45,7 @@ impl Dated {
     }
 
     /// The days of which there are files, in no order. A directory is none of them.
-    fn days(&self) -> io::Result<Vec<i64>> {
+    pub(super) fn days(&self) -> io::Result<Vec<i64>> {
         let mut days = Vec::new();
         for entry in fs::read_dir(folder_of(&self.pattern))? {
             let entry = entry?;

@@ -74,6 +74,13 @@ impl Place for HostFilesPlace {
         }
     }
 
+    fn least_descriptors(&self, options: &OutputOptions) -> usize {
+        // A file, and, as each of them is asked for: the next one while it is rotated; one that is being synced, with the
+        // directory; and what compressing takes.
+        let syncing = if most_descriptors(options.sync) > 0 { 2 } else { 0 };
+        1 + usize::from(options.rotates()) + syncing + compress::most_descriptors(options)
+    }
+
     fn kept(&self, _: &OutputOptions) -> Kept {
         // What gathers (`--flush-every`), or what files that can't be written hold though the others go on.
         Kept { bytes: MOST_GATHERED, holds_a_line: false }
@@ -105,7 +112,9 @@ impl Place for HostFilesPlace {
 /// Files that stay open while nothing waits for them: a descriptor each, and some memory of the kernel. Opening one
 /// costs as much as writing some lines; with `--sync`, one that is closed may be synced early.
 const MOST_OPEN: usize = 256;
-/// The share of all descriptors that files may take, so that clients get in whatever the limit is.
+/// Descriptors that are left to the rest of the process, and to what other outputs can't do without, whatever the limit is.
+const OTHER_DESCRIPTORS: usize = 24;
+/// The share of those beyond that files may take, so that clients get in whatever the limit is.
 const SHARE_OF_DESCRIPTORS: usize = 4;
 /// How many are closed at once: finding those that were used least recently costs a look at all.
 const CLOSED_AT_ONCE: usize = 16;
@@ -163,7 +172,8 @@ fn place_in(known: &[(Host, Known)], host: Host) -> Result<usize, usize> {
 fn most_open(options: &OutputOptions) -> usize {
     let allowed = usize::try_from(descriptor_limit()).unwrap_or(usize::MAX);
     let syncs = if most_descriptors(options.sync) > 0 { 2 } else { 1 };
-    MOST_OPEN.min(options.host_files.saturating_add(1)).min(allowed / SHARE_OF_DESCRIPTORS / syncs).max(2)
+    let share = allowed.saturating_sub(OTHER_DESCRIPTORS) / SHARE_OF_DESCRIPTORS / syncs;
+    MOST_OPEN.min(options.host_files.saturating_add(1)).min(share).max(1)
 }
 
 impl HostFiles {
@@ -320,10 +330,7 @@ impl HostFiles {
     }
 
     fn compress(&mut self, books: &mut Books) {
-        let Some(compressor) = &mut self.compressor else { return };
-        if compressor.go_on(self.now, books) {
-            self.syncs.iter_mut().for_each(Syncs::note_new_name);
-        }
+        self.compressor.iter_mut().for_each(|compressor| compressor.go_on(self.now, books));
     }
 
     /// What is closed and has nothing to write is known by its host alone.

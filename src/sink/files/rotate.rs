@@ -19,7 +19,7 @@ use memchr::{memchr_iter, memrchr};
 
 use super::content::Content;
 use super::gzip;
-use super::path::{folder_of, identity_of, shown, walk, with_ending};
+use super::path::{folder_of, shown, walk, with_ending};
 use crate::config::output::MOST_KEPT;
 use crate::sink::format::told_by;
 
@@ -163,17 +163,16 @@ impl Rotated {
 
     /// The newest rotated file that is not compressed. One that is there twice, and can't be settled, is none.
     pub(super) fn newest_plain(&self) -> Option<PathBuf> {
-        let is_plain = |number: &usize| {
-            self.settle(*number).is_ok()
-                && fs::symlink_metadata(self.numbered(*number)).is_ok_and(|found| found.is_file())
-        };
-        (1..=self.keep).find(is_plain).map(|number| self.numbered(number))
+        self.first(&|number, found| self.settle(number).is_ok() && found.is_file())
     }
 
-    /// Where the rotated file with this identity is now.
-    pub(super) fn find(&self, identity: (u64, u64)) -> Option<PathBuf> {
-        let is_it = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| identity_of(&found) == identity);
-        (1..=self.keep).map(|number| self.numbered(number)).find(is_it)
+    /// The first of the files that are there as they were, and of which this is true.
+    pub(super) fn first(&self, is_it: &dyn Fn(usize, &Metadata) -> bool) -> Option<PathBuf> {
+        (1..=self.keep).find_map(|number| {
+            let path = self.numbered(number);
+            let found = fs::symlink_metadata(&path).ok()?;
+            is_it(number, &found).then_some(path)
+        })
     }
 
     /// Whether it is the same output's.

@@ -72,10 +72,7 @@ impl SingleFile {
 
     fn compress(&mut self, books: &mut Books) {
         self.note_rotated();
-        let Some(compressor) = &mut self.compressor else { return };
-        if compressor.go_on(self.now, books) {
-            self.syncs.iter_mut().for_each(Syncs::note_new_name);
-        }
+        self.compressor.iter_mut().for_each(|compressor| compressor.go_on(self.now, books));
     }
 
     fn sync(&mut self, books: &mut Books) {

@@ -1,12 +1,15 @@
 //! Which files are one set: an output file, and those that were rotated.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::content::Content;
+use super::dates::Dated;
 use super::path::{identity_of, opened_to_read, resolved};
 use super::rotate::{Rotated, named};
+use crate::config::output::DATE_WORD;
 
 /// How often it is looked anew, while files get other names, before what was found has to do.
 const MOST_LOOKS: usize = 500;
@@ -27,7 +30,7 @@ pub(crate) struct Set {
     pub(crate) unreadable: Vec<io::Error>,
 }
 
-/// Opens an output file and those that were rotated. They are what was there at one moment, though files
+/// Opens an output file and those that were rotated, or those of all days, if `{date}` is in the name. They are what was there at one moment, though files
 /// get other names all the time: if that has happened meanwhile, it is looked again.
 ///
 /// # Errors
@@ -37,25 +40,55 @@ pub(crate) fn open_set(path: &Path) -> io::Result<Set> {
     if path.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
     }
+    if path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.contains(DATE_WORD)) && !path.exists() {
+        return Set::new(open_days(&Dated::new(path))?);
+    }
     let files = Rotated::new(&resolved(path), 0);
     let mut looks = 0;
-    let (opened, unreadable) = loop {
-        let (opened, unreadable) = open_all(&files)?;
+    loop {
+        let found = open_all(&files)?;
         looks += 1;
-        let is_steady = opened.iter().map(|(path, _, found)| (path, identity_of(found))).eq(now_of(&files.all()?));
+        let is_steady = found.0.iter().map(|(path, _, found)| (path, identity_of(found))).eq(now_of(&files.all()?));
         if is_steady || looks >= MOST_LOOKS {
-            break (opened, unreadable);
+            return Set::new(found);
         }
-    };
-    if opened.is_empty() && unreadable.is_empty() {
-        return Err(ErrorKind::NotFound.into());
     }
-    let files = opened.into_iter().map(|(path, file, _)| Stored { content: Content::new(file, &path), path }).collect();
-    Ok(Set { files, unreadable })
 }
 
 /// A file of the set, open: its name, and what is known of it.
 type Open = (PathBuf, File, fs::Metadata);
+
+impl Set {
+    /// Of these, and of those that can't be opened.
+    ///
+    /// # Errors
+    /// There is none.
+    fn new((opened, unreadable): (Vec<Open>, Vec<io::Error>)) -> io::Result<Self> {
+        if opened.is_empty() && unreadable.is_empty() {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let stored = |(path, file, _): Open| Stored { content: Content::new(file, &path), path };
+        Ok(Self { files: opened.into_iter().map(stored).collect(), unreadable })
+    }
+}
+
+/// The files of all days, open, the oldest first. They keep their names; one may be removed meanwhile.
+fn open_days(names: &Dated) -> io::Result<(Vec<Open>, Vec<io::Error>)> {
+    let (mut opened, mut unreadable) = (Vec::new(), Vec::new());
+    let mut days = Vec::new();
+    for day in names.days()? {
+        // A sort would be 3 KB of code for each kind.
+        let at = days.binary_search(&day).unwrap_or_else(|at| at);
+        days.insert(at, day);
+    }
+    for day in days {
+        match open_one(names.path_of(day)) {
+            Ok(found) => opened.extend(found),
+            Err(error) => unreadable.push(error),
+        }
+    }
+    Ok((opened, unreadable))
+}
 
 /// All files of the set that there are, open, the oldest first. They are looked for from the newest name on: a file only ever
 /// moves up, so what moves meanwhile is met at its next name, and none is left out. Only as many rotations as there are
@@ -160,6 +193,25 @@ mod tests {
         fs::remove_file(folder.0.join("app.log")).unwrap();
         assert_eq!(folder.read("app.log").unwrap(), "2\n3\n4\n", "a moment of a rotation");
         assert_eq!(folder.read("b.log").unwrap(), "no\n");
+    }
+
+    #[test]
+    fn days_are_one_set_and_come_in_their_order() {
+        let folder = Folder::new("days");
+        for (name, text) in [
+            ("app-2026-01-02.log", "2\n"),
+            ("app-2025-12-31.log", "1\n"),
+            ("app-2026-01-10.log", "3\n"),
+            ("app-2026-02-30.log", "no\n"),
+            ("app-.log", "no\n"),
+            ("b-2026-01-01.log", "no\n"),
+        ] {
+            folder.write(name, text);
+        }
+        assert_eq!(folder.read("app-{date}.log").unwrap(), "1\n2\n3\n");
+        assert_eq!(folder.read("c-{date}.log").unwrap_err().kind(), ErrorKind::NotFound);
+        folder.write("app-{date}.log", "itself\n");
+        assert_eq!(folder.read("app-{date}.log").unwrap(), "itself\n", "an output ./app-{{date}}.log");
     }
 
     #[test]

@@ -10,15 +10,24 @@ use std::time::Duration;
 
 use super::path::{folder_of, has_name};
 use crate::config::output::SyncEvery;
+use crate::host::descriptor_limit;
 use crate::linux::{EINVAL, ENOSYS, EOPNOTSUPP};
 use crate::sink::task::Task;
 
 /// Files that may wait for their sync while nobody asks for it yet: each is a descriptor.
 const MOST_LEFT: usize = 16;
+/// The share of all descriptors that they may take.
+const SHARE_OF_DESCRIPTORS: usize = 16;
+
+/// How many may wait at the limit on descriptors that holds here: one at least.
+fn most_left() -> usize {
+    let allowed = usize::try_from(descriptor_limit()).unwrap_or(usize::MAX);
+    MOST_LEFT.min(allowed / SHARE_OF_DESCRIPTORS).max(1)
+}
 
 /// Descriptors that syncs take at most: those that wait, those that the one under way has, and a directory.
 pub(super) fn most_descriptors(sync: SyncEvery) -> usize {
-    if sync == SyncEvery::Never { 0 } else { 2 * MOST_LEFT + 1 }
+    if sync == SyncEvery::Never { 0 } else { 2 * most_left() + 1 }
 }
 
 /// The syncs of one output.
@@ -31,6 +40,7 @@ pub(super) struct Syncs {
     task: Option<UnderWay>,
     /// Files that are written no more, and not synced yet.
     left: Vec<Arc<File>>,
+    most_left: usize,
     /// A name in the directory is new, and may not be on the disk yet.
     has_new_name: bool,
     /// Lines were written later than others that came after them: they need a sync, though their position may have had its.
@@ -76,6 +86,7 @@ impl Syncs {
             next: Duration::ZERO,
             task: None,
             left: Vec::new(),
+            most_left: most_left(),
             has_new_name: false,
             has_late: false,
             begun: 0,
@@ -127,7 +138,7 @@ impl Syncs {
 
     /// Whether so many files were left that the next sync comes early.
     pub(super) fn is_crowded(&self) -> bool {
-        self.left.len() >= MOST_LEFT
+        self.left.len() >= self.most_left
     }
 
     /// Ends a sync that is done, and begins the next if one is due: up to the position `written`, which is all in `files`
@@ -211,14 +222,16 @@ struct Batch {
 }
 
 /// What a sync came to.
-struct Outcome {
-    result: io::Result<()>,
+pub(super) struct Outcome {
+    pub(super) result: io::Result<()>,
     /// What this file system can't do.
     impossible: Option<io::Error>,
 }
 
 impl Outcome {
-    fn add(&mut self, done: io::Result<()>) {
+    pub(super) const NOTHING: Self = Self { result: Ok(()), impossible: None };
+
+    pub(super) fn add(&mut self, done: io::Result<()>) {
         match done {
             Ok(()) => {}
             Err(error) if is_impossible(&error) => self.impossible = Some(error),
@@ -226,10 +239,18 @@ impl Outcome {
             Err(error) => self.result = mem::replace(&mut self.result, Ok(())).and(Err(error)),
         }
     }
+
+    /// Syncs the names in a directory.
+    pub(super) fn add_folder(&mut self, folder: &Path) {
+        // It may be gone or locked.
+        let is_fine = |error: &io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        self.add(if synced.as_ref().is_err_and(is_fine) { Ok(()) } else { synced });
+    }
 }
 
 /// Whether the file system has no such operation: that is nothing to be cured.
-pub(super) fn is_impossible(error: &io::Error) -> bool {
+fn is_impossible(error: &io::Error) -> bool {
     error.kind() == ErrorKind::InvalidInput || matches!(error.raw_os_error(), Some(EINVAL | EOPNOTSUPP | ENOSYS))
 }
 
@@ -243,7 +264,7 @@ impl Batch {
     }
 
     fn sync(&self) -> Outcome {
-        let mut outcome = Outcome { result: Ok(()), impossible: None };
+        let mut outcome = Outcome::NOTHING;
         loop {
             let next = self.lock().pop();
             let Some(file) = next else { break };
@@ -252,12 +273,7 @@ impl Batch {
                 outcome.add(file.sync_data());
             }
         }
-        if let Some(folder) = &self.folder {
-            // It may be gone or locked.
-            let is_fine = |error: &io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
-            let synced = File::open(folder).and_then(|folder| folder.sync_all());
-            outcome.add(if synced.as_ref().is_err_and(is_fine) { Ok(()) } else { synced });
-        }
+        self.folder.iter().for_each(|folder| outcome.add_folder(folder));
         outcome
     }
 }
@@ -343,10 +359,11 @@ mod tests {
         let mut syncs = syncs();
         syncs.go_on(Duration::ZERO, 100, &mut || vec![sound()]);
         finished(&mut syncs, 100);
-        for number in 0..MOST_LEFT {
+        let most_left = syncs.most_left;
+        for number in 0..most_left {
             assert!(!syncs.is_crowded(), "{number}");
             syncs.leave(sound());
-            if number + 1 < MOST_LEFT {
+            if number + 1 < most_left {
                 syncs.go_on(Duration::ZERO, 200, &mut || unreachable!("it is early"));
             }
         }
@@ -354,7 +371,7 @@ mod tests {
         syncs.go_on(Duration::ZERO, 200, &mut || unreachable!("only those that were left"));
         assert!(syncs.left.is_empty() && syncs.task.is_some());
         // More of them wait for that one to end, or there would be no bound.
-        (0..MOST_LEFT).for_each(|_| syncs.leave(broken()));
+        (0..most_left).for_each(|_| syncs.leave(broken()));
         assert!(matches!(syncs.go_on(Duration::ZERO, 200, &mut || unreachable!("early")), Synced::Done));
         assert_eq!(syncs.synced(), 100, "these are not all");
         assert!(matches!(finished(&mut syncs, 200), Synced::Failed(_)));

@@ -11,12 +11,17 @@ pub(super) use self::utc::Zone;
 mod read {
     use std::env;
     use std::ffi::OsStr;
-    use std::fs;
     use std::io::{self, ErrorKind};
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::FileExt;
     use std::path::Path;
 
     use tz::TimeZone;
 
+    use super::super::path::opened_to_read;
+
+    /// A zone takes a hundredth of it.
+    const MOST_BYTES: usize = 256 * 1024;
     /// Where zones are found by their names: the folders in which musl looks.
     const FOLDERS: [&str; 3] = ["/usr/share/zoneinfo", "/share/zoneinfo", "/etc/zoneinfo"];
     /// When clocks are changed if a text names summer time but no rules (`EST5EDT`): as in every libc, by the law of 2007
@@ -28,9 +33,12 @@ mod read {
         b"TZif3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\
         TZif3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\n";
 
-    /// What is in a file, if it is one: a fifo would wait for a writer, and a device might have no end.
+    /// What is in a file, if it is one: a fifo would wait for a writer, and a device might have no end. One of the kernel's
+    /// (`/proc/kmsg`) passes for a file, may wait too, and says that it is empty.
     fn content(path: &Path) -> io::Result<Vec<u8>> {
-        if fs::metadata(path)?.is_file() { fs::read(path) } else { Err(io::Error::other("it is no regular file")) }
+        let (file, found) = opened_to_read(path)?;
+        let mut bytes = vec![0; usize::try_from(found.len()).unwrap_or(usize::MAX).min(MOST_BYTES)];
+        file.read_exact_at(&mut bytes, 0).map(|()| bytes)
     }
 
     /// A time zone.
@@ -50,10 +58,9 @@ mod read {
             }
             match content(Path::new("/etc/localtime")) {
                 Ok(bytes) => Self::of_file(&bytes).ok_or_else(|| "/etc/localtime holds no time zone".to_owned()),
-                Err(error) if error.kind() == ErrorKind::NotFound => match fs::read_to_string("/etc/TZ") {
-                    Ok(text) => {
-                        Self::named(OsStr::new(text.trim())).ok_or_else(|| "/etc/TZ names no time zone".to_owned())
-                    }
+                Err(error) if error.kind() == ErrorKind::NotFound => match content(Path::new("/etc/TZ")) {
+                    Ok(text) => Self::named(OsStr::from_bytes(text.trim_ascii()))
+                        .ok_or_else(|| "/etc/TZ names no time zone".to_owned()),
                     Err(_) => Err("TZ is not set, and there is no /etc/localtime".to_owned()),
                 },
                 Err(error) => Err(format!("/etc/localtime can't be read ({error})")),
@@ -241,6 +248,9 @@ mod tests {
             ("Nowhere/Place", None),
             ("/no/such/file", None),
             ("/dev/null", None),
+            // A regular file, so the kernel says, that never ends and makes its reader wait.
+            ("/proc/kmsg", None),
+            ("/proc/version", None),
             ("/", None),
             ("CET", None),
             ("CET-25", None),

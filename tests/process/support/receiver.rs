@@ -177,6 +177,11 @@ impl Receiver {
         Setup::new(args).start()
     }
 
+    /// One that was started elsewhere, and whose stdout is nobody's.
+    pub(crate) fn of(guard: Guard, addr: SocketAddr, stderr: Collected) -> Self {
+        Self { guard, addr, stderr, output: None }
+    }
+
     /// With a pipe as stdout that nobody reads yet.
     pub(crate) fn start_unread(args: &[&str]) -> (Self, Pipe) {
         let (reader, writer) = Pipe::new();
