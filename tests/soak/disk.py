@@ -116,16 +116,16 @@ class Follower(threading.Thread):
 
     def look(self):
         with self.lock:
-            there, is_sure = set(), True
             for folder in (f"/proc/self/fd/{self.disk.bare}", self.disk.at):
                 try:
-                    there |= self.find(folder)
+                    self.find(folder)
                 except OSError:
-                    is_sure = False  # The disk is away, or a file was renamed.
+                    pass  # The disk is away, or a file was renamed.
             for key, entry in list(self.files.items()):
                 try:
                     self.read(entry)
-                    if is_sure and key not in there:
+                    # By its names, and not by whether one was found: while files are renamed, one may be passed over.
+                    if os.fstat(entry[0].fileno()).st_nlink == 0:
                         self.read(entry)
                         entry[0].close()
                         del self.files[key]
@@ -133,8 +133,7 @@ class Follower(threading.Thread):
                     pass  # The disk is away.
 
     def find(self, folder):
-        """Opens what is new in a folder, and answers what it has."""
-        there = set()
+        """Opens what is new in a folder."""
         # The oldest first, and each before what comes next to it is removed.
         for name in sorted(glob.glob(folder + "/app.log*"), key=lambda name: -int((name.rsplit(".", 1)[1:] or ["0"])[0]) if name[-1].isdigit() else 0):
             if name.endswith(".new"):
@@ -143,12 +142,10 @@ class Follower(threading.Thread):
             file = open(name, "rb", buffering=0)
             found = os.fstat(file.fileno())
             key = (found.st_dev, found.st_ino)
-            there.add(key)
             if key in self.files:
                 file.close()
             else:
                 self.files[key] = [file, b""]
-        return there
 
     def read(self, entry):
         while block := entry[0].read(1 << 16):
