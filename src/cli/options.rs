@@ -9,7 +9,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::config::limits::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
-use crate::config::listen::{DEFAULT_LISTEN, ListenAddr};
+use crate::config::listen::{DEFAULT_LISTEN, ListenAddr, ListenOptions};
 use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
 use crate::host::group_number;
@@ -33,6 +33,8 @@ word_enum! {
 pub struct Settings {
     /// Where to listen, and the limits.
     pub config: Config,
+    /// Options of listeners that say nothing else.
+    pub listen_defaults: ListenOptions,
     /// Where lines go.
     pub outputs: Vec<OutputAddr>,
     /// How lines are written.
@@ -62,6 +64,7 @@ impl Default for Settings {
         let listen = DEFAULT_LISTEN.parse().into_iter().collect();
         Self {
             config: Config { listen, unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() },
+            listen_defaults: ListenOptions::default(),
             outputs: vec![OutputAddr::stdout()],
             format: Format::Raw,
             output: OutputOptions::default(),
@@ -88,12 +91,20 @@ impl Settings {
         false
     }
 
+    /// Gives each listener the options that it says nothing of.
+    pub fn give_defaults(&mut self) {
+        self.config.listen.iter_mut().for_each(|listen| listen.inherit(&self.listen_defaults));
+    }
+
     /// Checks all that is known before anything is opened or made. Of the box only the paths are looked at.
     ///
     /// # Errors
     /// A sentence about the first setting that does not work.
     pub fn validate(&self) -> Result<(), String> {
         self.config.validate().map_err(|error| error.to_string())?;
+        if let Some((option, value, why)) = self.listen_defaults.useless(self.config.listen.iter().map(|one| &one.at)) {
+            return Err(format!("--{option} {value} fits no --listen: {why}"));
+        }
         #[cfg(feature = "status")]
         if let Some(status) = &self.status {
             let listen = &self.config.listen;
@@ -472,7 +483,9 @@ macro_rules! options {
 /// Every option but `--config`, `--check`, `--help` and `--version`, which only the command line has.
 pub const OPTIONS: &[Opt] = options! {
     "listen" / 'l' = "ADDR:PORT|unix:/path" Input List(config.listen)
-        "where clients connect; may be given more than once; port 0: the system picks one";
+        "where clients connect; may be given more than once; port 0: the system picks one; with ,framing=... behind it: for this one alone";
+    "framing" = "lines" Input Word(listen_defaults.framing)
+        "how lines end, where --listen says nothing else: lines: in a newline";
     "unix-mode" = "OCTAL" Input Octal(config.unix_mode)
         "permission bits of a Unix socket's file";
     "receipt" = "" Input Switch(config.limits.receipt)

@@ -345,6 +345,17 @@ pub enum ConfigError {
         /// The one that is included.
         listener: ListenAddr,
     },
+    /// An option of a listener that makes no sense there.
+    ListenOption {
+        /// The listener.
+        listener: ListenAddr,
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// No address to listen on.
     NoListener,
     /// More than [`MOST_LISTENERS`] addresses.
@@ -384,6 +395,9 @@ impl fmt::Display for ConfigError {
             }
             Self::Covered { by, listener } => {
                 write!(f, "--listen {listener} is covered by --listen {by}: give one of them")
+            }
+            Self::ListenOption { listener, option, value, why } => {
+                write!(f, "--listen {listener},{option}={value}: {why}")
             }
             Self::NoListener => f.write_str("there is no address to listen on: give one with --listen"),
             Self::TooManyListeners => {
@@ -435,6 +449,9 @@ impl Config {
             let others = self.listen.iter().enumerate().filter(|(other, _)| *other != number);
             if let Some((_, other)) = others.into_iter().find(|(_, other)| one.at.covers(&other.at, &self.listen)) {
                 return Err(ConfigError::Covered { by: one.at.clone(), listener: other.at.clone() });
+            }
+            if let Some((option, value, why)) = one.contradiction() {
+                return Err(ConfigError::ListenOption { listener: one.at.clone(), option, value, why });
             }
         }
         self.limits.validate()

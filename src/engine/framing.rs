@@ -5,12 +5,10 @@ use memchr::memchr_iter;
 
 use super::gap::Gap;
 use crate::config::limits::{Limits, LongLines};
-use crate::config::listen::Framing;
 
 /// What a framer has to keep to, prepared once for all connections of a listener.
 #[derive(Debug)]
 pub struct Rules {
-    framing: Framing,
     pub(super) max_line: usize,
     pub(super) max_buffer: u32,
     pub(super) long_lines: LongLines,
@@ -18,28 +16,15 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Those of `max_line`, `max_buffer`, `long_lines` and `keep_empty`, for the default framing.
+    /// Those of `max_line`, `max_buffer`, `long_lines` and `keep_empty`.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self {
-            framing: Framing::default(),
             max_line: limits.max_line,
             max_buffer: u32::try_from(limits.max_buffer).unwrap_or(u32::MAX - 1),
             long_lines: limits.long_lines,
             keep_empty: limits.keep_empty,
         }
-    }
-
-    /// Which framing they are for.
-    #[must_use]
-    pub fn framing(&self) -> Framing {
-        self.framing
-    }
-
-    /// The same for another framing.
-    #[must_use]
-    pub fn with(self, framing: Framing) -> Self {
-        Self { framing, ..self }
     }
 }
 

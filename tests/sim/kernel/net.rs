@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lumberjack::internals::{Key, ListenOptions, Net, Now, Ready};
+use lumberjack::internals::{Key, Net, Now, Ready, SocketOptions};
 use lumberjack::{ListenAddr, Peer};
 
 use super::super::sink::Record;
@@ -68,7 +68,7 @@ impl Net for SimNet {
     type Listener = SimListener;
     type Stream = SimStream;
 
-    fn listen(&mut self, at: &ListenAddr, _: &ListenOptions, number: usize) -> io::Result<(SimListener, ListenAddr)> {
+    fn listen(&mut self, at: &ListenAddr, _: &SocketOptions, number: usize) -> io::Result<(SimListener, ListenAddr)> {
         let mut kernel = self.0.borrow_mut();
         kernel.backlogs.push(Some(VecDeque::new()));
         kernel.descriptors += 1;
