@@ -64,7 +64,8 @@ mod skip;
 
 pub use config::calendar::TimeOfDay;
 pub use config::limits::{
-    Config, ConfigError, DEFAULT_UNIX_MODE, IdleClose, Limits, LongLines, Overhead, WhenFull, WordError,
+    Config, ConfigError, DEFAULT_UNIX_MODE, EmbeddedNewline, IdleClose, Limits, LongLines, Overhead, WhenFull,
+    WordError,
 };
 pub use config::listen::{DEFAULT_LISTEN, Framing, Listen, ListenAddr, ListenAddrError, ListenError, ListenOptions};
 pub use config::output::{DiskFull, MOST_OUTPUTS, OnStall, OutputError, OutputOptions, SyncEvery};

@@ -66,7 +66,7 @@ impl<L> Listeners<L> {
             local_addrs: Vec::new(),
             options: Vec::new(),
             rules: Vec::new(),
-            default_rules: Rules::new(limits),
+            default_rules: Rules::new(limits, Framing::default()),
             pause: None,
             abandoned: None,
             has_freed_descriptor: false,
@@ -79,7 +79,7 @@ impl<L> Listeners<L> {
         let number = u8::try_from(self.local_addrs.len()).unwrap_or(u8::MAX);
         // A client may have come before the first poll; the event then tells, but asking once costs nothing.
         self.open.push(Listener { number, socket, may_have_clients: true });
-        self.rules.push(Rules::new(limits));
+        self.rules.push(Rules::new(limits, local.options.framing));
         self.local_addrs.push(local.at);
         self.options.push(local.options);
     }
@@ -233,7 +233,8 @@ mod tests {
         }
         listeners.close_all();
         let skipped = |number| {
-            Framer::new(Framing::Lines).feed(b"12345\n1234\n123\n", listeners.rules(number), &mut Nowhere).skipped
+            let mut sent = *b"12345\n1234\n123\n";
+            Framer::default().feed(&mut sent, 0, listeners.rules(number), &mut Nowhere).skipped
         };
         assert_eq!((skipped(0), skipped(1)), (1, 2));
     }
