@@ -204,6 +204,7 @@ impl LineFramer {
         assert!(may_have_newline || memchr(b'\n', pending).is_none(), "4. pending has no newline");
     }
 
+    #[inline]
     fn pending_bytes(&self) -> &[u8] {
         match &self.line {
             Line::Pending(pending) => pending,
@@ -341,7 +342,22 @@ impl LineFramer {
 
     /// The start of a line, or more of it, has come without its `\n`. The answer is what has to be kept of it: all, or if
     /// the line is too long, less.
+    #[inline(always)] // each read comes here
     pub(super) fn begin<'c>(
+        &mut self,
+        bytes: &'c [u8],
+        rules: &Rules,
+        out: &mut impl LineSink,
+        fed: &mut Fed<'_>,
+    ) -> &'c [u8] {
+        match &self.line {
+            Line::Pending(pending) if pending.len() + bytes.len() <= rules.max_line => bytes,
+            _ => self.begin_long(bytes, rules, out, fed),
+        }
+    }
+
+    #[inline(never)]
+    fn begin_long<'c>(
         &mut self,
         bytes: &'c [u8],
         rules: &Rules,
@@ -386,10 +402,15 @@ impl LineFramer {
 
     /// `pending` may be one byte longer than `max_line`, if its last is a `\r`, which might have belonged to the line's
     /// ending. What follows is no `\n`, so it did not, and the line is too long.
+    #[inline(always)] // each read comes here
     fn decide_cr(&mut self, rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
-        if self.pending() <= rules.max_line {
-            return;
+        if self.pending() > rules.max_line {
+            self.shorten_pending(rules, out, fed);
         }
+    }
+
+    #[inline(never)]
+    fn shorten_pending(&mut self, rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
         let pending = self.take_pending();
         let rest = shorten(&[], &pending, rules, out, fed);
         if rules.long_lines == LongLines::Split {
