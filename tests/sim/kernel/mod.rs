@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use lumberjack::{Framing, Peer};
 use lumberjack::internals::{Key, Ready, Source};
+use lumberjack::{Framing, Peer};
 
 use super::client::Client;
 use super::dice::Dice;
