@@ -228,6 +228,7 @@ impl LineFramer {
 
 impl LineFramer {
     /// How many lines `block`, which ends in `\n`, holds, if all of it can go out as it is.
+    #[inline(always)] // each read comes here
     fn count_if_clean(&self, block: &[u8], rules: &Rules) -> Option<u64> {
         let Line::Pending(pending) = &self.line else { return None };
         if self.is_piece && rules.keep_empty {
