@@ -107,10 +107,10 @@ fn every_small(each: impl Fn(&Limits)) {
 /// Messages of every kind in each framing: with a newline in the middle and at the end, with a `\r` before each mark, empty,
 /// over-long, and one without an end.
 const FRAMED: [(Framing, &[u8]); 7] = [
-    (Framing::Nul, b"ab\0c\nd\0\0\n\0\r\n\0e\r\0123456789\0\nf\r"),
+    (Framing::Nul, b"ab\0c\nd\0\0\n\0\r\n\0e\r\x00123456789\0\nf\r"),
     (Framing::Cr, b"ab\rc\nd\r\r\n\r\0\n\r123456789\r12\n345678\nf\0"),
-    (Framing::Octet, b"2 ab3 c\nd4 ab\r\n\n3 a\r\01 \n1 \r5 12345\n\n2 \n\n2 \r\n4 f\0\n\r"),
-    (Framing::Octet, b"2 ab3 a\r\r2 \r\n3 \n\n\n3 \0\0\04 ab\rc03 xyz"),
+    (Framing::Octet, b"2 ab3 c\nd4 ab\r\n\n3 a\r\x001 \n1 \r5 12345\n\n2 \n\n2 \r\n4 f\0\n\r"),
+    (Framing::Octet, b"2 ab3 a\r\r2 \r\n3 \n\n\n3 \0\0\x004 ab\rc03 xyz"),
     (Framing::AutoOctet, b"3 <a>2 <\n3 c\nd2 \r\n99999999 too long"),
     (Framing::AutoOctet, b"12 <\n3 c\n"),
     (Framing::AutoOctet, b"123456789 ab\r\n2 <a\n\r\nc"),
@@ -175,7 +175,7 @@ fn p21_what_each_framing_takes_off_and_what_a_newline_inside_becomes() {
         (Framing::Nul, keep, b"c\nd\0", "c\nd\n"),
         (Framing::Cr, escape, b"a\rb\n\r\nc\0\r", "a\nb\\n\n\\nc\0\n"),
         (Framing::Octet, escape, b"5 hello5 a\nb\nc7 world\r\n\n\n2 x\0", "hello\na\\nb\\nc\nworld\nx\n"),
-        (Framing::Octet, escape, b"3 a\0\03 b\r\03 c\n\n3 d\n\r3 e\0\n", "a\0\nb\r\nc\\n\nd\\n\r\ne\0\n"),
+        (Framing::Octet, escape, b"3 a\0\x003 b\r\x003 c\n\n3 d\n\r3 e\0\n", "a\0\nb\r\nc\\n\nd\\n\r\ne\0\n"),
         (Framing::Octet, space, b"6 a\nb\n\r\n", "a b \n"),
         (Framing::Octet, keep, b"6 a\nb\n\r\n5 hi", "a\nb\n\nhi\n"),
         // Nothing is behind the lengths that it stops at, and the digits of the last were no message.
