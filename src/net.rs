@@ -108,7 +108,7 @@ pub struct Now {
 
 /// How a listener is set up.
 #[derive(Debug, Clone, Copy)]
-pub struct ListenOptions {
+pub struct SocketOptions {
     /// Permission bits of a Unix socket's file.
     pub unix_mode: u32,
     /// Silence after which TCP probes a client; 0 is never.
@@ -132,7 +132,7 @@ pub trait Net {
     fn listen(
         &mut self,
         at: &ListenAddr,
-        options: &ListenOptions,
+        options: &SocketOptions,
         number: usize,
     ) -> io::Result<(Self::Listener, ListenAddr)>;
     /// Whether the box does not have a listener's address yet: clients can connect as soon as it does.
@@ -313,7 +313,7 @@ impl Net for Mio {
     fn listen(
         &mut self,
         at: &ListenAddr,
-        options: &ListenOptions,
+        options: &SocketOptions,
         number: usize,
     ) -> io::Result<(Listener, ListenAddr)> {
         let token = Token(FIRST_LISTENER + number);
@@ -485,7 +485,7 @@ impl AsRawFd for Listener {
 
 /// Prepares an inherited socket for the loop: non-blocking, closed on exec, with keepalive. It stays non-blocking for
 /// everybody who shares it, also when we end: the next process may be using it already.
-fn adopt(inherited: Inherited, options: &ListenOptions) -> io::Result<Socket> {
+fn adopt(inherited: Inherited, options: &SocketOptions) -> io::Result<Socket> {
     let is_tcp = matches!(inherited.at(), ListenAddr::Tcp(_));
     let socket = inherited.into_socket();
     socket.set_nonblocking(true)?;
@@ -496,7 +496,7 @@ fn adopt(inherited: Inherited, options: &ListenOptions) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen_tcp(addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
+fn listen_tcp(addr: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(options.only_v6)?;

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lumberjack::internals::{Key, ListenOptions, Net, Now, Ready, Source};
+use lumberjack::internals::{Key, Net, Now, Ready, SocketOptions, Source};
 use lumberjack::{Config, Format, Limits, ListenAddr, OutputAddr, Outputs, Peer, Server};
 
 use super::{Case, Pass};
@@ -48,7 +48,7 @@ impl Net for Memory {
     type Listener = ();
     type Stream = Stream;
 
-    fn listen(&mut self, at: &ListenAddr, _: &ListenOptions, _: usize) -> io::Result<((), ListenAddr)> {
+    fn listen(&mut self, at: &ListenAddr, _: &SocketOptions, _: usize) -> io::Result<((), ListenAddr)> {
         Ok(((), at.clone()))
     }
 

@@ -59,5 +59,6 @@ pub(super) fn listen_on(inherited: &[Inherited], settings: &mut Settings) -> Str
         places.push(' ');
         places.push_str(&socket.at().to_string());
     }
+    settings.give_defaults();
     places
 }

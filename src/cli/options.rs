@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::limits::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
-use crate::config::listen::{DEFAULT_LISTEN, ListenAddr};
+use crate::config::limits::{Config, DEFAULT_UNIX_MODE, EmbeddedNewline, Limits, WordError, word_enum};
+use crate::config::listen::{DEFAULT_LISTEN, ListenAddr, ListenOptions};
 use crate::config::output::{DATE_WORD, DEFAULT_KEEP, OnStall, OutputOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
 use crate::host::group_number;
@@ -33,6 +33,8 @@ word_enum! {
 pub struct Settings {
     /// Where to listen, and the limits.
     pub config: Config,
+    /// Options of listeners that say nothing else.
+    pub listen_defaults: ListenOptions,
     /// Where lines go.
     pub outputs: Vec<OutputAddr>,
     /// How lines are written.
@@ -62,6 +64,7 @@ impl Default for Settings {
         let listen = DEFAULT_LISTEN.parse().into_iter().collect();
         Self {
             config: Config { listen, unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() },
+            listen_defaults: ListenOptions::default(),
             outputs: vec![OutputAddr::stdout()],
             format: Format::Raw,
             output: OutputOptions::default(),
@@ -88,12 +91,20 @@ impl Settings {
         false
     }
 
+    /// Gives each listener the options that it says nothing of.
+    pub fn give_defaults(&mut self) {
+        self.config.listen.iter_mut().for_each(|listen| listen.inherit(&self.listen_defaults));
+    }
+
     /// Checks all that is known before anything is opened or made. Of the box only the paths are looked at.
     ///
     /// # Errors
     /// A sentence about the first setting that does not work.
     pub fn validate(&self) -> Result<(), String> {
         self.config.validate().map_err(|error| error.to_string())?;
+        if let Some((option, value, why)) = self.listen_defaults.useless(self.config.listen.iter().map(|one| &one.at)) {
+            return Err(format!("--{option} {value} fits no --listen: {why}"));
+        }
         #[cfg(feature = "status")]
         if let Some(status) = &self.status {
             let listen = &self.config.listen;
@@ -108,6 +119,14 @@ impl Settings {
         Outputs::validate(&self.outputs, self.format, &self.output, max_line).map_err(|error| error.to_string())?;
         if self.format == Format::Raw && !self.output.tag.is_empty() {
             return Err("--tag is a field of --format peer and json, and raw has none: choose one of them".to_owned());
+        }
+        let not_stdout = self.outputs.iter().find(|output| **output != OutputAddr::stdout());
+        let keeps = self.config.limits.embedded_newline == EmbeddedNewline::Keep;
+        if let Some(output) = not_stdout.filter(|_| keeps && self.format != Format::Json) {
+            return Err(format!(
+                "--embedded-newline keep would make two lines of one for who reads --output {}: choose escape or space, or --format json",
+                output.name()
+            ));
         }
         if self.config.limits.receipt && self.output.on_stall == OnStall::Drop {
             return Err("--receipt says that lines are written, and --on-stall drop may drop them: choose one of them"
@@ -490,7 +509,9 @@ macro_rules! options {
 /// Every option but `--config`, `--check`, `--help` and `--version`, which only the command line has.
 pub const OPTIONS: &[Opt] = options! {
     "listen" / 'l' = "ADDR:PORT|unix:/path" Input List(config.listen)
-        "where clients connect; may be given more than once; port 0: the system picks one";
+        "where clients connect; may be given more than once; port 0: the system picks one; with ,framing=... behind it: for this one alone";
+    "framing" = "lines|octet|nul|cr|auto-octet" Input Word(listen_defaults.framing)
+        "how messages end, where --listen says nothing else: lines: in a newline; octet: by the length before them (RFC 6587); nul, cr: in a NUL or CR; auto-octet: octet from who begins with a length and a <, else lines";
     "unix-mode" = "OCTAL" Input Octal(config.unix_mode)
         "permission bits of a Unix socket's file";
     "receipt" = "" Input Switch(config.limits.receipt)
@@ -540,6 +561,8 @@ pub const OPTIONS: &[Opt] = options! {
         "bytes without a newline after which the log warns of a client";
     "keep-empty" = "" Lines Switch(config.limits.keep_empty)
         "empty lines are written too";
+    "embedded-newline" = "escape|space|keep" Lines Word(config.limits.embedded_newline)
+        "what becomes of a newline inside a message, where --framing is not lines: \\n, a space, or it stays, for --format json";
     "memory" = "SIZE" Room Size(config.limits.memory)
         "most memory that clients and slow outputs may use; by default at most a quarter of the box's";
     "max-connections" = "NUMBER" Room Number(config.limits.max_connections)

@@ -127,6 +127,7 @@ fn put_together(
     }
     settings.is_listen_given = is_given(&origins, "listen");
     settings.is_memory_given = is_given(&origins, "memory");
+    settings.give_defaults();
     settings.validate().and_then(|()| settings.check_paths(config_path.as_deref())).map_err(UsageError)?;
     Ok((settings, origins))
 }

@@ -48,6 +48,19 @@ word_enum! {
 }
 
 word_enum! {
+    /// What becomes of a `\n` inside a message whose framing lets it hold one (`--embedded-newline`, P21).
+    EmbeddedNewline {
+        /// It becomes `\` and `n`; nothing else of the message changes.
+        #[default]
+        Escape = "escape",
+        /// It becomes a space.
+        Space = "space",
+        /// It stays, so that readers of lines see more than one, but for those of JSON.
+        Keep = "keep",
+    }
+}
+
+word_enum! {
     /// What happens to a client that connects while `max_connections` are open (`--when-full`, P10).
     WhenFull {
         /// It waits in the kernel's backlog until there is room.
@@ -83,6 +96,9 @@ pub struct Limits {
     pub long_lines: LongLines,
     /// Whether empty lines are written (`--keep-empty`, P1). Default no.
     pub keep_empty: bool,
+    /// What becomes of a `\n` inside a message (`--embedded-newline`, P21). Default `escape`. The binary refuses `keep` where
+    /// the next reader would take it for the end of a line.
+    pub embedded_newline: EmbeddedNewline,
     /// Bytes without a newline at which a client gets the `Buffer overflow` warning (`--max-buffer`, P4). Default
     /// 1 MiB; at least twice `max_line`, and less than 4 GiB.
     pub max_buffer: usize,
@@ -129,6 +145,7 @@ impl Default for Limits {
             max_line: DEFAULT_MAX_LINE,
             long_lines: LongLines::Skip,
             keep_empty: false,
+            embedded_newline: EmbeddedNewline::Escape,
             max_buffer: DEFAULT_MAX_BUFFER,
             memory: DEFAULT_MEMORY,
             max_connections: DEFAULT_MAX_CONNECTIONS,
@@ -345,6 +362,17 @@ pub enum ConfigError {
         /// The one that is included.
         listener: ListenAddr,
     },
+    /// An option of a listener that makes no sense there.
+    ListenOption {
+        /// The listener.
+        listener: ListenAddr,
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// No address to listen on.
     NoListener,
     /// More than [`MOST_LISTENERS`] addresses.
@@ -384,6 +412,9 @@ impl fmt::Display for ConfigError {
             }
             Self::Covered { by, listener } => {
                 write!(f, "--listen {listener} is covered by --listen {by}: give one of them")
+            }
+            Self::ListenOption { listener, option, value, why } => {
+                write!(f, "--listen {listener},{option}={value}: {why}")
             }
             Self::NoListener => f.write_str("there is no address to listen on: give one with --listen"),
             Self::TooManyListeners => {
@@ -435,6 +466,9 @@ impl Config {
             let others = self.listen.iter().enumerate().filter(|(other, _)| *other != number);
             if let Some((_, other)) = others.into_iter().find(|(_, other)| one.at.covers(&other.at, &self.listen)) {
                 return Err(ConfigError::Covered { by: one.at.clone(), listener: other.at.clone() });
+            }
+            if let Some((option, value, why)) = one.contradiction() {
+                return Err(ConfigError::ListenOption { listener: one.at.clone(), option, value, why });
             }
         }
         self.limits.validate()

@@ -1,13 +1,14 @@
-//! Listeners: the address of each, how it is written, which addresses can't be used together, and how the bytes that come
-//! there become lines. Invariant: what prints parses to the same.
+//! Listeners: the address of each with its options, how that is written, and which addresses can't be used together.
+//! Invariant: what prints parses to the same.
 
-use core::fmt::{self, Write};
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::fmt;
+use core::net::SocketAddr;
 use core::str::FromStr;
-use std::path::PathBuf;
 
-use super::pattern;
-use super::word::{WordError, word_enum};
+use super::listen_options::{Given, split};
+
+pub use super::listen_addr::{ListenAddr, ListenAddrError};
+pub use super::listen_options::{Framing, ListenError, ListenOptions};
 
 /// Where the binary listens without `--listen`.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:4445";
@@ -15,213 +16,67 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:4445";
 /// and the like take the rest.
 pub const MOST_LISTENERS: usize = 28;
 
-word_enum! {
-    /// How the bytes of a listener's clients become lines.
-    Framing {
-        /// Each line ends in `\n`, or in `\r\n` (P1).
-        #[default]
-        Lines = "lines",
-    }
-}
-
-/// A listener: where it is, and what its clients send. Any [`ListenAddr`] is one whose clients send lines.
+/// A listener: where it is, and how its clients are treated; as text `ADDR:PORT,KEY=VALUE`, or `unix:/path,KEY=VALUE`. Any
+/// [`ListenAddr`] is one with the default options.
 ///
 /// ```
-/// use lumberjack::{Framing, Listen};
+/// use lumberjack::{Listen, ListenOptions};
 ///
 /// let listen: Listen = "127.0.0.1:4445".parse()?;
-/// assert_eq!((listen.at.to_string().as_str(), listen.framing), ("127.0.0.1:4445", Framing::Lines));
-/// # Ok::<(), lumberjack::ListenAddrError>(())
+/// assert_eq!((listen.at.to_string().as_str(), listen.options), ("127.0.0.1:4445", ListenOptions::default()));
+/// # Ok::<(), lumberjack::ListenError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Listen {
     /// Where.
     pub at: ListenAddr,
-    /// How bytes become lines. Default `lines`.
-    pub framing: Framing,
+    /// How its clients are treated.
+    pub options: ListenOptions,
+    /// Which options it was given by name: defaults don't change them.
+    given: Given,
+}
+
+impl Listen {
+    /// A listener with these options.
+    #[must_use]
+    pub fn new(at: ListenAddr, options: ListenOptions) -> Self {
+        Self { at, options, given: Given::default() }
+    }
+
+    /// Options that it was not given as text are those of `defaults`, where they make sense.
+    pub fn inherit(&mut self, defaults: &ListenOptions) {
+        self.options.inherit(&mut self.given, defaults, &self.at);
+    }
+
+    /// The first of its options that can't be what it is: its key, its value and why.
+    pub(super) fn contradiction(&self) -> Option<(&'static str, String, &'static str)> {
+        self.options.contradiction(&self.at)
+    }
 }
 
 impl From<ListenAddr> for Listen {
     fn from(at: ListenAddr) -> Self {
-        Self { at, framing: Framing::default() }
+        Self::new(at, ListenOptions::default())
     }
 }
 
 impl FromStr for Listen {
-    type Err = ListenAddrError;
+    type Err = ListenError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse::<ListenAddr>().map(Self::from)
+        let (at, options) = split(text);
+        let at = at.parse().map_err(ListenError::Addr)?;
+        let (options, given) = options.map_or(Ok(Default::default()), ListenOptions::parse)?;
+        Ok(Self { at, options, given })
     }
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.at.fmt(f)
+        self.at.fmt(f)?;
+        self.options.show(self.given, f)
     }
-}
-
-/// An address to listen on: `ADDR:PORT`, `[ADDR]:PORT` or `unix:/path`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ListenAddr {
-    /// TCP. Port 0 lets the system pick one; `[::]` takes IPv4 clients too, unless `0.0.0.0` is given with that port.
-    Tcp(SocketAddr),
-    /// A stream socket in the file system.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for ListenAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(addr) => addr.fmt(f),
-            Self::Unix(path) => {
-                f.write_str("unix:")?;
-                // An address may have to fit a log line or a sentence: no control character may break it.
-                path.to_string_lossy().chars().try_for_each(|letter| match letter.is_control() {
-                    true => letter.escape_debug().fmt(f),
-                    false => f.write_char(letter),
-                })
-            }
-        }
-    }
-}
-
-/// Why a text is no address to listen on. `Display` is the end of a sentence that begins with the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ListenAddrError {
-    /// `unix:` without an absolute path after it, or with control characters in the path, or with a folder's.
-    UnixPath,
-    /// `unix:` with a path in which other programs would replace something.
-    UnixPattern,
-    /// A path without `unix:` before it.
-    BarePath,
-    /// `tcp:` before an address.
-    Tcp,
-    /// Another scheme, such as `udp:`.
-    Scheme,
-    /// A port alone.
-    PortAlone,
-    /// A port that is no number, or too large a one.
-    Port,
-    /// An interface by its name.
-    Interface,
-    /// Several addresses in one, or spaces.
-    Several,
-    /// A multicast or broadcast address.
-    Group,
-    /// The number of a descriptor.
-    Descriptor,
-    /// An address without a port.
-    NoPort,
-    /// A host name.
-    Name,
-    /// Anything else.
-    NotAnAddress,
-}
-
-impl fmt::Display for ListenAddrError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnixPath => {
-                "a Unix socket needs an absolute path without control characters, such as unix:/run/lumberjack.sock"
-            }
-            Self::UnixPattern => {
-                "nothing is replaced in a socket's path; write ./ before its name if it is meant, such as unix:/run/./%i.sock"
-            }
-            Self::BarePath => "a Unix socket has unix: before its path, such as unix:/run/lumberjack.sock",
-            Self::Tcp => "an address is one of TCP anyway: leave out what is before it",
-            Self::Scheme => "that is not served; write ADDR:PORT for TCP, or unix:/path",
-            Self::PortAlone => {
-                "name the address before it: 127.0.0.1 for this machine alone, 0.0.0.0 for all who reach it, [::] for those of IPv6 as well"
-            }
-            Self::Port => "the port is a number up to 65535",
-            Self::Interface => "name the interface by its number, such as [fe80::1%2]:4445 (ip link shows it)",
-            Self::Several => "that is more than one, or has spaces in it: write ADDR:PORT, and give the option once for each",
-            Self::Group => "nobody can connect to a group: give an address of this machine, or 0.0.0.0 for all",
-            Self::Descriptor => {
-                "sockets that somebody else has opened come by LISTEN_FDS, as systemd sets it, and need no --listen"
-            }
-            Self::NoPort => "the port is missing: write 127.0.0.1:4445, or [::1]:4445 for IPv6",
-            Self::Name => "names are not looked up: give the address itself, such as 127.0.0.1:4445 or 0.0.0.0:4445",
-            Self::NotAnAddress => "write ADDR:PORT such as 127.0.0.1:4445, [::1]:4445 for IPv6, or unix:/path",
-        })
-    }
-}
-
-impl core::error::Error for ListenAddrError {}
-
-impl FromStr for ListenAddr {
-    type Err = ListenAddrError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            let is_usable = path.starts_with('/') && !path.ends_with('/') && !path.contains(char::is_control);
-            return match is_usable {
-                false => Err(ListenAddrError::UnixPath),
-                true if pattern::sign(path, &[]).is_some() && !pattern::is_literal(path) => {
-                    Err(ListenAddrError::UnixPattern)
-                }
-                true => Ok(Self::Unix(path.into())),
-            };
-        }
-        match text.parse::<SocketAddr>() {
-            Ok(at) if at.ip().is_multicast() || at.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) => {
-                Err(ListenAddrError::Group)
-            }
-            Ok(at) => Ok(Self::Tcp(at)),
-            Err(_) => Err(misread(text)),
-        }
-    }
-}
-
-/// What is wrong with a text that is no address.
-#[inline(never)] // for size
-fn misread(text: &str) -> ListenAddrError {
-    if text.bytes().any(|byte| b",; ".contains(&byte)) {
-        return ListenAddrError::Several;
-    }
-    if text.starts_with(['/', '.']) {
-        return ListenAddrError::BarePath;
-    }
-    if text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
-        return ListenAddrError::NoPort;
-    }
-    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
-    let has_port = text.contains(':');
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if (!has_port && is_number(host)) || (is_number(port) && matches!(host, "" | "*" | "0" | "::" | "[*]")) {
-        return ListenAddrError::PortAlone;
-    }
-    if let Some((scheme, rest)) = text.split_once(':') {
-        let is = |word: &str| scheme.eq_ignore_ascii_case(word);
-        if is("tcp") {
-            return ListenAddrError::Tcp;
-        }
-        if is("unix") {
-            return ListenAddrError::BarePath;
-        }
-        if is("fd") {
-            return ListenAddrError::Descriptor;
-        }
-        if is("udp") || rest.starts_with("//") {
-            return ListenAddrError::Scheme;
-        }
-    }
-    if host.contains('%') {
-        return ListenAddrError::Interface;
-    }
-    if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv4() != host.starts_with('[')) {
-        return ListenAddrError::Port;
-    }
-    let is_name = host.contains(|c: char| c.is_ascii_alphabetic())
-        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_');
-    if is_name && (!has_port || port.parse::<u16>().is_ok()) {
-        return ListenAddrError::Name;
-    }
-    ListenAddrError::NotAnAddress
 }
 
 impl ListenAddr {
@@ -253,57 +108,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_parse_and_print_back() {
-        for text in
-            ["127.0.0.1:4445", "0.0.0.0:0", "[::1]:4445", "[::]:0", "unix:/run/lumberjack.sock", "unix:/run/./%i.sock"]
-        {
-            assert_eq!(text.parse::<ListenAddr>().map(|at| at.to_string()), Ok(text.into()));
+    fn listeners_parse_and_print_back_with_what_was_given() {
+        for text in [
+            "127.0.0.1:4445",
+            "127.0.0.1:4445,framing=lines",
+            "[::]:0,framing=lines",
+            "unix:/run/a,b.sock",
+            "unix:/run/a,b=c.sock,framing=lines",
+        ] {
+            assert_eq!(text.parse::<Listen>().map(|listen| listen.to_string()), Ok(text.into()));
         }
+        let unix: Listen = "unix:/run/a,b.sock,framing=lines".parse().unwrap();
+        assert_eq!(unix.at, ListenAddr::Unix("/run/a,b.sock".into()));
     }
 
     #[test]
-    fn a_wrong_address_says_what_is_wrong() {
-        for (text, error) in [
-            ("", ListenAddrError::NotAnAddress),
-            ("127.0.0.1", ListenAddrError::NoPort),
-            ("::1", ListenAddrError::NoPort),
-            ("[::1]", ListenAddrError::NoPort),
-            ("localhost:4445", ListenAddrError::Name),
-            ("localhost", ListenAddrError::Name),
-            ("127.0.0.1:99999", ListenAddrError::Port),
-            ("127.0.0.1:syslog", ListenAddrError::Port),
-            ("[::1]:99999", ListenAddrError::Port),
-            ("[127.0.0.1]:4445", ListenAddrError::NotAnAddress),
-            ("127.1:4445", ListenAddrError::NotAnAddress),
-            (":4445", ListenAddrError::PortAlone),
-            ("4445", ListenAddrError::PortAlone),
-            ("*:4445", ListenAddrError::PortAlone),
-            (":::4445", ListenAddrError::PortAlone),
-            ("tcp:127.0.0.1:4445", ListenAddrError::Tcp),
-            ("TCP://127.0.0.1:4445", ListenAddrError::Tcp),
-            ("udp:127.0.0.1:514", ListenAddrError::Scheme),
-            ("udp:514", ListenAddrError::Scheme),
-            ("http://127.0.0.1:80", ListenAddrError::Scheme),
-            ("[fe80::1%eth0]:4445", ListenAddrError::Interface),
-            ("127.0.0.1:4445,127.0.0.1:4446", ListenAddrError::Several),
-            ("127.0.0.1  4445", ListenAddrError::Several),
-            ("224.0.0.1:4445", ListenAddrError::Group),
-            ("[ff02::1]:4445", ListenAddrError::Group),
-            ("255.255.255.255:4445", ListenAddrError::Group),
-            ("fd:3", ListenAddrError::Descriptor),
-            ("fd://3", ListenAddrError::Descriptor),
-            ("/run/x.sock", ListenAddrError::BarePath),
-            ("./x.sock", ListenAddrError::BarePath),
-            ("UNIX:/run/x.sock", ListenAddrError::BarePath),
-            ("unix:", ListenAddrError::UnixPath),
-            ("unix:/run/", ListenAddrError::UnixPath),
-            ("unix:@name", ListenAddrError::UnixPath),
-            ("unix:relative.sock", ListenAddrError::UnixPath),
-            ("unix:/run/%i.sock", ListenAddrError::UnixPattern),
-            ("unix:/run/$NAME.sock", ListenAddrError::UnixPattern),
-            ("unix:/run/{host}.sock", ListenAddrError::UnixPattern),
+    fn p13_what_is_behind_an_address_is_an_option_or_says_why_not() {
+        for (text, words) in [
+            ("127.0.0.1:1,framing=xml", "framing: use one of lines"),
+            ("127.0.0.1:1,framing=", "framing: use one of lines"),
+            (
+                "127.0.0.1:1,framing",
+                "framing is no option of a listener: behind the address comes KEY=VALUE, with one of",
+            ),
+            ("127.0.0.1:1,", " is no option of a listener"),
+            ("127.0.0.1:1,framing=lines,framing=lines", "framing is given twice: give it once"),
+            ("127.0.0.1:1,127.0.0.1:2", "127.0.0.1:2 is no option of a listener"),
+            ("127.0.0.1:1,a\nb=c", "a\\nb=c is no option of a listener"),
+            ("127.0.0.1,framing=lines", "the port is missing"),
+            ("unix:/run/,framing=lines", "a Unix socket needs an absolute path"),
         ] {
-            assert_eq!(text.parse::<ListenAddr>(), Err(error), "{text:?}");
+            let error = text.parse::<Listen>().unwrap_err().to_string();
+            assert!(error.starts_with(words), "{text}: {error}");
         }
     }
 }

@@ -1,9 +1,11 @@
-//! Which protocol a client seems to speak, from its first bytes and from what comes before its first newline, so that an
+//! Which protocol a client seems to speak, from its first bytes and from what comes before the first end of a message, so that an
 //! operator who pointed the wrong one at the port is told what to change (P12). Invariant: any bytes have an answer, one
 //! a connection. It only makes a warning: the lines go out anyway.
 
 use core::fmt;
 use core::mem;
+
+use crate::config::listen::Framing;
 
 /// So many marks of another end before any newline are no accident. Fewer fit four bits.
 const MANY_MARKS: u8 = 16;
@@ -35,6 +37,8 @@ pub enum Protocol {
     NulEnded,
     /// Messages that end in a CR alone.
     CrEnded,
+    /// Lines, where something else was to end messages.
+    NewlineEnded,
 }
 
 impl Protocol {
@@ -45,7 +49,9 @@ impl Protocol {
             Self::Tls => "turn TLS off at the sender, or put a TLS proxy in front",
             Self::Http => "this port takes plain lines, not requests; use the sender's TCP output",
             Self::Beats => "use an output that sends plain lines over TCP; this is not the Beats protocol",
-            Self::OctetCounted => "set the sender's framing to newlines (rsyslog: TCP_Framing=\"traditional\")",
+            Self::OctetCounted => {
+                "framing=octet takes it (--listen ADDR:PORT,framing=octet); or set the sender's framing to newlines"
+            }
             Self::Proxy => "turn the PROXY protocol off at the proxy; its header is taken for a line",
             Self::Utf16 => "set the sender's encoding to UTF-8",
             Self::Java => {
@@ -54,10 +60,11 @@ impl Protocol {
             Self::Pickle => "SocketHandler sends objects; use a handler that sends lines (docs/clients.md)",
             Self::Msgpack => "use an output that sends plain lines over TCP (Fluent Bit: tcp with Format json_lines)",
             Self::Gzip => "turn compression off at the sender",
-            Self::NulEnded => {
-                "have it end them in newlines (SysLogHandler: append_nul = False, and a newline in the format); else all of them are one line"
+            Self::NulEnded => "framing=nul takes them (--listen ADDR:PORT,framing=nul); else all of them are one line",
+            Self::CrEnded => "framing=cr takes them (--listen ADDR:PORT,framing=cr); else all of them are one line",
+            Self::NewlineEnded => {
+                "framing=lines takes them (--listen ADDR:PORT,framing=lines); else all of them are one"
             }
-            Self::CrEnded => "set the sender's line ending to LF or CRLF; else all of them are one line",
         }
     }
 }
@@ -77,7 +84,32 @@ impl fmt::Display for Protocol {
             Self::Gzip => "gzip",
             Self::NulEnded => "NUL-ended messages",
             Self::CrEnded => "CR-ended messages",
+            Self::NewlineEnded => "newline-ended messages",
         })
+    }
+}
+
+/// What the clients of a listener are to speak.
+#[must_use]
+pub fn spoken(framing: Framing) -> &'static str {
+    match framing {
+        Framing::Lines => "lines",
+        Framing::Octet => "octet counting",
+        Framing::Nul => "NUL-ended messages",
+        Framing::Cr => "CR-ended messages",
+        Framing::AutoOctet => "lines or octet counting",
+    }
+}
+
+/// The marks that may end messages: the one that does, and two of which many, or of the first one and then silence, tell
+/// that the sender's framing is another. `None`: no mark is looked for.
+fn marks(framing: Framing) -> Option<(u8, [(u8, Protocol); 2])> {
+    let (nul, cr, newline) = ((0, Protocol::NulEnded), (b'\r', Protocol::CrEnded), (b'\n', Protocol::NewlineEnded));
+    match framing {
+        Framing::Lines | Framing::AutoOctet => Some((b'\n', [nul, cr])),
+        Framing::Nul => Some((0, [newline, cr])),
+        Framing::Cr => Some((b'\r', [newline, nul])),
+        Framing::Octet => None,
     }
 }
 
@@ -121,7 +153,7 @@ pub fn sniff(first_bytes: &[u8]) -> Verdict {
     Verdict::Foreign(protocol)
 }
 
-/// What is known of a connection's first line, while it has not ended.
+/// What is known of a connection's first message, while it has not ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Opening {
     /// Nothing has come.
@@ -131,12 +163,12 @@ pub enum Opening {
     Marked,
     /// So many bytes of [`PROXY_V2`] have come, and nothing else. They do not stay pending: newlines are among them.
     Header(u8),
-    /// All that has come is pending: no newline, but so many marks of other ends: NULs in the lower four bits, CRs in the
-    /// upper. Every connection has room for this.
+    /// All that has come is pending: no newline and no end of a message, but so many marks of other ends: of the first of
+    /// the two in the lower four bits, of the second in the upper. Every connection has room for this.
     Begun(u8),
     /// The same marks, but how it began is not at hand any more.
     Open(u8),
-    /// A newline has come, or the protocol was told.
+    /// The end of a message has come, or the protocol was told.
     Decided,
 }
 
@@ -149,65 +181,74 @@ impl Opening {
     }
 
     /// Where in these bytes a byte order mark ends that begins the connection, if one does: once. Of one that comes in
-    /// pieces, the earlier ones are `pending`, and nothing else is.
+    /// pieces, the earlier ones are `pending`, and nothing else is. Where a length may come first, it is none.
     #[inline(never)] // no line after the first comes here
-    pub fn end_of_mark(&mut self, pending: &[u8], bytes: &[u8]) -> Option<usize> {
+    pub fn end_of_mark(&mut self, pending: &[u8], bytes: &[u8], framing: Framing) -> Option<usize> {
         let is_at_start = match self {
             Self::Fresh => true,
             Self::Begun(_) => !pending.is_empty(),
             _ => false,
         };
-        let rest = BYTE_ORDER_MARK.strip_prefix(pending).filter(|rest| is_at_start && bytes.starts_with(rest))?;
+        let may_be_one = is_at_start && !matches!(framing, Framing::Octet | Framing::AutoOctet);
+        let rest = BYTE_ORDER_MARK.strip_prefix(pending).filter(|rest| may_be_one && bytes.starts_with(rest))?;
         *self = Self::Marked;
         Some(rest.len())
     }
 
     /// More bytes have come, behind those that are `pending`. `was_silent`: not right after those. Tells the protocol, once.
     #[inline(never)] // no line after the first comes here
-    pub fn feed(&mut self, pending: &[u8], bytes: &[u8], was_silent: bool) -> Option<Protocol> {
+    pub fn feed(&mut self, pending: &[u8], bytes: &[u8], was_silent: bool, framing: Framing) -> Option<Protocol> {
         if bytes.is_empty() {
             return None;
         }
         // A CR may have been the first half of an ending.
-        let told = self.other_end(pending).filter(|end| *end == Protocol::NulEnded || !bytes.starts_with(b"\n"));
+        let told = self.other_end(pending, framing);
+        let told = told.filter(|end| *end != Protocol::CrEnded || !bytes.starts_with(b"\n"));
         let before = mem::replace(self, Self::Decided);
         if let (Some(protocol), true) = (told, was_silent) {
             return Some(protocol);
         }
-        let (marks, is_at_hand) = match before {
-            Self::Fresh | Self::Marked => (0, true),
-            // Its first byte is a CR, its second a newline.
-            Self::Header(_) => (MANY_MARKS, true),
-            Self::Begun(marks) => (marks, !pending.is_empty()),
-            Self::Open(marks) => (marks, false),
+        let (seen, is_at_hand) = match before {
+            Self::Fresh | Self::Marked | Self::Header(_) => (0, true),
+            Self::Begun(seen) => (seen, !pending.is_empty()),
+            Self::Open(seen) => (seen, false),
             Self::Decided => return None,
         };
-        let (known, head) = match before {
-            Self::Header(known) => (known, PROXY_V2.get(..known.into()).unwrap_or_default()),
-            _ => (0, pending),
+        let known = match before {
+            Self::Header(known) => PROXY_V2.get(..known.into()).unwrap_or_default(),
+            _ => &[],
         };
+        let head = if known.is_empty() { pending } else { known };
         let newline = memchr::memchr(b'\n', bytes);
         // What a line is, its first bytes tell, or its end.
         if is_at_hand && (head.len() < EDGE || newline.is_some()) {
             let edges = Edges::of(head, bytes, newline.unwrap_or(bytes.len()));
-            if let Verdict::Foreign(protocol) = sniff(edges.bytes()) {
-                return Some(protocol);
+            match (sniff(edges.bytes()), framing) {
+                (Verdict::Foreign(Protocol::OctetCounted), Framing::Octet | Framing::AutoOctet) => return None,
+                (Verdict::Foreign(protocol), _) => return Some(protocol),
+                // It may become a length, behind which any byte is a message's.
+                (Verdict::Text, Framing::AutoOctet) if edges.bytes().first().is_some_and(u8::is_ascii_digit) => {
+                    return None;
+                }
+                (Verdict::Text, _) => {}
             }
             if edges.bytes().len() < PROXY_V2.len() && PROXY_V2.starts_with(edges.bytes()) {
                 *self = Self::Header(edges.len);
                 return None;
             }
         }
-        if known > 1 {
-            return None;
-        }
-        let line = bytes.get(..newline.unwrap_or(bytes.len())).unwrap_or_default();
-        match count_marks(marks, line) {
+        // What was taken for the start of a header may have marks, too.
+        let seen = match count_marks(seen, known, framing)? {
+            Ok(seen) => count_marks(seen, bytes, framing)?,
+            Err(protocol) => Err(protocol),
+        };
+        match seen {
             Err(protocol) => return Some(protocol),
-            Ok(_) if newline.is_some() => {}
             // A second byte order mark would be a part of the line, in however many pieces it comes.
-            Ok(marks) if is_at_hand && before != Self::Marked => *self = Self::Begun(marks),
-            Ok(marks) => *self = Self::Open(marks),
+            Ok(seen) if is_at_hand && before != Self::Marked && newline.is_none() && !known.contains(&b'\n') => {
+                *self = Self::Begun(seen);
+            }
+            Ok(seen) => *self = Self::Open(seen),
         }
         None
     }
@@ -215,40 +256,52 @@ impl Opening {
     /// Whether silence now would tell the protocol. `pending`: what came and stayed.
     #[must_use]
     pub fn is_doubtful(self, pending: &[u8]) -> bool {
-        self.other_end(pending).is_some()
+        let (Self::Begun(seen) | Self::Open(seen)) = self else { return false };
+        // Of a NUL and a CR only one can be pending and no mark of the first kind.
+        seen % MANY_MARKS > 0 || (seen > 0 && matches!(pending.last(), Some(0 | b'\r')))
     }
 
     /// The connection has ended, or fallen silent. Tells the protocol, once.
-    pub fn end(&mut self, pending: &[u8]) -> Option<Protocol> {
-        let protocol = self.other_end(pending)?;
+    pub fn end(&mut self, pending: &[u8], framing: Framing) -> Option<Protocol> {
+        let protocol = self.other_end(pending, framing)?;
         *self = Self::Decided;
         Some(protocol)
     }
 
-    /// What messages end in, if nothing follows: a NUL has come, or a CR is the last that has, and no newline.
-    fn other_end(self, pending: &[u8]) -> Option<Protocol> {
-        let (Self::Begun(marks) | Self::Open(marks)) = self else { return None };
-        if !marks.is_multiple_of(MANY_MARKS) {
-            return Some(Protocol::NulEnded);
-        }
-        (marks >= MANY_MARKS && pending.ends_with(b"\r")).then_some(Protocol::CrEnded)
+    /// What messages end in, if nothing follows: a mark of the first kind has come, or one of the second is the last that has,
+    /// and no end of a message.
+    fn other_end(self, pending: &[u8], framing: Framing) -> Option<Protocol> {
+        let (Self::Begun(seen) | Self::Open(seen)) = self else { return None };
+        let (_, [(_, first), (_, second)]) = marks(framing)?;
+        self.is_doubtful(pending).then_some(if seen % MANY_MARKS > 0 { first } else { second })
     }
 }
 
-/// The marks of a line, with these bytes of it; the protocol, if they are many.
-fn count_marks(marks: u8, line: &[u8]) -> Result<u8, Protocol> {
-    let (mut nuls, mut crs) = (marks % MANY_MARKS, marks / MANY_MARKS);
-    for byte in line {
-        nuls += u8::from(*byte == 0);
-        crs += u8::from(*byte == b'\r');
-        if nuls >= MANY_MARKS {
-            return Err(Protocol::NulEnded);
+/// The marks of a message, with these bytes of it; the protocol, if they are many. `None`: it has ended, or no marks are looked
+/// for.
+fn count_marks(seen: u8, bytes: &[u8], framing: Framing) -> Option<Result<u8, Protocol>> {
+    let (end, [(first, first_protocol), (second, second_protocol)]) = marks(framing)?;
+    let has_ended = memchr::memchr(end, bytes);
+    let (mut firsts, mut seconds) = (seen % MANY_MARKS, seen / MANY_MARKS);
+    for byte in bytes.get(..has_ended.unwrap_or(bytes.len())).unwrap_or_default() {
+        firsts += u8::from(*byte == first);
+        seconds += u8::from(*byte == second);
+        if firsts >= MANY_MARKS {
+            // A message may well be of so many lines: then its end comes before any silence.
+            if first != b'\n' {
+                return Some(Err(first_protocol));
+            }
+            firsts = MANY_MARKS - 1;
         }
-        if crs >= MANY_MARKS {
-            return Err(Protocol::CrEnded);
+        if seconds >= MANY_MARKS {
+            // Each may be one of a CRLF.
+            if first != b'\n' || firsts == 0 {
+                return Some(Err(second_protocol));
+            }
+            seconds = MANY_MARKS - 1;
         }
     }
-    Ok(crs * MANY_MARKS + nuls)
+    has_ended.is_none().then_some(Ok(seconds * MANY_MARKS + firsts))
 }
 
 /// The first bytes of a line that may have come in pieces, and its last ones: [`sniff`] looks at no others.
@@ -358,30 +411,81 @@ mod tests {
 
     #[test]
     fn p12_each_protocol_has_a_name_and_a_cure_of_its_own() {
-        use Protocol::{Beats, CrEnded, Gzip, Http, Java, Msgpack, NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16};
-        let all = [Beats, CrEnded, Gzip, Http, Java, Msgpack, NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16];
+        use Protocol::{Beats, CrEnded, Gzip, Http, Java, Msgpack, NewlineEnded};
+        use Protocol::{NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16};
+        let one = [Beats, CrEnded, Gzip, Http, Java, Msgpack, NewlineEnded];
+        let all = [&one[..], &[NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16]].concat();
         let of_all = |what: fn(&Protocol) -> String| {
             let mut said = all.iter().map(what).collect::<Vec<_>>();
             said.sort_unstable();
             said.dedup();
             said
         };
-        assert_eq!((of_all(Protocol::to_string).len(), of_all(|one| one.cure().to_owned()).len()), (12, 12));
+        assert_eq!((of_all(Protocol::to_string).len(), of_all(|one| one.cure().to_owned()).len()), (13, 13));
         assert!(all.iter().all(|one| !one.to_string().is_empty() && one.cure().contains(' ')));
     }
 
-    /// What each piece brings, and the end. What has come is pending, up to the last newline.
-    fn told(pieces: &[(&[u8], bool)]) -> (Vec<Option<Protocol>>, Option<Protocol>) {
+    /// What each piece brings, and the end. What has come is pending, up to the last end of a message.
+    fn told_in(framing: Framing, pieces: &[(&[u8], bool)]) -> (Vec<Option<Protocol>>, Option<Protocol>) {
+        let end = marks(framing).map_or(b'\n', |(end, _)| end);
         let (mut opening, mut pending) = (Opening::default(), Vec::new());
         let mut told = Vec::new();
         for (bytes, was_silent) in pieces {
-            told.push(opening.feed(&pending, bytes, *was_silent));
+            told.push(opening.feed(&pending, bytes, *was_silent, framing));
             pending.extend_from_slice(bytes);
-            pending.drain(..memchr::memrchr(b'\n', &pending).map_or(0, |newline| newline + 1));
+            pending.drain(..memchr::memrchr(end, &pending).map_or(0, |end| end + 1));
+            assert_eq!(opening.is_doubtful(&pending), opening.other_end(&pending, framing).is_some());
         }
-        let end = opening.end(&pending);
-        assert_eq!(opening.end(&pending), None, "once");
+        let end = opening.end(&pending, framing);
+        assert_eq!(opening.end(&pending, framing), None, "once");
         (told, end)
+    }
+
+    fn told(pieces: &[(&[u8], bool)]) -> (Vec<Option<Protocol>>, Option<Protocol>) {
+        told_in(Framing::Lines, pieces)
+    }
+
+    #[test]
+    fn p12_each_framing_tells_of_the_others_and_not_of_itself() {
+        let (lines, nul, cr) = (Some(Protocol::NewlineEnded), Some(Protocol::NulEnded), Some(Protocol::CrEnded));
+        let counted = b"83 <34>1 - - - - - - x".as_slice();
+        for (framing, bytes, at_once, at_end) in [
+            (Framing::Nul, b"one\ntwo\n".as_slice(), None, lines),
+            (Framing::Nul, b"one\r\ntwo\r\n", None, lines),
+            (Framing::Nul, b"one\ntwo\0", None, None),
+            (Framing::Nul, b"one\r", None, cr),
+            (Framing::Nul, b"one\r2", None, None),
+            (Framing::Nul, b"\r\n\0", None, None),
+            (Framing::Nul, &b"me\r".repeat(16), cr, None),
+            (Framing::Nul, &b"me\r\n".repeat(100), None, lines),
+            (Framing::Nul, counted, Some(Protocol::OctetCounted), None),
+            (Framing::Cr, b"one\ntwo\n", None, lines),
+            (Framing::Cr, b"one\r\ntwo", None, None),
+            (Framing::Cr, b"one\0", None, nul),
+            (Framing::Cr, b"one\0two", None, None),
+            (Framing::Cr, &b"me\0".repeat(16), nul, None),
+            (Framing::Octet, counted, None, None),
+            (Framing::Octet, &b"8 me\0\0\0\0\0\0".repeat(16), None, None),
+            (Framing::Octet, b"\x16\x03\x01\x02\0\x01", Some(Protocol::Tls), None),
+            (Framing::AutoOctet, counted, None, None),
+            (Framing::AutoOctet, b"8", None, None),
+            (Framing::AutoOctet, &b"me\0".repeat(16), nul, None),
+            (Framing::AutoOctet, b"GET / HTTP/1.1\r\n", Some(Protocol::Http), None),
+        ] {
+            let shown = bytes.escape_ascii();
+            assert_eq!(told_in(framing, &[(bytes, false)]), (vec![at_once], at_end), "{framing} {shown}");
+            assert!(spoken(framing).len() > 4);
+            // Where no length comes, that is said, whatever is behind the first byte.
+            for cut in 0..if framing == Framing::Octet { 0 } else { bytes.len() } {
+                let (head, tail) = bytes.split_at(cut);
+                let (told, end) = told_in(framing, &[(head, false), (tail, false)]);
+                let once = told.into_iter().flatten().next();
+                assert_eq!((once, end), (at_once, at_end), "{framing} {shown} cut at {cut}");
+            }
+        }
+        // What may be a length is looked at no more: behind it any byte is a message's.
+        let after = b"\0".repeat(99);
+        assert_eq!(told_in(Framing::AutoOctet, &[(b"9", false), (&after, true)]), (vec![None, None], None));
     }
 
     #[test]
@@ -453,9 +557,9 @@ mod tests {
         }
         // How it began is gone: what comes now is in the middle of something.
         let mut opening = Opening::default();
-        assert_eq!(opening.feed(b"", b"half a li", false), None);
-        assert_eq!(opening.feed(b"", b"GET ", false), None);
-        assert_eq!(opening.feed(b"GET ", b"/ HTTP/1.1\n", false), None);
+        assert_eq!(opening.feed(b"", b"half a li", false, Framing::Lines), None);
+        assert_eq!(opening.feed(b"", b"GET ", false, Framing::Lines), None);
+        assert_eq!(opening.feed(b"GET ", b"/ HTTP/1.1\n", false, Framing::Lines), None);
     }
 
     #[test]
@@ -463,13 +567,13 @@ mod tests {
         let ends = |pieces: &[&[u8]]| {
             let (mut opening, mut pending, mut ends) = (Opening::default(), Vec::new(), Vec::new());
             for bytes in pieces {
-                let end = opening.end_of_mark(&pending, bytes);
+                let end = opening.end_of_mark(&pending, bytes, Framing::Lines);
                 ends.push(end);
                 if end.is_some() {
                     pending.clear();
                 }
                 let rest = bytes.get(end.unwrap_or_default()..).unwrap();
-                opening.feed(&pending, rest, false);
+                opening.feed(&pending, rest, false, Framing::Lines);
                 pending.extend_from_slice(rest);
             }
             ends
@@ -485,7 +589,7 @@ mod tests {
         assert_eq!(ends(&[b"x", b"\xef\xbb\xbf"]), [None, None]);
         assert_eq!(ends(&[b"\xef", b"x\xbb\xbf"]), [None, None]);
         let mut flushed = Opening::default();
-        assert_eq!(flushed.feed(b"", b"\xef", false), None);
-        assert_eq!(flushed.end_of_mark(b"", b"\xef\xbb\xbf"), None, "it went out as a line");
+        assert_eq!(flushed.feed(b"", b"\xef", false, Framing::Lines), None);
+        assert_eq!(flushed.end_of_mark(b"", b"\xef\xbb\xbf", Framing::Lines), None, "it went out as a line");
     }
 }

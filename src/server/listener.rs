@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::connection::Newcomer;
 use crate::config::limits::Limits;
-use crate::config::listen::{Framing, ListenAddr};
+use crate::config::listen::{Framing, Listen, ListenAddr, ListenOptions};
 use crate::engine::framer::Rules;
 use crate::linux::{EMFILE, ENFILE};
 use crate::net::Net;
@@ -40,7 +40,6 @@ struct Listener<L> {
     /// Its place in the configuration.
     number: u8,
     socket: L,
-    framing: Framing,
     may_have_clients: bool,
 }
 
@@ -48,6 +47,7 @@ struct Listener<L> {
 pub(super) struct Listeners<L> {
     open: Vec<Listener<L>>,
     local_addrs: Vec<ListenAddr>,
+    options: Vec<ListenOptions>,
     rules: Vec<Rules>,
     /// What is not said otherwise.
     default_rules: Rules,
@@ -64,27 +64,36 @@ impl<L> Listeners<L> {
         Self {
             open: Vec::new(),
             local_addrs: Vec::new(),
+            options: Vec::new(),
             rules: Vec::new(),
-            default_rules: Rules::new(limits),
+            default_rules: Rules::new(limits, Framing::default()),
             pause: None,
             abandoned: None,
             has_freed_descriptor: false,
         }
     }
 
-    /// One more listener, open at `local`, whose clients are read by these rules.
-    pub(super) fn add(&mut self, socket: L, local: ListenAddr, rules: Rules) {
+    /// One more listener, which is open, and where it is.
+    pub(super) fn add(&mut self, socket: L, local: Listen, limits: &Limits) {
         // There are at most `MOST_LISTENERS`.
         let number = u8::try_from(self.local_addrs.len()).unwrap_or(u8::MAX);
         // A client may have come before the first poll; the event then tells, but asking once costs nothing.
-        self.open.push(Listener { number, socket, framing: rules.framing(), may_have_clients: true });
-        self.local_addrs.push(local);
-        self.rules.push(rules);
+        self.open.push(Listener { number, socket, may_have_clients: true });
+        self.rules.push(Rules::new(limits, local.options.framing));
+        self.local_addrs.push(local.at);
+        self.options.push(local.options);
     }
 
     /// The rules of the listener with this number, also after it was closed.
     pub(super) fn rules(&self, number: u8) -> &Rules {
         self.rules.get(usize::from(number)).unwrap_or(&self.default_rules)
+    }
+
+    /// Each with its options, as people write it.
+    pub(super) fn described(&self) -> Vec<String> {
+        let described =
+            |(at, options): (&ListenAddr, &ListenOptions)| Listen::new(at.clone(), options.clone()).to_string();
+        self.local_addrs.iter().zip(&self.options).map(described).collect()
     }
 
     /// Where they were opened, in the order of the configuration.
@@ -138,7 +147,8 @@ impl<L> Listeners<L> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => one.may_have_clients = false,
             Err(_) => {}
         }
-        let (listener, framing) = (one.number, one.framing);
+        let listener = one.number;
+        let framing = self.options.get(usize::from(listener)).map_or(Framing::default(), |options| options.framing);
         accepted.map(|(stream, peer)| Newcomer { stream, peer, listener, framing })
     }
 
@@ -216,14 +226,15 @@ mod tests {
 
     #[test]
     fn each_listener_has_its_rules_also_after_it_was_closed() {
-        let rules = |max_line| Rules::new(&Limits { max_line, ..Limits::default() });
         let mut listeners = Listeners::new(&Limits::default());
         for max_line in [4, 3] {
-            listeners.add((), ListenAddr::Unix("/x".into()), rules(max_line));
+            let limits = Limits { max_line, ..Limits::default() };
+            listeners.add((), ListenAddr::Unix("/x".into()).into(), &limits);
         }
         listeners.close_all();
         let skipped = |number| {
-            Framer::new(Framing::Lines).feed(b"12345\n1234\n123\n", listeners.rules(number), &mut Nowhere).skipped
+            let mut sent = *b"12345\n1234\n123\n";
+            Framer::default().feed(&mut sent, 0, listeners.rules(number), &mut Nowhere).skipped
         };
         assert_eq!((skipped(0), skipped(1)), (1, 2));
     }

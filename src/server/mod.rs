@@ -56,10 +56,9 @@ use self::reading::ReadBuffer;
 use self::status::Desk;
 use crate::config::limits::{Config, Limits, MemoryPlan};
 use crate::config::listen::{Listen, ListenAddr};
-use crate::engine::framer::Rules;
 use crate::engine::stats::{Counters, Gauges, OutputStats, Snapshot};
 use crate::inherited::Inherited;
-use crate::net::{EVENTS, ListenOptions, Mio, Net, Ready, STATUS_LISTENER, Source};
+use crate::net::{EVENTS, Mio, Net, Ready, STATUS_LISTENER, SocketOptions, Source};
 use crate::sink::{Event, Interest, Order, Sink};
 
 /// The status endpoint, if there is one.
@@ -142,19 +141,21 @@ impl<S: Sink, N: Net> Server<S, N> {
         let Config { listen, unix_mode, limits } = config;
         let plan = MemoryPlan::new(&limits, sink.overhead())?;
         let mut listeners = Listeners::new(&limits);
-        for (number, Listen { at, framing }) in listen.iter().enumerate() {
+        for (number, Listen { at, options, .. }) in listen.iter().enumerate() {
             let only_v6 = at.leaves_ipv4(&listen);
-            let options = ListenOptions { unix_mode, keepalive: limits.keepalive, only_v6 };
-            let (listener, local) = net.listen(at, &options, number).map_err(|error| BindError::new(at, error))?;
+            let socket = SocketOptions { unix_mode, keepalive: limits.keepalive, only_v6 };
+            let (listener, local) = net.listen(at, &socket, number).map_err(|error| BindError::new(at, error))?;
+            let local = Listen::new(local, options.clone());
             info!("[tcp] Listening on {local}");
             if net.is_early(&listener) {
                 warn!(
-                    "[tcp] This machine has no such address yet: {local}; clients can connect once it has; else choose one of its own, or 0.0.0.0 for all, with --listen"
+                    "[tcp] This machine has no such address yet: {}; clients can connect once it has; else choose one of its own, or 0.0.0.0 for all, with --listen",
+                    local.at
                 );
             }
-            listeners.add(listener, local, Rules::new(&limits).with(*framing));
+            listeners.add(listener, local, &limits);
         }
-        let snapshot = first_snapshot(&limits, listeners.local_addrs(), sink.outputs());
+        let snapshot = first_snapshot(&limits, &listeners, sink.outputs());
         let handle = Handle::new(snapshot, net.waker().map_err(BindError::Poll)?);
         let clock = Clock::new(net.now());
         let mut server = Self {
@@ -360,8 +361,8 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 }
 
-fn first_snapshot(limits: &Limits, local_addrs: &[ListenAddr], outputs: &[OutputStats]) -> Snapshot {
-    let port = local_addrs.iter().find_map(|at| match at {
+fn first_snapshot<L>(limits: &Limits, listeners: &Listeners<L>, outputs: &[OutputStats]) -> Snapshot {
+    let port = listeners.local_addrs().iter().find_map(|at| match at {
         ListenAddr::Tcp(addr) => Some(addr.port()),
         ListenAddr::Unix(_) => None,
     });
@@ -371,7 +372,7 @@ fn first_snapshot(limits: &Limits, local_addrs: &[ListenAddr], outputs: &[Output
         counters: Counters::default(),
         gauges: Gauges::default(),
         limits: limits.clone(),
-        listen: local_addrs.iter().map(ToString::to_string).collect(),
+        listen: listeners.described(),
         outputs: outputs.to_vec(),
     }
 }

@@ -20,7 +20,7 @@ use crate::engine::framer::Lines;
 use crate::engine::peer::Peer;
 use crate::engine::stats::{OutputStats, Snapshot, View, ms};
 use crate::host;
-use crate::net::{ListenOptions, MOST_VISITORS, Net, STATUS_LISTENER, Source};
+use crate::net::{MOST_VISITORS, Net, STATUS_LISTENER, SocketOptions, Source};
 use crate::sink::{Origin, Sink, write_peer, write_time};
 use crate::status::board::{Board, Listed, MOST_ROW_BYTES};
 use crate::status::history::{HISTORY_BYTES, History, MOST_HISTORY_JSON, Sample, Trouble};
@@ -334,7 +334,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             Some(desk) => desk.share,
             None => plan.status_share(&self.limits)?,
         };
-        let options = ListenOptions { unix_mode: 0o600, keepalive: self.limits.keepalive, only_v6: false };
+        let options = SocketOptions { unix_mode: 0o600, keepalive: self.limits.keepalive, only_v6: false };
         let (listener, local) = self
             .net
             .listen(at, &options, STATUS_LISTENER)

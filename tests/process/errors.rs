@@ -76,6 +76,34 @@ fn p13_every_mistake_in_the_arguments_is_one_sentence_and_exit_2() {
 }
 
 #[test]
+fn p13_every_mistake_about_framings_is_one_sentence_and_exit_2() {
+    for (args, begins, ends) in [
+        (&["--framing", "xml"][..], "--framing xml: use one of lines, octet, nul, cr, auto-octet", ""),
+        (&["--listen", "127.0.0.1:1,framing=xml"], "--listen 127.0.0.1:1,framing=xml: framing: use one of lines,", ""),
+        (&["--listen", "127.0.0.1:1,frame=nul"], "--listen 127.0.0.1:1,frame=nul: frame=nul is no option of a", ""),
+        (&["--listen", "127.0.0.1:1,127.0.0.1:2"], "--listen 127.0.0.1:1,127.0.0.1:2: 127.0.0.1:2 is no option", ""),
+        (
+            &["--listen", "[::1]:1,framing=cr,framing=cr"],
+            "--listen [::1]:1,framing=cr,framing=cr: framing is given",
+            "",
+        ),
+        (&["--embedded-newline", "no"], "--embedded-newline no: use one of escape, space, keep", ""),
+        (
+            &["--embedded-newline", "keep", "--output", "a.log"],
+            "--embedded-newline keep would make two lines of one for who reads --output a.log: choose",
+            "or --format json",
+        ),
+        (
+            &["--embedded-newline", "keep", "--format", "peer", "--output", "-", "--output", "tcp:gw:1"],
+            "--embedded-newline keep would make two lines of one for who reads --output tcp:gw:1: choose",
+            "or --format json",
+        ),
+    ] {
+        assert_sentence(&Setup::new(args).run(), 2, begins, ends);
+    }
+}
+
+#[test]
 fn p13_every_mistake_in_a_config_file_names_its_line() {
     let dir = Dir::new();
     for (text, begins) in [

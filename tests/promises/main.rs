@@ -6,6 +6,7 @@ mod capture;
 #[path = "../common/mod.rs"]
 mod common;
 mod fairness;
+mod framings;
 mod gaps;
 mod giving_way;
 mod goodbyes;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use lumberjack::{Config, Handle, Limits, ListenAddr, RunError, Server, Status, Turn};
+use lumberjack::{Config, Framing, Handle, Limits, ListenAddr, RunError, Server, Status, Turn};
 use socket2::{Domain, Socket, Type};
 
 use super::capture;
@@ -24,10 +24,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(limits: Limits) -> Self {
+        Self::with(limits, Framing::Lines)
+    }
+
+    /// One whose clients send messages in this framing.
+    pub(crate) fn with(limits: Limits, framing: Framing) -> Self {
         watch();
         capture::start();
         let valve = Valve::new();
-        let config = Config { limits, ..Config::listen("0.0.0.0:0".parse().unwrap()) };
+        let mut config = Config { limits, ..Config::listen("0.0.0.0:0".parse().unwrap()) };
+        config.listen[0].options.framing = framing;
         let server = Server::bind(config, valve.clone()).unwrap();
         let ListenAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!("no TCP listener") };
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()));

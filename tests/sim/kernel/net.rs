@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lumberjack::internals::{Key, ListenOptions, Net, Now, Ready};
+use lumberjack::internals::{Key, Net, Now, Ready, SocketOptions};
 use lumberjack::{ListenAddr, Peer};
 
 use super::super::sink::Record;
@@ -68,7 +68,7 @@ impl Net for SimNet {
     type Listener = SimListener;
     type Stream = SimStream;
 
-    fn listen(&mut self, at: &ListenAddr, _: &ListenOptions, number: usize) -> io::Result<(SimListener, ListenAddr)> {
+    fn listen(&mut self, at: &ListenAddr, _: &SocketOptions, number: usize) -> io::Result<(SimListener, ListenAddr)> {
         let mut kernel = self.0.borrow_mut();
         kernel.backlogs.push(Some(VecDeque::new()));
         kernel.descriptors += 1;
@@ -127,7 +127,7 @@ impl Net for SimNet {
         }
         socket.queue.read_exact(&mut buffer[..count])?;
         let held_before = socket.most_held(kernel.terms.max_line);
-        socket.note_line(&buffer[..count], now);
+        socket.note_line(&buffer[..count], kernel.terms.framings[kernel.clients[socket.client].listener], now);
         kernel.may_hold = kernel.may_hold - held_before + socket.most_held(kernel.terms.max_line);
         kernel.may_have_held = kernel.may_have_held.max(kernel.may_hold);
         socket.read.extend_from_slice(&buffer[..count]);
