@@ -8,6 +8,7 @@ use std::str::{self, FromStr};
 use memchr::{memchr, memchr_iter};
 
 use super::Origin;
+use super::escape::{HIGH, SPECIAL, escape, escape_text, put, scan_block};
 use crate::config::calendar::civil;
 use crate::config::limits::{Overhead, WordError};
 use crate::engine::framer::Lines;
@@ -22,8 +23,6 @@ const TIME_BYTES: usize = "2026-11-25T20:51:46.123Z".len();
 const PEER_BYTES: usize = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535".len();
 /// What the longest mark takes besides the tag: one in JSON, with two numbers of 20 digits.
 const MARK_BYTES: usize = 186;
-/// Bytes looked at in a step: with 32 the compiler makes vectors of them (`count_lines` in the framer found the same).
-const LANES: usize = 32;
 /// Bytes copied in a step by [`append_start`]. Most prefixes are one step, the usual line is two.
 const BLOCK_BYTES: usize = 64;
 /// A buffer for first lines that is no larger than this is kept.
@@ -363,105 +362,6 @@ fn append_start(bytes: &[u8], len: usize, out: &mut Vec<u8>) {
     }
     out.truncate(end);
 }
-
-/// `extend_from_slice` as a function call, for places where its cost does not matter.
-#[inline(never)] // one copy, for size
-fn put(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(bytes);
-}
-
-/// Finds out which kinds of bytes are in a block of lines, in one pass that the compiler makes vector instructions of.
-fn scan_block(body: &[u8]) -> u8 {
-    let mut seen = [0; LANES];
-    let (chunks, rest) = body.as_chunks();
-    chunks.iter().for_each(|chunk| scan(chunk, &mut seen));
-    scan(&padded(rest), &mut seen);
-    seen.iter().fold(0, |all, lane| all | lane)
-}
-
-/// What [`scan`] sees: a byte that JSON escapes, and one that is not ASCII.
-const SPECIAL: u8 = 1;
-const HIGH: u8 = 0x80;
-
-/// Finds out which of the two kinds are in these bytes. A `\n` is of neither: it is no part of a line.
-fn scan(chunk: &[u8; LANES], seen: &mut [u8; LANES]) {
-    for lane in 0..LANES {
-        let byte = chunk[lane];
-        let is_control = (byte < b' ') & (byte != b'\n');
-        seen[lane] |= byte & HIGH | u8::from(is_control | (byte == b'"') | (byte == b'\\'));
-    }
-}
-
-/// Fewer bytes than there are lanes, with spaces behind them.
-fn padded(rest: &[u8]) -> [u8; LANES] {
-    let mut lanes = [b' '; LANES];
-    if let Some(part) = lanes.get_mut(..rest.len()) {
-        part.copy_from_slice(rest);
-    }
-    lanes
-}
-
-/// Appends a line as the inside of a JSON string. Bytes that are no UTF-8 become U+FFFD, as in
-/// [`String::from_utf8_lossy`].
-pub(crate) fn escape(line: &[u8], out: &mut Vec<u8>) {
-    if str::from_utf8(line).is_ok() {
-        return escape_text(line, out);
-    }
-    for chunk in line.utf8_chunks() {
-        if !chunk.valid().is_empty() {
-            escape_text(chunk.valid().as_bytes(), out);
-        }
-        if !chunk.invalid().is_empty() {
-            out.extend_from_slice("\u{fffd}".as_bytes());
-        }
-    }
-}
-
-/// Appends UTF-8 as the inside of a JSON string. Runs of bytes that need no escape are copied at once.
-fn escape_text(text: &[u8], out: &mut Vec<u8>) {
-    if text.len() < LANES / 2 {
-        return escape_bytes(text, out);
-    }
-    let (chunks, rest) = text.as_chunks();
-    let (mut copied, mut at) = (0, 0);
-    for chunk in chunks {
-        if has_special(chunk) {
-            put(text.get(copied..at).unwrap_or_default(), out);
-            escape_bytes(chunk, out);
-            copied = at + LANES;
-        }
-        at += LANES;
-    }
-    if !has_special(&padded(rest)) {
-        return put(text.get(copied..).unwrap_or_default(), out);
-    }
-    put(text.get(copied..at).unwrap_or_default(), out);
-    escape_bytes(rest, out);
-}
-
-fn has_special(chunk: &[u8; LANES]) -> bool {
-    let mut seen = [0; LANES];
-    scan(chunk, &mut seen);
-    seen.iter().fold(0, |all, lane| all | lane) & SPECIAL != 0
-}
-
-/// [`escape_text`], one byte at a time.
-fn escape_bytes(text: &[u8], out: &mut Vec<u8>) {
-    for byte in text {
-        if (*byte >= b' ') & (*byte != b'"') & (*byte != b'\\') {
-            out.push(*byte);
-        } else if *byte >= b' ' {
-            out.extend_from_slice(&[b'\\', *byte]);
-        } else if *byte == b'\t' {
-            out.extend_from_slice(b"\\t");
-        } else {
-            let last = HEX[usize::from(byte & 15)];
-            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), last]);
-        }
-    }
-}
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends what `Display` writes, without `core::fmt` for the kinds that are common.
 #[inline(never)] // one copy, for size

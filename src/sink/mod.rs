@@ -8,6 +8,7 @@
 
 mod claim;
 mod error;
+mod escape;
 mod files;
 pub mod format;
 mod kinds;
@@ -38,6 +39,8 @@ pub use self::place::{OutputAddr, OutputAddrError};
 
 #[cfg(feature = "cli")]
 pub(crate) use self::claim::{User, conflict};
+#[cfg(feature = "status")]
+pub(crate) use self::escape::escape;
 #[cfg(feature = "cli")]
 pub(crate) use self::files::stored::open_set;
 #[cfg(feature = "cli")]
@@ -45,7 +48,7 @@ pub(crate) use self::format::parse_tag;
 #[cfg(any(feature = "cli", feature = "status"))]
 pub(crate) use self::format::write_time;
 #[cfg(feature = "status")]
-pub(crate) use self::format::{escape, write_number, write_peer};
+pub(crate) use self::format::{write_number, write_peer};
 #[cfg(feature = "cli")]
 pub(crate) use self::kinds::SYNTAX;
 #[cfg(feature = "cli")]
