@@ -68,6 +68,7 @@ pub use config::limits::{
 };
 pub use config::listen::{DEFAULT_LISTEN, Framing, Listen, ListenAddr, ListenAddrError, ListenError, ListenOptions};
 pub use config::output::{DiskFull, MOST_OUTPUTS, OnStall, OutputError, OutputOptions, SyncEvery};
+pub use config::syslog::{Parse, Severity, SyslogOptions};
 pub use config::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};
 pub use engine::framer::Lines;
 pub use engine::gap::{Gap, Why};
@@ -84,7 +85,7 @@ pub use sink::{
 #[doc(hidden)]
 pub mod internals {
     pub use crate::config::{limits, listen, output, units};
-    pub use crate::engine::{budget, framer, gap, json, peer, ranking, sniff, stats, wheel};
+    pub use crate::engine::{budget, framer, gap, json, peer, ranking, sniff, stats, syslog, wheel};
     pub use crate::net::{Key, Net, Now, Ready, SocketOptions, Source};
     pub use crate::sink::{Pacing, format};
     #[cfg(feature = "status")]

@@ -132,6 +132,9 @@ fn first_change(from: i64, until: i64, offset: Offset<'_>) -> Option<i64> {
     None
 }
 
+/// The same, for whoever keeps it.
+pub(crate) type Clock = Box<dyn Fn(i64) -> i64 + Send>;
+
 /// The second since 1970 nearest to `near` at which clocks show this month, day and second of the day, in whatever year; and
 /// how far they are from UTC then. `None` if there is no such day within four years.
 pub(crate) fn nearest(month: u8, day: u8, seconds: i64, near: i64, offset: Offset<'_>) -> Option<(i64, i64)> {

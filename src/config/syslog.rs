@@ -52,6 +52,14 @@ pub struct SyslogOptions {
     pub trust_host: bool,
 }
 
+impl Severity {
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::WORDS.get(self as usize).copied().unwrap_or_default()
+    }
+}
+
 impl SyslogOptions {
     /// Whether messages of this severity stay.
     #[must_use]

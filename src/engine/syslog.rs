@@ -9,7 +9,7 @@ use crate::config::syslog::Severity;
 /// Elements of structured data at most; a header with more is none. Messages have one to three of them.
 const MOST_ELEMENTS: usize = 32;
 /// Parameters of one element at most; likewise.
-const MOST_PARAMS: usize = 64;
+pub(crate) const MOST_PARAMS: usize = 64;
 /// The byte order mark that may come before a message (RFC 5424, 6.4).
 const MARK: &[u8] = b"\xef\xbb\xbf";
 

@@ -9,6 +9,7 @@
 mod claim;
 mod error;
 mod escape;
+mod fields;
 mod files;
 pub mod format;
 mod kinds;
@@ -61,6 +62,7 @@ pub(crate) use self::stream::adopt::{Adopted, Borrowed, Way, adopt, send_without
 pub(crate) use self::stream::stdout::own as own_stdout;
 
 use crate::config::limits::Overhead;
+use crate::config::syslog::Parse;
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
@@ -73,6 +75,8 @@ pub struct Origin<'a> {
     pub peer: &'a Peer,
     /// When the turn in which they were read began, in milliseconds since 1970.
     pub wall_ms: u64,
+    /// What they are to be read as.
+    pub parse: Parse,
 }
 
 /// What a sink holds, and how far it has come. All sizes and positions are in bytes.
