@@ -37,7 +37,7 @@
 //!   says how much of them waits (`state`): that counts towards [`Limits::memory`], and while it is too much, clients wait.
 //! - The feature `status` adds `Server::serve_status`, the HTTP endpoint. The feature `cli` is the program. The feature
 //!   `calendar` reads the box's time zone, for [`OutputOptions::rotate_at`] and `{date}` in a file's name; `compress` is
-//!   [`OutputOptions::rotate_compress`].
+//!   [`OutputOptions::rotate_compress`]; `syslog` is [`Parse::Syslog`].
 //!
 //! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P20 in these pages), how the code is divided, and
 //! which traps there are; `CONTRIBUTING.md` has the reading order.

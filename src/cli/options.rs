@@ -516,10 +516,13 @@ pub const OPTIONS: &[Opt] = options! {
         "how lines end, where --listen says nothing else: lines: in a newline";
     "parse" = "off|syslog" Input Word(listen_defaults.parse)
         "what lines are read as, where --listen says nothing else: syslog: messages with a header of RFC 5424 or 3164, whose fields json shows";
+    #[cfg(feature = "syslog")]
     "min-severity" = "WORD|off" Lines WordOrOff(syslog.min_severity)
         "with parse=syslog: leaves out messages less grave than this: emerg, alert, crit, err, warning, notice, info or debug";
+    #[cfg(feature = "syslog")]
     "keep-original" = "" Output Switch(syslog.keep_original)
         "with parse=syslog: json has each message as it came, too";
+    #[cfg(feature = "syslog")]
     "trust-host" = "" Output Switch(syslog.trust_host)
         "with parse=syslog: the host in a header is taken for the one that sent it; anybody can write any";
     "unix-mode" = "OCTAL" Input Octal(config.unix_mode)

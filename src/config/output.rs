@@ -240,6 +240,9 @@ impl OutputOptions {
         if self.rotate_compress && !cfg!(feature = "compress") {
             return wrong("--rotate-compress is not in this build: it is the feature `compress`");
         }
+        if self.syslog.is_some() && !cfg!(feature = "syslog") {
+            return wrong("parse=syslog is not in this build: it is the feature `syslog`");
+        }
         if self.disk_full == DiskFull::DropOldest && !(self.rotates() && self.rotate_keep > 0) {
             return wrong("--disk-full drop-oldest removes rotated files: give --rotate-size too, or leave it out");
         }

@@ -189,7 +189,7 @@ impl Formatter {
     }
 
     /// Lines may be syslog messages, and times without a zone are those of this clock.
-    pub(super) fn read_syslog(&mut self, options: SyslogOptions, clock: Clock) {
+    pub fn read_syslog(&mut self, options: SyslogOptions, clock: Clock) {
         self.fields = Some(Fields::new(options, clock));
     }
 
@@ -200,7 +200,7 @@ impl Formatter {
 
     /// Whether these lines are to be looked at one by one.
     pub(super) fn reads(&self, origin: &Origin<'_>) -> bool {
-        let Some(fields) = &self.fields else { return false };
+        let Some(fields) = self.fields.as_ref().filter(|_| cfg!(feature = "syslog")) else { return false };
         let shows_fields = self.format == Format::Json || fields.options().min_severity.is_some();
         origin.parse == Parse::Syslog && shows_fields
     }

@@ -98,6 +98,8 @@ pub struct State {
     pub held_up: usize,
     /// How many hosts [`Sink::is_behind`] is true for.
     pub behind: usize,
+    /// How many lines it left out because that was asked for (`--min-severity`).
+    pub filtered: u64,
     /// Grows when a host is held up no more, or behind no more.
     pub releases: u64,
     /// Since when it could write nothing though something waits, as time since the server's start; else `None`. When the

@@ -173,8 +173,8 @@ impl Outputs {
 
     /// Computes the sum over all outputs.
     fn add_up(&mut self) {
-        let taken = self.state.taken;
-        let mut state = State { taken, delivered: taken, ..State::default() };
+        let State { taken, filtered, .. } = self.state;
+        let mut state = State { taken, delivered: taken, filtered, ..State::default() };
         for output in &self.outputs {
             let standing = output.standing();
             state.waiting += standing.waiting;
@@ -277,6 +277,7 @@ impl Sink for Outputs {
             return self.give(origin, [lines.head, lines.body, ending], lines.count);
         }
         let count = self.formatter.write(origin, lines, &mut self.formatted);
+        self.state.filtered = self.state.filtered.saturating_add(lines.count.saturating_sub(count));
         if count > 0 {
             self.give_formatted(origin, count);
         }

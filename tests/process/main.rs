@@ -36,6 +36,7 @@ mod sparing;
 mod status;
 mod stdout;
 mod supervisors;
+mod syslog;
 mod support;
 mod terminals;
 #[allow(dead_code)] // clients need more
