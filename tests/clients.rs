@@ -10,6 +10,9 @@ mod receiver;
 #[cfg(feature = "status")]
 #[path = "clients/status.rs"]
 mod status;
+#[cfg(feature = "syslog")]
+#[path = "clients/syslog.rs"]
+mod syslog;
 #[path = "clients/tools.rs"]
 mod tools;
 
@@ -334,17 +337,22 @@ fn p1_logback_logstash_appender_delivers_each_line_whole_and_once() {
     });
 }
 
-/// rsyslogd that follows a file, and sends its lines.
+/// rsyslogd that follows a file, and sends its lines and nothing else.
 fn rsyslog(receiver: &Receiver, file: &Path) -> Result<Command, Missing> {
+    rsyslog_with(receiver, file, "line")
+}
+
+/// With a template of ours, `line`, or one of its own.
+fn rsyslog_with(receiver: &Receiver, file: &Path, template: &str) -> Result<Command, Missing> {
     let program = Program::find("rsyslogd")?;
     let (folder, port) = (receiver.path(""), receiver.port());
     let config = format!(
         r#"global(workDirectory="{folder}" net.enableDNS="off")
 module(load="imfile")
 template(name="line" type="string" string="%msg%\n")
-input(type="imfile" file="{file}" tag="app" ruleset="forward")
+input(type="imfile" file="{file}" tag="app:" ruleset="forward")
 ruleset(name="forward") {{
-  action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" TCP_Framing="traditional" template="line")
+  action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" TCP_Framing="traditional" template="{template}")
 }}
 "#,
         folder = folder.display(),
@@ -366,29 +374,32 @@ fn p1_rsyslogd_omfwd_delivers_each_line_whole_and_once() {
 
 #[test]
 fn p1_syslog_ng_delivers_each_line_whole_and_once() {
-    deliver_by_daemon("syslog-ng", |receiver, file| {
-        let program = Program::find("syslog-ng")?;
-        let config = format!(
-            r#"@version: current
+    deliver_by_daemon("syslog-ng", |receiver, file| syslog_ng_with(receiver, file, "", "template(\"$MSG\\n\")"));
+}
+
+/// syslog-ng that follows a file, with more options of the source and of the destination.
+fn syslog_ng_with(receiver: &Receiver, file: &Path, source: &str, destination: &str) -> Result<Command, Missing> {
+    let program = Program::find("syslog-ng")?;
+    let config = format!(
+        r#"@version: current
 options {{ stats-freq(0); }};
-source s {{ file("{file}" flags(no-parse) follow-freq(1)); }};
-destination lumberjack {{ network("127.0.0.1" port({port}) transport("tcp") template("$MSG\n")); }};
+source s {{ file("{file}" flags(no-parse) follow-freq(1) {source}); }};
+destination lumberjack {{ network("127.0.0.1" port({port}) transport("tcp") {destination}); }};
 log {{ source(s); destination(lumberjack); flags(flow-control); }};
 "#,
-            file = file.display(),
-            port = receiver.port(),
-        );
-        fs::write(receiver.path("syslog-ng.conf"), config).unwrap();
-        let mut command = program.command();
-        command.args(["--foreground", "--no-caps"]);
-        for (option, file) in [("-f", "syslog-ng.conf"), ("-R", "persist"), ("-c", "ctl"), ("-p", "pid")] {
-            command.arg(option).arg(receiver.path(file));
-        }
-        if let Some(modules) = program.syslog_ng_modules() {
-            command.arg(format!("--module-path={}", modules.display()));
-        }
-        Ok(command)
-    });
+        file = file.display(),
+        port = receiver.port(),
+    );
+    fs::write(receiver.path("syslog-ng.conf"), config).unwrap();
+    let mut command = program.command();
+    command.args(["--foreground", "--no-caps"]);
+    for (option, file) in [("-f", "syslog-ng.conf"), ("-R", "persist"), ("-c", "ctl"), ("-p", "pid")] {
+        command.arg(option).arg(receiver.path(file));
+    }
+    if let Some(modules) = program.syslog_ng_modules() {
+        command.arg(format!("--module-path={}", modules.display()));
+    }
+    Ok(command)
 }
 
 /// loggen makes its own lines: numbered from 0, all of one length.

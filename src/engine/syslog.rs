@@ -529,7 +529,10 @@ mod tests {
                 "<189>4455: Nov 16 09:01:02: %SYS-5-CONFIG_I: Configured",
                 "local7.notice | 4455: Nov 16 09:01:02: %SYS-5-CONFIG_I: Configured",
             ),
-            ("<189>4455: sw1: Nov 16 09:01:02 UTC: %SYS-5: x", "local7.notice | 4455: sw1: Nov 16 09:01:02 UTC: %SYS-5: x"),
+            (
+                "<189>4455: sw1: Nov 16 09:01:02 UTC: %SYS-5: x",
+                "local7.notice | 4455: sw1: Nov 16 09:01:02 UTC: %SYS-5: x",
+            ),
             ("<189>Nov 16 09:01:02.123: %SYS-5: x", "local7.notice | Nov 16 09:01:02.123: %SYS-5: x"),
             ("<189>Nov 16 09:01:02 UTC: %SYS-5: x", "local7.notice time=11-16 9:1:2 | UTC: %SYS-5: x"),
             ("<189>Nov 16 09:01:02 AEST: %SYS-5: x", "local7.notice time=11-16 9:1:2 | AEST: %SYS-5: x"),
@@ -580,10 +583,7 @@ mod tests {
                 "<134>1 2026-11-16T09:01:02+01:00 OPNsense.localdomain filterlog 81 - [meta sequenceId=\"7\"] 4,,,1",
                 "local0.info time=2026-11-16T09:01:02+01:00 host=OPNsense.localdomain app=filterlog pid=81 [meta sequenceId=7] | 4,,,1",
             ),
-            (
-                "<30>Nov 16 09:01:02 (squid-1)[12]: x",
-                "daemon.info time=11-16 9:1:2 app=(squid-1) pid=12 | x",
-            ),
+            ("<30>Nov 16 09:01:02 (squid-1)[12]: x", "daemon.info time=11-16 9:1:2 app=(squid-1) pid=12 | x"),
             // UniFi: models, addresses and versions, with a name before them and without; a switch; CEF.
             (
                 "<30>Nov 16 09:01:02 (\"U7PG2,f09fc2000001,v4.0.66.10832\") hostapd: ath1: x",
@@ -611,10 +611,7 @@ mod tests {
                 "<30>Nov 16 09:01:02 MikroTik firewall,info forward: in:ether1 out:ether2",
                 "daemon.info time=11-16 9:1:2 | MikroTik firewall,info forward: in:ether1 out:ether2",
             ),
-            (
-                "<30>Nov 16 09:01:02 MikroTik script,info: x",
-                "daemon.info time=11-16 9:1:2 | MikroTik script,info: x",
-            ),
+            ("<30>Nov 16 09:01:02 MikroTik script,info: x", "daemon.info time=11-16 9:1:2 | MikroTik script,info: x"),
             // ESXi; Synology; Juniper; HP ProCurve; Aruba; AIX; a relay's address.
             (
                 "<181>2026-11-16T09:01:02.041Z esx1.lan vmkernel: cpu4:32774)ScsiDeviceIO: x",
@@ -641,7 +638,10 @@ mod tests {
                 "user.info time=11-16 9:1:2 | 192.0.2.5 00076 ports: port 1 is now on-line",
             ),
             ("<14>Nov 16 09:01:02 00076 ports: port 1", "user.info time=11-16 9:1:2 | 00076 ports: port 1"),
-            ("<141>Nov 16 09:01:02 2026 stm[12]: <501106> x", "local1.notice time=11-16 9:1:2 | 2026 stm[12]: <501106> x"),
+            (
+                "<141>Nov 16 09:01:02 2026 stm[12]: <501106> x",
+                "local1.notice time=11-16 9:1:2 | 2026 stm[12]: <501106> x",
+            ),
             (
                 "<38>Nov 16 09:01:02 Message forwarded from aix1: sshd[12]: x",
                 "auth.info time=11-16 9:1:2 | Message forwarded from aix1: sshd[12]: x",
@@ -667,13 +667,19 @@ mod tests {
             ("<190>Nov 16 09:01:02 nginx: {\"a\": 1}", "local7.info time=11-16 9:1:2 app=nginx | {\"a\": 1}"),
             // busybox, and what the kernel says; syslogd's own.
             ("<13>Nov 16 09:01:02 root: x", "user.notice time=11-16 9:1:2 app=root | x"),
-            ("<6>Nov 16 09:01:02 ap kernel: [   12.3] eth0: up", "kern.info time=11-16 9:1:2 host=ap app=kernel | [   12.3] eth0: up"),
+            (
+                "<6>Nov 16 09:01:02 ap kernel: [   12.3] eth0: up",
+                "kern.info time=11-16 9:1:2 host=ap app=kernel | [   12.3] eth0: up",
+            ),
             ("<46>Nov 16 09:01:02 ap -- MARK --", "syslog.info time=11-16 9:1:2 | ap -- MARK --"),
             (
                 "<30>Nov 16 09:01:02 ap last message repeated 3 times",
                 "daemon.info time=11-16 9:1:2 | ap last message repeated 3 times",
             ),
-            ("<86>Nov 16 09:01:02 box sudo:    me : TTY=pts/0", "authpriv.info time=11-16 9:1:2 host=box app=sudo |    me : TTY=pts/0"),
+            (
+                "<86>Nov 16 09:01:02 box sudo:    me : TTY=pts/0",
+                "authpriv.info time=11-16 9:1:2 host=box app=sudo |    me : TTY=pts/0",
+            ),
             (
                 "<22>Nov 16 09:01:02 mail postfix/smtpd[12]: connect",
                 "mail.info time=11-16 9:1:2 host=mail app=postfix/smtpd pid=12 | connect",

@@ -42,16 +42,60 @@ const TIMES: [&str; 24] = [
 
 /// What stands between spaces.
 const WORDS: [&str; 28] = [
-    "-", "gw-7", "192.0.2.7", "fe80::1%eth0", "::ffff:192.0.2.1", "app", "postfix/smtpd", "12", "ID47", "2026", "UTC",
-    "-x", "a:b", "12:34", "a,b", "a=b", "{\"a\"", "(squid-1)", "app[12]:", "app:", "app[]:", "app[1 2]:", "a:b:",
-    "%SYS-5-CONFIG_I:", "4455:", "UTC:", "\u{e9}", "",
+    "-",
+    "gw-7",
+    "192.0.2.7",
+    "fe80::1%eth0",
+    "::ffff:192.0.2.1",
+    "app",
+    "postfix/smtpd",
+    "12",
+    "ID47",
+    "2026",
+    "UTC",
+    "-x",
+    "a:b",
+    "12:34",
+    "a,b",
+    "a=b",
+    "{\"a\"",
+    "(squid-1)",
+    "app[12]:",
+    "app:",
+    "app[]:",
+    "app[1 2]:",
+    "a:b:",
+    "%SYS-5-CONFIG_I:",
+    "4455:",
+    "UTC:",
+    "\u{e9}",
+    "",
 ];
 
 /// Structured data, piece by piece.
 const DATA: [&str; 22] = [
-    "-", "[a]", "[a@32473 b=\"1\"]", "[b c=\"x\" c=\"y\" d=\"z\" c=\"\"]", "[e f=\"\\\"\\\\\\]\"]", "[g h=\"\\n\\\\\"]",
-    "[i j=\"\u{e9}\u{1}\"]", "[", "]", "k", " l=\"m\"", " l=\"n\"", " l=\"", "\"", "\\", "\\\"", "\\]", "=", " ", "[]",
-    "[o  p=\"q\"]", "[r s=t]",
+    "-",
+    "[a]",
+    "[a@32473 b=\"1\"]",
+    "[b c=\"x\" c=\"y\" d=\"z\" c=\"\"]",
+    "[e f=\"\\\"\\\\\\]\"]",
+    "[g h=\"\\n\\\\\"]",
+    "[i j=\"\u{e9}\u{1}\"]",
+    "[",
+    "]",
+    "k",
+    " l=\"m\"",
+    " l=\"n\"",
+    " l=\"",
+    "\"",
+    "\\",
+    "\\\"",
+    "\\]",
+    "=",
+    " ",
+    "[]",
+    "[o  p=\"q\"]",
+    "[r s=t]",
 ];
 
 /// Messages.
@@ -431,7 +475,8 @@ fn twin(line: &str) -> Option<Said> {
     if priority.to_string() != number {
         return None;
     }
-    let mut said = twin_5424(rest).or_else(|| twin_3164(rest)).unwrap_or(Said { message: rest.to_owned(), ..Said::default() });
+    let mut said =
+        twin_5424(rest).or_else(|| twin_3164(rest)).unwrap_or(Said { message: rest.to_owned(), ..Said::default() });
     (said.severity, said.facility) = (priority % 8, priority / 8);
     if let Some(behind) = said.message.strip_prefix("\u{ef}\u{bb}\u{bf}") {
         said.message = behind.to_owned();

@@ -36,8 +36,8 @@ mod sparing;
 mod status;
 mod stdout;
 mod supervisors;
-mod syslog;
 mod support;
+mod syslog;
 mod terminals;
 #[allow(dead_code)] // clients need more
 #[path = "../clients/tools.rs"]

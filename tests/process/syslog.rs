@@ -81,7 +81,8 @@ mod fields {
     #[test]
     fn p21_headers_are_fields_of_json_and_what_is_no_header_is_message() {
         let with = |options: &[&str]| {
-            let receiver = Receiver::start(&[&["--format", "json", "--parse", "syslog", "--receipt"], options].concat());
+            let receiver =
+                Receiver::start(&[&["--format", "json", "--parse", "syslog", "--receipt"], options].concat());
             assert_eq!(receipt_for(&receiver, &[WARNING, INFO, "no header"]), "3 lines\n");
             let ended = receiver.stop();
             ended.assert_clean();
