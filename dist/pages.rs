@@ -295,6 +295,10 @@ const MORE: &[(&str, &str)] = &[
         "Names are not looked up: give an address. `0.0.0.0` is every IPv4 address of the box; `[::]` takes IPv4 clients \
          too. How to point [clients](clients.md) at it",
     ),
+    ("parse", "[Syslog headers as fields](syslog.md)"),
+    ("min-severity", "[What is left out](syslog.md#--min-severity) is counted, and no loss"),
+    ("keep-original", "[The fields](syslog.md#the-fields)"),
+    ("trust-host", "[Whom to believe](syslog.md#--trust-host)"),
     ("unix-mode", "With the default everybody on the box may log, as with `/dev/log`"),
     ("receipt", "[Receipts](receipts.md)"),
     (
