@@ -11,6 +11,9 @@ use crate::engine::syslog::{Data, Element, Header, Local, MOST_PARAMS, Time, pla
 /// What the names of all fields take, with severity and facility as words, a completed time, and the longest host.
 const NAMES_BYTES: usize = 240;
 
+/// Hours that are remembered with their year: those of senders in a few zones.
+const HOURS: usize = 8;
+
 /// Bytes of a time without year and zone, once it has both.
 const TIME_BYTES: usize = "2026-10-11T22:14:15+02:00".len();
 
@@ -23,9 +26,12 @@ pub(super) fn most_bytes(options: SyslogOptions) -> (usize, usize) {
 pub(super) struct Fields {
     options: SyslogOptions,
     clock: Clock,
-    /// The last hour of a time without a year, by our clock's hour, and what both are.
-    known: Option<([u8; 3], u64, [u8; TIME_BYTES])>,
+    /// The last hours of times without a year, each in its place, by our clock's hour, and what both are.
+    known: [Option<Hour>; HOURS],
 }
+
+/// Month, day and hour; the hour of our clock when they came; and the time that they are.
+type Hour = ([u8; 3], u64, [u8; TIME_BYTES]);
 
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,7 +41,7 @@ impl fmt::Debug for Fields {
 
 impl Fields {
     pub(super) fn new(options: SyslogOptions, clock: Clock) -> Self {
-        Self { options, clock, known: None }
+        Self { options, clock, known: [None; HOURS] }
     }
 
     pub(super) fn options(&self) -> SyslogOptions {
@@ -44,7 +50,7 @@ impl Fields {
 
     /// From now on clocks show this.
     pub(super) fn set_clock(&mut self, clock: Clock) {
-        (self.clock, self.known) = (clock, None);
+        (self.clock, self.known) = (clock, [None; HOURS]);
     }
 
     /// Appends the members of a line that came from `host`, behind the text of another; the message is the last of them, and
@@ -86,11 +92,12 @@ impl Fields {
     /// A time with the year that brings it nearest to our clock, and the zone of this box.
     fn whole(&mut self, time: Local, wall_ms: u64) -> [u8; TIME_BYTES] {
         let (key, wall_hour) = ([time.month, time.day, time.hour], wall_ms / 3_600_000);
-        let known = self.known.filter(|(known, at, _)| (*known, *at) == (key, wall_hour)).map(|(.., text)| text);
-        let mut text = known.unwrap_or_else(|| {
+        let place = usize::from(time.hour) % HOURS;
+        let known = self.known[place].filter(|(known, at, _)| (*known, *at) == (key, wall_hour));
+        let mut text = known.map(|(.., text)| text).unwrap_or_else(|| {
             let near = i64::try_from(wall_ms / 1000).unwrap_or(i64::MAX);
             let text = in_year(time, near, &self.clock);
-            self.known = Some((key, wall_hour, text));
+            self.known[place] = Some((key, wall_hour, text));
             text
         });
         digits(&mut text[14..16], u64::from(time.minute));
