@@ -80,7 +80,10 @@ fn references() -> Vec<Case> {
 }
 
 fn cases() -> Vec<Case> {
-    [references(), framer::cases(), format::cases(), wheel::cases(), budget::cases(), turn::cases()].into_iter().flatten().collect()
+    [references(), framer::cases(), format::cases(), wheel::cases(), budget::cases(), turn::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Nanoseconds a pass: the middle sample, the quickest and the slowest of them.

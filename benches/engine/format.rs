@@ -23,7 +23,8 @@ fn case(name: &str, line: &'static str, parse: Parse) -> Case {
         let mut out = Vec::new();
         Box::new(move || {
             out.clear();
-            let origin = Origin { peer: &Peer::V4 { ip: [192, 0, 2, 7], port: 5000 }, wall_ms: 1_795_704_286_003, parse };
+            let origin =
+                Origin { peer: &Peer::V4 { ip: [192, 0, 2, 7], port: 5000 }, wall_ms: 1_795_704_286_003, parse };
             let lines = Lines { head: b"", body: black_box(body.as_bytes()), count: count as u64, ended: true };
             assert_eq!(formatter.write(&origin, lines, &mut out), count as u64);
             black_box(&out);

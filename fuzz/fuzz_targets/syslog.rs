@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 #[path = "../../tests/model/mod.rs"]
 mod model;
 
-use model::syslog::{Setup, Value, Written, unicode};
+use model::syslog::{Params, Setup, Value, Written, unicode};
 
 fuzz_target!(|input: &[u8]| {
     model::syslog::run(input, &mut read_back);
@@ -36,7 +36,7 @@ fn json(value: &Value) -> Json {
     match value {
         Value::Text(text) => Json::String(text.clone()),
         Value::Object(elements) => {
-            let element = |params: &Vec<(String, Vec<String>)>| {
+            let element = |params: &Params| {
                 Json::Object(params.iter().map(|(name, values)| (name.clone(), param(values))).collect())
             };
             Json::Object(elements.iter().map(|(id, params)| (id.clone(), element(params))).collect())

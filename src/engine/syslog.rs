@@ -328,8 +328,11 @@ fn is_ipv6(word: &[u8]) -> bool {
         && zone.iter().all(is_zone_part)
 }
 
+/// App and pid, and what is behind them.
+type Tag<'a> = (&'a [u8], Option<&'a [u8]>, &'a [u8]);
+
 /// `APP: ` or `APP[PID]: `; the colon may be the end.
-fn tag(text: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+fn tag(text: &[u8]) -> Option<Tag<'_>> {
     let len = text.iter().take(49).take_while(|byte| is_app_part(**byte)).count();
     let (app, rest) = text.split_at_checked(len).filter(|(app, _)| (1..=48).contains(&app.len()))?;
     let (pid, rest) = match rest.strip_prefix(b"[") {
@@ -404,7 +407,7 @@ fn is_rfc3339(time: &[u8]) -> bool {
 
 /// Whether a year of `century` and `year`, its month and its day are one.
 fn is_date(century: u8, year: u8, month: u8, day: u8) -> bool {
-    let is_leap = if year == 0 { century % 4 == 0 } else { year % 4 == 0 };
+    let is_leap = if year == 0 { century.is_multiple_of(4) } else { year.is_multiple_of(4) };
     let days = match month {
         2 => 28 + u8::from(is_leap),
         4 | 6 | 9 | 11 => 30,
@@ -445,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_rfc_5424_are_read() {
+    fn p21_the_examples_of_rfc_5424_are_read() {
         for (line, expected) in [
             (
                 "<34>1 2003-10-11T22:14:15.003Z mymachine.example.com su - ID47 - \u{feff}'su root' failed for lonvick on /dev/pts/8",
@@ -476,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_rfc_3164_and_what_devices_send_are_read() {
+    fn p21_the_examples_of_rfc_3164_and_what_devices_send_are_read() {
         for (line, expected) in [
             (
                 "<34>Oct 11 22:14:15 mymachine su: 'su root' failed for lonvick on /dev/pts/8",
@@ -520,216 +523,209 @@ mod tests {
         }
     }
 
-    /// As each device sends it: out of its manual, out of questions about it, or off its wire.
+    /// As each device sends it: out of its manual, out of questions about it, or off its wire. And what is said of it.
+    const DEVICES: &[(&str, &str)] = &[
+        // Cisco IOS: a number, a clock that is not set, milliseconds, a zone, its own name; relayed with an address.
+        (
+            "<189>4455: Nov 16 09:01:02: %SYS-5-CONFIG_I: Configured",
+            "local7.notice | 4455: Nov 16 09:01:02: %SYS-5-CONFIG_I: Configured",
+        ),
+        ("<189>4455: sw1: Nov 16 09:01:02 UTC: %SYS-5: x", "local7.notice | 4455: sw1: Nov 16 09:01:02 UTC: %SYS-5: x"),
+        ("<189>Nov 16 09:01:02.123: %SYS-5: x", "local7.notice | Nov 16 09:01:02.123: %SYS-5: x"),
+        ("<189>Nov 16 09:01:02 UTC: %SYS-5: x", "local7.notice time=11-16 9:1:2 | UTC: %SYS-5: x"),
+        ("<189>Nov 16 09:01:02 AEST: %SYS-5: x", "local7.notice time=11-16 9:1:2 | AEST: %SYS-5: x"),
+        ("<189>Nov 16 09:01:02 sw1: %SYS-5: x", "local7.notice time=11-16 9:1:2 | sw1: %SYS-5: x"),
+        ("<189>Nov 16 09:01:02 CET app[1]: x", "local7.notice time=11-16 9:1:2 | CET app[1]: x"),
+        (
+            "<189>Nov 16 09:01:02 10.1.1.1 4455: Nov 16 09:01:01: %SYS-5: x",
+            "local7.notice time=11-16 9:1:2 | 10.1.1.1 4455: Nov 16 09:01:01: %SYS-5: x",
+        ),
+        (
+            "<189>Nov 16 09:01:02 sw1 %LINK-3-UPDOWN: Interface",
+            "local7.notice time=11-16 9:1:2 host=sw1 app=%LINK-3-UPDOWN | Interface",
+        ),
+        (
+            "<189>: 2026 Nov 16 09:01:02 UTC: %ETHPORT-5-IF_DOWN: x",
+            "local7.notice | : 2026 Nov 16 09:01:02 UTC: %ETHPORT-5-IF_DOWN: x",
+        ),
+        // Cisco ASA: with a year, with a device-id, with EMBLEM, with times of RFC 5424.
+        ("<166>Nov 16 2026 09:01:02: %ASA-6-1: x", "local4.info | Nov 16 2026 09:01:02: %ASA-6-1: x"),
+        ("<166>Nov 16 2026 09:01:02 asa : %ASA-6-1: x", "local4.info | Nov 16 2026 09:01:02 asa : %ASA-6-1: x"),
+        ("<166>:Nov 16 09:01:02 UTC: %ASA-6-1: x", "local4.info | :Nov 16 09:01:02 UTC: %ASA-6-1: x"),
+        ("<166>Nov 16 09:01:02 asa : %ASA-6-1: x", "local4.info time=11-16 9:1:2 | asa : %ASA-6-1: x"),
+        ("<166>2026-11-16T09:01:02Z asa : %ASA-6-1: x", "local4.info time=2026-11-16T09:01:02Z | asa : %ASA-6-1: x"),
+        ("<166>2026-11-16T09:01:02Z: %ASA-6-1: x", "local4.info | 2026-11-16T09:01:02Z: %ASA-6-1: x"),
+        (
+            "<189>Nov 16 09:01:02 sw1 Ebra: %LINEPROTO-5-UPDOWN: x",
+            "local7.notice time=11-16 9:1:2 host=sw1 app=Ebra | %LINEPROTO-5-UPDOWN: x",
+        ),
+        // Fortinet, also a relayed one.
+        (
+            "<189>date=2026-11-16 time=09:01:02 devname=\"FG1\" devid=\"F\" msg=\"a: b\"",
+            "local7.notice | date=2026-11-16 time=09:01:02 devname=\"FG1\" devid=\"F\" msg=\"a: b\"",
+        ),
+        (
+            "<189>Nov 16 09:01:02 fg1 date=2026-11-16 time=09:01:02 msg=a: b",
+            "local7.notice time=11-16 9:1:2 | fg1 date=2026-11-16 time=09:01:02 msg=a: b",
+        ),
+        ("<189>Nov 16 09:01:02 fg1 msg=a: b", "local7.notice time=11-16 9:1:2 | fg1 msg=a: b"),
+        // pfSense and OPNsense, in both forms.
+        (
+            "<134>1 2026-11-16T09:01:02.003456+01:00 pfSense.home.arpa filterlog 81 - - 4,,,1",
+            "local0.info time=2026-11-16T09:01:02.003456+01:00 host=pfSense.home.arpa app=filterlog pid=81 | 4,,,1",
+        ),
+        (
+            "<134>1 2026-11-16T09:01:02+01:00 OPNsense.localdomain filterlog 81 - [meta sequenceId=\"7\"] 4,,,1",
+            "local0.info time=2026-11-16T09:01:02+01:00 host=OPNsense.localdomain app=filterlog pid=81 [meta sequenceId=7] | 4,,,1",
+        ),
+        ("<30>Nov 16 09:01:02 (squid-1)[12]: x", "daemon.info time=11-16 9:1:2 app=(squid-1) pid=12 | x"),
+        // UniFi: models, addresses and versions, with a name before them and without; a switch; CEF.
+        (
+            "<30>Nov 16 09:01:02 (\"U7PG2,f09fc2000001,v4.0.66.10832\") hostapd: ath1: x",
+            "daemon.info time=11-16 9:1:2 | (\"U7PG2,f09fc2000001,v4.0.66.10832\") hostapd: ath1: x",
+        ),
+        (
+            "<30>Nov 16 09:01:02 U7PG2,f09fc2000001,v4.3.20.11298: hostapd: ath0: x",
+            "daemon.info time=11-16 9:1:2 | U7PG2,f09fc2000001,v4.3.20.11298: hostapd: ath0: x",
+        ),
+        (
+            "<30>Nov 16 09:01:02 Attic f09fc2000001,U7PG2-4.3.28.11361: hostapd[12]: ath0: x",
+            "daemon.info time=11-16 9:1:2 | Attic f09fc2000001,U7PG2-4.3.28.11361: hostapd[12]: ath0: x",
+        ),
+        (
+            "<14>Nov 16 09:01:02 US-8 switch: TRAPMGR: Link Up: 0/1",
+            "user.info time=11-16 9:1:2 host=US-8 app=switch | TRAPMGR: Link Up: 0/1",
+        ),
+        (
+            "<14>Nov 16 09:01:02 UDM CEF:0|Ubiquiti|UniFi Network|9|400|a: b|1|",
+            "user.info time=11-16 9:1:2 | UDM CEF:0|Ubiquiti|UniFi Network|9|400|a: b|1|",
+        ),
+        // MikroTik, with and without the form of BSD.
+        ("system,info,account user admin logged in", "nothing"),
+        (
+            "<30>Nov 16 09:01:02 MikroTik firewall,info forward: in:ether1 out:ether2",
+            "daemon.info time=11-16 9:1:2 | MikroTik firewall,info forward: in:ether1 out:ether2",
+        ),
+        ("<30>Nov 16 09:01:02 MikroTik script,info: x", "daemon.info time=11-16 9:1:2 | MikroTik script,info: x"),
+        // ESXi; Synology; Juniper; HP ProCurve; Aruba; AIX; a relay's address.
+        (
+            "<181>2026-11-16T09:01:02.041Z esx1.lan vmkernel: cpu4:32774)ScsiDeviceIO: x",
+            "local6.notice time=2026-11-16T09:01:02.041Z host=esx1.lan app=vmkernel | cpu4:32774)ScsiDeviceIO: x",
+        ),
+        (
+            "<166>2026-11-16T09:01:02.041Z esx1 Hostd[2099]: info hostd[2099]: x",
+            "local4.info time=2026-11-16T09:01:02.041Z host=esx1 app=Hostd pid=2099 | info hostd[2099]: x",
+        ),
+        (
+            "<14>Nov 16 09:01:02 DiskStation Connection: User [admin] from [192.0.2.1] signed in.",
+            "user.info time=11-16 9:1:2 host=DiskStation app=Connection | User [admin] from [192.0.2.1] signed in.",
+        ),
+        (
+            "<14>Nov 16 09:01:02 DiskStation WinFileService Event: delete, Path: /a",
+            "user.info time=11-16 9:1:2 | DiskStation WinFileService Event: delete, Path: /a",
+        ),
+        (
+            "<14>1 2026-11-16T09:01:02.003Z srx RT_FLOW - RT_FLOW_SESSION_CREATE [junos@2636.1.1.1.2.36 source-address=\"192.0.2.1\"] x",
+            "user.info time=2026-11-16T09:01:02.003Z host=srx app=RT_FLOW msgid=RT_FLOW_SESSION_CREATE [junos@2636.1.1.1.2.36 source-address=192.0.2.1] | x",
+        ),
+        (
+            "<14>Nov 16 09:01:02 192.0.2.5 00076 ports: port 1 is now on-line",
+            "user.info time=11-16 9:1:2 | 192.0.2.5 00076 ports: port 1 is now on-line",
+        ),
+        ("<14>Nov 16 09:01:02 00076 ports: port 1", "user.info time=11-16 9:1:2 | 00076 ports: port 1"),
+        ("<141>Nov 16 09:01:02 2026 stm[12]: <501106> x", "local1.notice time=11-16 9:1:2 | 2026 stm[12]: <501106> x"),
+        (
+            "<38>Nov 16 09:01:02 Message forwarded from aix1: sshd[12]: x",
+            "auth.info time=11-16 9:1:2 | Message forwarded from aix1: sshd[12]: x",
+        ),
+        ("<38>Nov 16 09:01:02 relay 192.0.2.7: x", "auth.info time=11-16 9:1:2 | relay 192.0.2.7: x"),
+        // HAProxy and nginx.
+        (
+            "<134>Nov 16 09:01:02 haproxy[12]: 192.0.2.1:5000 [16/Nov/2026:09:01:02.003] a b/c 0/0/0/1/1 200 1 - -",
+            "local0.info time=11-16 9:1:2 app=haproxy pid=12 | 192.0.2.1:5000 [16/Nov/2026:09:01:02.003] a b/c 0/0/0/1/1 200 1 - -",
+        ),
+        (
+            "<134>1 2026-11-16T09:01:02.003456+01:00 lb1 haproxy 12 - - x",
+            "local0.info time=2026-11-16T09:01:02.003456+01:00 host=lb1 app=haproxy pid=12 | x",
+        ),
+        (
+            "<190>Nov 16 09:01:02 web1 nginx: 192.0.2.1 - - [16/Nov/2026:09:01:02 +0100] \"GET / HTTP/1.1\" 200",
+            "local7.info time=11-16 9:1:2 host=web1 app=nginx | 192.0.2.1 - - [16/Nov/2026:09:01:02 +0100] \"GET / HTTP/1.1\" 200",
+        ),
+        ("<190>Nov 16 09:01:02 nginx: x", "local7.info time=11-16 9:1:2 app=nginx | x"),
+        // JSON, with a host and without.
+        ("<190>Nov 16 09:01:02 web1 {\"a\": 1}", "local7.info time=11-16 9:1:2 | web1 {\"a\": 1}"),
+        ("<190>Nov 16 09:01:02 {\"a\": 1}", "local7.info time=11-16 9:1:2 | {\"a\": 1}"),
+        ("<190>Nov 16 09:01:02 nginx: {\"a\": 1}", "local7.info time=11-16 9:1:2 app=nginx | {\"a\": 1}"),
+        // busybox, and what the kernel says; syslogd's own.
+        ("<13>Nov 16 09:01:02 root: x", "user.notice time=11-16 9:1:2 app=root | x"),
+        (
+            "<6>Nov 16 09:01:02 ap kernel: [   12.3] eth0: up",
+            "kern.info time=11-16 9:1:2 host=ap app=kernel | [   12.3] eth0: up",
+        ),
+        ("<46>Nov 16 09:01:02 ap -- MARK --", "syslog.info time=11-16 9:1:2 | ap -- MARK --"),
+        (
+            "<30>Nov 16 09:01:02 ap last message repeated 3 times",
+            "daemon.info time=11-16 9:1:2 | ap last message repeated 3 times",
+        ),
+        (
+            "<86>Nov 16 09:01:02 box sudo:    me : TTY=pts/0",
+            "authpriv.info time=11-16 9:1:2 host=box app=sudo |    me : TTY=pts/0",
+        ),
+        (
+            "<22>Nov 16 09:01:02 mail postfix/smtpd[12]: connect",
+            "mail.info time=11-16 9:1:2 host=mail app=postfix/smtpd pid=12 | connect",
+        ),
+        // systemd-netlogd; Docker: default, rfc3164, rfc5424, rfc5424micro; its names of containers may be numbers.
+        (
+            "<30>1 2026-11-16T09:01:02.003456+01:00 box systemd 1 - - Started x.",
+            "daemon.info time=2026-11-16T09:01:02.003456+01:00 host=box app=systemd pid=1 | Started x.",
+        ),
+        (
+            "<30>2026-11-16T09:01:02+01:00 box 3f4e5d6c7b8a[987]: x: y",
+            "daemon.info time=2026-11-16T09:01:02+01:00 host=box app=3f4e5d6c7b8a pid=987 | x: y",
+        ),
+        (
+            "<30>Nov 16 09:01:02 box 314159265358[987]: x",
+            "daemon.info time=11-16 9:1:2 host=box app=314159265358 pid=987 | x",
+        ),
+        ("<30>Nov 16 09:01:02 docker/web[987]: x", "daemon.info time=11-16 9:1:2 app=docker/web pid=987 | x"),
+        (
+            "<30>1 2026-11-16T09:01:02.003456Z box web/3f4e 987 web/3f4e - x",
+            "daemon.info time=2026-11-16T09:01:02.003456Z host=box app=web/3f4e pid=987 msgid=web/3f4e | x",
+        ),
+        // Windows: NXLog, Snare with tabs, and the same by name alone.
+        (
+            "<14>Nov 16 09:01:02 WIN-1 Microsoft-Windows-Security-Auditing[600]: An account was logged off.",
+            "user.info time=11-16 9:1:2 host=WIN-1 app=Microsoft-Windows-Security-Auditing pid=600 | An account was logged off.",
+        ),
+        (
+            "<14>1 2026-11-16T09:01:02.003456+01:00 WIN-1 Service_Control_Manager 600 - [NXLOG@14506 EventID=\"7036\" SourceName=\"Service Control Manager\"] x",
+            "user.info time=2026-11-16T09:01:02.003456+01:00 host=WIN-1 app=Service_Control_Manager pid=600 [NXLOG@14506 EventID=7036 SourceName=Service Control Manager] | x",
+        ),
+        (
+            "<14>Nov 16 09:01:02 WIN-1 MSWinEventLog\t1\tSecurity\t600\tMon: x",
+            "user.info time=11-16 9:1:2 | WIN-1 MSWinEventLog\t1\tSecurity\t600\tMon: x",
+        ),
+        ("<14>WIN-1\tMSWinEventLog\t1: x", "user.info | WIN-1\tMSWinEventLog\t1: x"),
+        // No addresses, though they have colons.
+        ("<14>Nov 16 09:01:02 error:5 code: x", "user.info time=11-16 9:1:2 | error:5 code: x"),
+        ("<14>Nov 16 09:01:02 12:34 code: x", "user.info time=11-16 9:1:2 | 12:34 code: x"),
+        (
+            "<14>Nov 16 09:01:02 ::ffff:192.0.2.1 code: x",
+            "user.info time=11-16 9:1:2 host=::ffff:192.0.2.1 app=code | x",
+        ),
+    ];
+
     #[test]
-    fn no_device_is_given_a_wrong_host_or_app() {
-        for (line, expected) in [
-            // Cisco IOS: a number, a clock that is not set, milliseconds, a zone, its own name; relayed with an address.
-            (
-                "<189>4455: Nov 16 09:01:02: %SYS-5-CONFIG_I: Configured",
-                "local7.notice | 4455: Nov 16 09:01:02: %SYS-5-CONFIG_I: Configured",
-            ),
-            (
-                "<189>4455: sw1: Nov 16 09:01:02 UTC: %SYS-5: x",
-                "local7.notice | 4455: sw1: Nov 16 09:01:02 UTC: %SYS-5: x",
-            ),
-            ("<189>Nov 16 09:01:02.123: %SYS-5: x", "local7.notice | Nov 16 09:01:02.123: %SYS-5: x"),
-            ("<189>Nov 16 09:01:02 UTC: %SYS-5: x", "local7.notice time=11-16 9:1:2 | UTC: %SYS-5: x"),
-            ("<189>Nov 16 09:01:02 AEST: %SYS-5: x", "local7.notice time=11-16 9:1:2 | AEST: %SYS-5: x"),
-            ("<189>Nov 16 09:01:02 sw1: %SYS-5: x", "local7.notice time=11-16 9:1:2 | sw1: %SYS-5: x"),
-            ("<189>Nov 16 09:01:02 CET app[1]: x", "local7.notice time=11-16 9:1:2 | CET app[1]: x"),
-            (
-                "<189>Nov 16 09:01:02 10.1.1.1 4455: Nov 16 09:01:01: %SYS-5: x",
-                "local7.notice time=11-16 9:1:2 | 10.1.1.1 4455: Nov 16 09:01:01: %SYS-5: x",
-            ),
-            (
-                "<189>Nov 16 09:01:02 sw1 %LINK-3-UPDOWN: Interface",
-                "local7.notice time=11-16 9:1:2 host=sw1 app=%LINK-3-UPDOWN | Interface",
-            ),
-            (
-                "<189>: 2026 Nov 16 09:01:02 UTC: %ETHPORT-5-IF_DOWN: x",
-                "local7.notice | : 2026 Nov 16 09:01:02 UTC: %ETHPORT-5-IF_DOWN: x",
-            ),
-            // Cisco ASA: with a year, with a device-id, with EMBLEM, with times of RFC 5424.
-            ("<166>Nov 16 2026 09:01:02: %ASA-6-1: x", "local4.info | Nov 16 2026 09:01:02: %ASA-6-1: x"),
-            ("<166>Nov 16 2026 09:01:02 asa : %ASA-6-1: x", "local4.info | Nov 16 2026 09:01:02 asa : %ASA-6-1: x"),
-            ("<166>:Nov 16 09:01:02 UTC: %ASA-6-1: x", "local4.info | :Nov 16 09:01:02 UTC: %ASA-6-1: x"),
-            ("<166>Nov 16 09:01:02 asa : %ASA-6-1: x", "local4.info time=11-16 9:1:2 | asa : %ASA-6-1: x"),
-            (
-                "<166>2026-11-16T09:01:02Z asa : %ASA-6-1: x",
-                "local4.info time=2026-11-16T09:01:02Z | asa : %ASA-6-1: x",
-            ),
-            ("<166>2026-11-16T09:01:02Z: %ASA-6-1: x", "local4.info | 2026-11-16T09:01:02Z: %ASA-6-1: x"),
-            (
-                "<189>Nov 16 09:01:02 sw1 Ebra: %LINEPROTO-5-UPDOWN: x",
-                "local7.notice time=11-16 9:1:2 host=sw1 app=Ebra | %LINEPROTO-5-UPDOWN: x",
-            ),
-            // Fortinet, also a relayed one.
-            (
-                "<189>date=2026-11-16 time=09:01:02 devname=\"FG1\" devid=\"F\" msg=\"a: b\"",
-                "local7.notice | date=2026-11-16 time=09:01:02 devname=\"FG1\" devid=\"F\" msg=\"a: b\"",
-            ),
-            (
-                "<189>Nov 16 09:01:02 fg1 date=2026-11-16 time=09:01:02 msg=a: b",
-                "local7.notice time=11-16 9:1:2 | fg1 date=2026-11-16 time=09:01:02 msg=a: b",
-            ),
-            ("<189>Nov 16 09:01:02 fg1 msg=a: b", "local7.notice time=11-16 9:1:2 | fg1 msg=a: b"),
-            // pfSense and OPNsense, in both forms.
-            (
-                "<134>1 2026-11-16T09:01:02.003456+01:00 pfSense.home.arpa filterlog 81 - - 4,,,1",
-                "local0.info time=2026-11-16T09:01:02.003456+01:00 host=pfSense.home.arpa app=filterlog pid=81 | 4,,,1",
-            ),
-            (
-                "<134>1 2026-11-16T09:01:02+01:00 OPNsense.localdomain filterlog 81 - [meta sequenceId=\"7\"] 4,,,1",
-                "local0.info time=2026-11-16T09:01:02+01:00 host=OPNsense.localdomain app=filterlog pid=81 [meta sequenceId=7] | 4,,,1",
-            ),
-            ("<30>Nov 16 09:01:02 (squid-1)[12]: x", "daemon.info time=11-16 9:1:2 app=(squid-1) pid=12 | x"),
-            // UniFi: models, addresses and versions, with a name before them and without; a switch; CEF.
-            (
-                "<30>Nov 16 09:01:02 (\"U7PG2,f09fc2000001,v4.0.66.10832\") hostapd: ath1: x",
-                "daemon.info time=11-16 9:1:2 | (\"U7PG2,f09fc2000001,v4.0.66.10832\") hostapd: ath1: x",
-            ),
-            (
-                "<30>Nov 16 09:01:02 U7PG2,f09fc2000001,v4.3.20.11298: hostapd: ath0: x",
-                "daemon.info time=11-16 9:1:2 | U7PG2,f09fc2000001,v4.3.20.11298: hostapd: ath0: x",
-            ),
-            (
-                "<30>Nov 16 09:01:02 Attic f09fc2000001,U7PG2-4.3.28.11361: hostapd[12]: ath0: x",
-                "daemon.info time=11-16 9:1:2 | Attic f09fc2000001,U7PG2-4.3.28.11361: hostapd[12]: ath0: x",
-            ),
-            (
-                "<14>Nov 16 09:01:02 US-8 switch: TRAPMGR: Link Up: 0/1",
-                "user.info time=11-16 9:1:2 host=US-8 app=switch | TRAPMGR: Link Up: 0/1",
-            ),
-            (
-                "<14>Nov 16 09:01:02 UDM CEF:0|Ubiquiti|UniFi Network|9|400|a: b|1|",
-                "user.info time=11-16 9:1:2 | UDM CEF:0|Ubiquiti|UniFi Network|9|400|a: b|1|",
-            ),
-            // MikroTik, with and without the form of BSD.
-            ("system,info,account user admin logged in", "nothing"),
-            (
-                "<30>Nov 16 09:01:02 MikroTik firewall,info forward: in:ether1 out:ether2",
-                "daemon.info time=11-16 9:1:2 | MikroTik firewall,info forward: in:ether1 out:ether2",
-            ),
-            ("<30>Nov 16 09:01:02 MikroTik script,info: x", "daemon.info time=11-16 9:1:2 | MikroTik script,info: x"),
-            // ESXi; Synology; Juniper; HP ProCurve; Aruba; AIX; a relay's address.
-            (
-                "<181>2026-11-16T09:01:02.041Z esx1.lan vmkernel: cpu4:32774)ScsiDeviceIO: x",
-                "local6.notice time=2026-11-16T09:01:02.041Z host=esx1.lan app=vmkernel | cpu4:32774)ScsiDeviceIO: x",
-            ),
-            (
-                "<166>2026-11-16T09:01:02.041Z esx1 Hostd[2099]: info hostd[2099]: x",
-                "local4.info time=2026-11-16T09:01:02.041Z host=esx1 app=Hostd pid=2099 | info hostd[2099]: x",
-            ),
-            (
-                "<14>Nov 16 09:01:02 DiskStation Connection: User [admin] from [192.0.2.1] signed in.",
-                "user.info time=11-16 9:1:2 host=DiskStation app=Connection | User [admin] from [192.0.2.1] signed in.",
-            ),
-            (
-                "<14>Nov 16 09:01:02 DiskStation WinFileService Event: delete, Path: /a",
-                "user.info time=11-16 9:1:2 | DiskStation WinFileService Event: delete, Path: /a",
-            ),
-            (
-                "<14>1 2026-11-16T09:01:02.003Z srx RT_FLOW - RT_FLOW_SESSION_CREATE [junos@2636.1.1.1.2.36 source-address=\"192.0.2.1\"] x",
-                "user.info time=2026-11-16T09:01:02.003Z host=srx app=RT_FLOW msgid=RT_FLOW_SESSION_CREATE [junos@2636.1.1.1.2.36 source-address=192.0.2.1] | x",
-            ),
-            (
-                "<14>Nov 16 09:01:02 192.0.2.5 00076 ports: port 1 is now on-line",
-                "user.info time=11-16 9:1:2 | 192.0.2.5 00076 ports: port 1 is now on-line",
-            ),
-            ("<14>Nov 16 09:01:02 00076 ports: port 1", "user.info time=11-16 9:1:2 | 00076 ports: port 1"),
-            (
-                "<141>Nov 16 09:01:02 2026 stm[12]: <501106> x",
-                "local1.notice time=11-16 9:1:2 | 2026 stm[12]: <501106> x",
-            ),
-            (
-                "<38>Nov 16 09:01:02 Message forwarded from aix1: sshd[12]: x",
-                "auth.info time=11-16 9:1:2 | Message forwarded from aix1: sshd[12]: x",
-            ),
-            ("<38>Nov 16 09:01:02 relay 192.0.2.7: x", "auth.info time=11-16 9:1:2 | relay 192.0.2.7: x"),
-            // HAProxy and nginx.
-            (
-                "<134>Nov 16 09:01:02 haproxy[12]: 192.0.2.1:5000 [16/Nov/2026:09:01:02.003] a b/c 0/0/0/1/1 200 1 - -",
-                "local0.info time=11-16 9:1:2 app=haproxy pid=12 | 192.0.2.1:5000 [16/Nov/2026:09:01:02.003] a b/c 0/0/0/1/1 200 1 - -",
-            ),
-            (
-                "<134>1 2026-11-16T09:01:02.003456+01:00 lb1 haproxy 12 - - x",
-                "local0.info time=2026-11-16T09:01:02.003456+01:00 host=lb1 app=haproxy pid=12 | x",
-            ),
-            (
-                "<190>Nov 16 09:01:02 web1 nginx: 192.0.2.1 - - [16/Nov/2026:09:01:02 +0100] \"GET / HTTP/1.1\" 200",
-                "local7.info time=11-16 9:1:2 host=web1 app=nginx | 192.0.2.1 - - [16/Nov/2026:09:01:02 +0100] \"GET / HTTP/1.1\" 200",
-            ),
-            ("<190>Nov 16 09:01:02 nginx: x", "local7.info time=11-16 9:1:2 app=nginx | x"),
-            // JSON, with a host and without.
-            ("<190>Nov 16 09:01:02 web1 {\"a\": 1}", "local7.info time=11-16 9:1:2 | web1 {\"a\": 1}"),
-            ("<190>Nov 16 09:01:02 {\"a\": 1}", "local7.info time=11-16 9:1:2 | {\"a\": 1}"),
-            ("<190>Nov 16 09:01:02 nginx: {\"a\": 1}", "local7.info time=11-16 9:1:2 app=nginx | {\"a\": 1}"),
-            // busybox, and what the kernel says; syslogd's own.
-            ("<13>Nov 16 09:01:02 root: x", "user.notice time=11-16 9:1:2 app=root | x"),
-            (
-                "<6>Nov 16 09:01:02 ap kernel: [   12.3] eth0: up",
-                "kern.info time=11-16 9:1:2 host=ap app=kernel | [   12.3] eth0: up",
-            ),
-            ("<46>Nov 16 09:01:02 ap -- MARK --", "syslog.info time=11-16 9:1:2 | ap -- MARK --"),
-            (
-                "<30>Nov 16 09:01:02 ap last message repeated 3 times",
-                "daemon.info time=11-16 9:1:2 | ap last message repeated 3 times",
-            ),
-            (
-                "<86>Nov 16 09:01:02 box sudo:    me : TTY=pts/0",
-                "authpriv.info time=11-16 9:1:2 host=box app=sudo |    me : TTY=pts/0",
-            ),
-            (
-                "<22>Nov 16 09:01:02 mail postfix/smtpd[12]: connect",
-                "mail.info time=11-16 9:1:2 host=mail app=postfix/smtpd pid=12 | connect",
-            ),
-            // systemd-netlogd; Docker: default, rfc3164, rfc5424, rfc5424micro; its names of containers may be numbers.
-            (
-                "<30>1 2026-11-16T09:01:02.003456+01:00 box systemd 1 - - Started x.",
-                "daemon.info time=2026-11-16T09:01:02.003456+01:00 host=box app=systemd pid=1 | Started x.",
-            ),
-            (
-                "<30>2026-11-16T09:01:02+01:00 box 3f4e5d6c7b8a[987]: x: y",
-                "daemon.info time=2026-11-16T09:01:02+01:00 host=box app=3f4e5d6c7b8a pid=987 | x: y",
-            ),
-            (
-                "<30>Nov 16 09:01:02 box 314159265358[987]: x",
-                "daemon.info time=11-16 9:1:2 host=box app=314159265358 pid=987 | x",
-            ),
-            ("<30>Nov 16 09:01:02 docker/web[987]: x", "daemon.info time=11-16 9:1:2 app=docker/web pid=987 | x"),
-            (
-                "<30>1 2026-11-16T09:01:02.003456Z box web/3f4e 987 web/3f4e - x",
-                "daemon.info time=2026-11-16T09:01:02.003456Z host=box app=web/3f4e pid=987 msgid=web/3f4e | x",
-            ),
-            // Windows: NXLog, Snare with tabs, and the same by name alone.
-            (
-                "<14>Nov 16 09:01:02 WIN-1 Microsoft-Windows-Security-Auditing[600]: An account was logged off.",
-                "user.info time=11-16 9:1:2 host=WIN-1 app=Microsoft-Windows-Security-Auditing pid=600 | An account was logged off.",
-            ),
-            (
-                "<14>1 2026-11-16T09:01:02.003456+01:00 WIN-1 Service_Control_Manager 600 - [NXLOG@14506 EventID=\"7036\" SourceName=\"Service Control Manager\"] x",
-                "user.info time=2026-11-16T09:01:02.003456+01:00 host=WIN-1 app=Service_Control_Manager pid=600 [NXLOG@14506 EventID=7036 SourceName=Service Control Manager] | x",
-            ),
-            (
-                "<14>Nov 16 09:01:02 WIN-1 MSWinEventLog\t1\tSecurity\t600\tMon: x",
-                "user.info time=11-16 9:1:2 | WIN-1 MSWinEventLog\t1\tSecurity\t600\tMon: x",
-            ),
-            ("<14>WIN-1\tMSWinEventLog\t1: x", "user.info | WIN-1\tMSWinEventLog\t1: x"),
-            // No addresses, though they have colons.
-            ("<14>Nov 16 09:01:02 error:5 code: x", "user.info time=11-16 9:1:2 | error:5 code: x"),
-            ("<14>Nov 16 09:01:02 12:34 code: x", "user.info time=11-16 9:1:2 | 12:34 code: x"),
-            (
-                "<14>Nov 16 09:01:02 ::ffff:192.0.2.1 code: x",
-                "user.info time=11-16 9:1:2 host=::ffff:192.0.2.1 app=code | x",
-            ),
-        ] {
-            assert_eq!(said(line), expected, "{line}");
+    fn p21_no_device_is_given_a_wrong_host_or_app() {
+        for (line, expected) in DEVICES {
+            assert_eq!(said(line), *expected, "{line}");
         }
     }
 
     #[test]
-    fn what_fits_no_grammar_stays_message() {
+    fn p21_what_fits_no_grammar_stays_message() {
         for line in ["", "<", "<>x", "<00>x", "<192>x", "<200>x", "<034>x", "<1234>x", "< 4>x", "x<34>y", "<3", "<3x>"]
         {
             assert_eq!(said(line), "nothing", "{line}");

@@ -22,6 +22,14 @@ pub(super) fn most_bytes(options: SyslogOptions) -> (usize, usize) {
     (if options.keep_original { 12 } else { 6 }, NAMES_BYTES)
 }
 
+/// A line, what its header says, and from where and when it came.
+pub(super) struct Came<'a> {
+    pub(super) header: Option<&'a Header<'a>>,
+    pub(super) line: &'a [u8],
+    pub(super) host: &'a [u8],
+    pub(super) wall_ms: u64,
+}
+
 /// Writes headers.
 pub(super) struct Fields {
     options: SyslogOptions,
@@ -53,16 +61,10 @@ impl Fields {
         (self.clock, self.known) = (clock, [None; HOURS]);
     }
 
-    /// Appends the members of a line that came from `host`, behind the text of another; the message is the last of them, and
-    /// its quote is left to the caller, too.
-    pub(super) fn write(
-        &mut self,
-        header: Option<&Header<'_>>,
-        line: &[u8],
-        host: &[u8],
-        wall_ms: u64,
-        out: &mut Vec<u8>,
-    ) {
+    /// Appends the members of a line, behind the text of another; the message is the last of them, and its quote is left
+    /// to the caller, too.
+    pub(super) fn write(&mut self, came: &Came<'_>, out: &mut Vec<u8>) {
+        let Came { header, line, host, wall_ms } = *came;
         out.push(b'"');
         let named = header.and_then(|header| header.hostname);
         // What the message says of itself anybody can write.
@@ -143,6 +145,7 @@ fn open_member(name: &str, value: &[u8], out: &mut Vec<u8>) {
     escape(value, out);
 }
 
+#[inline(never)] // likewise
 fn member(name: &str, value: &[u8], out: &mut Vec<u8>) {
     open_member(name, value, out);
     out.push(b'"');
@@ -161,6 +164,7 @@ fn write_data(data: Data<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+#[inline(never)] // for size
 fn write_params(element: Element<'_>, out: &mut Vec<u8>) {
     let mut params = [(&b""[..], &b""[..]); MOST_PARAMS];
     let count = params.iter_mut().zip(element.params()).map(|(place, param)| *place = param).count();
@@ -186,6 +190,7 @@ fn write_params(element: Element<'_>, out: &mut Vec<u8>) {
     }
 }
 
+#[inline(never)] // likewise
 fn write_value(value: &[u8], out: &mut Vec<u8>) {
     // A character is never cut: what a part ends with, or begins with, is ASCII.
     plain(value).for_each(|part| escape(part, out));
@@ -206,7 +211,8 @@ mod tests {
 
     fn written(options: SyslogOptions, line: &[u8]) -> String {
         let mut out = Vec::new();
-        fields(options).write(parse(line).as_ref(), line, HOST, WALL_MS, &mut out);
+        let header = parse(line);
+        fields(options).write(&Came { header: header.as_ref(), line, host: HOST, wall_ms: WALL_MS }, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -283,17 +289,11 @@ mod tests {
                 "\u{1}".repeat(200),
                 String::new(),
             ] {
-                let mut out = Vec::new();
-                let host = "fe80:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295";
-                fields(options).write(
-                    parse(line.as_bytes()).as_ref(),
-                    line.as_bytes(),
-                    host.as_bytes(),
-                    WALL_MS,
-                    &mut out,
-                );
+                let (mut out, line) = (Vec::new(), line.as_bytes());
+                let (header, host) = (parse(line), b"fe80:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295");
+                fields(options).write(&Came { header: header.as_ref(), line, host, wall_ms: WALL_MS }, &mut out);
                 let most = per_byte * line.len() + per_line;
-                assert!(out.len() <= most, "{} and not {most} of {line}", out.len());
+                assert!(out.len() <= most, "{} and not {most} of {}", out.len(), line.escape_ascii());
             }
         };
         all(SyslogOptions::default());

@@ -11,7 +11,7 @@ use memchr::{memchr, memchr_iter};
 
 use super::Origin;
 use super::escape::{HIGH, SPECIAL, escape, escape_text, put, scan_block};
-use super::fields::{self, Fields};
+use super::fields::{self, Came, Fields};
 use crate::config::calendar::{Clock, civil};
 use crate::config::limits::{Overhead, WordError};
 use crate::config::syslog::{Parse, SyslogOptions};
@@ -261,7 +261,7 @@ impl Formatter {
         let ending = self.format.layout().ending;
         if self.format == Format::Json {
             out.extend_from_slice(self.between.get(ending.len()..self.peer_end).unwrap_or_default());
-            fields.write(header.as_ref(), line, &self.host, wall_ms, out);
+            fields.write(&Came { header: header.as_ref(), line, host: &self.host, wall_ms }, out);
         } else {
             put(self.between().get(ending.len()..).unwrap_or_default(), out);
             put(line, out);

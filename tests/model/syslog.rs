@@ -113,6 +113,10 @@ pub(crate) struct Setup {
     pub(crate) offset: i64,
 }
 
+/// Structured data by ID; and by name the values.
+pub(crate) type Elements = Vec<(String, Params)>;
+pub(crate) type Params = Vec<(String, Vec<String>)>;
+
 /// A time, as the twin has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum When {
@@ -131,8 +135,7 @@ pub(crate) struct Said {
     app: Option<String>,
     pid: Option<String>,
     msgid: Option<String>,
-    /// By ID; and by name the values.
-    sd: Vec<(String, Vec<(String, Vec<String>)>)>,
+    sd: Elements,
     message: String,
 }
 
@@ -140,7 +143,7 @@ pub(crate) struct Said {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Value {
     Text(String),
-    Object(Vec<(String, Vec<(String, Vec<String>)>)>),
+    Object(Elements),
 }
 
 /// One line of the output, and what the twin says of it.
@@ -390,7 +393,7 @@ impl fmt::Display for Value {
                     if texts.len() == 1 { texts[0].clone() } else { format!("[{}]", texts.join(",")) }
                 };
                 let param = |(name, values): &(String, Vec<String>)| format!("{}:{}", quoted(name), value(values));
-                let element = |(id, params): &(String, Vec<(String, Vec<String>)>)| {
+                let element = |(id, params): &(String, Params)| {
                     let params: Vec<String> = params.iter().map(param).collect();
                     format!("{}:{{{}}}", quoted(id), params.join(","))
                 };
@@ -431,7 +434,7 @@ fn really(line: &[u8]) -> Option<Said> {
     let said = |bytes: &[u8]| text_of(bytes);
     let mut sd = Vec::new();
     for element in header.data.elements() {
-        let mut params: Vec<(String, Vec<String>)> = Vec::new();
+        let mut params = Params::new();
         for (name, value) in element.params() {
             let value = said(&syslog::plain(value).collect::<Vec<_>>().concat());
             add(&mut params, said(name), value);
@@ -460,7 +463,7 @@ fn really(line: &[u8]) -> Option<Said> {
     })
 }
 
-fn add(params: &mut Vec<(String, Vec<String>)>, name: String, value: String) {
+fn add(params: &mut Params, name: String, value: String) {
     match params.iter_mut().find(|(known, _)| *known == name) {
         Some((_, values)) => values.push(value),
         None => params.push((name, vec![value])),
@@ -510,8 +513,6 @@ fn twin_5424(rest: &str) -> Option<Said> {
         ..Said::default()
     })
 }
-
-type Elements = Vec<(String, Vec<(String, Vec<String>)>)>;
 
 /// One character at a time.
 fn twin_data(text: &str) -> Option<(Elements, &str)> {
