@@ -82,6 +82,38 @@ fn a_warm_framer_allocates_nothing_for_whole_lines() {
     }
 }
 
+#[cfg(feature = "syslog")]
+#[test]
+fn p22_a_warm_formatter_allocates_nothing_for_a_syslog_message() {
+    use lumberjack::internals::format::Formatter;
+    use lumberjack::{Format, Parse, Peer, SyslogOptions};
+
+    watch();
+    let params = " a=\"\\\"\" b=\"x\" a=\"y\"".repeat(20);
+    let messages: String = (0..24)
+        .flat_map(|hour| {
+            [
+                format!("<30>Nov 16 {hour:02}:01:02 gw-7 app[1]: x\n"),
+                format!("<30>1 2026-11-16T{hour:02}:01:02Z gw-7 app 1 ID [s{params}][t] it's \u{1f600}\n"),
+                "no header\n".to_owned(),
+            ]
+        })
+        .collect();
+    let origin = Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 1_795_704_286_003, parse: Parse::Syslog };
+    let block = Lines { head: b"", body: messages.as_bytes(), count: 72, ended: true };
+    let mut formatter = Formatter::new(Format::Json, "", false);
+    formatter.read_syslog(SyslogOptions::default(), Box::new(|_| 3600));
+    let mut out = Vec::new();
+    assert_eq!(formatter.write(&origin, block, &mut out), 72);
+    let heap = measure(|| {
+        for _ in 0..100 {
+            out.clear();
+            formatter.write(&origin, block, &mut out);
+        }
+    });
+    assert_eq!(heap, AllocationInfo::default());
+}
+
 #[test]
 fn p5_a_line_in_two_chunks_costs_one_buffer_that_is_given_back() {
     let rules = Rules::new(&Limits::default(), Framing::Lines);

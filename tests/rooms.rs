@@ -99,6 +99,7 @@ const SINKS: &[&str] = &[
     "sink/error.rs",
     "sink/memory.rs",
     "sink/format.rs",
+    "sink/escape.rs",
     "sink/target.rs",
     "sink/waiting.rs",
     "sink/pace.rs",
@@ -139,7 +140,7 @@ const ROOMS: &[Room] = &[
         PURE,
     ),
     room("server/", BELOW, SIMULATED),
-    room("status/", &["sink/mod.rs", "engine/", "config/"], TIMELESS),
+    room("status/", &["sink/mod.rs", "sink/escape.rs", "engine/", "config/"], TIMELESS),
     // The one that names mio.
     room(
         "net.rs",
@@ -151,7 +152,13 @@ const ROOMS: &[Room] = &[
     room("sink/mod.rs", SINKS, SINK),
     room("sink/outputs.rs", SINKS, SINK),
     room("sink/memory.rs", &["sink/mod.rs", "engine/"], SINK),
-    room("sink/format.rs", &["sink/mod.rs", "engine/", "config/"], &["mio", "log", "std::fs", "std::net", "std::os"]),
+    room(
+        "sink/format.rs",
+        &["sink/mod.rs", "sink/fields.rs", "sink/escape.rs", "engine/", "config/"],
+        &["mio", "log", "std::fs", "std::net", "std::os"],
+    ),
+    room("sink/fields.rs", &["sink/escape.rs", "engine/", "config/"], PURE),
+    room("sink/escape.rs", &[], PURE),
     room(
         "sink/output.rs",
         &["sink/mod.rs", "sink/target.rs", "sink/waiting.rs", "sink/pace.rs", "engine/", "config/"],

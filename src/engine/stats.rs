@@ -92,7 +92,7 @@ numbers! {
     /// What has happened since the start. All of them only grow, and stop at their largest value.
     Counters {
         lines "lines" "lines" Count
-            "Lines that went to the outputs.";
+            "Lines that went to the outputs, and those that --min-severity left out of them.";
         bytes "bytes" "received_bytes" Count
             "Bytes read from clients.";
         accepted "accepted" "accepted_connections" Count
@@ -128,6 +128,8 @@ numbers! {
             "Connections that ended without a byte, as port probes and health checks do." ("P12");
         accept_pauses "acceptPauses" "accept_pauses" Event
             "Times that new clients had to wait: --max-connections were open, or no file descriptor was free." ("P10");
+        filtered "filtered" "filtered_lines" Event
+            "Messages left out because they were less grave than --min-severity; they count in receipts." ("P22");
         sink_stalls "sinkStalls" "output_stalls" Event
             "Times that reading stopped because an output was full; clients waited, and no line was lost." ("P8");
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::connection::Newcomer;
 use crate::config::limits::Limits;
 use crate::config::listen::{Framing, Listen, ListenAddr, ListenOptions};
+use crate::config::syslog::Parse;
 use crate::engine::framer::Rules;
 use crate::linux::{EMFILE, ENFILE};
 use crate::net::Net;
@@ -87,6 +88,11 @@ impl<L> Listeners<L> {
     /// The rules of the listener with this number, also after it was closed.
     pub(super) fn rules(&self, number: u8) -> &Rules {
         self.rules.get(usize::from(number)).unwrap_or(&self.default_rules)
+    }
+
+    /// What the lines of its clients are read as.
+    pub(super) fn parse(&self, number: u8) -> Parse {
+        self.options.get(usize::from(number)).map_or(Parse::Off, |options| options.parse)
     }
 
     /// Each with its options, as people write it.

@@ -335,10 +335,11 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     fn publish(&self) {
-        let gauges = Gauges { sink_waiting_bytes: self.outlet.sink.state().waiting as u64, ..self.clients.gauges() };
+        let state = self.outlet.sink.state();
+        let gauges = Gauges { sink_waiting_bytes: state.waiting as u64, ..self.clients.gauges() };
         self.handle.publish(|snapshot| {
             snapshot.running = self.life == Life::Serving;
-            snapshot.counters = self.counters;
+            snapshot.counters = Counters { filtered: state.filtered, ..self.counters };
             snapshot.gauges = gauges;
             for (known, output) in snapshot.outputs.iter_mut().zip(self.outlet.sink.outputs()) {
                 known.counters = output.counters;

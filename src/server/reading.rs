@@ -175,7 +175,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.counters.bytes = self.counters.bytes.saturating_add(read_bytes);
         let peer = conn.peer;
         let had_pending = conn.framer.pending() > 0;
-        let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
+        let parse = self.listeners.parse(conn.listener);
+        let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms(), parse };
         let mut out = Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
         let rules = self.listeners.rules(conn.listener);
         let fed = conn.framer.feed(buffer, start, rules, &mut out);

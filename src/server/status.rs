@@ -654,7 +654,7 @@ mod tests {
         // Each look at the clock takes 100 us, and so does each piece.
         let clock = || now.replace(now.get() + Duration::from_micros(100));
         let body = [&b"x".repeat(9_000)[..], b"\n"].concat().repeat(100);
-        let origin = Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 0 };
+        let origin = Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 0, parse: crate::config::syslog::Parse::Off };
         let block = Lines { head: b"", body: &body, count: 100, ended: true };
         let lost = |count| format!("event: lost\ndata: {{\"lines\":{count},\"unsearched\":{count}}}\n\n");
         let show = |desk: &mut Desk<(), ()>| {

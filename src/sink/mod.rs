@@ -8,6 +8,8 @@
 
 mod claim;
 mod error;
+mod escape;
+mod fields;
 mod files;
 pub mod format;
 mod kinds;
@@ -38,6 +40,8 @@ pub use self::place::{OutputAddr, OutputAddrError};
 
 #[cfg(feature = "cli")]
 pub(crate) use self::claim::{User, conflict};
+#[cfg(feature = "status")]
+pub(crate) use self::escape::escape;
 #[cfg(feature = "cli")]
 pub(crate) use self::files::stored::open_set;
 #[cfg(feature = "cli")]
@@ -45,7 +49,7 @@ pub(crate) use self::format::parse_tag;
 #[cfg(any(feature = "cli", feature = "status"))]
 pub(crate) use self::format::write_time;
 #[cfg(feature = "status")]
-pub(crate) use self::format::{escape, write_number, write_peer};
+pub(crate) use self::format::{write_number, write_peer};
 #[cfg(feature = "cli")]
 pub(crate) use self::kinds::SYNTAX;
 #[cfg(feature = "cli")]
@@ -58,6 +62,7 @@ pub(crate) use self::stream::adopt::{Adopted, Borrowed, Way, adopt, send_without
 pub(crate) use self::stream::stdout::own as own_stdout;
 
 use crate::config::limits::Overhead;
+use crate::config::syslog::Parse;
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
@@ -70,6 +75,8 @@ pub struct Origin<'a> {
     pub peer: &'a Peer,
     /// When the turn in which they were read began, in milliseconds since 1970.
     pub wall_ms: u64,
+    /// What they are to be read as.
+    pub parse: Parse,
 }
 
 /// What a sink holds, and how far it has come. All sizes and positions are in bytes.
@@ -91,6 +98,8 @@ pub struct State {
     pub held_up: usize,
     /// How many hosts [`Sink::is_behind`] is true for.
     pub behind: usize,
+    /// How many lines it left out because that was asked for (`--min-severity`).
+    pub filtered: u64,
     /// Grows when a host is held up no more, or behind no more.
     pub releases: u64,
     /// Since when it could write nothing though something waits, as time since the server's start; else `None`. When the

@@ -38,6 +38,7 @@ mod status;
 mod stdout;
 mod supervisors;
 mod support;
+mod syslog;
 mod terminals;
 #[allow(dead_code)] // clients need more
 #[path = "../clients/tools.rs"]
