@@ -56,6 +56,7 @@ mod sink;
 mod socket_file;
 #[cfg(feature = "status")]
 mod status;
+mod udp;
 
 #[cfg(test)]
 #[path = "../tests/common/skip.rs"]
@@ -85,7 +86,7 @@ pub use sink::{
 pub mod internals {
     pub use crate::config::{limits, listen, output, units};
     pub use crate::engine::{budget, framer, gap, json, peer, ranking, sniff, stats, wheel};
-    pub use crate::net::{Key, Net, Now, Ready, SocketOptions, Source};
+    pub use crate::net::{Key, LONGEST_DATAGRAM, Net, Now, Ready, SocketOptions, Source};
     pub use crate::sink::{Pacing, format};
     #[cfg(feature = "status")]
     pub use crate::status::{board, history, request, respond, tail, visitor};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::limits::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
+use crate::config::limits::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
 use crate::config::listen::{DEFAULT_LISTEN, ListenAddr, ListenOptions};
 use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
@@ -63,7 +63,7 @@ impl Default for Settings {
     fn default() -> Self {
         let listen = DEFAULT_LISTEN.parse().into_iter().collect();
         Self {
-            config: Config { listen, unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() },
+            config: Config { listen, unix_mode: DEFAULT_UNIX_MODE, udp_buffer: 0, limits: Limits::default() },
             listen_defaults: ListenOptions::default(),
             outputs: vec![OutputAddr::stdout()],
             format: Format::Raw,
@@ -107,6 +107,9 @@ impl Settings {
         }
         #[cfg(feature = "status")]
         if let Some(status) = &self.status {
+            if status.is_udp() {
+                return Err(ConfigError::StatusUdp { at: status.clone() }.to_string());
+            }
             let listen = &self.config.listen;
             let mut others = listen.iter().map(|listen| &listen.at);
             if let Some(other) = others.find(|other| other.covers(status, listen) || status.covers(other, listen)) {
@@ -482,12 +485,14 @@ macro_rules! options {
 
 /// Every option but `--config`, `--check`, `--help` and `--version`, which only the command line has.
 pub const OPTIONS: &[Opt] = options! {
-    "listen" / 'l' = "ADDR:PORT|unix:/path" Input List(config.listen)
-        "where clients connect; may be given more than once; port 0: the system picks one; with ,framing=... behind it: for this one alone";
+    "listen" / 'l' = "[udp:]ADDR:PORT|unix:/path" Input List(config.listen)
+        "where clients connect, or, with udp:, send datagrams; may be given more than once; port 0: the system picks one; with ,framing=... behind it: for this one alone";
     "framing" = "lines" Input Word(listen_defaults.framing)
         "how lines end, where --listen says nothing else: lines: in a newline";
     "unix-mode" = "OCTAL" Input Octal(config.unix_mode)
         "permission bits of a Unix socket's file";
+    "udp-buffer" = "SIZE" Input Size(config.udp_buffer)
+        "receive buffer that the kernel is asked for at each UDP listener; 0 is its own default";
     "receipt" = "" Input Switch(config.limits.receipt)
         "a client that ends its sending side gets \"N lines\" back once its lines are written";
     "output" / 'o' = SYNTAX Output List(outputs)

@@ -2,7 +2,7 @@
 //! Invariant: what prints parses to the same.
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, SocketAddr};
 use core::str::FromStr;
 
 use super::listen_options::{Given, split};
@@ -16,7 +16,8 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:4445";
 /// and the like take the rest.
 pub const MOST_LISTENERS: usize = 28;
 
-/// A listener: where it is, and how its clients are treated; as text `ADDR:PORT,KEY=VALUE`, or `unix:/path,KEY=VALUE`. Any
+/// A listener: where it is, and how its clients are treated; as text `ADDR:PORT,KEY=VALUE`, the same with `udp:` or
+/// `unix:/path` in place of the address. Any
 /// [`ListenAddr`] is one with the default options.
 ///
 /// ```
@@ -84,7 +85,10 @@ impl ListenAddr {
     /// is listened on.
     #[must_use]
     pub fn covers(&self, other: &Self, all: &[Listen]) -> bool {
-        let (Self::Tcp(one), Self::Tcp(two)) = (self, other) else { return self == other };
+        let (one, two) = match (self, other) {
+            (Self::Tcp(one), Self::Tcp(two)) | (Self::Udp(one), Self::Udp(two)) => (one, two),
+            _ => return self == other,
+        };
         if one.port() == 0 || one.port() != two.port() {
             return false;
         }
@@ -96,10 +100,24 @@ impl ListenAddr {
     /// them too.
     #[must_use]
     pub fn leaves_ipv4(&self, all: &[Listen]) -> bool {
-        let Self::Tcp(here) = self else { return false };
-        let is_any_v4 = |at: &SocketAddr| at.is_ipv4() && at.ip().is_unspecified();
-        let takes_it = |other: &Listen| matches!(&other.at, Self::Tcp(at) if is_any_v4(at) && at.port() == here.port());
-        here.is_ipv6() && here.port() != 0 && all.iter().any(takes_it)
+        let Some(here) = self.socket_addr().filter(|here| here.is_ipv6() && here.port() != 0) else { return false };
+        let any_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, here.port()));
+        all.iter().any(|other| other.at.is_udp() == self.is_udp() && other.at.socket_addr() == Some(any_v4))
+    }
+
+    /// Whether datagrams come there.
+    #[must_use]
+    pub fn is_udp(&self) -> bool {
+        matches!(self, Self::Udp(_))
+    }
+
+    /// The address and port of TCP or UDP.
+    #[must_use]
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(at) | Self::Udp(at) => Some(*at),
+            Self::Unix(_) => None,
+        }
     }
 }
 

@@ -41,6 +41,8 @@ notices! {
     CutOff = "cut off",
     NearlyFull = "connections in use",
     EndedAtGoodbye = "closed at our goodbye",
+    Missed = "dropped by the kernel",
+    HeldUp = "datagrams of a host",
 }
 
 #[derive(Default)]
