@@ -180,18 +180,16 @@ mod tests {
 
     #[test]
     fn addresses_parse_and_print_back() {
-        for text in
-            [
-                "127.0.0.1:4445",
-                "0.0.0.0:0",
-                "[::1]:4445",
-                "[::]:0",
-                "udp:0.0.0.0:514",
-                "udp:[::1]:0",
-                "unix:/run/lumberjack.sock",
-                "unix:/run/./%i.sock",
-            ]
-        {
+        for text in [
+            "127.0.0.1:4445",
+            "0.0.0.0:0",
+            "[::1]:4445",
+            "[::]:0",
+            "udp:0.0.0.0:514",
+            "udp:[::1]:0",
+            "unix:/run/lumberjack.sock",
+            "unix:/run/./%i.sock",
+        ] {
             assert_eq!(text.parse::<ListenAddr>().map(|at| at.to_string()), Ok(text.into()));
         }
     }

@@ -122,11 +122,11 @@ numbers! {
         cut_off "cutOff" "cut_off_connections" Loss
             "Connections closed while their client still sent, 16 MiB after our goodbye." ("P6, P11");
         datagrams "datagrams" "received_datagrams" Count
-            "Datagrams read (UDP)." ("P21");
+            "Datagrams read (UDP)." ("P22");
         missed_datagrams "missedDatagrams" "missed_datagrams" Loss
-            "Datagrams that the kernel dropped because its receive buffer was full (UDP, --udp-buffer)." ("P21");
+            "Datagrams that the kernel dropped because its receive buffer was full (UDP, --udp-buffer)." ("P22");
         held_up_datagrams "heldUpDatagrams" "held_up_datagrams" Loss
-            "Datagrams dropped because the file of their host took nothing (UDP, {host})." ("P21");
+            "Datagrams dropped because the file of their host took nothing (UDP, {host})." ("P22");
         probes "probes" "probes" Event
             "Connections that ended without a byte, as port probes and health checks do." ("P12");
         accept_pauses "acceptPauses" "accept_pauses" Event

@@ -1,4 +1,4 @@
-//! UDP: each datagram becomes lines as it is read, and nothing is kept of who sent it (P21). Invariant: a datagram is taken
+//! UDP: each datagram becomes lines as it is read, and nothing is kept of who sent it (P22). Invariant: a datagram is taken
 //! from the kernel only while the sink has room for it; until then it waits there, and what the kernel has to drop is told.
 
 use std::io::ErrorKind;
@@ -154,7 +154,10 @@ impl<S: Sink, N: Net> Server<S, N> {
             // Its host's file can't be written. A connection would not be read; all other hosts can't wait for this one.
             return self.tally().datagram_held_up(peer, count);
         }
-        let kept = self.cut_to_room(peer, buffer.get(..count).unwrap_or_default());
+        // What ends it is no part of it: some senders put a `\n`, `\r\n` or NUL there.
+        let datagram = buffer.get(..count).unwrap_or_default();
+        let end = datagram.iter().rposition(|byte| !b"\n\r\0".contains(byte)).map_or(0, |last| last + 1);
+        let kept = self.cut_to_room(peer, datagram.get(..end).unwrap_or_default());
         self.frame_datagram(number, peer, buffer, kept);
     }
 
@@ -170,18 +173,18 @@ impl<S: Sink, N: Net> Server<S, N> {
             return datagram.len();
         }
         let rest = datagram.get(room..).unwrap_or_default();
-        let lines = newlines(rest);
-        let gap = Gap { lines: lines as u64 + 1, bytes: (rest.len() - lines) as u64, why: Why::Memory };
+        // The line before it is whole then.
+        let rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+        let ends = newlines(rest);
+        let gap = Gap { lines: ends as u64 + 1, bytes: (rest.len() - ends) as u64, why: Why::Memory };
         self.tally().datagram_cut(peer, datagram.len(), room, &gap);
         self.outlet.sink.gap(&Origin { peer, wall_ms: self.clock.wall_ms() }, gap);
         room
     }
 
-    /// The lines of a datagram go to the sink: `\n` separates them. What ends it is no part of it, as some senders put a `\n`,
-    /// `\r\n` or NUL there. Where messages are parsed, a datagram is one message, and its lines are not looked for.
-    fn frame_datagram(&mut self, number: u8, peer: &Peer, buffer: &mut [u8], count: usize) {
-        let datagram = buffer.get(..count).unwrap_or_default();
-        let end = datagram.iter().rposition(|byte| !b"\n\r\0".contains(byte)).map_or(0, |last| last + 1);
+    /// The lines of a datagram, which are the first `end` bytes of the buffer, go to the sink: `\n` separates them. Whether
+    /// a datagram is several lines or one message is decided here, and nowhere else.
+    fn frame_datagram(&mut self, number: u8, peer: &Peer, buffer: &mut [u8], end: usize) {
         if let Some(newline) = buffer.get_mut(end) {
             *newline = b'\n';
         }

@@ -300,7 +300,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         let now = self.clock.now();
         let can_read = !self.outlet.is_stalled();
         let can_be_read = self.clients.connections.ready_len() > 0 && self.life.reads_in_turn();
-        if (can_read && (can_be_read || self.can_accept() || self.datagrams.may_wait())) || (self.limits.receipt && self.is_receipt_due()) {
+        if (can_read && (can_be_read || self.can_accept() || self.datagrams.may_wait()))
+            || (self.limits.receipt && self.is_receipt_due())
+        {
             return Some(Duration::ZERO);
         }
         // Deadlines that are not acted on now must not end the wait either: the loop would spin.

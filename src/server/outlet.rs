@@ -36,8 +36,17 @@ impl<S: Sink> Outlet<S> {
         let resume_at = half.min(plan.sink_share.saturating_sub(least));
         let share = plan.sink_share;
         let (is_stalled, is_settling) = (false, false);
-        let mut outlet =
-            Self { sink, overhead, share, resume_at, datagram_room: 0, is_stalled, is_settling, releases: 0, loss: None };
+        let mut outlet = Self {
+            sink,
+            overhead,
+            share,
+            resume_at,
+            datagram_room: 0,
+            is_stalled,
+            is_settling,
+            releases: 0,
+            loss: None,
+        };
         outlet.datagram_room = outlet.bytes_in(share - resume_at, 0).unwrap_or_default().min(LONGEST_DATAGRAM);
         outlet
     }

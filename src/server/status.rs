@@ -337,7 +337,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             Some(desk) => desk.share,
             None => plan.status_share(&self.limits)?,
         };
-        let options = SocketOptions { unix_mode: 0o600, keepalive: self.limits.keepalive, only_v6: false, udp_buffer: 0 };
+        let options =
+            SocketOptions { unix_mode: 0o600, keepalive: self.limits.keepalive, only_v6: false, udp_buffer: 0 };
         let (listener, local) = self
             .net
             .listen(at, &options, STATUS_LISTENER)
