@@ -83,6 +83,15 @@ pub(crate) fn udp_buffers() -> (u64, u64) {
     (own, most)
 }
 
+/// How many datagrams the kernel has dropped at the UDP socket with this inode, modulo 2^32.
+#[must_use]
+pub(crate) fn udp_drops(inode: u64) -> Option<u32> {
+    // In a line of these tables: a time-out, which UDP does not have, the inode, references, an address, drops.
+    let name = format!(" 0 {inode} ");
+    let drops = ["/proc/net/udp", "/proc/net/udp6"].iter().find_map(|table| number_after(Path::new(table), &name, 2));
+    u32::try_from(drops?).ok()
+}
+
 /// The most bytes of memory that this process has taken so far, and the size of its code, since not every page of it is
 /// loaded yet. 4 MiB stands for the first if it can't be read.
 #[must_use]

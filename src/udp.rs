@@ -5,22 +5,18 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 
 use socket2::{SockRef, Socket};
 
-/// Where the kernel lists its UDP sockets, a line each, by the family of their own address.
-const TABLES: [&str; 2] = ["/proc/net/udp", "/proc/net/udp6"];
-/// Which words of a line are the socket's inode, and how many datagrams were dropped there.
-const INODE: usize = 9;
-const DROPS: usize = 12;
+use crate::host;
 
 /// A bound UDP socket.
 pub(crate) struct Datagrams {
     socket: UdpSocket,
-    /// The kernel's number for it, if that is known.
-    inode: Option<u64>,
-    table: &'static str,
-    /// Its count of drops when it was asked last. It starts again at 0 after 2^32.
+    /// The kernel's number for it; 0 if that is not known.
+    inode: u64,
+    /// The kernel's count of drops when it was asked last. It starts again at 0 after 2^32.
     drops: u32,
 }
 
@@ -31,10 +27,9 @@ impl Datagrams {
             socket.set_recv_buffer_size(buffer)?;
         }
         let socket = UdpSocket::from(socket);
-        let name = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap_or_default();
-        let number = name.to_str().and_then(|name| name.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-        let table = TABLES[usize::from(socket.local_addr()?.is_ipv6())];
-        let mut datagrams = Self { socket, inode: number, table, drops: 0 };
+        let link = format!("/proc/self/fd/{}", socket.as_raw_fd());
+        let inode = fs::metadata(link).map_or(0, |found| found.ino());
+        let mut datagrams = Self { socket, inode, drops: 0 };
         // One that was handed over may have dropped some before our time.
         datagrams.new_drops();
         Ok(datagrams)
@@ -64,8 +59,7 @@ impl Datagrams {
 
     /// How many datagrams the kernel has dropped here since the last question; 0 if it does not tell.
     pub(crate) fn new_drops(&mut self) -> u32 {
-        let listed = self.inode.and_then(|inode| drops_in(&fs::read(self.table).ok()?, inode));
-        let drops = listed.unwrap_or(self.drops);
+        let drops = host::udp_drops(self.inode).unwrap_or(self.drops);
         drops.wrapping_sub(std::mem::replace(&mut self.drops, drops))
     }
 }
@@ -76,30 +70,9 @@ impl AsRawFd for Datagrams {
     }
 }
 
-/// The drops of the socket with this inode, in one of the kernel's tables.
-fn drops_in(table: &[u8], inode: u64) -> Option<u32> {
-    let table = std::str::from_utf8(table).ok()?;
-    table.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace().skip(INODE);
-        let is_it = words.next()?.parse() == Ok(inode);
-        words.nth(DROPS - INODE - 1).filter(|_| is_it)?.parse().ok()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_drops_of_a_socket_are_found_by_its_inode() {
-        let table = b"   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n\
-            11793: 0100007F:B733 00000000:0000 07 00000000:00034000 00:00000000 00000000     0        0 75008 2 00000000afa0d34a 1744\n\
-            14119: 00000000:8049 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 75009 2 00000000b0358d3a 0\n";
-        for (inode, drops) in [(75_008, Some(1744)), (75_009, Some(0)), (1744, None)] {
-            assert_eq!(drops_in(table, inode), drops, "{inode}");
-        }
-        assert_eq!(drops_in(b"", 1), None);
-    }
 
     #[test]
     fn what_the_kernel_drops_is_told_once() {

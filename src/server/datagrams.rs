@@ -4,6 +4,8 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use memchr::memchr_iter;
+
 use super::Server;
 use super::outlet::Out;
 use super::tally::Missed;
@@ -40,6 +42,11 @@ struct Socket<L> {
     may_have: bool,
     /// How many more are read before it is closed. Without end, while the server serves.
     left: usize,
+}
+
+#[inline(never)] // one copy, for size
+fn newlines(bytes: &[u8]) -> usize {
+    memchr_iter(b'\n', bytes).count()
 }
 
 /// The listeners of UDP that are open.
@@ -81,6 +88,7 @@ impl<L> Datagrams<L> {
 
     /// The end begins: what is queued is read, and no more. Sockets that somebody else keeps open are left to our successor,
     /// with what is queued there.
+    #[inline(never)] // for size
     pub(super) fn begin_end<N: Net<Listener = L>>(&mut self, net: &mut N) {
         self.open.retain_mut(|one| !net.leave(&mut one.socket));
         for one in &mut self.open {
@@ -157,18 +165,16 @@ impl<S: Sink, N: Net> Server<S, N> {
         // What ends it is no part of it: some senders put a `\n`, `\r\n` or NUL there.
         let datagram = buffer.get(..count).unwrap_or_default();
         let end = datagram.iter().rposition(|byte| !b"\n\r\0".contains(byte)).map_or(0, |last| last + 1);
-        let kept = self.cut_to_room(peer, datagram.get(..end).unwrap_or_default());
+        let is_long = end > self.outlet.datagram_room();
+        let kept = if is_long { self.cut_to_room(peer, datagram.get(..end).unwrap_or_default()) } else { end };
         self.frame_datagram(number, peer, buffer, kept);
     }
 
-    /// How much of a datagram is taken: all of it, unless the budget is so small that its lines, as they will be written, may
+    /// How much of a long datagram is taken: all of it, unless the budget is so small that its lines, as they will be written, may
     /// not fit (P5).
+    #[cold]
     fn cut_to_room(&mut self, peer: &Peer, datagram: &[u8]) -> usize {
         let room = self.outlet.datagram_room();
-        if datagram.len() <= room {
-            return datagram.len();
-        }
-        let newlines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
         if self.outlet.fits(datagram.len(), newlines(datagram) + 1) {
             return datagram.len();
         }
@@ -198,9 +204,13 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Asks the kernel what it has dropped, when it is time.
     pub(super) fn look_for_drops(&mut self) {
         let now = self.clock.now();
-        if self.datagrams.look_at.take_if(|at| *at <= now).is_none() {
-            return;
+        if self.datagrams.look_at.take_if(|at| *at <= now).is_some() {
+            self.look_at_all();
         }
+    }
+
+    #[inline(never)] // for size
+    fn look_at_all(&mut self) {
         for at in 0..self.datagrams.open.len() {
             self.note_drops(at);
         }
@@ -208,6 +218,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.datagrams.open.iter_mut().for_each(|one| one.may_have = true);
     }
 
+    #[inline(never)] // for size
     fn note_drops(&mut self, at: usize) {
         let Some(one) = self.datagrams.open.get_mut(at) else { return };
         let (number, drops) = (usize::from(one.number), self.net.new_drops(&mut one.socket));
@@ -222,6 +233,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// At the end: closes the listeners whose queue was read.
+    #[inline(never)] // for size
     pub(super) fn close_read_out(&mut self) {
         while let Some(at) = self.datagrams.open.iter().position(|one| !one.may_have || one.left == 0) {
             self.note_drops(at);

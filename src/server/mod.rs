@@ -151,21 +151,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             let (listener, local) = net.listen(at, &socket, number).map_err(|error| BindError::new(at, error))?;
             let local = Listen::new(local, options.clone());
             let is_udp = local.at.is_udp();
-            info!("[{}] Listening on {local}", if is_udp { "udp" } else { "tcp" });
-            if net.is_early(&listener) {
-                warn!(
-                    "[tcp] This machine has no such address yet: {}; clients can connect once it has; else choose one of its own, or 0.0.0.0 for all, with --listen",
-                    local.at
-                );
-            }
-            if let Some(got) = net.udp_buffer(&listener).filter(|got| is_udp && *got < udp_buffer) {
-                warn!(
-                    "[udp] The kernel gives {} a receive buffer of {}, not the {} of --udp-buffer: raise net.core.rmem_max",
-                    local.at,
-                    DisplaySize(got),
-                    DisplaySize(udp_buffer)
-                );
-            }
+            let buffers = (net.udp_buffer(&listener).unwrap_or(udp_buffer), udp_buffer);
+            announce(&local, net.is_early(&listener), buffers);
             let number = listeners.note(local, &limits);
             if is_udp { datagrams.add(number, listener) } else { listeners.add(number, listener) }
         }
@@ -381,6 +368,25 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         #[cfg(feature = "status")]
         self.check_desk();
+    }
+}
+
+/// Says where the server listens, and what is not as it was asked for: `buffers` are the size of a receive buffer, and the
+/// one that was.
+#[inline(never)] // for size
+fn announce(local: &Listen, is_early: bool, buffers: (usize, usize)) {
+    let at = &local.at;
+    info!("[{}] Listening on {local}", if at.is_udp() { "udp" } else { "tcp" });
+    if is_early {
+        warn!(
+            "[tcp] This machine has no such address yet: {at}; clients can connect once it has; else choose one of its own, or 0.0.0.0 for all, with --listen"
+        );
+    }
+    if buffers.0 < buffers.1 {
+        let (got, asked) = (DisplaySize(buffers.0), DisplaySize(buffers.1));
+        warn!(
+            "[udp] The kernel gives {at} a receive buffer of {got}, not the {asked} of --udp-buffer: raise net.core.rmem_max"
+        );
     }
 }
 
