@@ -66,7 +66,8 @@ fn p11_the_port_can_be_bound_again_at_once_and_is_nobody_elses_meanwhile() {
     let receiver = setup(&[]).start();
     let at = format!("udp:{}", place(&receiver));
     let ended = Setup::new(&["--listen", &at]).run();
-    let sentence = format!("cannot listen on {at}: another program has that port; stop it, or choose another with --listen");
+    let sentence =
+        format!("cannot listen on {at}: another program has that port; stop it, or choose another with --listen");
     assert_eq!((ended.code, ended.stderr), (Some(1), format!("lumberjack: {sentence}\n")));
     sender(1).send_to(b"a line", place(&receiver)).unwrap();
     receiver.until_lines(&["a line"]);
@@ -122,11 +123,27 @@ fn p13_udp_options_that_make_no_sense_are_one_sentence_and_exit_2() {
     let udp = ["--listen", "udp:127.0.0.1:0"];
     for (args, begins, ends) in [
         (&["--listen", "udp:514"][..], "--listen udp:514: name the address before it", ""),
-        (&["--listen", "udp://0.0.0.0:514"], "--listen udp://0.0.0.0:514: write it as udp:ADDR:PORT", "udp:0.0.0.0:514"),
+        (
+            &["--listen", "udp://0.0.0.0:514"],
+            "--listen udp://0.0.0.0:514: write it as udp:ADDR:PORT",
+            "udp:0.0.0.0:514",
+        ),
         (&["--listen", "udp:localhost:514"], "--listen udp:localhost:514: names are not looked up", ""),
-        (&["--listen", "udp:[::]:1", "--listen", "udp:[::1]:1"], "--listen udp:[::1]:1 is covered by --listen udp:[::]:1", ""),
-        (&["--udp-buffer", "1MiB"], "--udp-buffer fits no --listen: none of them is udp:ADDR:PORT", "leave the buffer out"),
-        (&[&udp[..], &["--udp-buffer", "1GiB"]].concat(), "--udp-buffer is 1073741824: give a number from 0 to 536870912", ""),
+        (
+            &["--listen", "udp:[::]:1", "--listen", "udp:[::1]:1"],
+            "--listen udp:[::1]:1 is covered by --listen udp:[::]:1",
+            "",
+        ),
+        (
+            &["--udp-buffer", "1MiB"],
+            "--udp-buffer fits no --listen: none of them is udp:ADDR:PORT",
+            "leave the buffer out",
+        ),
+        (
+            &[&udp[..], &["--udp-buffer", "1GiB"]].concat(),
+            "--udp-buffer is 1073741824: give a number from 0 to 536870912",
+            "",
+        ),
         (&[&udp[..], &["--udp-buffer", "much"]].concat(), "--udp-buffer much: ", ""),
         (&[&udp[..], &["--receipt"]].concat(), "--receipt fits no --listen: UDP has no way back", "leave it out"),
         #[cfg(feature = "status")]
