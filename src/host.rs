@@ -84,6 +84,7 @@ pub(crate) fn udp_buffers() -> (u64, u64) {
 }
 
 /// How many datagrams the kernel has dropped at the UDP socket with this inode, modulo 2^32.
+#[cfg(feature = "udp")]
 #[must_use]
 pub(crate) fn udp_drops(inode: u64) -> Option<u32> {
     // In a line of these tables: a time-out, which UDP does not have, the inode, references, an address, drops.

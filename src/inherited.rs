@@ -40,7 +40,11 @@ impl Inherited {
         let socket = Socket::from(descriptor);
         let is_stream = match socket.r#type() {
             Ok(Type::STREAM) => true,
-            Ok(Type::DGRAM) if socket.local_addr().is_ok_and(|local| local.as_socket().is_some()) => false,
+            Ok(Type::DGRAM)
+                if cfg!(feature = "udp") && socket.local_addr().is_ok_and(|local| local.as_socket().is_some()) =>
+            {
+                false
+            }
             Ok(_) => return Err(InheritError::NoStream),
             Err(error) => {
                 if error.raw_os_error() == Some(EBADF) {

@@ -56,6 +56,7 @@ mod sink;
 mod socket_file;
 #[cfg(feature = "status")]
 mod status;
+#[cfg_attr(not(feature = "udp"), path = "no_udp.rs")]
 mod udp;
 
 #[cfg(test)]

@@ -147,6 +147,7 @@ const ROOMS: &[Room] = &[
         &["log", "std::process", "std::thread"],
     ),
     room("socket_file.rs", &[], &["mio", "log", "std::net", "std::process"]),
+    room("no_udp.rs", &[], &["mio", "log", "std::process", "std::thread", "std::time"]),
     room("udp.rs", &["host.rs"], &["mio", "log", "std::process", "std::thread", "std::time"]),
     room("inherited.rs", &["config/"], &["mio", "log", "std::fs", "std::net", "std::thread", "std::time"]),
     room("sink/mod.rs", SINKS, SINK),

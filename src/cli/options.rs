@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::limits::{Config, ConfigError, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
+use crate::config::limits::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
 use crate::config::listen::{DEFAULT_LISTEN, ListenAddr, ListenOptions};
 use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
@@ -108,7 +108,7 @@ impl Settings {
         #[cfg(feature = "status")]
         if let Some(status) = &self.status {
             if status.is_udp() {
-                return Err(ConfigError::StatusUdp { at: status.clone() }.to_string());
+                return Err(crate::config::limits::ConfigError::StatusUdp { at: status.clone() }.to_string());
             }
             let listen = &self.config.listen;
             let mut others = listen.iter().map(|listen| &listen.at);

@@ -53,6 +53,8 @@ pub enum ListenAddrError {
     Tcp,
     /// `udp://` before an address.
     UdpSlashes,
+    /// UDP, in a build without it.
+    NoUdp,
     /// Another scheme, such as `http:`.
     Scheme,
     /// A port alone.
@@ -83,6 +85,7 @@ impl fmt::Display for ListenAddrError {
             Self::BarePath => "a Unix socket has unix: before its path, such as unix:/run/lumberjack.sock",
             Self::Tcp => "an address is one of TCP anyway: leave out what is before it",
             Self::UdpSlashes => "write it as udp:ADDR:PORT, such as udp:0.0.0.0:514",
+            Self::NoUdp => "this program was built without UDP: listen on TCP, or build it with the feature udp",
             Self::Scheme => "that is not served; write ADDR:PORT for TCP, udp:ADDR:PORT, or unix:/path",
             Self::PortAlone => {
                 "name the address before it: 127.0.0.1 for this machine alone, 0.0.0.0 for all who reach it, [::] for those of IPv6 as well"
@@ -116,7 +119,11 @@ impl FromStr for ListenAddr {
             };
         }
         if let Some(addr) = text.strip_prefix(UDP) {
-            return addr.parse().map(Self::Udp).map_err(|_| misread_udp(addr));
+            return match addr.parse() {
+                Ok(_) if cfg!(not(feature = "udp")) => Err(ListenAddrError::NoUdp),
+                Ok(addr) => Ok(Self::Udp(addr)),
+                Err(_) => Err(misread_udp(addr)),
+            };
         }
         text.parse().map(Self::Tcp).map_err(|_| misread(text))
     }
@@ -180,17 +187,18 @@ mod tests {
 
     #[test]
     fn addresses_parse_and_print_back() {
-        for text in [
-            "127.0.0.1:4445",
-            "0.0.0.0:0",
-            "[::1]:4445",
-            "[::]:0",
-            "udp:0.0.0.0:514",
-            "udp:[::1]:0",
-            "unix:/run/lumberjack.sock",
-            "unix:/run/./%i.sock",
-        ] {
+        for text in
+            ["127.0.0.1:4445", "0.0.0.0:0", "[::1]:4445", "[::]:0", "unix:/run/lumberjack.sock", "unix:/run/./%i.sock"]
+        {
             assert_eq!(text.parse::<ListenAddr>().map(|at| at.to_string()), Ok(text.into()));
+        }
+    }
+
+    #[test]
+    fn an_address_of_udp_parses_and_prints_back_where_there_is_udp() {
+        for text in ["udp:0.0.0.0:514", "udp:[::1]:0"] {
+            let expected = if cfg!(feature = "udp") { Ok(text.into()) } else { Err(ListenAddrError::NoUdp) };
+            assert_eq!(text.parse::<ListenAddr>().map(|at| at.to_string()), expected);
         }
     }
 

@@ -9,6 +9,7 @@ mod clock;
 mod connection;
 #[cfg(feature = "cli")]
 pub(crate) mod cost;
+#[cfg_attr(not(feature = "udp"), path = "no_datagrams.rs")]
 mod datagrams;
 mod deadlines;
 mod drain;

@@ -65,21 +65,6 @@ impl<S: Sink> Outlet<S> {
         Some(room / (self.overhead.per_byte + self.overhead.per_line))
     }
 
-    /// The longest datagram that is sure to fit: all of them, but with a tiny budget.
-    pub(super) fn datagram_room(&self) -> usize {
-        self.datagram_room
-    }
-
-    /// Whether a datagram may be read now. When reading resumes, that is so.
-    pub(super) fn has_room_for_datagrams(&self) -> bool {
-        self.allowance(0).is_some_and(|bytes| bytes >= self.datagram_room)
-    }
-
-    /// Whether so many lines with so many bytes fit.
-    pub(super) fn fits(&self, bytes: usize, lines: usize) -> bool {
-        self.sink.state().held.saturating_add(self.overhead.at_most(bytes, lines)) <= self.share
-    }
-
     /// Whether a pending line may go out now.
     pub(super) fn has_room_for(&self, pending: usize) -> bool {
         self.sink.state().held.saturating_add(self.overhead.at_most(pending, 2)) <= self.share
@@ -151,6 +136,25 @@ impl<S: Sink> Outlet<S> {
 
     pub(super) fn share(&self) -> usize {
         self.share
+    }
+}
+
+/// Of UDP.
+#[cfg(feature = "udp")]
+impl<S: Sink> Outlet<S> {
+    /// The longest datagram that is sure to fit: all of them, but with a tiny budget.
+    pub(super) fn datagram_room(&self) -> usize {
+        self.datagram_room
+    }
+
+    /// Whether a datagram may be read now. When reading resumes, that is so.
+    pub(super) fn has_room_for_datagrams(&self) -> bool {
+        self.allowance(0).is_some_and(|bytes| bytes >= self.datagram_room)
+    }
+
+    /// Whether so many lines with so many bytes fit.
+    pub(super) fn fits(&self, bytes: usize, lines: usize) -> bool {
+        self.sink.state().held.saturating_add(self.overhead.at_most(bytes, lines)) <= self.share
     }
 }
 

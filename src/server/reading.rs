@@ -51,10 +51,12 @@ impl ReadBuffer {
     }
 
     /// All of it, for who needs the server while it uses what was read. [`Self::put_back`] has to follow.
+    #[cfg(feature = "udp")]
     pub(super) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
     }
 
+    #[cfg(feature = "udp")]
     pub(super) fn put_back(&mut self, bytes: Vec<u8>) {
         self.bytes = bytes;
     }
