@@ -75,8 +75,8 @@ fn by_daemon(
             panic!("{daemon:?} ended with {status}: {}", fs::read_to_string(receiver.path("said")).unwrap());
         }
         let mut rest = text.as_str();
-        let mut comes_next = |word: &&str| rest.split_once(word).map(|(_, behind)| rest = behind).is_some();
-        if words.iter().all(|word| comes_next(word)) { Ok(()) } else { Err(text.clone()) }
+        let comes_next = |word: &&str| rest.split_once(word).map(|(_, behind)| rest = behind).is_some();
+        if words.iter().all(comes_next) { Ok(()) } else { Err(text.clone()) }
     });
     running.signal("TERM");
     eventually("the daemon's end", || ended(&mut running));
