@@ -25,7 +25,11 @@ pub struct Row {
 impl Row {
     /// The words that may be its value, if it is one of a few, such as `raw|peer|json`.
     fn words(&self) -> Vec<&'static str> {
-        let is_word = |part: &&str| !part.is_empty() && part.chars().all(|letter| letter.is_ascii_lowercase());
+        let is_word = |part: &&str| {
+            !part.is_empty()
+                && part.starts_with(|letter: char| letter.is_ascii_lowercase())
+                && part.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-')
+        };
         self.value.split('|').filter(is_word).collect()
     }
 
@@ -295,6 +299,8 @@ const MORE: &[(&str, &str)] = &[
         "Names are not looked up: give an address. `0.0.0.0` is every IPv4 address of the box; `[::]` takes IPv4 clients \
          too. How to point [clients](clients.md) at it",
     ),
+    ("framing", "[Messages that are no lines](clients.md#messages-that-are-no-lines)"),
+    ("embedded-newline", "[Messages that are no lines](clients.md#messages-that-are-no-lines)"),
     ("unix-mode", "With the default everybody on the box may log, as with `/dev/log`"),
     ("receipt", "[Receipts](receipts.md)"),
     (

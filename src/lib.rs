@@ -39,7 +39,7 @@
 //!   `calendar` reads the box's time zone, for [`OutputOptions::rotate_at`] and `{date}` in a file's name; `compress` is
 //!   [`OutputOptions::rotate_compress`].
 //!
-//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P20 in these pages), how the code is divided, and
+//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P21 in these pages), how the code is divided, and
 //! which traps there are; `CONTRIBUTING.md` has the reading order.
 
 #[cfg(feature = "cli")]
@@ -66,7 +66,8 @@ mod skip;
 
 pub use config::calendar::TimeOfDay;
 pub use config::limits::{
-    Config, ConfigError, DEFAULT_UNIX_MODE, IdleClose, Limits, LongLines, Overhead, WhenFull, WordError,
+    Config, ConfigError, DEFAULT_UNIX_MODE, EmbeddedNewline, IdleClose, Limits, LongLines, Overhead, WhenFull,
+    WordError,
 };
 pub use config::listen::{DEFAULT_LISTEN, Framing, Listen, ListenAddr, ListenAddrError, ListenError, ListenOptions};
 pub use config::output::{DiskFull, MOST_OUTPUTS, OnStall, OutputError, OutputOptions, SyncEvery};

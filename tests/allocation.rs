@@ -16,7 +16,7 @@ use common::patience::connect;
 use common::watchdog::watch;
 use lumberjack::internals::budget::{Budget, HOST_BYTES, RANKED_BYTES};
 use lumberjack::internals::framer::{Framer, LineSink, Rules};
-use lumberjack::{Config, Host, Limits, Lines, ListenAddr, Origin, Server, Sink, State};
+use lumberjack::{Config, Framing, Host, Limits, Lines, ListenAddr, Origin, Server, Sink, State};
 use socket2::SockRef;
 
 /// 20 bytes.
@@ -65,15 +65,15 @@ fn the_counter_sees_a_vec_and_a_growing_one() {
 
 #[test]
 fn a_warm_framer_allocates_nothing_for_whole_lines() {
-    let rules = Rules::new(&Limits::default());
+    let rules = Rules::new(&Limits::default(), Framing::Lines);
     // Whole lines go out as a block; CRLF and empty lines are walked one by one.
     for ending in [&b"\n"[..], b"\r\n", b"\n\n"] {
         let (mut framer, mut out) = (Framer::default(), Counting::default());
-        let chunk = whole_lines(50, ending);
-        framer.feed(&chunk, &rules, &mut out);
+        let mut chunk = whole_lines(50, ending);
+        framer.feed(&mut chunk, 0, &rules, &mut out);
         let heap = measure(|| {
             for _ in 0..10_000 {
-                let fed = framer.feed(&chunk, &rules, &mut out);
+                let fed = framer.feed(&mut chunk, 0, &rules, &mut out);
                 framer.keep(fed.tail, &rules);
             }
         });
@@ -84,13 +84,14 @@ fn a_warm_framer_allocates_nothing_for_whole_lines() {
 
 #[test]
 fn p5_a_line_in_two_chunks_costs_one_buffer_that_is_given_back() {
-    let rules = Rules::new(&Limits::default());
+    let rules = Rules::new(&Limits::default(), Framing::Lines);
     let (mut framer, mut out) = (Framer::default(), Counting::default());
+    let (mut begun, mut ended) = (*b"begun and ", *b"ended\n");
     let heap = measure(|| {
         for _ in 0..1_000 {
-            let fed = framer.feed(b"begun and ", &rules, &mut out);
+            let fed = framer.feed(&mut begun, 0, &rules, &mut out);
             framer.keep(fed.tail, &rules);
-            let fed = framer.feed(b"ended\n", &rules, &mut out);
+            let fed = framer.feed(&mut ended, 0, &rules, &mut out);
             framer.keep(fed.tail, &rules);
         }
     });

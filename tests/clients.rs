@@ -52,6 +52,8 @@ enum Dress {
 }
 
 const SYSLOG: Dress = Dress::Around { start: "<13>1 ", end: "" };
+/// With a header of RFC 5424, whose priority is that of what syslog daemons read from files.
+const RFC_5424: Dress = Dress::Around { start: "<133>1 ", end: "" };
 const PINO: Dress = Dress::Around { start: r#"{"level":30,"#, end: r#""}"# };
 const WINSTON: Dress = Dress::Around { start: r#"{"level":"info","message":""#, end: r#""}"# };
 const LOGSTASH: Dress = Dress::Around {
@@ -120,7 +122,12 @@ fn write_lines(receiver: &Receiver, sent: &[String]) -> PathBuf {
 
 /// Hundreds of lines at full speed.
 fn deliver(name: &str, dress: &Dress, command: impl FnOnce(&Job) -> Result<Command, Missing>) {
-    let mut receiver = Receiver::start(name, &[]);
+    deliver_as(name, "lines", dress, command);
+}
+
+/// The same of a client whose messages end otherwise.
+fn deliver_as(name: &str, framing: &str, dress: &Dress, command: impl FnOnce(&Job) -> Result<Command, Missing>) {
+    let mut receiver = Receiver::start(name, &["--framing", framing]);
     let sent = lines(MANY);
     let job = Job { port: receiver.port().to_string(), file: write_lines(&receiver, &sent), pause_ms: "0" };
     match command(&job) {
@@ -163,7 +170,17 @@ fn deliver_quietly(name: &str, dress: &Dress, command: impl FnOnce(&Job) -> Resu
 
 /// A daemon follows the file of lines, and is stopped when the last one has arrived.
 fn deliver_by_daemon(name: &str, command: impl FnOnce(&Receiver, &Path) -> Result<Command, Missing>) {
-    let mut receiver = Receiver::start(name, &[]);
+    deliver_by_daemon_as(name, "lines", &Dress::Bare, command);
+}
+
+/// The same of a daemon whose messages end otherwise.
+fn deliver_by_daemon_as(
+    name: &str,
+    framing: &str,
+    dress: &Dress,
+    command: impl FnOnce(&Receiver, &Path) -> Result<Command, Missing>,
+) {
+    let mut receiver = Receiver::start(name, &["--framing", framing]);
     let sent = lines(MANY);
     let file = write_lines(&receiver, &sent);
     let mut daemon = match command(&receiver, &file) {
@@ -186,7 +203,7 @@ fn deliver_by_daemon(name: &str, command: impl FnOnce(&Receiver, &Path) -> Resul
     running.signal("TERM");
     eventually("the daemon's end", || ended(&mut running));
     receiver.stop();
-    assert_received(&receiver, &sent, &Dress::Bare);
+    assert_received(&receiver, &sent, dress);
 }
 
 /// A source beside this file.
@@ -220,6 +237,33 @@ fn p1_logger_delivers_each_line_whole_and_once() {
         command.args(["--tcp", "--server", "127.0.0.1", "--port", &job.port, "--file"]).arg(&job.file);
         Ok(command)
     });
+}
+
+#[test]
+fn p21_logger_with_octet_counting_delivers_each_line_whole_and_once() {
+    for framing in ["octet", "auto-octet"] {
+        deliver_as(&format!("logger-{framing}"), framing, &SYSLOG, |job| {
+            let mut command = Program::find("logger")?.command();
+            command
+                .args(["--tcp", "--octet-count", "--server", "127.0.0.1", "--port", &job.port, "--file"])
+                .arg(&job.file);
+            Ok(command)
+        });
+    }
+}
+
+#[test]
+fn p21_auto_octet_takes_the_lines_of_logger_too() {
+    deliver_as("logger-auto-lines", "auto-octet", &SYSLOG, |job| {
+        let mut command = Program::find("logger")?.command();
+        command.args(["--tcp", "--server", "127.0.0.1", "--port", &job.port, "--file"]).arg(&job.file);
+        Ok(command)
+    });
+}
+
+#[test]
+fn p21_python_s_own_syslog_handler_delivers_each_line_whole_and_once() {
+    deliver_as("python-nul", "nul", &Dress::Around { start: "<14>", end: "" }, |job| python_client("nul", job));
 }
 
 #[test]
@@ -338,6 +382,11 @@ fn p1_logback_logstash_appender_delivers_each_line_whole_and_once() {
 
 /// rsyslogd that follows a file, and sends its lines.
 fn rsyslog(receiver: &Receiver, file: &Path) -> Result<Command, Missing> {
+    rsyslog_as(receiver, file, r#"TCP_Framing="traditional" template="line""#)
+}
+
+/// The same, with this framing and template of its output.
+fn rsyslog_as(receiver: &Receiver, file: &Path, output: &str) -> Result<Command, Missing> {
     let program = Program::find("rsyslogd")?;
     let (folder, port) = (receiver.path(""), receiver.port());
     let config = format!(
@@ -346,7 +395,7 @@ module(load="imfile")
 template(name="line" type="string" string="%msg%\n")
 input(type="imfile" file="{file}" tag="app" ruleset="forward")
 ruleset(name="forward") {{
-  action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" TCP_Framing="traditional" template="line")
+  action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" {output})
 }}
 "#,
         folder = folder.display(),
@@ -367,30 +416,51 @@ fn p1_rsyslogd_omfwd_delivers_each_line_whole_and_once() {
 }
 
 #[test]
+fn p21_rsyslogd_with_octet_counting_delivers_each_line_whole_and_once() {
+    deliver_by_daemon_as("rsyslogd-octet", "octet", &RFC_5424, |receiver, file| {
+        rsyslog_as(receiver, file, r#"TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format""#)
+    });
+}
+
+#[test]
+fn p21_syslog_ng_s_syslog_driver_delivers_each_line_whole_and_once() {
+    deliver_by_daemon_as("syslog-ng-octet", "octet", &SYSLOG, |receiver, file| {
+        syslog_ng(receiver, file, |port| format!(r#"syslog("127.0.0.1" port({port}) transport("tcp"))"#))
+    });
+}
+
+#[test]
 fn p1_syslog_ng_delivers_each_line_whole_and_once() {
     deliver_by_daemon("syslog-ng", |receiver, file| {
-        let program = Program::find("syslog-ng")?;
-        let config = format!(
-            r#"@version: current
+        syslog_ng(receiver, file, |port| {
+            format!(r#"network("127.0.0.1" port({port}) transport("tcp") template("$MSG\n"))"#)
+        })
+    });
+}
+
+/// syslog-ng that follows a file, and sends its lines by this driver.
+fn syslog_ng(receiver: &Receiver, file: &Path, driver: impl FnOnce(u16) -> String) -> Result<Command, Missing> {
+    let program = Program::find("syslog-ng")?;
+    let config = format!(
+        r#"@version: current
 options {{ stats-freq(0); }};
 source s {{ file("{file}" flags(no-parse) follow-freq(1)); }};
-destination lumberjack {{ network("127.0.0.1" port({port}) transport("tcp") template("$MSG\n")); }};
+destination lumberjack {{ {driver}; }};
 log {{ source(s); destination(lumberjack); flags(flow-control); }};
 "#,
-            file = file.display(),
-            port = receiver.port(),
-        );
-        fs::write(receiver.path("syslog-ng.conf"), config).unwrap();
-        let mut command = program.command();
-        command.args(["--foreground", "--no-caps"]);
-        for (option, file) in [("-f", "syslog-ng.conf"), ("-R", "persist"), ("-c", "ctl"), ("-p", "pid")] {
-            command.arg(option).arg(receiver.path(file));
-        }
-        if let Some(modules) = program.syslog_ng_modules() {
-            command.arg(format!("--module-path={}", modules.display()));
-        }
-        Ok(command)
-    });
+        file = file.display(),
+        driver = driver(receiver.port()),
+    );
+    fs::write(receiver.path("syslog-ng.conf"), config).unwrap();
+    let mut command = program.command();
+    command.args(["--foreground", "--no-caps"]);
+    for (option, file) in [("-f", "syslog-ng.conf"), ("-R", "persist"), ("-c", "ctl"), ("-p", "pid")] {
+        command.arg(option).arg(receiver.path(file));
+    }
+    if let Some(modules) = program.syslog_ng_modules() {
+        command.arg(format!("--module-path={}", modules.display()));
+    }
+    Ok(command)
 }
 
 /// loggen makes its own lines: numbered from 0, all of one length.

@@ -6,7 +6,7 @@ mod model;
 
 use common::watchdog::watch;
 use lumberjack::internals::framer::{Framer, LineSink, Rules};
-use lumberjack::{Format, Gap, Limits, Lines, LongLines, Peer};
+use lumberjack::{EmbeddedNewline, Format, Framing, Gap, Limits, Lines, LongLines, Peer};
 #[cfg(feature = "status")]
 use model::http;
 use model::{budget, config, format, framer, wheel};
@@ -29,6 +29,11 @@ proptest! {
     #[test]
     fn p1_to_p5_the_framer_does_what_its_model_does(input in vec(any::<u8>(), 0..200)) {
         framer::run(&input);
+    }
+
+    #[test]
+    fn p21_messages_with_lengths_come_out_as_their_model_has_them(input in vec(any::<u8>(), 0..200)) {
+        framer::run_octet(&input);
     }
 
     #[test]
@@ -96,6 +101,97 @@ fn every_small(each: impl Fn(&Limits)) {
         for keep_empty in [false, true] {
             [1, 2, 3, 8].iter().for_each(|max_line| each(&small(*max_line, long_lines, keep_empty)));
         }
+    }
+}
+
+/// Messages of every kind in each framing: with a newline in the middle and at the end, with a `\r` before each mark, empty,
+/// over-long, and one without an end.
+const FRAMED: [(Framing, &[u8]); 7] = [
+    (Framing::Nul, b"ab\0c\nd\0\0\n\0\r\n\0e\r\x00123456789\0\nf\r"),
+    (Framing::Cr, b"ab\rc\nd\r\r\n\r\0\n\r123456789\r12\n345678\nf\0"),
+    (Framing::Octet, b"2 ab3 c\nd4 ab\r\n\n3 a\r\x001 \n1 \r5 12345\n\n2 \n\n2 \r\n4 f\0\n\r"),
+    (Framing::Octet, b"2 ab3 a\r\r2 \r\n3 \n\n\n3 \0\0\x004 ab\rc03 xyz"),
+    (Framing::AutoOctet, b"3 <a>2 <\n3 c\nd2 \r\n99999999 too long"),
+    (Framing::AutoOctet, b"12 <\n3 c\n"),
+    (Framing::AutoOctet, b"123456789 ab\r\n2 <a\n\r\nc"),
+];
+
+/// A few limits, with lengths of up to 16.
+fn each_embedded(each: impl Fn(&Limits)) {
+    for embedded_newline in framer::EMBEDDED {
+        let caps = [1, 2, 8, 2, 3].into_iter().zip([POLICIES, POLICIES].concat());
+        for (number, (max_line, long_lines)) in caps.enumerate() {
+            let limits = small(max_line, long_lines, number % 2 == 0);
+            each(&Limits { embedded_newline, max_buffer: limits.max_buffer.max(8), ..limits });
+        }
+    }
+}
+
+#[test]
+fn p21_each_framing_comes_out_the_same_wherever_it_is_cut_once_or_twice() {
+    each_embedded(|limits| {
+        for (framing, sample) in FRAMED {
+            for first in 0..=sample.len() {
+                framer::compare_in(framing, limits, &[feed(&sample[..first])]);
+                for second in first..=sample.len() {
+                    let (start, middle, end) = (&sample[..first], &sample[first..second], &sample[second..]);
+                    framer::alongside_in(framing, limits, &[feed(start), feed(middle), feed(end)]);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn p21_a_flush_or_a_drop_can_come_at_any_byte_of_each_framing() {
+    each_embedded(|limits| {
+        for (framing, sample) in FRAMED {
+            for at in 0..=sample.len() {
+                let (start, end) = sample.split_at(at);
+                for between in [framer::Op::Flush, framer::Op::Drop] {
+                    framer::compare_in(framing, limits, &[feed(start), between.clone(), feed(end)]);
+                    let next = feed(&end[..end.len().min(1)]);
+                    framer::compare_in(framing, limits, &[feed(start), between, next, framer::Op::Flush]);
+                }
+                framer::compare_in(framing, limits, &[framer::Op::FeedWithoutRoom(start.to_vec()), feed(end)]);
+            }
+        }
+    });
+}
+
+/// What comes out of a framing, a line each.
+fn out_of(framing: Framing, embedded_newline: EmbeddedNewline, sent: &[u8]) -> String {
+    watch();
+    let limits = Limits { embedded_newline, ..Limits::default() };
+    String::from_utf8(framer::compare_in(framing, &limits, &[feed(sent)])).unwrap()
+}
+
+#[test]
+fn p21_what_each_framing_takes_off_and_what_a_newline_inside_becomes() {
+    let [escape, space, keep] = framer::EMBEDDED;
+    for (framing, embedded, sent, lines) in [
+        (Framing::Nul, escape, &b"a\r\0 b\n\0c\nd\0\0e"[..], "a\r\n b\\n\nc\\nd\ne\n"),
+        (Framing::Nul, space, b"c\nd\0\\n\0", "c d\n\\n\n"),
+        (Framing::Nul, keep, b"c\nd\0", "c\nd\n"),
+        (Framing::Cr, escape, b"a\rb\n\r\nc\0\r", "a\nb\\n\n\\nc\0\n"),
+        (Framing::Octet, escape, b"5 hello5 a\nb\nc7 world\r\n\n\n2 x\0", "hello\na\\nb\\nc\nworld\nx\n"),
+        (Framing::Octet, escape, b"3 a\0\x003 b\r\x003 c\n\n3 d\n\r3 e\0\n", "a\0\nb\r\nc\\n\nd\\n\r\ne\0\n"),
+        (Framing::Octet, space, b"6 a\nb\n\r\n", "a b \n"),
+        (Framing::Octet, keep, b"6 a\nb\n\r\n5 hi", "a\nb\n\nhi\n"),
+        // Nothing is behind the lengths that it stops at, and the digits of the last were no message.
+        (Framing::Octet, escape, b"2 ok\n2 ok0", "ok\nok\n"),
+        (Framing::Octet, escape, b"2 ok2", "ok\n"),
+        (Framing::Octet, escape, b"2 ok2 ", "ok\n"),
+        (Framing::Octet, escape, b"2 ok1048577 x", "ok\n"),
+        (Framing::Octet, escape, b"2 ok-1 x", "ok\n"),
+        (Framing::AutoOctet, escape, b"5 <1>hi5 hello", "<1>hi\nhello\n"),
+        (Framing::AutoOctet, escape, b"2026-11-26 a\n5 <1>hi\n", "2026-11-26 a\n5 <1>hi\n"),
+        (Framing::AutoOctet, escape, b"1732604584 <1>\r\n", "1732604584 <1>\n"),
+        (Framing::AutoOctet, escape, b"0 <1>\n", "0 <1>\n"),
+        (Framing::AutoOctet, escape, b"123456789", "123456789\n"),
+        (Framing::AutoOctet, escape, b"12 ", "12 \n"),
+    ] {
+        assert_eq!(out_of(framing, embedded, sent), lines, "{framing} {embedded} {}", sent.escape_ascii());
     }
 }
 
@@ -239,10 +335,11 @@ impl LineSink for Blocks {
 #[test]
 fn a_clean_chunk_goes_out_as_one_block_with_what_was_pending_before_it() {
     for policy in POLICIES {
-        let rules = Rules::new(&small(8, policy, false));
+        let rules = Rules::new(&small(8, policy, false), Framing::Lines);
         let (mut framer, mut out) = (Framer::default(), Blocks::default());
         for chunk in [&b"abcdef"[..], b"gh\n12345678\n1\r2\n12345678\n1234567\n123", b"\n12345678\n"] {
-            let fed = framer.feed(chunk, &rules, &mut out);
+            let mut chunk = chunk.to_vec();
+            let fed = framer.feed(&mut chunk, 0, &rules, &mut out);
             framer.keep(fed.tail, &rules);
         }
         assert_eq!(out.0, [&b"abcdefgh\n12345678\n1\r2\n12345678\n1234567\n"[..], b"123\n12345678\n"]);
@@ -286,7 +383,7 @@ fn p3_a_cr_just_over_the_cap_is_content_unless_a_newline_follows() {
 fn story(policy: LongLines, ops: &[framer::Op]) -> String {
     let limits = small(3, policy, false);
     framer::compare(&limits, ops);
-    let expected = framer::expected(&limits, ops);
+    let expected = framer::expected(Framing::Lines, &limits, ops);
     let mut story = Vec::new();
     let mut start = 0;
     let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>();

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use lumberjack::internals::framer::{Framer, LineSink, Rules};
-use lumberjack::{Limits, Lines};
+use lumberjack::{Framing, Limits, Lines};
 
 use super::{Case, Pass};
 
@@ -40,12 +40,12 @@ pub(crate) fn newlines(input: &[u8]) -> u64 {
 fn case(name: String, input: Vec<u8>, chunk: usize, limits: &Limits) -> Case {
     let (units, bytes, limits) = (newlines(&input), input.len(), limits.clone());
     let prepare = move || {
-        let (input, rules) = (input.clone(), Rules::new(&limits));
+        let (mut input, rules) = (input.clone(), Rules::new(&limits, Framing::Lines));
         let (mut framer, mut out) = (Framer::default(), Counting::default());
         Box::new(move || {
-            let (first, rest) = input.split_at(FIRST_CHUNK.min(chunk));
-            for chunk in std::iter::once(first).chain(rest.chunks(chunk)) {
-                let fed = framer.feed(black_box(chunk), &rules, &mut out);
+            let (first, rest) = input.split_at_mut(FIRST_CHUNK.min(chunk));
+            for chunk in std::iter::once(first).chain(rest.chunks_mut(chunk)) {
+                let fed = framer.feed(black_box(chunk), 0, &rules, &mut out);
                 framer.keep(fed.tail, &rules);
             }
             black_box(out.lines);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::limits::{Config, DEFAULT_UNIX_MODE, Limits, WordError, word_enum};
+use crate::config::limits::{Config, DEFAULT_UNIX_MODE, EmbeddedNewline, Limits, WordError, word_enum};
 use crate::config::listen::{DEFAULT_LISTEN, ListenAddr, ListenOptions};
 use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
@@ -122,6 +122,14 @@ impl Settings {
         Outputs::validate(&self.outputs, self.format, &self.output, max_line).map_err(|error| error.to_string())?;
         if self.format == Format::Raw && !self.output.tag.is_empty() {
             return Err("--tag is a field of --format peer and json, and raw has none: choose one of them".to_owned());
+        }
+        let not_stdout = self.outputs.iter().find(|output| **output != OutputAddr::stdout());
+        let keeps = self.config.limits.embedded_newline == EmbeddedNewline::Keep;
+        if let Some(output) = not_stdout.filter(|_| keeps && self.format != Format::Json) {
+            return Err(format!(
+                "--embedded-newline keep would make two lines of one for who reads --output {}: choose escape or space, or --format json",
+                output.name()
+            ));
         }
         if self.config.limits.receipt && self.output.on_stall == OnStall::Drop {
             return Err("--receipt says that lines are written, and --on-stall drop may drop them: choose one of them"
@@ -487,8 +495,8 @@ macro_rules! options {
 pub const OPTIONS: &[Opt] = options! {
     "listen" / 'l' = "[udp:]ADDR:PORT|unix:/path" Input List(config.listen)
         "where clients connect, or, with udp:, send datagrams; may be given more than once; port 0: the system picks one; with ,framing=... behind it: for this one alone";
-    "framing" = "lines" Input Word(listen_defaults.framing)
-        "how lines end, where --listen says nothing else: lines: in a newline";
+    "framing" = "lines|octet|nul|cr|auto-octet" Input Word(listen_defaults.framing)
+        "how messages end, where --listen says nothing else: lines: in a newline; octet: by the length before them (RFC 6587); nul, cr: in a NUL or CR; auto-octet: octet from who begins with a length and a <, else lines";
     "unix-mode" = "OCTAL" Input Octal(config.unix_mode)
         "permission bits of a Unix socket's file";
     "udp-buffer" = "SIZE" Input Size(config.udp_buffer)
@@ -540,6 +548,8 @@ pub const OPTIONS: &[Opt] = options! {
         "bytes without a newline after which the log warns of a client";
     "keep-empty" = "" Lines Switch(config.limits.keep_empty)
         "empty lines are written too";
+    "embedded-newline" = "escape|space|keep" Lines Word(config.limits.embedded_newline)
+        "what becomes of a newline inside a message, where --framing is not lines: \\n, a space, or it stays, for --format json";
     "memory" = "SIZE" Room Size(config.limits.memory)
         "most memory that clients and slow outputs may use; by default at most a quarter of the box's";
     "max-connections" = "NUMBER" Room Number(config.limits.max_connections)

@@ -48,6 +48,19 @@ word_enum! {
 }
 
 word_enum! {
+    /// What becomes of a `\n` inside a message whose framing lets it hold one (`--embedded-newline`, P21).
+    EmbeddedNewline {
+        /// It becomes `\` and `n`; nothing else of the message changes.
+        #[default]
+        Escape = "escape",
+        /// It becomes a space.
+        Space = "space",
+        /// It stays, so that readers of lines see more than one, but for those of JSON.
+        Keep = "keep",
+    }
+}
+
+word_enum! {
     /// What happens to a client that connects while `max_connections` are open (`--when-full`, P10).
     WhenFull {
         /// It waits in the kernel's backlog until there is room.
@@ -83,6 +96,9 @@ pub struct Limits {
     pub long_lines: LongLines,
     /// Whether empty lines are written (`--keep-empty`, P1). Default no.
     pub keep_empty: bool,
+    /// What becomes of a `\n` inside a message (`--embedded-newline`, P21). Default `escape`. The binary refuses `keep` where
+    /// the next reader would take it for the end of a line.
+    pub embedded_newline: EmbeddedNewline,
     /// Bytes without a newline at which a client gets the `Buffer overflow` warning (`--max-buffer`, P4). Default
     /// 1 MiB; at least twice `max_line`, and less than 4 GiB.
     pub max_buffer: usize,
@@ -129,6 +145,7 @@ impl Default for Limits {
             max_line: DEFAULT_MAX_LINE,
             long_lines: LongLines::Skip,
             keep_empty: false,
+            embedded_newline: EmbeddedNewline::Escape,
             max_buffer: DEFAULT_MAX_BUFFER,
             memory: DEFAULT_MEMORY,
             max_connections: DEFAULT_MAX_CONNECTIONS,

@@ -14,6 +14,15 @@ word_enum! {
         /// Each line ends in `\n`, or in `\r\n` (P1).
         #[default]
         Lines = "lines",
+        /// Each message has its length before it, and a space: RFC 6587, 3.4.1.
+        Octet = "octet",
+        /// Each message ends in a NUL.
+        Nul = "nul",
+        /// Each message ends in a CR.
+        Cr = "cr",
+        /// [`Self::Octet`] from who begins with a length, a space and a `<`; else [`Self::Lines`]. Decided once for each
+        /// connection.
+        AutoOctet = "auto-octet",
     }
 }
 

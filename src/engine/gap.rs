@@ -25,6 +25,8 @@ pub enum Why {
     Memory,
     /// The output took nothing for `--stall-timeout`, with `--on-stall drop`.
     Stalled,
+    /// The length before a message could not be one (`framing=octet`): all that came behind it is one such line.
+    BadLength,
     /// The disk was full, and the oldest rotated file had to go, with `--disk-full drop-oldest`.
     DiskFull,
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Why {
             Self::TooLong => "too-long",
             Self::Memory => "memory",
             Self::Stalled => "stalled",
+            Self::BadLength => "bad-length",
             Self::DiskFull => "disk-full",
         })
     }
@@ -46,7 +49,7 @@ mod tests {
 
     #[test]
     fn p16_each_reason_has_its_word() {
-        let words = [Why::TooLong, Why::Memory, Why::Stalled, Why::DiskFull].map(|why| why.to_string());
-        assert_eq!(words, ["too-long", "memory", "stalled", "disk-full"]);
+        let all = [Why::TooLong, Why::Memory, Why::Stalled, Why::BadLength, Why::DiskFull];
+        assert_eq!(all.map(|why| why.to_string()), ["too-long", "memory", "stalled", "bad-length", "disk-full"]);
     }
 }

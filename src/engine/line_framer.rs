@@ -8,9 +8,9 @@
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::framing::{Fed, LineSink, Lines, Rules};
+use super::framing::{Fed, Frame, LineSink, Lines, Place, Rules};
 use super::gap::{Gap, Why};
-use crate::config::limits::LongLines;
+use crate::config::limits::{EmbeddedNewline, LongLines};
 
 /// The buffer of a pending line grows in multiples of this many bytes, to which allocators round anyway.
 const ROUNDING: usize = 64;
@@ -24,14 +24,13 @@ const PIECE_BYTES: usize = 2 * 1024;
 /// If the lines of a piece are shorter than this on average, they are copied together instead of going out one by one.
 const SHORT_BYTES: u64 = 32;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// At the start of a line, or in it.
-    Collecting,
-    /// A part of this line went out already: if only its ending comes now, that is not an empty line.
-    Continued,
-    /// The line was dropped or cut: the rest of it is dropped as it comes, and its gap goes out when it has ended.
-    Skipping {
+/// A line that has not ended. As large as a `Vec`: every connection has one.
+#[derive(Debug)]
+enum Line {
+    /// What has come of it and has not gone out.
+    Pending(Vec<u8>),
+    /// It was dropped or cut: the rest of it is dropped as it comes, and its gap goes out when it has ended.
+    Skipped {
         /// How many bytes of the line have come so far, also those that went out if it was cut. If it was dropped for
         /// the memory budget, those that were dropped then and all since. This tells when the line is longer than
         /// `max_buffer`, and how large the gap is. It stops at 4 GiB.
@@ -40,19 +39,32 @@ enum State {
     },
 }
 
-/// The framer of one connection whose lines end in `\n`.
+const _: () = assert!(size_of::<LineFramer>() <= 8 + size_of::<Vec<u8>>(), "every connection has one");
+
+impl Default for Line {
+    fn default() -> Self {
+        Self::Pending(Vec::new())
+    }
+}
+
+/// Finds the lines of one connection that end in `\n`, be it that the client sends them so or that another framing was
+/// translated.
 ///
 /// Attack: a client that never sends a newline makes a naive reader buffer for ever. This one holds at most
 /// `max_line + 1` bytes, whatever comes.
 #[derive(Debug)]
-pub struct LineFramer {
-    pending: Vec<u8>,
-    state: State,
+pub(super) struct LineFramer {
+    line: Line,
+    /// A part of this line went out already: if only its ending comes now, that is not an empty line.
+    is_piece: bool,
+    /// What the framing of the connection has to remember: it fits where else nothing would be.
+    pub(super) frame: Frame,
 }
 
-impl Default for LineFramer {
-    fn default() -> Self {
-        Self { pending: Vec::new(), state: State::Collecting }
+impl LineFramer {
+    /// That of a connection that has just come.
+    pub(super) fn new(frame: Frame) -> Self {
+        Self { line: Line::default(), is_piece: false, frame }
     }
 }
 
@@ -60,62 +72,66 @@ impl Default for LineFramer {
 impl LineFramer {
     /// Finds the lines of one chunk. The tail in the answer has to be given to [`Self::keep`] or [`Self::skip_with`]
     /// before the next.
-    pub fn feed<'c>(&mut self, chunk: &'c [u8], rules: &Rules, out: &mut impl LineSink) -> Fed<'c> {
+    #[inline(always)] // most servers have nothing else
+    pub(super) fn feed<'c>(&mut self, chunk: &'c [u8], rules: &Rules, out: &mut impl LineSink) -> Fed<'c> {
         let mut fed = Fed::default();
         if chunk.first().is_some_and(|byte| *byte != b'\n') {
             self.decide_cr(rules, out, &mut fed);
         }
         let Some(last) = memrchr(b'\n', chunk) else {
-            self.begin(chunk, rules, out, &mut fed);
+            fed.tail = self.begin(chunk, rules, out, &mut fed);
+            fed.is_new = fed.tail.len() < chunk.len();
             return fed;
         };
         let (block, tail) = chunk.split_at(last + 1);
         match self.count_if_clean(block, rules) {
             Some(count) => {
-                out.lines(Lines { head: &self.pending, body: block, count, ended: true });
+                out.lines(Lines { head: self.pending_bytes(), body: block, count, ended: true });
                 fed.lines += count;
-                self.pending = Vec::new();
-                self.state = State::Collecting;
+                self.line = Line::default();
+                self.is_piece = false;
             }
             None => self.walk(block, rules, out, &mut fed),
         }
-        self.begin(tail, rules, out, &mut fed);
+        fed.tail = self.begin(tail, rules, out, &mut fed);
+        fed.is_new = true;
         fed
     }
 
-    /// The pending bytes go out as a line, since its deadline has come or the client is told goodbye. What follows is a
-    /// new line.
+    /// The pending bytes, and `rest` behind them, go out as a line, since its deadline has come or the client is told goodbye.
+    /// What follows is a new line.
     ///
     /// If a line is being skipped, nothing is pending, and its gap does not go out yet: the line has not ended, and
     /// what still comes of it is dropped too. So each line has one gap, with all its bytes.
-    pub fn flush_pending(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
-        let fed = self.emit_pending(rules, out);
-        if fed.unterminated > 0 && !self.is_skipping() {
-            self.state = State::Continued;
-        }
+    pub(super) fn flush_pending(&mut self, rest: &[u8], rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
+        let mut fed = Fed::default();
+        self.emit_pending(rest, rules, out, &mut fed);
+        self.is_piece |= fed.unterminated > 0 && !self.is_skipping();
         fed
     }
 
-    /// The connection has ended: the pending bytes go out as a line (P2), and a line that was being skipped as a gap.
-    pub fn finish(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
-        let fed = self.emit_pending(rules, out);
-        if let State::Skipping { passed_bytes, why } = std::mem::replace(&mut self.state, State::Collecting) {
+    /// The connection has ended: the pending bytes, and `rest` behind them, go out as a line (P2), and a line that was being
+    /// skipped as a gap.
+    pub(super) fn finish(&mut self, rest: &[u8], rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
+        let mut fed = Fed::default();
+        self.emit_pending(rest, rules, out, &mut fed);
+        if let Line::Skipped { passed_bytes, why } = std::mem::take(&mut self.line) {
             out.gap(gap(passed_bytes, why, rules));
         }
+        self.is_piece = false;
         fed
     }
 
-    /// The pending bytes go out as a line. A `\r` at their end belongs to it, as no `\n` follows.
-    fn emit_pending(&mut self, rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
-        let mut fed = Fed::default();
-        self.decide_cr(rules, out, &mut fed);
+    /// The pending bytes, and `rest` behind them, go out as a line. A `\r` at their end belongs to it, as no `\n` follows.
+    fn emit_pending(&mut self, rest: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'static>) {
+        self.decide_cr(rules, out, fed);
+        let tail = self.begin(rest, rules, out, fed);
         fed.unterminated += fed.cut;
-        let pending = std::mem::take(&mut self.pending);
-        if !pending.is_empty() {
-            emit(&[], &pending, &mut fed, out);
+        let pending = self.take_pending();
+        if !pending.is_empty() || !tail.is_empty() {
+            emit(&pending, tail, fed, out);
             fed.unterminated += 1;
         }
-        fed
     }
 }
 
@@ -123,10 +139,9 @@ impl LineFramer {
 impl LineFramer {
     /// What [`Self::held`] will be once a tail of `tail_len` bytes has been kept: exact at first, then growing by a
     /// quarter, and never more than the longest line needs.
-    #[must_use]
-    pub fn capacity_with(&self, tail_len: usize, rules: &Rules) -> usize {
-        let need = self.pending.len().saturating_add(tail_len);
-        let held = self.pending.capacity();
+    pub(super) fn capacity_with(&self, tail_len: usize, rules: &Rules) -> usize {
+        let need = self.pending().saturating_add(tail_len);
+        let held = self.held();
         if need <= held {
             return held;
         }
@@ -136,24 +151,24 @@ impl LineFramer {
     }
 
     /// Keeps the tail of the last chunk.
-    pub fn keep(&mut self, tail: &[u8], rules: &Rules) {
+    pub(super) fn keep(&mut self, tail: &[u8], rules: &Rules) {
         let capacity = self.capacity_with(tail.len(), rules);
-        if capacity > self.pending.capacity() {
+        let Line::Pending(pending) = &mut self.line else { return };
+        if capacity > pending.capacity() {
             // Not by growing in place: glibc keeps the piece that is left over then at hand where it lies, and what is
             // below it does not go back to the system. 13 of 16 MiB stayed after 900 hoarders had left.
             let mut grown = Vec::with_capacity(capacity);
-            grown.extend_from_slice(&self.pending);
-            self.pending = grown;
+            grown.extend_from_slice(pending);
+            *pending = grown;
         }
-        self.pending.extend_from_slice(tail);
+        pending.extend_from_slice(tail);
     }
 
     /// Drops what is pending, and a tail that was not kept yet, for the memory budget: the rest of the line will be
     /// skipped, and then be a gap. Tells how many bytes were dropped.
-    pub fn skip_with(&mut self, tail: &[u8]) -> u64 {
-        let dropped = self.pending.len() as u64 + tail.len() as u64;
-        self.pending = Vec::new();
-        self.state = State::Skipping { passed_bytes: saturated(dropped), why: Why::Memory };
+    pub(super) fn skip_with(&mut self, tail: &[u8]) -> u64 {
+        let dropped = self.pending() as u64 + tail.len() as u64;
+        self.line = Line::Skipped { passed_bytes: saturated(dropped), why: Why::Memory };
         dropped
     }
 }
@@ -161,53 +176,75 @@ impl LineFramer {
 /// Answers.
 impl LineFramer {
     /// Bytes of the line whose `\n` has not come yet.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        self.pending.len()
+    pub(super) fn pending(&self) -> usize {
+        self.pending_bytes().len()
     }
 
     /// Bytes of memory that hold them: what the budget counts.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.pending.capacity()
+    pub(super) fn held(&self) -> usize {
+        match &self.line {
+            Line::Pending(pending) => pending.capacity(),
+            Line::Skipped { .. } => 0,
+        }
     }
 
     /// Whether the rest of a line that was dropped or cut is still coming.
-    #[must_use]
-    pub fn is_skipping(&self) -> bool {
-        matches!(self.state, State::Skipping { .. })
+    pub(super) fn is_skipping(&self) -> bool {
+        matches!(self.line, Line::Skipped { .. })
     }
 
     /// Asserts what must hold between chunks.
-    #[doc(hidden)]
-    pub fn check(&self, rules: &Rules) {
-        assert!(self.pending.len() <= rules.max_line + 1, "1. pending is at most one line and a `\\r` (P4)");
-        assert!(self.pending.len() <= rules.max_line || self.pending.last() == Some(&b'\r'), "2. only a `\\r` is more");
-        assert!(!self.is_skipping() || self.pending.is_empty(), "3. a skipped line holds nothing");
-        assert!(!self.pending.is_empty() || self.pending.capacity() == 0, "4. nothing pending, no buffer (P5)");
-        assert!(memchr(b'\n', &self.pending).is_none(), "5. pending has no newline");
+    pub(super) fn check(&self, rules: &Rules) {
+        let pending = self.pending_bytes();
+        assert!(pending.len() <= rules.max_line + 1, "1. pending is at most one line and a `\\r` (P4)");
+        let may_be_ending = self.strips_cr() && pending.last() == Some(&b'\r');
+        assert!(pending.len() <= rules.max_line || may_be_ending, "2. only a `\\r` is more");
+        assert!(!pending.is_empty() || self.held() == 0, "3. nothing pending, no buffer (P5)");
+        let may_have_newline = rules.embedded_newline == EmbeddedNewline::Keep && self.frame.place != Place::Lines;
+        assert!(may_have_newline || memchr(b'\n', pending).is_none(), "4. pending has no newline");
+    }
+
+    #[inline]
+    fn pending_bytes(&self) -> &[u8] {
+        match &self.line {
+            Line::Pending(pending) => pending,
+            Line::Skipped { .. } => &[],
+        }
+    }
+
+    /// Takes what is pending. A line that is being skipped has nothing, and is skipped on.
+    fn take_pending(&mut self) -> Vec<u8> {
+        match &mut self.line {
+            Line::Pending(pending) => std::mem::take(pending),
+            Line::Skipped { .. } => Vec::new(),
+        }
+    }
+
+    /// Whether a `\r` before a newline belongs to the ending.
+    fn strips_cr(&self) -> bool {
+        self.frame.place == Place::Lines
     }
 }
 
 impl LineFramer {
     /// How many lines `block`, which ends in `\n`, holds, if all of it can go out as it is.
+    #[inline(always)] // each read comes here
     fn count_if_clean(&self, block: &[u8], rules: &Rules) -> Option<u64> {
-        match self.state {
-            State::Collecting => {}
-            State::Continued if !rules.keep_empty => {}
-            State::Continued | State::Skipping { .. } => return None,
-        }
-        let starts_with_ending = block.first() == Some(&b'\n');
-        if starts_with_ending && self.pending.last() == Some(&b'\r') {
+        let Line::Pending(pending) = &self.line else { return None };
+        if self.is_piece && rules.keep_empty {
             return None;
         }
-        if !rules.keep_empty && starts_with_ending && self.pending.is_empty() {
+        let starts_with_ending = block.first() == Some(&b'\n');
+        if starts_with_ending && pending.last() == Some(&b'\r') && self.strips_cr() {
+            return None;
+        }
+        if !rules.keep_empty && starts_with_ending && pending.is_empty() {
             return None;
         }
         if self.has_long_line(block, rules.max_line) {
             return None;
         }
-        let (count, is_clean) = count_lines(block, !rules.keep_empty);
+        let (count, is_clean) = count_lines(block, self.strips_cr(), !rules.keep_empty);
         is_clean.then_some(count)
     }
 
@@ -215,7 +252,7 @@ impl LineFramer {
     /// `max_line + 1` bytes behind one newline there has to be another, and the search goes on behind the last of
     /// those.
     fn has_long_line(&self, block: &[u8], max_line: usize) -> bool {
-        let mut room = max_line.saturating_sub(self.pending.len());
+        let mut room = max_line.saturating_sub(self.pending());
         let mut rest = block;
         while rest.len() > room + 1 {
             let Some(newline) = rest.get(..=room).and_then(|window| memrchr(b'\n', window)) else { return true };
@@ -230,7 +267,7 @@ impl LineFramer {
     fn walk(&mut self, mut block: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
         while !block.is_empty() {
             let window = block.get(..PIECE_BYTES).unwrap_or(block);
-            let is_at_start = self.state == State::Collecting && self.pending.is_empty();
+            let is_at_start = matches!(&self.line, Line::Pending(pending) if pending.is_empty()) && !self.is_piece;
             match memrchr(b'\n', window).filter(|_| is_at_start) {
                 Some(last) => {
                     let (piece, after) = block.split_at(last + 1);
@@ -252,11 +289,12 @@ impl LineFramer {
         if !self.has_long_line(piece, rules.max_line) {
             let starts_empty = !rules.keep_empty && piece.first() == Some(&b'\n');
             // If the first line ends in `\r\n`, all of them most likely do.
-            let (count, is_clean) = match memchr(b'\n', piece) {
+            let strips_cr = self.strips_cr();
+            let (count, is_clean) = match memchr(b'\n', piece).filter(|_| strips_cr) {
                 Some(end) if end > 0 && piece.get(end - 1) == Some(&b'\r') => {
                     (memchr_iter(b'\n', piece).count() as u64, false)
                 }
-                _ => count_lines(piece, !rules.keep_empty),
+                _ => count_lines(piece, strips_cr, !rules.keep_empty),
             };
             if is_clean && !starts_empty {
                 out.lines(Lines { head: &[], body: piece, count, ended: true });
@@ -264,7 +302,7 @@ impl LineFramer {
                 return;
             }
             if (piece.len() as u64) < count * SHORT_BYTES {
-                return squeeze(piece, rules.keep_empty, fed, out);
+                return squeeze(piece, strips_cr, rules.keep_empty, fed, out);
             }
         }
         let mut start = 0;
@@ -276,20 +314,22 @@ impl LineFramer {
     }
 
     /// The line that is pending ends with `line`: its `\n` has come.
-    fn end_line(&mut self, line: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
-        if let State::Skipping { passed_bytes, why } = self.state {
-            let passed_bytes = pass_by(passed_bytes, line.len(), rules, fed);
-            self.state = State::Collecting;
-            return out.gap(gap(passed_bytes, why, rules));
-        }
-        let pending = std::mem::take(&mut self.pending);
-        let mut is_piece = std::mem::replace(&mut self.state, State::Collecting) == State::Continued;
-        let (mut head, mut rest) = without_cr(&pending, line);
+    pub(super) fn end_line(&mut self, line: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+        let mut is_piece = std::mem::take(&mut self.is_piece);
+        let pending = match std::mem::take(&mut self.line) {
+            Line::Pending(pending) => pending,
+            Line::Skipped { passed_bytes, why } => {
+                let passed_bytes = pass_by(passed_bytes, line.len(), rules, fed);
+                return out.gap(gap(passed_bytes, why, rules));
+            }
+        };
+        let strips_cr = self.strips_cr();
+        let (mut head, mut rest) = if strips_cr { without_cr(&pending, line) } else { (pending.as_slice(), line) };
         if head.len() + rest.len() > rules.max_line {
             rest = shorten(head, rest, rules, out, fed);
             if rules.long_lines != LongLines::Split {
                 let has_cr = line.last() == Some(&b'\r') || (line.is_empty() && pending.last() == Some(&b'\r'));
-                fed.dropped_bytes += u64::from(has_cr);
+                fed.dropped_bytes += u64::from(strips_cr && has_cr);
                 let passed_bytes = note_overflow(0, pending.len() + line.len(), rules, fed);
                 return out.gap(gap(passed_bytes, Why::TooLong, rules));
             }
@@ -301,47 +341,84 @@ impl LineFramer {
         }
     }
 
-    /// The start of a line, or more of it, has come without its `\n`: it becomes the tail, or the line is too long.
-    fn begin<'c>(&mut self, bytes: &'c [u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'c>) {
-        if let State::Skipping { passed_bytes, .. } = &mut self.state {
+    /// The start of a line, or more of it, has come without its `\n`. The answer is what has to be kept of it: all, or if
+    /// the line is too long, less.
+    #[inline(always)] // each read comes here
+    pub(super) fn begin<'c>(
+        &mut self,
+        bytes: &'c [u8],
+        rules: &Rules,
+        out: &mut impl LineSink,
+        fed: &mut Fed<'_>,
+    ) -> &'c [u8] {
+        match &self.line {
+            Line::Pending(pending) if pending.len() + bytes.len() <= rules.max_line => bytes,
+            _ => self.begin_long(bytes, rules, out, fed),
+        }
+    }
+
+    #[inline(never)]
+    fn begin_long<'c>(
+        &mut self,
+        bytes: &'c [u8],
+        rules: &Rules,
+        out: &mut impl LineSink,
+        fed: &mut Fed<'_>,
+    ) -> &'c [u8] {
+        if let Line::Skipped { passed_bytes, .. } = &mut self.line {
             *passed_bytes = pass_by(*passed_bytes, bytes.len(), rules, fed);
-            return;
+            return &[];
         }
         if bytes.is_empty() {
-            return; // Nothing has come, so a `\r` that is pending may still belong to the ending.
+            return bytes; // Nothing has come, so a `\r` that is pending may still belong to the ending.
         }
         // The last byte may be the `\r` of an ending, which doesn't count towards the cap.
-        let certain = bytes.len() - usize::from(bytes.last() == Some(&b'\r'));
-        if self.pending.len() + certain <= rules.max_line {
-            fed.tail = bytes;
-            return;
+        let certain = bytes.len() - usize::from(self.strips_cr() && bytes.last() == Some(&b'\r'));
+        if self.pending() + certain <= rules.max_line {
+            return bytes;
         }
-        let pending = std::mem::take(&mut self.pending);
+        let pending = self.take_pending();
         let (certain, cr) = bytes.split_at(certain);
         let rest = shorten(&pending, certain, rules, out, fed);
         if rules.long_lines == LongLines::Split {
-            self.state = State::Continued;
-            fed.tail = bytes.get(bytes.len() - rest.len() - cr.len()..).unwrap_or_default();
+            self.is_piece = true;
+            bytes.get(bytes.len() - rest.len() - cr.len()..).unwrap_or_default()
         } else {
             fed.dropped_bytes += cr.len() as u64;
             let passed_bytes = note_overflow(0, pending.len() + bytes.len(), rules, fed);
-            self.state = State::Skipping { passed_bytes, why: Why::TooLong };
+            self.line = Line::Skipped { passed_bytes, why: Why::TooLong };
+            &[]
         }
+    }
+
+    /// All that comes of this connection is dropped from now on, for this reason; so many bytes have come already.
+    pub(super) fn drop_all(&mut self, bytes: usize, why: Why, fed: &mut Fed<'_>) {
+        let before = match self.line {
+            Line::Skipped { passed_bytes, .. } => passed_bytes,
+            Line::Pending(_) => 0,
+        };
+        fed.dropped_bytes += bytes as u64;
+        self.line = Line::Skipped { passed_bytes: saturated(u64::from(before) + bytes as u64), why };
     }
 
     /// `pending` may be one byte longer than `max_line`, if its last is a `\r`, which might have belonged to the line's
     /// ending. What follows is no `\n`, so it did not, and the line is too long.
+    #[inline(always)] // each read comes here
     fn decide_cr(&mut self, rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
-        if self.pending.len() <= rules.max_line {
-            return;
+        if self.pending() > rules.max_line {
+            self.shorten_pending(rules, out, fed);
         }
-        let pending = std::mem::take(&mut self.pending);
+    }
+
+    #[inline(never)]
+    fn shorten_pending(&mut self, rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+        let pending = self.take_pending();
         let rest = shorten(&[], &pending, rules, out, fed);
         if rules.long_lines == LongLines::Split {
             self.keep(rest, rules);
-            self.state = State::Continued;
+            self.is_piece = true;
         } else {
-            self.state = State::Skipping { passed_bytes: saturated(pending.len() as u64), why: Why::TooLong };
+            self.line = Line::Skipped { passed_bytes: saturated(pending.len() as u64), why: Why::TooLong };
         }
     }
 }
@@ -406,16 +483,21 @@ fn emit(head: &[u8], body: &[u8], fed: &mut Fed<'_>, out: &mut impl LineSink) {
     fed.lines += 1;
 }
 
-/// Counts the lines of a block that ends in `\n`, and tells whether none ends in `\r\n` or, if `if_empty`, is empty,
-/// the first left out: what was before it is not here. The count ends within 8 KiB of the first that is. One pass that
+/// Counts the lines of a block that ends in `\n`, and tells whether none, if `if_cr`, ends in `\r\n` or, if `if_empty`, is
+/// empty, the first left out: what was before it is not here. The count ends within 8 KiB of the first that is. One pass that
 /// the compiler makes vector instructions of: each byte beside the one before it.
-fn count_lines(block: &[u8], if_empty: bool) -> (u64, bool) {
-    let newline_before = if if_empty { b'\n' } else { b'\r' };
+fn count_lines(block: &[u8], if_cr: bool, if_empty: bool) -> (u64, bool) {
+    let (cr_before, newline_before) = match (if_cr, if_empty) {
+        (true, true) => (b'\r', b'\n'),
+        (true, false) => (b'\r', b'\r'),
+        (false, true) => (b'\n', b'\n'),
+        (false, false) => return (memchr_iter(b'\n', block).count() as u64, true),
+    };
     let Some((_, before)) = block.split_last() else { return (0, true) };
     let Some((first, after)) = block.split_first() else { return (0, true) };
     // Most clients send a line at a time.
     if memchr(b'\n', before).is_none() {
-        return (1, before.last() != Some(&b'\r'));
+        return (1, !if_cr || before.last() != Some(&b'\r'));
     }
     let mut count = u64::from(*first == b'\n');
     for (before, after) in before.chunks(PASS_BYTES).zip(after.chunks(PASS_BYTES)) {
@@ -424,7 +506,7 @@ fn count_lines(block: &[u8], if_empty: bool) -> (u64, bool) {
             for lane in 0..LANES {
                 let newline = u8::from(after[lane] == b'\n');
                 counts[lane] += newline;
-                is_bad[lane] |= newline & u8::from((before[lane] == b'\r') | (before[lane] == newline_before));
+                is_bad[lane] |= newline & u8::from((before[lane] == cr_before) | (before[lane] == newline_before));
             }
         };
         let (before, before_rest) = before.as_chunks();
@@ -448,9 +530,9 @@ fn padded(rest: &[u8]) -> [u8; LANES] {
     lanes
 }
 
-/// Copies lines together, without their `\r` and, unless `keep_empty`, without the empty ones, and sends them out as
+/// Copies lines together, without their `\r` if `drops_cr` and, unless `keep_empty`, without the empty ones, and sends them out as
 /// one block. Which bytes stay is decided without a branch, so that no client finds bytes that cost more than others.
-fn squeeze(piece: &[u8], keep_empty: bool, fed: &mut Fed<'_>, out: &mut impl LineSink) {
+fn squeeze(piece: &[u8], drops_cr: bool, keep_empty: bool, fed: &mut Fed<'_>, out: &mut impl LineSink) {
     // The piece, with the ending before it and a byte behind it.
     let mut window = [b'\n'; PIECE_BYTES + 3];
     let (mut stays, mut squeezed) = ([0_u8; PIECE_BYTES], [0_u8; PIECE_BYTES]);
@@ -458,11 +540,11 @@ fn squeeze(piece: &[u8], keep_empty: bool, fed: &mut Fed<'_>, out: &mut impl Lin
     inside.copy_from_slice(piece);
     let from = |at| window.get(at..).unwrap_or_default();
     let neighbours = from(0).iter().zip(from(1)).zip(from(2)).zip(from(3));
-    let drops_empty = u8::from(!keep_empty);
+    let (drops_cr, drops_empty) = (u8::from(drops_cr), u8::from(!keep_empty));
     for (stays, (((second_before, before), byte), after)) in stays.iter_mut().take(piece.len()).zip(neighbours) {
-        let is_cr = u8::from(*byte == b'\r') & u8::from(*after == b'\n');
-        let follows_ending =
-            u8::from(*before == b'\n') | (u8::from(*before == b'\r') & u8::from(*second_before == b'\n'));
+        let is_cr = u8::from(*byte == b'\r') & u8::from(*after == b'\n') & drops_cr;
+        let follows_cr = u8::from(*before == b'\r') & u8::from(*second_before == b'\n') & drops_cr;
+        let follows_ending = u8::from(*before == b'\n') | follows_cr;
         let is_empty = u8::from(*byte == b'\n') & follows_ending & drops_empty;
         *stays = 1 - (is_cr | is_empty);
     }
@@ -498,6 +580,7 @@ const fn round_up(bytes: usize) -> usize {
 mod tests {
     use super::*;
     use crate::config::limits::Limits;
+    use crate::config::listen::Framing;
 
     #[derive(Default)]
     struct Gaps(Vec<Gap>);
@@ -514,9 +597,9 @@ mod tests {
     fn p4_a_line_of_more_than_32_bits_counts_as_their_most_and_is_one_gap_and_no_second_overflow() {
         for (long_lines, kept) in [(LongLines::Skip, 0), (LongLines::Cut, 10)] {
             let limits = Limits { max_line: 10, max_buffer: 20, long_lines, ..Limits::default() };
-            let (rules, mut out) = (Rules::new(&limits), Gaps::default());
-            let state = State::Skipping { passed_bytes: u32::MAX - 2, why: Why::TooLong };
-            let mut framer = LineFramer { pending: Vec::new(), state };
+            let (rules, mut out) = (Rules::new(&limits, Framing::Lines), Gaps::default());
+            let line = Line::Skipped { passed_bytes: u32::MAX - 2, why: Why::TooLong };
+            let mut framer = LineFramer { line, ..LineFramer::new(Frame::new(Framing::Lines)) };
             for chunk in [&b"xxxx"[..], b"xxxx\n"] {
                 let fed = framer.feed(chunk, &rules, &mut out);
                 assert_eq!((fed.dropped_bytes, fed.overflows), (4, 0), "the counters go on");

@@ -9,6 +9,8 @@ mod framing;
 pub mod gap;
 pub mod json;
 mod line_framer;
+mod marked;
+mod octet;
 pub mod peer;
 pub mod ranking;
 pub mod sniff;

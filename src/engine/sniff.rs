@@ -1,9 +1,11 @@
-//! Which protocol a client seems to speak, from its first bytes and from what comes before its first newline, so that an
+//! Which protocol a client seems to speak, from its first bytes and from what comes before the first end of a message, so that an
 //! operator who pointed the wrong one at the port is told what to change (P12). Invariant: any bytes have an answer, one
 //! a connection. It only makes a warning: the lines go out anyway.
 
 use core::fmt;
 use core::mem;
+
+use crate::config::listen::Framing;
 
 /// So many marks of another end before any newline are no accident. Fewer fit four bits.
 const MANY_MARKS: u8 = 16;
@@ -35,6 +37,8 @@ pub enum Protocol {
     NulEnded,
     /// Messages that end in a CR alone.
     CrEnded,
+    /// Lines, where something else was to end messages.
+    NewlineEnded,
 }
 
 impl Protocol {
@@ -45,7 +49,9 @@ impl Protocol {
             Self::Tls => "turn TLS off at the sender, or put a TLS proxy in front",
             Self::Http => "this port takes plain lines, not requests; use the sender's TCP output",
             Self::Beats => "use an output that sends plain lines over TCP; this is not the Beats protocol",
-            Self::OctetCounted => "set the sender's framing to newlines (rsyslog: TCP_Framing=\"traditional\")",
+            Self::OctetCounted => {
+                "framing=octet takes it (--listen ADDR:PORT,framing=octet); or set the sender's framing to newlines"
+            }
             Self::Proxy => "turn the PROXY protocol off at the proxy; its header is taken for a line",
             Self::Utf16 => "set the sender's encoding to UTF-8",
             Self::Java => {
@@ -54,10 +60,11 @@ impl Protocol {
             Self::Pickle => "SocketHandler sends objects; use a handler that sends lines (docs/clients.md)",
             Self::Msgpack => "use an output that sends plain lines over TCP (Fluent Bit: tcp with Format json_lines)",
             Self::Gzip => "turn compression off at the sender",
-            Self::NulEnded => {
-                "have it end them in newlines (SysLogHandler: append_nul = False, and a newline in the format); else all of them are one line"
+            Self::NulEnded => "framing=nul takes them (--listen ADDR:PORT,framing=nul); else all of them are one line",
+            Self::CrEnded => "framing=cr takes them (--listen ADDR:PORT,framing=cr); else all of them are one line",
+            Self::NewlineEnded => {
+                "framing=lines takes them (--listen ADDR:PORT,framing=lines); else all of them are one"
             }
-            Self::CrEnded => "set the sender's line ending to LF or CRLF; else all of them are one line",
         }
     }
 }
@@ -77,7 +84,32 @@ impl fmt::Display for Protocol {
             Self::Gzip => "gzip",
             Self::NulEnded => "NUL-ended messages",
             Self::CrEnded => "CR-ended messages",
+            Self::NewlineEnded => "newline-ended messages",
         })
+    }
+}
+
+/// What the clients of a listener are to speak.
+#[must_use]
+pub fn spoken(framing: Framing) -> &'static str {
+    match framing {
+        Framing::Lines => "lines",
+        Framing::Octet => "octet counting",
+        Framing::Nul => "NUL-ended messages",
+        Framing::Cr => "CR-ended messages",
+        Framing::AutoOctet => "lines or octet counting",
+    }
+}
+
+/// The marks that may end messages: the one that does, and two of which many, or of the first one and then silence, tell
+/// that the sender's framing is another. `None`: no mark is looked for.
+fn marks(framing: Framing) -> Option<(u8, [(u8, Protocol); 2])> {
+    let (nul, cr, newline) = ((0, Protocol::NulEnded), (b'\r', Protocol::CrEnded), (b'\n', Protocol::NewlineEnded));
+    match framing {
+        Framing::Lines | Framing::AutoOctet => Some((b'\n', [nul, cr])),
+        Framing::Nul => Some((0, [newline, cr])),
+        Framing::Cr => Some((b'\r', [newline, nul])),
+        Framing::Octet => None,
     }
 }
 
@@ -117,16 +149,16 @@ pub fn sniff(first_bytes: &[u8]) -> Verdict {
     Verdict::Foreign(protocol)
 }
 
-/// What is known of a connection's first line, while it has not ended.
+/// What is known of a connection's first message, while it has not ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Opening {
     /// Nothing has come.
     #[default]
     Fresh,
-    /// No newline has come, but so many marks of other ends: NULs in the lower four bits, CRs in the upper. Every
-    /// connection has room for this.
+    /// The end of no message has come, but so many marks of other ends: of the first of the two in the lower four bits, of
+    /// the second in the upper. Every connection has room for this.
     Open(u8),
-    /// A newline has come, or the protocol was told.
+    /// The end of a message has come, or the protocol was told.
     Decided,
 }
 
@@ -140,46 +172,64 @@ impl Opening {
 
     /// More bytes have come. `was_silent`: not right after those before. Tells the protocol, once.
     #[inline(never)] // no line after the first comes here
-    pub fn feed(&mut self, bytes: &[u8], was_silent: bool) -> Option<Protocol> {
+    pub fn feed(&mut self, bytes: &[u8], was_silent: bool, framing: Framing) -> Option<Protocol> {
         let before = mem::replace(self, Self::Decided);
-        let (mut nuls, mut crs) = match before {
+        let seen = match before {
             Self::Decided => return None,
-            Self::Open(marks) if was_silent && marks % MANY_MARKS > 0 => return Some(Protocol::NulEnded),
-            Self::Open(marks) => (marks % MANY_MARKS, marks / MANY_MARKS),
-            Self::Fresh => match sniff(bytes) {
-                Verdict::Foreign(protocol) => return Some(protocol),
-                Verdict::Text => (0, 0),
+            Self::Open(seen) if was_silent && seen % MANY_MARKS > 0 => return first_of(framing),
+            Self::Open(seen) => seen,
+            Self::Fresh => match (sniff(bytes), framing) {
+                (Verdict::Foreign(Protocol::OctetCounted), Framing::Octet | Framing::AutoOctet) => return None,
+                (Verdict::Foreign(protocol), _) => return Some(protocol),
+                // It may become a length, behind which any byte is a message's.
+                (Verdict::Text, Framing::AutoOctet) if bytes.first().is_some_and(u8::is_ascii_digit) => return None,
+                (Verdict::Text, _) => 0,
             },
         };
-        let newline = memchr::memchr(b'\n', bytes);
-        for byte in bytes.get(..newline.unwrap_or(bytes.len())).unwrap_or_default() {
-            nuls += u8::from(*byte == 0);
-            crs += u8::from(*byte == b'\r');
-            if nuls >= MANY_MARKS {
-                return Some(Protocol::NulEnded);
+        let (end, [(first, first_protocol), (second, second_protocol)]) = marks(framing)?;
+        let has_ended = memchr::memchr(end, bytes);
+        let (mut firsts, mut seconds) = (seen % MANY_MARKS, seen / MANY_MARKS);
+        for byte in bytes.get(..has_ended.unwrap_or(bytes.len())).unwrap_or_default() {
+            firsts += u8::from(*byte == first);
+            seconds += u8::from(*byte == second);
+            if firsts >= MANY_MARKS {
+                // A message may well be of so many lines: then its end comes before any silence.
+                if first != b'\n' {
+                    return Some(first_protocol);
+                }
+                firsts = MANY_MARKS - 1;
             }
-            if crs >= MANY_MARKS {
-                return Some(Protocol::CrEnded);
+            if seconds >= MANY_MARKS {
+                // Each may be one of a CRLF.
+                if first != b'\n' || firsts == 0 {
+                    return Some(second_protocol);
+                }
+                seconds = MANY_MARKS - 1;
             }
         }
-        if newline.is_none() {
-            *self = Self::Open(crs * MANY_MARKS + nuls);
+        if has_ended.is_none() {
+            *self = Self::Open(seconds * MANY_MARKS + firsts);
         }
         None
     }
 
-    /// Whether silence now would tell the protocol: a NUL has come, and no newline.
+    /// Whether silence now would tell the protocol: a mark has come, and no end of a message.
     #[must_use]
     pub fn is_doubtful(self) -> bool {
-        matches!(self, Self::Open(marks) if marks % MANY_MARKS > 0)
+        matches!(self, Self::Open(seen) if seen % MANY_MARKS > 0)
     }
 
     /// The connection has ended, or fallen silent. Tells the protocol, once.
-    pub fn end(&mut self) -> Option<Protocol> {
-        let protocol = self.is_doubtful().then_some(Protocol::NulEnded)?;
+    pub fn end(&mut self, framing: Framing) -> Option<Protocol> {
+        let protocol = self.is_doubtful().then(|| first_of(framing))??;
         *self = Self::Decided;
         Some(protocol)
     }
+}
+
+/// What the first of the other marks tells.
+fn first_of(framing: Framing) -> Option<Protocol> {
+    marks(framing).map(|(_, [(_, protocol), _])| protocol)
 }
 
 fn is_proxy_v1(line: &[u8]) -> bool {
@@ -253,23 +303,60 @@ mod tests {
 
     #[test]
     fn p12_each_protocol_has_a_name_and_a_cure_of_its_own() {
-        use Protocol::{Beats, CrEnded, Gzip, Http, Java, Msgpack, NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16};
-        let all = [Beats, CrEnded, Gzip, Http, Java, Msgpack, NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16];
+        use Protocol::{Beats, CrEnded, Gzip, Http, Java, Msgpack, NewlineEnded};
+        use Protocol::{NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16};
+        let one = [Beats, CrEnded, Gzip, Http, Java, Msgpack, NewlineEnded];
+        let all = [&one[..], &[NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16]].concat();
         let of_all = |what: fn(&Protocol) -> String| {
             let mut said = all.iter().map(what).collect::<Vec<_>>();
             said.sort_unstable();
             said.dedup();
             said
         };
-        assert_eq!((of_all(Protocol::to_string).len(), of_all(|one| one.cure().to_owned()).len()), (12, 12));
+        assert_eq!((of_all(Protocol::to_string).len(), of_all(|one| one.cure().to_owned()).len()), (13, 13));
         assert!(all.iter().all(|one| !one.to_string().is_empty() && one.cure().contains(' ')));
     }
 
     /// What each piece brings, and the end.
-    fn told(pieces: &[(&[u8], bool)]) -> (Vec<Option<Protocol>>, Option<Protocol>) {
+    fn told_in(framing: Framing, pieces: &[(&[u8], bool)]) -> (Vec<Option<Protocol>>, Option<Protocol>) {
         let mut opening = Opening::default();
-        let told = pieces.iter().map(|(bytes, was_silent)| opening.feed(bytes, *was_silent)).collect();
-        (told, opening.end())
+        let told = pieces.iter().map(|(bytes, was_silent)| opening.feed(bytes, *was_silent, framing)).collect();
+        (told, opening.end(framing))
+    }
+
+    fn told(pieces: &[(&[u8], bool)]) -> (Vec<Option<Protocol>>, Option<Protocol>) {
+        told_in(Framing::Lines, pieces)
+    }
+
+    #[test]
+    fn p12_each_framing_tells_of_the_others_and_not_of_itself() {
+        let (lines, nul, cr) = (Some(Protocol::NewlineEnded), Some(Protocol::NulEnded), Some(Protocol::CrEnded));
+        let counted = b"83 <34>1 - - - - - - x".as_slice();
+        for (framing, bytes, at_once, at_end) in [
+            (Framing::Nul, b"one\ntwo\n".as_slice(), None, lines),
+            (Framing::Nul, b"one\r\ntwo\r\n", None, lines),
+            (Framing::Nul, b"one\ntwo\0", None, None),
+            (Framing::Nul, &b"me\r".repeat(16), cr, None),
+            (Framing::Nul, &b"me\r\n".repeat(100), None, lines),
+            (Framing::Nul, counted, Some(Protocol::OctetCounted), None),
+            (Framing::Cr, b"one\ntwo\n", None, lines),
+            (Framing::Cr, b"one\r\ntwo", None, None),
+            (Framing::Cr, &b"me\0".repeat(16), nul, None),
+            (Framing::Octet, counted, None, None),
+            (Framing::Octet, &b"8 me\0\0\0\0\0\0".repeat(16), None, None),
+            (Framing::Octet, b"\x16\x03\x01\x02\0\x01", Some(Protocol::Tls), None),
+            (Framing::AutoOctet, counted, None, None),
+            (Framing::AutoOctet, b"8", None, None),
+            (Framing::AutoOctet, &b"me\0".repeat(16), nul, None),
+            (Framing::AutoOctet, b"GET / HTTP/1.1\r\n", Some(Protocol::Http), None),
+        ] {
+            let shown = bytes.escape_ascii();
+            assert_eq!(told_in(framing, &[(bytes, false)]), (vec![at_once], at_end), "{framing} {shown}");
+            assert!(spoken(framing).len() > 4);
+        }
+        // What may be a length is looked at no more: behind it any byte is a message's.
+        let after = b"\0".repeat(99);
+        assert_eq!(told_in(Framing::AutoOctet, &[(b"9", false), (&after, true)]), (vec![None, None], None));
     }
 
     #[test]

@@ -101,6 +101,9 @@ numbers! {
             "Lines written though their newline never came: their client ended, or --line-timeout passed." ("P2");
         skipped_lines "skippedLines" "skipped_lines" Loss
             "Lines dropped whole because they were longer than --max-line (--long-lines skip)." ("P3");
+        bad_lengths "badLengths" "bad_length_connections" Loss
+            "Connections that sent something else where a message's length has to be (framing=octet); what came behind it was dropped."
+            ("P21");
         cut_lines "cutLines" "cut_lines" Loss
             "Lines that lost their end because they were longer than --max-line (--long-lines cut)." ("P3");
         dropped_bytes "droppedBytes" "dropped_bytes" Loss
@@ -426,6 +429,7 @@ fn write_limits(json: &mut Json, limits: &Limits) {
         gather number "gather" ms(limits.gather);
         idle_close text "idleClose" &limits.idle_close.to_string();
         long_lines text "longLines" &limits.long_lines.to_string();
+        embedded_newline text "embeddedNewline" &limits.embedded_newline.to_string();
         when_full text "whenFull" &limits.when_full.to_string();
         keep_empty boolean "keepEmpty" limits.keep_empty;
         receipt boolean "receipt" limits.receipt;

@@ -106,7 +106,7 @@ impl<T> Clients<T> {
         conn.last_word = now;
         match &mut conn.phase {
             Phase::Lingering { order, spoke, .. } => {
-                if !self.deadlines.are_final() {
+                if !self.deadlines.are_final() && !conn.framer.is_broken() {
                     // A client that still speaks is the last to be closed for somebody else.
                     self.lingering.remove(conn.peer.host(), *order);
                     *order = self.lingering.insert(conn.peer.host(), key, now);

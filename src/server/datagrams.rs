@@ -194,10 +194,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         if let Some(newline) = buffer.get_mut(end) {
             *newline = b'\n';
         }
-        let lines = buffer.get(..=end).unwrap_or_default();
+        let lines = buffer.get_mut(..=end).unwrap_or_default();
         let origin = Origin { peer, wall_ms: self.clock.wall_ms() };
         let mut out = Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
-        let fed: Fed<'_> = Framer::new(Framing::Lines).feed(lines, self.listeners.rules(number), &mut out);
+        let fed: Fed<'_> = Framer::new(Framing::Lines).feed(lines, 0, self.listeners.rules(number), &mut out);
         self.tally().fed(peer, &fed);
     }
 

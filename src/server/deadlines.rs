@@ -16,6 +16,9 @@ const GIVING_WAY: Duration = Duration::from_secs(1);
 /// So long after a NUL nothing is on its way that would belong to the same message: a second.
 pub(super) const SILENCE_TICKS: u64 = 100;
 
+/// How long a client is still read, and what it sends dropped, once nothing that comes can be a message: five seconds.
+const BROKEN_TICKS: u64 = 500;
+
 /// The timer wheel, and what the deadlines of a connection are computed from. Time-outs are in ticks, 0 is never.
 pub(super) struct Deadlines {
     wheel: TimerWheel,
@@ -150,6 +153,9 @@ impl Deadlines {
     fn silence<T>(&self, conn: &Connection<T>) -> Option<Tick> {
         let (longest, since) = match conn.phase {
             Phase::Silent | Phase::Speaking => (self.idle, conn.last_word),
+            Phase::Lingering { order, .. } if conn.framer.is_broken() => {
+                (self.linger.min(BROKEN_TICKS), Lingering::since(order))
+            }
             Phase::Lingering { order, .. } if self.is_final => (self.linger, Lingering::since(order)),
             Phase::Lingering { .. } => (self.linger, conn.last_word),
             Phase::Owed { .. } => return None,
@@ -210,8 +216,9 @@ mod tests {
     }
 
     fn set_pending(conn: &mut Connection<()>, bytes: &[u8]) {
-        let rules = Rules::new(&Limits::default());
-        let fed = conn.framer.feed(bytes, &rules, &mut Nowhere);
+        let rules = Rules::new(&Limits::default(), Framing::Lines);
+        let mut bytes = bytes.to_vec();
+        let fed = conn.framer.feed(&mut bytes, 0, &rules, &mut Nowhere);
         conn.framer.keep(fed.tail, &rules);
     }
 

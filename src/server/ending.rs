@@ -34,6 +34,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let Some(mut conn) = self.clients.remove(key) else { return };
         let origin = Origin { peer: &conn.peer, wall_ms: self.clock.wall_ms() };
         let rules = self.listeners.rules(conn.listener);
+        let framing = rules.framing();
         let last = conn
             .framer
             .finish(rules, &mut Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
@@ -45,8 +46,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         self.listeners.end_pause();
         self.tally().fed(&conn.peer, &last);
-        if let Some(protocol) = conn.opening.end() {
-            self.tally().speaks(&conn.peer, protocol);
+        if let Some(protocol) = conn.opening.end(framing) {
+            self.tally().speaks(&conn.peer, protocol, framing);
         }
         match why {
             Close::Failed(error) => debug!("[tcp] Socket failed: {}: {error}", conn.peer),
@@ -58,6 +59,9 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Whether a client seems to have taken our goodbye for the end: it had spoken, and closed right after it.
     fn has_ended_at_goodbye(&self, conn: &Connection<N::Stream>, why: &Close) -> bool {
         let Phase::Lingering { order, spoke: Spoke::Before, .. } = conn.phase else { return false };
+        if conn.framer.is_broken() {
+            return false;
+        }
         let is_its_own = matches!(why, Close::Ended | Close::Failed(_));
         let is_at_once = self.clock.tick() <= Lingering::since(order).saturating_add(AT_ONCE_TICKS);
         is_its_own && is_at_once && self.life == Life::Serving && !self.gives_way_when_needed()
@@ -82,8 +86,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             let Some(index) = self.clients.deadlines.pop_due(now) else { return Ok(()) };
             let Some((key, conn)) = self.clients.connections.at(index) else { continue };
-            // One that gives way is read to its end when its time is up, however much comes.
-            let is_final = conn.is_lingering() && self.clients.deadlines.are_final();
+            // One that gives way is read to its end when its time is up, however much comes; one that is broken not even that.
+            let is_final = conn.is_lingering() && (self.clients.deadlines.are_final() || conn.framer.is_broken());
             let (pending, is_queued) = (conn.framer.pending(), conn.is_queued() && !is_final);
             if !self.outlet.has_room_for(pending) {
                 self.write()?;
@@ -108,8 +112,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         if !due.is_any() {
             return self.clients.arm(key);
         }
-        let is_lingering = self.clients.connections.get(key).is_some_and(Connection::is_lingering);
-        if due.silence && is_lingering && self.clients.deadlines.are_final() {
+        let Some(conn) = self.clients.connections.get(key) else { return };
+        if due.silence && conn.is_lingering() && conn.framer.is_broken() {
+            return self.close(key, Close::BadLength);
+        }
+        if due.silence && conn.is_lingering() && self.clients.deadlines.are_final() {
             return self.cut(key);
         }
         let next = self.read(key);
@@ -124,11 +131,12 @@ impl<S: Sink, N: Net> Server<S, N> {
             return self.clients.deadlines.arm_at(key.index, now.saturating_add(1));
         }
         let (due, is_lingering) = (self.clients.deadlines.due(key.index, conn, now), conn.is_lingering());
+        let framing = self.listeners.rules(conn.listener).framing();
         if due.doubt
-            && let Some(protocol) = conn.opening.end()
+            && let Some(protocol) = conn.opening.end(framing)
         {
             let peer = conn.peer;
-            self.tally().speaks(&peer, protocol);
+            self.tally().speaks(&peer, protocol, framing);
         }
         if due.silence && is_lingering {
             return self.close(key, Close::Lingered);
@@ -155,6 +163,20 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.clients.hold(key);
         self.account(key, 0, fed.lines);
         self.tally().fed(&peer, &fed);
+    }
+
+    /// Something else came where the length of a message has to be: no message can be found behind it.
+    #[cold]
+    pub(super) fn break_off(&mut self, key: Key) {
+        let Some(conn) = self.clients.connections.get(key) else { return };
+        let peer = conn.peer;
+        self.tally().sent_no_length(&peer);
+        if self.limits.linger.is_zero() && self.life == Life::Serving {
+            return self.close(key, Close::BadLength);
+        }
+        self.say_goodbye(key);
+        // If it was told before, it has less time now.
+        self.clients.arm(key);
     }
 
     pub(super) fn evict(&mut self, key: Key) {

@@ -70,6 +70,8 @@ pub(super) enum Close {
     Failed(io::Error),
     /// It lingered for `--linger`.
     Lingered,
+    /// It sent no length where one has to be, and what came behind that was read for long enough.
+    BadLength,
     /// It lingered, and somebody else needed its place or its descriptor.
     GaveWay,
     /// It sends faster than it can be read to its end, and would keep its place for ever.

@@ -66,7 +66,7 @@ impl<L> Listeners<L> {
             local_addrs: Vec::new(),
             options: Vec::new(),
             rules: Vec::new(),
-            default_rules: Rules::new(limits),
+            default_rules: Rules::new(limits, Framing::default()),
             pause: None,
             abandoned: None,
             has_freed_descriptor: false,
@@ -81,7 +81,7 @@ impl<L> Listeners<L> {
 
     /// Where one more listener is, also one of UDP, which is open elsewhere; and its number.
     pub(super) fn note(&mut self, local: Listen, limits: &Limits) -> u8 {
-        self.rules.push(Rules::new(limits));
+        self.rules.push(Rules::new(limits, local.options.framing));
         self.local_addrs.push(local.at);
         self.options.push(local.options);
         // There are at most `MOST_LISTENERS`.
@@ -238,7 +238,8 @@ mod tests {
         }
         listeners.close_all();
         let skipped = |number| {
-            Framer::new(Framing::Lines).feed(b"12345\n1234\n123\n", listeners.rules(number), &mut Nowhere).skipped
+            let mut sent = *b"12345\n1234\n123\n";
+            Framer::default().feed(&mut sent, 0, listeners.rules(number), &mut Nowhere).skipped
         };
         assert_eq!((skipped(0), skipped(1)), (1, 2));
     }

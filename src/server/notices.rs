@@ -40,6 +40,7 @@ notices! {
     FullHouse = "connection limit",
     CutOff = "cut off",
     NearlyFull = "connections in use",
+    BadLength = "bad length",
     EndedAtGoodbye = "closed at our goodbye",
     Missed = "dropped by the kernel",
     HeldUp = "datagrams of a host",

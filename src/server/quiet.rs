@@ -163,8 +163,9 @@ mod tests {
     }
 
     fn set_pending(conn: &mut Connection<()>) {
-        let rules = Rules::new(&Limits::default());
-        let fed = conn.framer.feed(b"half", &rules, &mut Nowhere);
+        let rules = Rules::new(&Limits::default(), Framing::Lines);
+        let mut half = *b"half";
+        let fed = conn.framer.feed(&mut half, 0, &rules, &mut Nowhere);
         conn.framer.keep(fed.tail, &rules);
     }
 

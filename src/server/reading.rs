@@ -11,6 +11,7 @@ use super::deadlines::SILENCE_TICKS;
 use super::life::{Close, Next};
 use super::outlet::Out;
 use super::tally::Tally;
+use crate::config::listen::Framing;
 use crate::engine::sniff::Opening;
 use crate::net::{Key, LONGEST_DATAGRAM, Net};
 use crate::sink::{Origin, Sink, Welcome};
@@ -144,14 +145,15 @@ impl<S: Sink, N: Net> Server<S, N> {
         let is_open = !conn.opening.is_decided();
         // The server's methods need `self` while they use what was read, so the buffer is not in it meanwhile.
         let mut buffer = std::mem::take(&mut self.read_buffer.bytes);
-        let room = buffer.get_mut(..allowance.min(self.read_buffer.most)).unwrap_or_default();
+        let start = conn.framer.room_before(self.read_buffer.most);
+        let room = buffer.get_mut(start..(start + allowance).min(self.read_buffer.most)).unwrap_or_default();
         let next = match self.net.read(&mut conn.stream, room) {
             Ok(0) if self.limits.receipt && self.owe_receipt(key) => Next::Wait,
             Ok(0) => Next::Close(Close::Ended),
             Ok(count) => {
                 // Trap: a FIN that came with the data makes no second event, so a short read alone is not the end.
                 let is_emptied = count < room.len() && !is_to_end;
-                self.feed(key, room.get(..count).unwrap_or_default(), is_open);
+                self.feed(key, buffer.get_mut(..start + count).unwrap_or_default(), start, is_open);
                 if is_emptied { Next::Wait } else { Next::Again }
             }
             Err(error) => match error.kind() {
@@ -186,54 +188,61 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.clients.pay_and_keep(key, tail, rules, |peer, bytes| tally.dropped_for_budget(peer, bytes));
     }
 
-    /// Gives what was read from a connection to its framer. `is_open`: what it speaks is not known yet.
-    fn feed(&mut self, key: Key, read: &[u8], is_open: bool) {
-        let chunk = if is_open { self.look_at(key, read) } else { read };
+    /// Gives what was read from a connection, the bytes of `buffer` from `start` on, to its framer. `is_open`: what it speaks
+    /// is not known yet.
+    fn feed(&mut self, key: Key, buffer: &mut [u8], start: usize, is_open: bool) {
+        let read_bytes = (buffer.len() - start) as u64;
+        let start = if is_open { start + self.look_at(key, buffer.get(start..).unwrap_or_default()) } else { start };
         let Some(conn) = self.clients.note_bytes(key, self.clock.tick()) else { return };
         self.clock.note_bytes();
-        self.counters.bytes = self.counters.bytes.saturating_add(read.len() as u64);
+        self.counters.bytes = self.counters.bytes.saturating_add(read_bytes);
         let peer = conn.peer;
         let had_pending = conn.framer.pending() > 0;
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
         let mut out = Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
         let rules = self.listeners.rules(conn.listener);
-        let fed = conn.framer.feed(chunk, rules, &mut out);
+        let fed = conn.framer.feed(buffer, start, rules, &mut out);
         if !fed.tail.is_empty() {
             if !self.clients.keep(key, fed.tail, rules) {
                 self.keep_at_a_price(key, fed.tail);
             }
-            // If the tail is shorter than the chunk, the line began in this chunk, behind the end of another.
-            if !had_pending || fed.tail.len() < chunk.len() {
+            if !had_pending || fed.is_new {
                 self.clients.begin_line(key, self.clock.tick());
             }
         } else if had_pending {
             self.clients.hold(key);
+        } else if is_open && conn.framer.is_undecided() {
+            self.clients.begin_line(key, self.clock.tick());
         }
-        self.account(key, read.len() as u64, fed.lines);
+        self.account(key, read_bytes, fed.lines);
         if fed.skipped + fed.cut > 0 {
             self.clients.accounts.drop_lines(key.index, fed.skipped + fed.cut);
         }
         self.tally().fed(&peer, &fed);
+        if fed.is_broken {
+            self.break_off(key);
+        }
     }
 
-    /// Looks at what comes before a connection's first newline, and says so if that is another protocol. Returns what is to
-    /// be taken for lines: all, but for a byte order mark at its start. No line after the first comes here.
+    /// Looks at what comes before a connection's first newline, and says so if that is another protocol. Returns how many
+    /// bytes at its start are no line: none, but for a byte order mark. No line after the first comes here.
     #[cold]
-    fn look_at<'a>(&mut self, key: Key, read: &'a [u8]) -> &'a [u8] {
-        let Some(conn) = self.clients.connections.get_mut(key) else { return read };
+    fn look_at(&mut self, key: Key, read: &[u8]) -> usize {
+        let Some(conn) = self.clients.connections.get_mut(key) else { return 0 };
+        let framing = self.listeners.rules(conn.listener).framing();
         let mut lines = read;
-        if conn.opening == Opening::Fresh {
+        if conn.opening == Opening::Fresh && matches!(framing, Framing::Lines | Framing::AutoOctet) {
             lines = read.strip_prefix(BYTE_ORDER_MARK).unwrap_or(read);
         }
         let was_silent = self.clock.tick() >= conn.last_word.saturating_add(SILENCE_TICKS);
-        let (peer, protocol) = (conn.peer, conn.opening.feed(lines, was_silent));
+        let (peer, protocol) = (conn.peer, conn.opening.feed(lines, was_silent, framing));
         if conn.opening.is_doubtful() {
             self.clients.arm(key);
         }
         if let Some(protocol) = protocol {
-            self.tally().speaks(&peer, protocol);
+            self.tally().speaks(&peer, protocol, framing);
         }
-        lines
+        read.len() - lines.len()
     }
 
     /// Counts what a connection brought, for the status endpoint and for its receipt.

@@ -9,11 +9,12 @@ use super::fullness::{Change, Occupancy};
 use super::listener::is_shortage;
 use super::notices::{Notice, Notices};
 use crate::config::limits::{IdleClose, Limits, LongLines, WhenFull};
+use crate::config::listen::Framing;
 use crate::engine::framer::Fed;
 #[cfg(feature = "udp")]
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
-use crate::engine::sniff::Protocol;
+use crate::engine::sniff::{Protocol, spoken};
 use crate::engine::stats::Counters;
 
 /// Datagrams that the kernel dropped.
@@ -76,12 +77,23 @@ impl Tally<'_> {
         self.notices.warn(self.now, Notice::Memory, message);
     }
 
-    /// A client seems to speak another protocol than lines.
+    /// A client seems to speak another protocol than its listener.
     #[cold]
-    pub(super) fn speaks(&mut self, peer: &Peer, protocol: Protocol) {
-        let cure = protocol.cure();
-        let message = format_args!("[tcp] {peer} seems to speak {protocol}, not lines: {cure}");
+    pub(super) fn speaks(&mut self, peer: &Peer, protocol: Protocol, framing: Framing) {
+        let (cure, spoken) = (protocol.cure(), spoken(framing));
+        let message = format_args!("[tcp] {peer} seems to speak {protocol}, not {spoken}: {cure}");
         self.notices.warn(self.now, Notice::OtherProtocol, message);
+    }
+
+    /// A client sent something else where the length of a message has to be.
+    #[cold]
+    pub(super) fn sent_no_length(&mut self, peer: &Peer) {
+        count(&mut self.counters.bad_lengths, 1);
+        let most = self.limits.max_buffer;
+        let message = format_args!(
+            "[tcp] {peer} sent no length from 1 to {most} and a space where a message begins, dropping what follows, closing connection; framing=octet is for octet counting alone, auto-octet takes lines too"
+        );
+        self.notices.warn(self.now, Notice::BadLength, message);
     }
 
     /// A client was accepted and closed at once.

@@ -200,18 +200,20 @@ impl Formatter {
         put(self.between().get(ending.len()..).unwrap_or_default(), out);
         if self.format == Format::Peer {
             put(lines.head, out);
-            self.splice(body, out);
+            if lines.ended { self.splice(body, out) } else { put(body, out) }
         } else {
-            self.write_json(lines.head, body, out);
+            self.write_json(Lines { body, ..lines }, out);
         }
         put(ending, out);
     }
 
-    /// Appends lines with `\n` between them; `head` is the start of the first.
-    fn write_json(&mut self, head: &[u8], mut body: &[u8], out: &mut Vec<u8>) {
-        if !head.is_empty() {
+    /// Appends lines with `\n` between them; or if none is `ended`, one, which may hold some.
+    fn write_json(&mut self, lines: Lines<'_>, out: &mut Vec<u8>) {
+        let Lines { head, mut body, ended, .. } = lines;
+        let newline = memchr(b'\n', body);
+        if !head.is_empty() || (newline.is_some() && !ended) {
             // A character may be cut in two between the parts.
-            let end = memchr(b'\n', body).unwrap_or(body.len());
+            let end = newline.filter(|_| ended).unwrap_or(body.len());
             self.first_line.clear();
             put(head, &mut self.first_line);
             put(body.get(..end).unwrap_or_default(), &mut self.first_line);
@@ -383,7 +385,7 @@ fn scan_block(body: &[u8]) -> u8 {
 const SPECIAL: u8 = 1;
 const HIGH: u8 = 0x80;
 
-/// Finds out which of the two kinds are in these bytes. A `\n` is of neither: it is no part of a line.
+/// Finds out which of the two kinds are in these bytes. A `\n` is of neither: it is between lines.
 fn scan(chunk: &[u8; LANES], seen: &mut [u8; LANES]) {
     for lane in 0..LANES {
         let byte = chunk[lane];
@@ -442,7 +444,9 @@ fn escape_text(text: &[u8], out: &mut Vec<u8>) {
 fn has_special(chunk: &[u8; LANES]) -> bool {
     let mut seen = [0; LANES];
     scan(chunk, &mut seen);
-    seen.iter().fold(0, |all, lane| all | lane) & SPECIAL != 0
+    // A line may hold a newline (`--embedded-newline keep`).
+    let newlines = chunk.iter().fold(0, |any, byte| any | u8::from(*byte == b'\n'));
+    (seen.iter().fold(0, |all, lane| all | lane) & SPECIAL) | newlines != 0
 }
 
 /// [`escape_text`], one byte at a time.
@@ -454,6 +458,8 @@ fn escape_bytes(text: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(&[b'\\', *byte]);
         } else if *byte == b'\t' {
             out.extend_from_slice(b"\\t");
+        } else if *byte == b'\n' {
+            out.extend_from_slice(b"\\n");
         } else {
             let last = HEX[usize::from(byte & 15)];
             out.extend_from_slice(&[b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), last]);

@@ -133,7 +133,10 @@ impl History {
         }
         self.samples.push_back(sample);
         let [lines, turned_away] = &mut self.limits;
-        lines.note(counters.skipped_lines + counters.cut_lines + counters.dropped_for_budget, now);
+        lines.note(
+            counters.skipped_lines + counters.cut_lines + counters.bad_lengths + counters.dropped_for_budget,
+            now,
+        );
         turned_away.note(counters.rejected + counters.refused_per_host + counters.cut_off, now);
         self.outputs.resize(outputs.len(), Default::default());
         for (streaks, OutputStats { counters, .. }) in self.outputs.iter_mut().zip(outputs) {

@@ -54,9 +54,9 @@ impl Receiver {
     fn port_in_log(&mut self) -> Result<u16, String> {
         let log = self.log();
         // A whole line only: the log may be caught in the middle of a write.
-        let port = log
-            .split_inclusive('\n')
-            .find_map(|line| line.strip_suffix('\n')?.split_once("[tcp] Listening on 127.0.0.1:")?.1.parse().ok());
+        let port = log.split_inclusive('\n').find_map(|line| {
+            line.strip_suffix('\n')?.split_once("[tcp] Listening on 127.0.0.1:")?.1.split(',').next()?.parse().ok()
+        });
         if let Ok(status) = ended(&mut self.running) {
             panic!("the receiver ended with {status} at once; its log: {log}");
         }

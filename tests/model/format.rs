@@ -159,7 +159,7 @@ pub(crate) fn compare(setup: &Setup, ops: &[Op], also: &mut dyn FnMut(&Setup, &W
     let _story = Story(&(setup, ops));
     let max_buffer = 2 * setup.max_line;
     let limits = Limits { max_line: setup.max_line, max_buffer, keep_empty: setup.keep_empty, ..Limits::default() };
-    let rules = Rules::new(&limits);
+    let rules = Rules::new(&limits, lumberjack::Framing::Lines);
     let mut framers: [Framer; 3] = Default::default();
     let formatter = Formatter::new(setup.format, &setup.tag, setup.marks_gaps);
     let mut side = Side { setup, formatter, peer: setup.peers[0], wall_ms: 0, out: Vec::new(), also };
@@ -167,7 +167,8 @@ pub(crate) fn compare(setup: &Setup, ops: &[Op], also: &mut dyn FnMut(&Setup, &W
         match op {
             Op::Feed(peer, chunk) => {
                 side.peer = setup.peers[*peer];
-                let fed = framers[*peer].feed(chunk, &rules, &mut side);
+                let mut chunk = chunk.clone();
+                let fed = framers[*peer].feed(&mut chunk, 0, &rules, &mut side);
                 framers[*peer].keep(fed.tail, &rules);
             }
             Op::Flush(peer) => {

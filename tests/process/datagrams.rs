@@ -135,6 +135,16 @@ fn p13_udp_options_that_make_no_sense_are_one_sentence_and_exit_2() {
             "",
         ),
         (
+            &["--listen", "udp:127.0.0.1:0,framing=octet"],
+            "--listen udp:127.0.0.1:0,framing=octet: a datagram of UDP has its end already",
+            "leave the framing out",
+        ),
+        (
+            &[&udp[..], &["--framing", "nul"]].concat(),
+            "--framing nul fits no --listen: a datagram of UDP has its end",
+            "",
+        ),
+        (
             &["--udp-buffer", "1MiB"],
             "--udp-buffer fits no --listen: none of them is udp:ADDR:PORT",
             "leave the buffer out",

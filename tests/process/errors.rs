@@ -66,6 +66,26 @@ fn p13_every_mistake_in_the_arguments_is_one_sentence_and_exit_2() {
         (&["--listen", "*:514"], "--listen *:514: name the address before it: 127.0.0.1 for this machine alone", ""),
         (&["--listen", "unix:/run/%i.sock"], "--listen unix:/run/%i.sock: nothing is replaced in a socket's path", ""),
         (&["--output", ""], "--output (nothing): name a file", ""),
+        (&["--framing", "xml"], "--framing xml: use one of lines, octet, nul, cr, auto-octet", ""),
+        (&["--listen", "127.0.0.1:1,framing=xml"], "--listen 127.0.0.1:1,framing=xml: framing: use one of lines,", ""),
+        (&["--listen", "127.0.0.1:1,frame=nul"], "--listen 127.0.0.1:1,frame=nul: frame=nul is no option of a", ""),
+        (&["--listen", "127.0.0.1:1,127.0.0.1:2"], "--listen 127.0.0.1:1,127.0.0.1:2: 127.0.0.1:2 is no option", ""),
+        (
+            &["--listen", "[::1]:1,framing=cr,framing=cr"],
+            "--listen [::1]:1,framing=cr,framing=cr: framing is given",
+            "",
+        ),
+        (&["--embedded-newline", "no"], "--embedded-newline no: use one of escape, space, keep", ""),
+        (
+            &["--embedded-newline", "keep", "--output", "a.log"],
+            "--embedded-newline keep would make two lines of one for who reads --output a.log: choose",
+            "or --format json",
+        ),
+        (
+            &["--embedded-newline", "keep", "--format", "peer", "--output", "-", "--output", "tcp:gw:1"],
+            "--embedded-newline keep would make two lines of one for who reads --output tcp:gw:1: choose",
+            "or --format json",
+        ),
     ] {
         assert_sentence(&Setup::new(args).run(), 2, begins, ends);
     }

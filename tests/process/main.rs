@@ -12,6 +12,7 @@ mod devices;
 mod disk;
 mod errors;
 mod forward;
+mod framings;
 mod fuse;
 mod goodbye;
 mod hostile;

@@ -195,11 +195,26 @@ fn p22_a_flood_of_datagrams_leaves_clients_their_turn() {
 
 /// A sink that sends a datagram to its own server when a line comes, so many times.
 #[derive(Clone)]
-struct Echo(Arc<Mutex<(Option<SocketAddr>, usize, Vec<Vec<u8>>)>>);
+struct Echo(Arc<Mutex<Echoes>>);
+
+#[derive(Default)]
+struct Echoes {
+    at: Option<SocketAddr>,
+    left: usize,
+    lines: Vec<Vec<u8>>,
+}
+
+impl Echo {
+    /// From now on, so many times.
+    fn begin(&self, at: SocketAddr, left: usize) {
+        let echoes = &mut *self.0.lock().unwrap();
+        (echoes.at, echoes.left) = (Some(at), left);
+    }
+}
 
 impl Sink for Echo {
     fn append(&mut self, _: &Origin<'_>, lines: Lines<'_>) {
-        let (at, left, taken) = &mut *self.0.lock().unwrap();
+        let Echoes { at, left, lines: taken } = &mut *self.0.lock().unwrap();
         if let Some(at) = at.filter(|_| *left > 0) {
             *left -= 1;
             send_all(&sender(), at, [b"a datagram"]);
@@ -227,12 +242,12 @@ fn p22_a_crowd_of_clients_does_not_keep_a_datagram_waiting_for_its_whole_turn() 
     while server.handle().status().active_connections < 100 {
         server.turn(Some(Duration::from_millis(5))).unwrap();
     }
-    (echo.0.lock().unwrap().0, echo.0.lock().unwrap().1) = (Some(udp), 1);
+    echo.begin(udp, 1);
     clients.iter_mut().for_each(|client| send(client, b"of a client\n"));
-    while echo.0.lock().unwrap().2.len() < 101 {
+    while echo.0.lock().unwrap().lines.len() < 101 {
         server.turn(Some(Duration::from_millis(5))).unwrap();
     }
-    let place = echo.0.lock().unwrap().2.iter().position(|line| line == b"a datagram").unwrap();
+    let place = echo.0.lock().unwrap().lines.iter().position(|line| line == b"a datagram").unwrap();
     assert!(place <= 17, "it is number {place}, behind so many clients");
 }
 
@@ -251,11 +266,11 @@ fn p11_what_is_queued_at_the_stop_is_read_and_a_flood_does_not_put_it_off() {
     let config = Config { udp_buffer: 64 * 1024, ..Config::listen("udp:127.0.0.1:0".parse().unwrap()) };
     let mut server = Server::bind(config, echo.clone()).unwrap();
     let ListenAddr::Udp(at) = server.local_addrs()[0] else { panic!("no UDP listener") };
-    (echo.0.lock().unwrap().0, echo.0.lock().unwrap().1) = (Some(at), 100_000);
+    echo.begin(at, 100_000);
     send_all(&sender(), at, [b"the first"]);
     server.handle().stop();
     while server.turn(Some(Duration::from_millis(50))).unwrap() == Turn::Running {}
-    let taken = echo.0.lock().unwrap().2.len();
+    let taken = echo.0.lock().unwrap().lines.len();
     assert!((1..=1025).contains(&taken), "{taken} were taken");
 }
 

@@ -7,6 +7,7 @@ mod capture;
 mod common;
 mod datagrams;
 mod fairness;
+mod framings;
 mod gaps;
 mod giving_way;
 mod goodbyes;

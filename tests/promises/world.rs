@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use lumberjack::{Config, Handle, Limits, ListenAddr, RunError, Server, Status, Turn};
+use lumberjack::{Config, Framing, Handle, Limits, ListenAddr, RunError, Server, Status, Turn};
 use socket2::{Domain, Socket, Type};
 
 use super::capture;
@@ -24,7 +24,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self::of(Config { limits, ..Config::listen("0.0.0.0:0".parse().unwrap()) })
+        Self::with(limits, Framing::Lines)
+    }
+
+    /// One whose clients send messages in this framing.
+    pub(crate) fn with(limits: Limits, framing: Framing) -> Self {
+        let mut config = Config { limits, ..Config::listen("0.0.0.0:0".parse().unwrap()) };
+        config.listen[0].options.framing = framing;
+        Self::of(config)
     }
 
     /// One that listens on UDP too, with a receive buffer of so many bytes; and where.

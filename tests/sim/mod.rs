@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use lumberjack::internals::Pacing;
 use lumberjack::internals::limits::{LEAST_READ_BYTES, MemoryPlan, Overhead};
-use lumberjack::{Config, Handle, IdleClose, Limits, LongLines, Peer, RunError, Server, Turn, WhenFull};
+use lumberjack::{
+    Config, EmbeddedNewline, Framing, Handle, IdleClose, Limits, LongLines, Peer, RunError, Server, Turn, WhenFull,
+};
 
-use crate::model::framer::{Counts, Mark, Op, Sums, expected};
+use crate::model::framer::{Counts, Mark, Op, Sums, expected, with_length};
 use client::Client;
 #[allow(unused_imports)] // a fuzzer makes its own worlds
 pub(crate) use client::Step;
@@ -75,6 +77,7 @@ pub(crate) fn run(mut dice: Dice, luck: Dice) -> Report {
     let limits = draw_limits(&mut dice);
     let terms = Terms {
         listeners: dice.pick(&[1, 1, 2]),
+        framings: [draw_framing(&mut dice), draw_framing(&mut dice)],
         sync: dice.pick(&[None, None, Some(ms(100)), Some(ms(1500))]),
         ..terms(&limits)
     };
@@ -135,10 +138,45 @@ fn terms(limits: &Limits) -> Terms {
         max_connections: limits.max_connections,
         listeners: 1,
         has_udp: false,
+        framings: [Framing::Lines; 2],
         per_host: limits.per_host(),
         rejects: limits.when_full == WhenFull::Reject,
         receipt: limits.receipt,
         sync: None,
+    }
+}
+
+fn draw_framing(dice: &mut Dice) -> Framing {
+    let lines = [Framing::Lines; 4];
+    let others = [Framing::Octet, Framing::AutoOctet, Framing::Nul, Framing::Cr];
+    dice.pick(&[lines, others].concat())
+}
+
+/// The same bytes as a client of this framing sends them: where lines end, its messages do.
+fn framed(dice: &mut Dice, framing: Framing, limits: &Limits, bytes: Vec<u8>) -> Vec<u8> {
+    let swapped = |mark: u8| {
+        let swap = |byte: &u8| match *byte {
+            b'\n' => mark,
+            byte if byte == mark => b'\n',
+            byte => byte,
+        };
+        bytes.iter().map(swap).collect()
+    };
+    match framing {
+        Framing::Nul => swapped(0),
+        Framing::Cr => swapped(b'\r'),
+        Framing::Octet => {
+            let mut sent = Vec::new();
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                let most = limits.max_buffer.min(rest.len()).min(1 + dice.size(2 * limits.max_line));
+                let (message, behind) = rest.split_at(most);
+                sent.extend_from_slice(&with_length(message));
+                rest = behind;
+            }
+            sent
+        }
+        _ => bytes,
     }
 }
 
@@ -149,6 +187,7 @@ fn draw_limits(dice: &mut Dice) -> Limits {
         max_line,
         long_lines: dice.pick(&[LongLines::Skip, LongLines::Cut, LongLines::Split]),
         keep_empty: dice.chance(20),
+        embedded_newline: dice.pick(&[EmbeddedNewline::Escape, EmbeddedNewline::Space]),
         max_buffer: 2 * max_line + dice.size(1000),
         memory: least_memory.next_multiple_of(1024) + dice.pick(&[1 << 20, 0, 1000, 30_000]),
         max_connections: dice.pick(&[1000, 1, 2, 5, 20]),
@@ -173,7 +212,7 @@ fn populate(dice: &mut Dice, kernel: &mut Kernel, limits: &Limits) -> bool {
     let start = kernel.start;
     let count = dice.pick(&[3, 1, 8, 8, 30, 30, 30, 200]);
     for number in 0..count {
-        let client = draw_client(dice, limits, number, kernel.terms.listeners);
+        let client = draw_client(dice, limits, number, &kernel.terms);
         let first = client.script.front().map_or(start, |(delay, _)| start + *delay);
         kernel.clients.push(client);
         kernel.at(first, Event::Client(number));
@@ -276,7 +315,14 @@ fn draw_sink(dice: &mut Dice, kernel: &mut Kernel) {
     }
 }
 
-fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, listeners: usize) -> Client {
+fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, terms: &Terms) -> Client {
+    let listener = dice.size(terms.listeners);
+    // Who sends lengths from the start on, where lines may come, too.
+    let framing = match terms.framings[listener] {
+        Framing::AutoOctet if dice.chance(50) => Framing::Octet,
+        framing => framing,
+    };
+    let is_first_a_priority = terms.framings[listener] == Framing::AutoOctet && framing == Framing::Octet;
     let host = u8::try_from(dice.below(4)).unwrap();
     let port = u16::try_from(number + 1).unwrap();
     let peer = match host {
@@ -299,7 +345,10 @@ fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, listeners: usize
             // More would take its time, and fill the sink no fuller.
             bytes.truncate(MOST_AT_ONCE);
         }
-        script.push_back((delay, Step::Write(bytes, 0)));
+        if is_first_a_priority && script.len() == 1 {
+            bytes.insert(0, b'<');
+        }
+        script.push_back((delay, Step::Write(framed(dice, framing, limits, bytes), 0)));
     }
     match dice.below(4) {
         0 => {}
@@ -316,7 +365,6 @@ fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, listeners: usize
         script.iter().map(|(_, step)| if let Step::Write(bytes, _) = step { bytes.len() } else { 0 }).sum();
     // A small receive queue makes many turns, which are not to be without end.
     let room = dice.pick(&[65_536, 1 << 20, 1, 100, 5000]).max(bytes / 1000);
-    let listener = dice.size(listeners);
     let obeys = dice.pick(&[None, None, Some(ms(0)), Some(ms(700)), Some(ms(1500))]);
     Client { peer, listener, script, looks: dice.chance(25), obeys, room, socket: None, delivered: Vec::new() }
 }
@@ -357,7 +405,8 @@ impl World {
         };
         let net = SimNet(Rc::clone(&kernel), Rc::clone(&record));
         let mut config = Config { limits: limits.clone(), ..Config::listen("127.0.0.1:1".parse().unwrap()) };
-        config.listen.extend((1..terms.listeners).map(|_| "127.0.0.1:2".parse().unwrap()));
+        let places = (1..=terms.listeners).map(|port| format!("127.0.0.1:{port},framing={}", terms.framings[port - 1]));
+        config.listen = places.map(|place| place.parse().unwrap()).collect();
         config.listen.extend(terms.has_udp.then(|| "udp:127.0.0.1:3".parse().unwrap()));
         let server = Server::bind_with(config, sink, net).unwrap();
         let handle = server.handle();
@@ -509,6 +558,7 @@ impl World {
         let expected = Sums {
             too_long: counters.skipped_lines + counters.cut_lines,
             memory: counters.dropped_for_budget,
+            bad_length: counters.bad_lengths,
             bytes: counters.dropped_bytes,
         };
         assert_eq!(sums, expected, "what the gaps add up to, and what was counted");
@@ -533,10 +583,14 @@ impl World {
             return assert!(out.is_empty() && gaps.is_empty());
         };
         assert!(client.delivered.starts_with(&socket.read), "bytes were read that nobody sent");
+        let framing = kernel.terms.framings[client.listener];
         if !self.limits.line_timeout.is_zero() {
+            if framing != Framing::Lines {
+                return;
+            }
             return self.check_pieces(client, &socket.read, out, balance);
         }
-        let expected = expected(&self.limits, &operations(&socket.read, &socket.flushes));
+        let expected = expected(framing, &self.limits, &operations(&socket.read, &socket.flushes));
         balance.counts.add(&expected.counts);
         if *out == expected.bytes {
             return self.check_places(client, gaps, &expected.gaps);
@@ -565,7 +619,7 @@ impl World {
             by_peer.entry(*peer).or_default().extend([&datagram[..end], b"\n"].concat());
         }
         for (peer, bytes) in by_peer {
-            let expected = expected(&self.limits, &[Op::Feed(bytes)]);
+            let expected = expected(Framing::Lines, &self.limits, &[Op::Feed(bytes)]);
             balance.counts.add(&expected.counts);
             let out = record.by_peer.get(&peer).map_or(&[][..], Vec::as_slice);
             assert_eq!(
@@ -624,6 +678,7 @@ impl World {
                 unterminated: counters.unterminated,
                 overflows: counters.overflows,
                 too_long: balance.counts.too_long,
+                broken: counters.bad_lengths,
             };
             assert_eq!(told, balance.counts, "what is counted");
         }

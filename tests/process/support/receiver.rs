@@ -142,7 +142,8 @@ impl Setup {
 }
 
 pub(crate) fn listens_at(line: &str) -> Option<SocketAddr> {
-    line.split_once("[tcp] Listening on ")?.1.parse().ok()
+    // Behind the address may be options.
+    line.split_once("[tcp] Listening on ")?.1.split(',').next()?.parse().ok()
 }
 
 /// How it ended.

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use lumberjack::Peer;
 use lumberjack::internals::{Key, Ready, Source};
+use lumberjack::{Framing, Peer};
 
 use super::client::Client;
 use super::dice::Dice;
@@ -129,6 +129,8 @@ pub(crate) struct Terms {
     pub(crate) listeners: usize,
     /// Whether there is one of UDP behind them.
     pub(crate) has_udp: bool,
+    /// What the clients of each listener send.
+    pub(crate) framings: [Framing; 2],
     pub(crate) per_host: Option<usize>,
     pub(crate) rejects: bool,
     pub(crate) receipt: bool,
@@ -142,8 +144,15 @@ impl Socket {
         self.key.is_some()
     }
 
-    fn note_line(&mut self, chunk: &[u8], now: Duration) {
-        match chunk.iter().rposition(|byte| *byte == b'\n') {
+    fn note_line(&mut self, chunk: &[u8], framing: Framing, now: Duration) {
+        let is_end = |byte: &u8| match framing {
+            Framing::Lines => *byte == b'\n',
+            Framing::Nul => *byte == 0,
+            Framing::Cr => *byte == b'\r',
+            // What is before a length, and how long ago it came, is not known here: the most that it can be.
+            _ => false,
+        };
+        match chunk.iter().rposition(is_end) {
             Some(at) => {
                 self.line_len = chunk.len() - at - 1;
                 self.line_since = (self.line_len > 0).then_some(now);
@@ -159,7 +168,9 @@ impl Socket {
     fn most_held(&self, max_line: usize) -> usize {
         let is_there = !self.is_closed && self.line_len > 0;
         let most = (max_line + 1).next_multiple_of(64);
-        if is_there { (self.line_len + self.line_len / 4 + 64).next_multiple_of(64).min(most) } else { 0 }
+        // A newline in a message becomes two bytes.
+        let line_len = 2 * self.line_len;
+        if is_there { (line_len + line_len / 4 + 64).next_multiple_of(64).min(most) } else { 0 }
     }
 
     fn is_lingering(&self) -> bool {

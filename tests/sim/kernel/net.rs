@@ -148,7 +148,7 @@ impl Net for SimNet {
         }
         socket.queue.read_exact(&mut buffer[..count])?;
         let held_before = socket.most_held(kernel.terms.max_line);
-        socket.note_line(&buffer[..count], now);
+        socket.note_line(&buffer[..count], kernel.terms.framings[kernel.clients[socket.client].listener], now);
         kernel.may_hold = kernel.may_hold - held_before + socket.most_held(kernel.terms.max_line);
         kernel.may_have_held = kernel.may_have_held.max(kernel.may_hold);
         socket.read.extend_from_slice(&buffer[..count]);
