@@ -39,7 +39,7 @@
 //!   `calendar` reads the box's time zone, for [`OutputOptions::rotate_at`] and `{date}` in a file's name; `compress` is
 //!   [`OutputOptions::rotate_compress`]; `syslog` is [`Parse::Syslog`].
 //!
-//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P22 in these pages), how the code is divided, and
+//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P23 in these pages), how the code is divided, and
 //! which traps there are; `CONTRIBUTING.md` has the reading order.
 
 #[cfg(feature = "cli")]
@@ -56,6 +56,8 @@ mod sink;
 mod socket_file;
 #[cfg(feature = "status")]
 mod status;
+#[cfg_attr(not(feature = "udp"), path = "no_udp.rs")]
+mod udp;
 
 #[cfg(test)]
 #[path = "../tests/common/skip.rs"]
@@ -87,7 +89,7 @@ pub use sink::{
 pub mod internals {
     pub use crate::config::{limits, listen, output, units};
     pub use crate::engine::{budget, framer, gap, json, peer, ranking, sniff, stats, syslog, wheel};
-    pub use crate::net::{Key, Net, Now, Ready, SocketOptions, Source};
+    pub use crate::net::{Key, LONGEST_DATAGRAM, Net, Now, Ready, SocketOptions, Source};
     pub use crate::sink::{Pacing, format};
     #[cfg(feature = "status")]
     pub use crate::status::{board, history, request, respond, tail, visitor};

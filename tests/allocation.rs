@@ -7,7 +7,7 @@ mod common;
 use std::cell::Cell;
 use std::hint::black_box;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -213,6 +213,28 @@ fn a_warm_server_allocates_nothing_for_a_turn_or_a_line() {
         }
     });
     assert_eq!(heap, AllocationInfo::default(), "a hundred turns with nothing to do");
+}
+
+#[test]
+fn p23_a_datagram_allocates_nothing_whoever_sent_it() {
+    watch();
+    let sink = Counting::default();
+    let mut server = Server::bind(Config::listen("udp:127.0.0.1:0".parse().unwrap()), sink.clone()).unwrap();
+    let ListenAddr::Udp(addr) = server.local_addrs()[0] else { panic!("no UDP listener") };
+    let senders: Vec<UdpSocket> =
+        (1..=100).map(|host| UdpSocket::bind(SocketAddr::from(([127, 0, 1, host], 0))).unwrap()).collect();
+    for round in 1..=10 {
+        for sender in &senders {
+            sender.send_to(b"a line", addr).unwrap();
+        }
+        let heap = measure(|| {
+            while sink.lines.get() < round * 100 {
+                server.turn(Some(Duration::from_millis(100))).unwrap();
+            }
+        });
+        // Once a second the kernel is asked for its drops, which takes the text of its answer for a moment.
+        assert!(heap.count_total < 30 && heap.bytes_current == 0, "round {round}: {heap:?}");
+    }
 }
 
 #[test]

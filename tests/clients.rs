@@ -3,6 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "clients/datagrams.rs"]
+mod datagrams;
 #[path = "clients/goodbyes.rs"]
 mod goodbyes;
 #[path = "clients/receiver.rs"]

@@ -144,10 +144,12 @@ const ROOMS: &[Room] = &[
     // The one that names mio.
     room(
         "net.rs",
-        &["socket_file.rs", "inherited.rs", "linux.rs", "engine/", "config/"],
+        &["socket_file.rs", "udp.rs", "inherited.rs", "linux.rs", "engine/", "config/"],
         &["log", "std::process", "std::thread"],
     ),
     room("socket_file.rs", &[], &["mio", "log", "std::net", "std::process"]),
+    room("no_udp.rs", &[], &["mio", "log", "std::process", "std::thread", "std::time"]),
+    room("udp.rs", &["host.rs"], &["mio", "log", "std::process", "std::thread", "std::time"]),
     room("inherited.rs", &["config/"], &["mio", "log", "std::fs", "std::net", "std::thread", "std::time"]),
     room("sink/mod.rs", SINKS, SINK),
     room("sink/outputs.rs", SINKS, SINK),

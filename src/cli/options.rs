@@ -66,7 +66,7 @@ impl Default for Settings {
     fn default() -> Self {
         let listen = DEFAULT_LISTEN.parse().into_iter().collect();
         Self {
-            config: Config { listen, unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() },
+            config: Config { listen, unix_mode: DEFAULT_UNIX_MODE, udp_buffer: 0, limits: Limits::default() },
             listen_defaults: ListenOptions::default(),
             syslog: SyslogOptions::default(),
             outputs: vec![OutputAddr::stdout()],
@@ -113,6 +113,9 @@ impl Settings {
         }
         #[cfg(feature = "status")]
         if let Some(status) = &self.status {
+            if status.is_udp() {
+                return Err(crate::config::limits::ConfigError::StatusUdp { at: status.clone() }.to_string());
+            }
             let listen = &self.config.listen;
             let mut others = listen.iter().map(|listen| &listen.at);
             if let Some(other) = others.find(|other| other.covers(status, listen) || status.covers(other, listen)) {
@@ -518,8 +521,8 @@ macro_rules! options {
 
 /// Every option but `--config`, `--check`, `--help` and `--version`, which only the command line has.
 pub const OPTIONS: &[Opt] = options! {
-    "listen" / 'l' = "ADDR:PORT|unix:/path" Input List(config.listen)
-        "where clients connect; may be given more than once; port 0: the system picks one; with ,framing=... behind it: for this one alone";
+    "listen" / 'l' = "[udp:]ADDR:PORT|unix:/path" Input List(config.listen)
+        "where clients connect, or, with udp:, send datagrams; may be given more than once; port 0: the system picks one; with ,framing=... behind it: for this one alone";
     "framing" = "lines|octet|nul|cr|auto-octet" Input Word(listen_defaults.framing)
         "how messages end, where --listen says nothing else: lines: in a newline; octet: by the length before them (RFC 6587); nul, cr: in a NUL or CR; auto-octet: octet from who begins with a length and a <, else lines";
     "parse" = "off|syslog" Input Word(listen_defaults.parse)
@@ -535,6 +538,8 @@ pub const OPTIONS: &[Opt] = options! {
         "with parse=syslog: the host in a header is taken for the one that sent it; anybody can write any";
     "unix-mode" = "OCTAL" Input Octal(config.unix_mode)
         "permission bits of a Unix socket's file";
+    "udp-buffer" = "SIZE" Input Size(config.udp_buffer)
+        "receive buffer that the kernel is asked for at each UDP listener; 0 is its own default";
     "receipt" = "" Input Switch(config.limits.receipt)
         "a client that ends its sending side gets \"N lines\" back once its lines are written";
     "output" / 'o' = SYNTAX Output List(outputs)

@@ -80,7 +80,9 @@ macro_rules! rows {
 
 /// Every option of a listener.
 const ROWS: &[Row] = rows! {
-    "framing" = framing, |_, _| None;
+    "framing" = framing, |options, at| (at.is_udp() && options.framing != Framing::Lines).then_some(
+        "a datagram of UDP has its end already: leave the framing out"
+    );
     "parse" = parse, |_, _| None;
 };
 

@@ -124,6 +124,12 @@ numbers! {
             "Connections turned away because their host had --max-per-host." ("P14");
         cut_off "cutOff" "cut_off_connections" Loss
             "Connections closed while their client still sent, 16 MiB after our goodbye." ("P6, P11");
+        datagrams "datagrams" "received_datagrams" Count
+            "Datagrams read (UDP)." ("P23");
+        missed_datagrams "missedDatagrams" "missed_datagrams" Loss
+            "Datagrams that the kernel dropped because its receive buffer was full (UDP, --udp-buffer)." ("P23");
+        held_up_datagrams "heldUpDatagrams" "held_up_datagrams" Loss
+            "Datagrams dropped because the file of their host took nothing (UDP, {host})." ("P23");
         probes "probes" "probes" Event
             "Connections that ended without a byte, as port probes and health checks do." ("P12");
         accept_pauses "acceptPauses" "accept_pauses" Event

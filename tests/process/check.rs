@@ -74,7 +74,7 @@ fn another_value(option: &Opt) -> &'static str {
 fn check_prints_a_config_file_that_leads_to_the_same_settings() {
     let dir = Dir::new();
     let path = dir.file("checked.conf");
-    let mut args = vec!["--listen", "127.0.0.1:0", "--listen", "unix:/run/a b#c.sock"];
+    let mut args = vec!["--listen", "127.0.0.1:0", "--listen", "unix:/run/a b#c.sock", "--listen", "udp:[::]:0"];
     let flags: Vec<(String, &str)> = OPTIONS[1..].iter().map(|o| (format!("--{}", o.name), another_value(o))).collect();
     let flags: Vec<String> = flags.iter().map(|(flag, value)| format!("{flag}={value}")).collect();
     args.extend(flags.iter().map(String::as_str));

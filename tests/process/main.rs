@@ -7,6 +7,7 @@ mod check;
 mod common;
 #[cfg(feature = "compress")]
 mod compress;
+mod datagrams;
 mod devices;
 mod disk;
 mod errors;
