@@ -47,6 +47,9 @@ fn settings(args: &[&str]) -> Settings {
 /// A value that is not the default: one of what the option says that it takes, unless only some of these fit together.
 fn another_value(option: &Opt) -> &'static str {
     match (option.name, option.value) {
+        // There is no other yet.
+        ("framing", _) => "lines",
+        ("min-severity", _) => "warning",
         ("unix-mode", _) => "0660",
         ("output", _) => "/no/such/a \"b\"\\#c é.log",
         ("tag", _) => "gateway-7",
@@ -57,7 +60,7 @@ fn another_value(option: &Opt) -> &'static str {
         ("max-buffer", _) => "7001",
         // Beside `--on-stall drop` it is refused; it is turned on alone.
         ("receipt", _) => "off",
-        ("memory", _) => "3000001",
+        ("memory", _) => "5000001",
         ("log-level", _) => "error",
         ("gather", _) => "15ms",
         ("status", _) => "127.0.0.1:4446",
