@@ -1,4 +1,4 @@
-//! What the engine costs: framer, wheel and budget alone, then a whole turn of the server over a network in memory.
+//! What the engine costs: framer, format, wheel and budget alone, then a whole turn of the server over a network in memory.
 //! `cargo bench --bench engine` prints a table; `-- PART` only the cases whose names hold PART; `-- CASE PASSES` runs
 //! one case so often and prints how many of its units that were, which is what `benches/instructions` counts. In the
 //! table each case has a process of its own: what one leaves of the heap decides what the next pays for memory.
@@ -6,6 +6,8 @@
 
 #[path = "engine/budget.rs"]
 mod budget;
+#[path = "engine/format.rs"]
+mod format;
 #[path = "engine/framer.rs"]
 mod framer;
 #[path = "engine/turn.rs"]
@@ -78,7 +80,10 @@ fn references() -> Vec<Case> {
 }
 
 fn cases() -> Vec<Case> {
-    [references(), framer::cases(), wheel::cases(), budget::cases(), turn::cases()].into_iter().flatten().collect()
+    [references(), framer::cases(), format::cases(), wheel::cases(), budget::cases(), turn::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Nanoseconds a pass: the middle sample, the quickest and the slowest of them.

@@ -304,6 +304,10 @@ const MORE: &[(&str, &str)] = &[
     ),
     ("framing", "[Messages that are no lines](clients.md#messages-that-are-no-lines)"),
     ("embedded-newline", "[Messages that are no lines](clients.md#messages-that-are-no-lines)"),
+    ("parse", "[Syslog headers as fields](syslog.md)"),
+    ("min-severity", "[What is left out](syslog.md#--min-severity) is counted, and no loss"),
+    ("keep-original", "[The fields](syslog.md#the-fields)"),
+    ("trust-host", "[Whom to believe](syslog.md#--trust-host)"),
     ("unix-mode", "With the default everybody on the box may log, as with `/dev/log`"),
     ("receipt", "[Receipts](receipts.md)"),
     (

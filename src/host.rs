@@ -75,6 +75,24 @@ pub(crate) fn unix_buffer() -> u64 {
     number_after(Path::new("/proc/sys/net/core/wmem_default"), "", 0).unwrap_or_default()
 }
 
+/// The size of a receive buffer of UDP that is not asked for, and the most that can be asked for.
+#[must_use]
+pub(crate) fn udp_buffers() -> (u64, u64) {
+    let [own, most] = ["/proc/sys/net/core/rmem_default", "/proc/sys/net/core/rmem_max"]
+        .map(|file| number_after(Path::new(file), "", 0).unwrap_or_default());
+    (own, most)
+}
+
+/// How many datagrams the kernel has dropped at the UDP socket with this inode, modulo 2^32.
+#[cfg(feature = "udp")]
+#[must_use]
+pub(crate) fn udp_drops(inode: u64) -> Option<u32> {
+    // In a line of these tables: a time-out, which UDP does not have, the inode, references, an address, drops.
+    let name = format!(" 0 {inode} ");
+    let drops = ["/proc/net/udp", "/proc/net/udp6"].iter().find_map(|table| number_after(Path::new(table), &name, 2));
+    u32::try_from(drops?).ok()
+}
+
 /// The most bytes of memory that this process has taken so far, and the size of its code, since not every page of it is
 /// loaded yet. 4 MiB stands for the first if it can't be read.
 #[must_use]

@@ -12,8 +12,8 @@ use crate::config::listen::ListenAddr;
 /// Linux's `EBADF`: a descriptor is not open.
 const EBADF: i32 = 9;
 
-/// A listening TCP or Unix stream socket that was handed over. Whoever handed it over keeps it open: a server that ends
-/// does not accept the clients that still wait there, but leaves them to the next server.
+/// A listening TCP or Unix stream socket, or a bound UDP socket, that was handed over. Whoever handed it over keeps it open: a server that ends
+/// does not accept the clients that still wait there, but leaves them, and datagrams, to the next server.
 ///
 /// ```
 /// use lumberjack::{Config, Inherited, ListenAddr, MemorySink, Server};
@@ -35,11 +35,16 @@ impl Inherited {
     /// Takes over a descriptor, and finds out which address it listens on.
     ///
     /// # Errors
-    /// It is no listening stream socket, or neither of TCP nor of a Unix path.
+    /// It is neither a listening socket of TCP or a Unix path, nor one of UDP that is not connected.
     pub fn new(descriptor: OwnedFd) -> Result<Self, InheritError> {
         let socket = Socket::from(descriptor);
-        match socket.r#type() {
-            Ok(Type::STREAM) => {}
+        let is_stream = match socket.r#type() {
+            Ok(Type::STREAM) => true,
+            Ok(Type::DGRAM)
+                if cfg!(feature = "udp") && socket.local_addr().is_ok_and(|local| local.as_socket().is_some()) =>
+            {
+                false
+            }
             Ok(_) => return Err(InheritError::NoStream),
             Err(error) => {
                 if error.raw_os_error() == Some(EBADF) {
@@ -48,13 +53,15 @@ impl Inherited {
                 }
                 return Err(InheritError::NoSocket(error));
             }
-        }
-        if !socket.is_listener().map_err(InheritError::NoSocket)? {
+        };
+        let is_connection =
+            if is_stream { !socket.is_listener().map_err(InheritError::NoSocket)? } else { socket.peer_addr().is_ok() };
+        if is_connection {
             return Err(InheritError::NotListening);
         }
         let local = socket.local_addr().map_err(InheritError::NoSocket)?;
-        let tcp = local.as_socket().map(ListenAddr::Tcp);
-        let at = tcp.or_else(|| local.as_pathname().map(|path| ListenAddr::Unix(path.to_owned())));
+        let ip = local.as_socket().map(if is_stream { ListenAddr::Tcp } else { ListenAddr::Udp });
+        let at = ip.or_else(|| local.as_pathname().map(|path| ListenAddr::Unix(path.to_owned())));
         Ok(Self { socket, at: at.ok_or(InheritError::NoPlace)? })
     }
 
@@ -75,7 +82,7 @@ impl Inherited {
 pub enum InheritError {
     /// It is no socket, or not open.
     NoSocket(io::Error),
-    /// A socket for datagrams or packets.
+    /// A Unix socket for datagrams, or one for packets.
     NoStream,
     /// A socket that does not listen, such as a connection.
     NotListening,
@@ -87,9 +94,9 @@ impl fmt::Display for InheritError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSocket(error) => write!(f, "it is no open socket ({error}); hand over a listening one"),
-            Self::NoStream => f.write_str("it is a socket for datagrams or packets; use ListenStream="),
+            Self::NoStream => f.write_str("it is a Unix socket for datagrams, or one for packets; use ListenStream="),
             Self::NotListening => f.write_str("it is a connection; use Accept=no"),
-            Self::NoPlace => f.write_str("it is neither TCP nor a Unix socket with a path; use one of these"),
+            Self::NoPlace => f.write_str("it is neither TCP, UDP nor a Unix socket with a path; use one of these"),
         }
     }
 }

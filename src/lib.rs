@@ -37,9 +37,9 @@
 //!   says how much of them waits (`state`): that counts towards [`Limits::memory`], and while it is too much, clients wait.
 //! - The feature `status` adds `Server::serve_status`, the HTTP endpoint. The feature `cli` is the program. The feature
 //!   `calendar` reads the box's time zone, for [`OutputOptions::rotate_at`] and `{date}` in a file's name; `compress` is
-//!   [`OutputOptions::rotate_compress`].
+//!   [`OutputOptions::rotate_compress`]; `syslog` is [`Parse::Syslog`].
 //!
-//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P21 in these pages), how the code is divided, and
+//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P23 in these pages), how the code is divided, and
 //! which traps there are; `CONTRIBUTING.md` has the reading order.
 
 #[cfg(feature = "cli")]
@@ -56,6 +56,8 @@ mod sink;
 mod socket_file;
 #[cfg(feature = "status")]
 mod status;
+#[cfg_attr(not(feature = "udp"), path = "no_udp.rs")]
+mod udp;
 
 #[cfg(test)]
 #[path = "../tests/common/skip.rs"]
@@ -69,6 +71,7 @@ pub use config::limits::{
 };
 pub use config::listen::{DEFAULT_LISTEN, Framing, Listen, ListenAddr, ListenAddrError, ListenError, ListenOptions};
 pub use config::output::{DiskFull, MOST_OUTPUTS, OnStall, OutputError, OutputOptions, SyncEvery};
+pub use config::syslog::{Parse, Severity, SyslogOptions};
 pub use config::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};
 pub use engine::framer::Lines;
 pub use engine::gap::{Gap, Why};
@@ -85,8 +88,8 @@ pub use sink::{
 #[doc(hidden)]
 pub mod internals {
     pub use crate::config::{limits, listen, output, units};
-    pub use crate::engine::{budget, framer, gap, json, peer, ranking, sniff, stats, wheel};
-    pub use crate::net::{Key, Net, Now, Ready, SocketOptions, Source};
+    pub use crate::engine::{budget, framer, gap, json, peer, ranking, sniff, stats, syslog, wheel};
+    pub use crate::net::{Key, LONGEST_DATAGRAM, Net, Now, Ready, SocketOptions, Source};
     pub use crate::sink::{Pacing, format};
     #[cfg(feature = "status")]
     pub use crate::status::{board, history, request, respond, tail, visitor};

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::config::listen::ListenAddr;
 use crate::engine::peer::Peer;
 use crate::inherited::Inherited;
 use crate::linux::{MSG_NOSIGNAL, is_descriptor_shortage};
 use crate::socket_file::{self, SocketFile};
+use crate::udp::Datagrams;
 
 /// A token of mio is one number. Its lower bits are a connection's place in the table, or one of the numbers below; the
 /// rest is the connection's generation.
@@ -45,6 +46,8 @@ pub(crate) const MOST_WATCHED: usize = 16;
 
 /// Connections that may wait for `accept`; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+/// No datagram is longer: its length has 16 bits.
+pub const LONGEST_DATAGRAM: usize = 65_535;
 /// Events taken from one `poll`: more of them wait for the next turn.
 pub(crate) const EVENTS: usize = 1024;
 /// Unanswered keepalive probes after which a client is dead, a tenth of `--keepalive` apart.
@@ -115,6 +118,8 @@ pub struct SocketOptions {
     pub keepalive: Duration,
     /// Whether an IPv6 listener accepts no IPv4 clients, as another listener does.
     pub only_v6: bool,
+    /// Receive buffer to ask for at UDP, in bytes; 0 is that of the system.
+    pub udp_buffer: usize,
 }
 
 /// The kernel, as the loop sees it. Every call may return `Interrupted` or `WouldBlock`, and never blocks but `poll`.
@@ -151,6 +156,25 @@ pub trait Net {
     /// # Errors
     /// `WouldBlock` when none waits, else those of `accept`.
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Peer)>;
+    /// Takes the next datagram from a UDP listener, and says who sent it. The buffer has room for the longest there can be,
+    /// [`LONGEST_DATAGRAM`].
+    ///
+    /// # Errors
+    /// `WouldBlock` when none waits, else those of `recvfrom`.
+    fn receive(&mut self, listener: &mut Self::Listener, buffer: &mut [u8]) -> io::Result<(usize, Peer)> {
+        let _ = (listener, buffer);
+        Err(ErrorKind::WouldBlock.into())
+    }
+    /// How many datagrams the kernel has dropped at a UDP listener since the last question, as there was no room for them.
+    fn new_drops(&mut self, listener: &mut Self::Listener) -> u32 {
+        let _ = listener;
+        0
+    }
+    /// The size of a UDP listener's receive buffer in bytes, if the kernel tells.
+    fn udp_buffer(&self, listener: &Self::Listener) -> Option<usize> {
+        let _ = listener;
+        None
+    }
     /// Whether a client waits at this listener; true if nobody knows.
     fn has_client(&mut self, listener: &Self::Listener) -> bool {
         let _ = listener;
@@ -226,6 +250,8 @@ pub struct Mio {
 pub enum Listener {
     /// TCP.
     Tcp(Keeper, mio::net::TcpListener),
+    /// UDP.
+    Udp(Keeper, UdpListener),
     /// Unix.
     Unix(Keeper, mio::net::UnixListener),
 }
@@ -237,6 +263,9 @@ pub enum Keeper {
     /// Somebody else, who has opened it and keeps it open.
     Another,
 }
+
+/// A UDP socket.
+pub struct UdpListener(Datagrams);
 
 /// A connection.
 pub enum Stream {
@@ -278,6 +307,8 @@ impl Mio {
     fn accept_one(&mut self, listener: &mut Listener) -> io::Result<(Stream, Peer)> {
         match listener {
             Listener::Tcp(_, listener) => listener.accept().map(|(stream, addr)| (Stream::Tcp(stream), addr.into())),
+            // No connection ever comes there.
+            Listener::Udp(..) => Err(ErrorKind::WouldBlock.into()),
             Listener::Unix(_, listener) => {
                 let (stream, _) = listener.accept()?;
                 // As at TCP, which hands it on to each connection. Older kernels know no urgent bytes here.
@@ -319,7 +350,8 @@ impl Net for Mio {
         let token = Token(FIRST_LISTENER + number);
         let (socket, keeper) = match (self.take_inherited(at), at) {
             (Some(inherited), _) => (adopt(inherited, options)?, Keeper::Another),
-            (None, ListenAddr::Tcp(addr)) => (listen_tcp(*addr, options)?, Keeper::We(None)),
+            (None, ListenAddr::Tcp(addr)) => (open(*addr, Type::STREAM, options)?, Keeper::We(None)),
+            (None, ListenAddr::Udp(addr)) => (open(*addr, Type::DGRAM, options)?, Keeper::We(None)),
             (None, ListenAddr::Unix(path)) => {
                 let (socket, file) = socket_file::listen(path, options.unix_mode, BACKLOG)?;
                 (socket, Keeper::We(Some(file)))
@@ -332,6 +364,13 @@ impl Net for Mio {
                 self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
                 Ok((Listener::Tcp(keeper, listener), local))
             }
+            ListenAddr::Udp(_) => {
+                let datagrams = Datagrams::new(socket, options.udp_buffer)?;
+                let local = ListenAddr::Udp(datagrams.local_addr()?);
+                let registry = self.poll.registry();
+                registry.register(&mut SourceFd(&datagrams.as_raw_fd()), token, Interest::READABLE)?;
+                Ok((Listener::Udp(keeper, UdpListener(datagrams)), local))
+            }
             ListenAddr::Unix(_) => {
                 let mut listener = mio::net::UnixListener::from_std(socket.into());
                 self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
@@ -341,13 +380,16 @@ impl Net for Mio {
     }
 
     fn is_early(&self, listener: &Listener) -> bool {
-        let Listener::Tcp(_, listener) = listener else { return false };
-        let socket = SockRef::from(listener);
+        let socket = match listener {
+            Listener::Tcp(_, listener) => SockRef::from(listener),
+            Listener::Udp(_, listener) => listener.0.socket(),
+            Listener::Unix(..) => return false,
+        };
         socket.freebind_v4().unwrap_or_default() || socket.freebind_v6().unwrap_or_default()
     }
 
     fn leave(&mut self, listener: &mut Listener) -> bool {
-        let (Listener::Tcp(keeper, _) | Listener::Unix(keeper, _)) = listener;
+        let (Listener::Tcp(keeper, _) | Listener::Udp(keeper, _) | Listener::Unix(keeper, _)) = listener;
         let is_kept = matches!(keeper, Keeper::Another);
         if is_kept {
             // Trap: a close takes nothing out of an epoll while somebody else has the socket open.
@@ -363,6 +405,19 @@ impl Net for Mio {
             Err(error) if is_descriptor_shortage(&error) && !self.probe(listener)? => Err(ErrorKind::WouldBlock.into()),
             accepted => accepted,
         }
+    }
+
+    fn receive(&mut self, listener: &mut Listener, buffer: &mut [u8]) -> io::Result<(usize, Peer)> {
+        let Listener::Udp(_, UdpListener(datagrams)) = listener else { return Err(ErrorKind::WouldBlock.into()) };
+        datagrams.receive(buffer).map(|(count, addr)| (count, addr.into()))
+    }
+
+    fn new_drops(&mut self, listener: &mut Listener) -> u32 {
+        if let Listener::Udp(_, UdpListener(datagrams)) = listener { datagrams.new_drops() } else { 0 }
+    }
+
+    fn udp_buffer(&self, listener: &Listener) -> Option<usize> {
+        if let Listener::Udp(_, UdpListener(datagrams)) = listener { datagrams.buffer() } else { None }
     }
 
     fn has_client(&mut self, listener: &Listener) -> bool {
@@ -478,6 +533,7 @@ impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
         match self {
             Self::Tcp(_, listener) => listener.as_raw_fd(),
+            Self::Udp(_, listener) => listener.0.as_raw_fd(),
             Self::Unix(_, listener) => listener.as_raw_fd(),
         }
     }
@@ -496,14 +552,19 @@ fn adopt(inherited: Inherited, options: &SocketOptions) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen_tcp(addr: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+/// Binds a socket of TCP, which listens then, or of UDP.
+fn open(addr: SocketAddr, kind: Type, options: &SocketOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), kind, None)?;
+    let is_tcp = kind == Type::STREAM;
     if addr.is_ipv6() {
         socket.set_only_v6(options.only_v6)?;
     }
-    // The port can be bound again at once after a restart (P11).
-    socket.set_reuse_address(true)?;
-    prepare(&socket, options.keepalive)?;
+    if is_tcp {
+        // The port can be bound again at once after a restart (P11). Of UDP it can anyway, and there this would let another
+        // program take the datagrams.
+        socket.set_reuse_address(true)?;
+        prepare(&socket, options.keepalive)?;
+    }
     socket.set_nonblocking(true)?;
     match socket.bind(&addr.into()) {
         // At boot, an address may come after us (DHCP, a VPN): `is_early` tells.
@@ -513,7 +574,9 @@ fn listen_tcp(addr: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
         }
         bound => bound?,
     }
-    socket.listen(BACKLOG)?;
+    if is_tcp {
+        socket.listen(BACKLOG)?;
+    }
     Ok(socket)
 }
 

@@ -3,6 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "clients/datagrams.rs"]
+mod datagrams;
 #[path = "clients/goodbyes.rs"]
 mod goodbyes;
 #[path = "clients/receiver.rs"]
@@ -10,6 +12,9 @@ mod receiver;
 #[cfg(feature = "status")]
 #[path = "clients/status.rs"]
 mod status;
+#[cfg(feature = "syslog")]
+#[path = "clients/syslog.rs"]
+mod syslog;
 #[path = "clients/tools.rs"]
 mod tools;
 
@@ -415,7 +420,7 @@ fn p1_logback_logstash_appender_delivers_each_line_whole_and_once() {
     });
 }
 
-/// rsyslogd that follows a file, and sends its lines.
+/// rsyslogd that follows a file, and sends its lines and nothing else.
 fn rsyslog(receiver: &Receiver, file: &Path) -> Result<Command, Missing> {
     rsyslog_as(receiver, file, r#"TCP_Framing="traditional" template="line""#)
 }
@@ -428,7 +433,7 @@ fn rsyslog_as(receiver: &Receiver, file: &Path, output: &str) -> Result<Command,
         r#"global(workDirectory="{folder}" net.enableDNS="off")
 module(load="imfile")
 template(name="line" type="string" string="%msg%\n")
-input(type="imfile" file="{file}" tag="app" ruleset="forward")
+input(type="imfile" file="{file}" tag="app:" ruleset="forward")
 ruleset(name="forward") {{
   action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" {output})
 }}
@@ -460,26 +465,31 @@ fn p21_rsyslogd_with_octet_counting_delivers_each_line_whole_and_once() {
 #[test]
 fn p21_syslog_ng_s_syslog_driver_delivers_each_line_whole_and_once() {
     deliver_by_daemon_as("syslog-ng-octet", "octet", &SYSLOG, |receiver, file| {
-        syslog_ng(receiver, file, |port| format!(r#"syslog("127.0.0.1" port({port}) transport("tcp"))"#))
+        syslog_ng(receiver, file, "", |port| format!(r#"syslog("127.0.0.1" port({port}) transport("tcp"))"#))
     });
 }
 
 #[test]
 fn p1_syslog_ng_delivers_each_line_whole_and_once() {
     deliver_by_daemon("syslog-ng", |receiver, file| {
-        syslog_ng(receiver, file, |port| {
+        syslog_ng(receiver, file, "", |port| {
             format!(r#"network("127.0.0.1" port({port}) transport("tcp") template("$MSG\n"))"#)
         })
     });
 }
 
-/// syslog-ng that follows a file, and sends its lines by this driver.
-fn syslog_ng(receiver: &Receiver, file: &Path, driver: impl FnOnce(u16) -> String) -> Result<Command, Missing> {
+/// syslog-ng that follows a file, and sends its lines by this driver, with more options of the source.
+fn syslog_ng(
+    receiver: &Receiver,
+    file: &Path,
+    source: &str,
+    driver: impl FnOnce(u16) -> String,
+) -> Result<Command, Missing> {
     let program = Program::find("syslog-ng")?;
     let config = format!(
         r#"@version: current
 options {{ stats-freq(0); }};
-source s {{ file("{file}" flags(no-parse) follow-freq(1)); }};
+source s {{ file("{file}" flags(no-parse) follow-freq(1) {source}); }};
 destination lumberjack {{ {driver}; }};
 log {{ source(s); destination(lumberjack); flags(flow-control); }};
 "#,

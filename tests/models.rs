@@ -9,7 +9,7 @@ use lumberjack::internals::framer::{Framer, LineSink, Rules};
 use lumberjack::{EmbeddedNewline, Format, Framing, Gap, Limits, Lines, LongLines, Peer};
 #[cfg(feature = "status")]
 use model::http;
-use model::{budget, config, format, framer, wheel};
+use model::{budget, config, format, framer, syslog, wheel};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -39,6 +39,11 @@ proptest! {
     #[test]
     fn p1_and_p5_every_format_writes_what_its_model_does(input in vec(any::<u8>(), 0..300)) {
         format::run(&input, &mut |_, _| ());
+    }
+
+    #[test]
+    fn p22_any_bytes_are_read_as_the_syslog_twin_reads_them(input in vec(any::<u8>(), 0..300)) {
+        syslog::run(&input, &mut |_, _| ());
     }
 
     #[test]

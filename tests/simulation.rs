@@ -27,6 +27,8 @@ fn add(total: &mut Report, world: &Report) {
     total.refused += world.refused;
     total.errors += world.errors;
     total.receipts += world.receipts;
+    total.datagrams += world.datagrams;
+    total.missed += world.missed;
 }
 
 /// Lives through the worlds of these seeds; the first that fails ends it.
@@ -85,6 +87,8 @@ fn in_every_world_nothing_is_lost_leaked_or_late() {
             (total.refused, "a refusal"),
             (total.errors, "a sink given up or gone"),
             (total.receipts, "a receipt"),
+            (total.datagrams, "a datagram"),
+            (total.missed, "a datagram that the kernel dropped"),
         ] {
             assert!(count > 0, "no world met {what}");
         }

@@ -108,7 +108,7 @@ fn fetch_both(at: &ListenAddr, target: &str) -> io::Result<(String, Option<Strin
 /// HTTP status and body of the answer to one request.
 fn fetch(at: &ListenAddr, target: &str) -> io::Result<(String, String)> {
     let (domain, address) = match at {
-        ListenAddr::Tcp(addr) => (Domain::for_address(*addr), SockAddr::from(*addr)),
+        ListenAddr::Tcp(addr) | ListenAddr::Udp(addr) => (Domain::for_address(*addr), SockAddr::from(*addr)),
         ListenAddr::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
     };
     let mut socket = Socket::new(domain, Type::STREAM, None)?;

@@ -9,7 +9,7 @@ use log::LevelFilter;
 use super::options::{OPTIONS, Settings};
 use super::other_descriptors;
 use super::parse::{Origins, strip_comment};
-use crate::config::limits::{ConfigError, Limits, MemoryPlan, Overhead};
+use crate::config::limits::{Config, ConfigError, Limits, MemoryPlan, Overhead};
 use crate::config::listen::{Listen, ListenAddr};
 use crate::config::units::DisplaySize;
 use crate::host;
@@ -94,6 +94,7 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     let total = lines.saturating_add(waste + tables + program);
     let listen = &settings.config.listen;
     let (buffer, kernel) = kernel_buffers(listen, connections);
+    let kernel = kernel.saturating_add(udp_buffers(&settings.config));
     let is_chatty = settings.log_level >= LevelFilter::Debug;
     let _ = writeln!(
         text,
@@ -187,13 +188,20 @@ fn disk(settings: &Settings) -> String {
     text
 }
 
-/// The most bytes that the kernel holds until we read them: of one client, and of all clients together.
+/// The most bytes that the kernel holds until we read them: of one connection, and of all connections together.
 fn kernel_buffers(listen: &[Listen], connections: u64) -> (u64, u64) {
-    let is_tcp = |listen: &Listen| matches!(listen.at, ListenAddr::Tcp(_));
-    let tcp = if listen.iter().any(is_tcp) { host::tcp_buffer() } else { 0 };
-    let unix = if listen.iter().all(is_tcp) { 0 } else { host::unix_buffer() };
+    let has = |is_kind: fn(&ListenAddr) -> bool| listen.iter().any(|listen| is_kind(&listen.at));
+    let tcp = if has(|at| matches!(at, ListenAddr::Tcp(_))) { host::tcp_buffer() } else { 0 };
+    let unix = if has(|at| matches!(at, ListenAddr::Unix(_))) { host::unix_buffer() } else { 0 };
     let all_tcp = connections.saturating_mul(tcp).min(host::tcp_memory());
     (tcp.max(unix), all_tcp.max(connections.saturating_mul(unix)))
+}
+
+/// The same of all UDP listeners. The kernel doubles what it is asked for.
+fn udp_buffers(config: &Config) -> u64 {
+    let (own, most) = host::udp_buffers();
+    let each = if config.udp_buffer > 0 { 2 * most.min(config.udp_buffer as u64) } else { own };
+    each.saturating_mul(config.listen.iter().filter(|listen| listen.at.is_udp()).count() as u64)
 }
 
 /// A size for a person, rounded up.

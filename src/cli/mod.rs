@@ -297,6 +297,8 @@ fn greet(local_addrs: &[ListenAddr], outputs: &[OutputAddr], status: Option<&Lis
     let client = match local_addrs.first() {
         Some(ListenAddr::Tcp(addr)) if addr.ip().is_unspecified() => format!("nc -N 127.0.0.1 {}", addr.port()),
         Some(ListenAddr::Tcp(addr)) => format!("nc -N {} {}", addr.ip(), addr.port()),
+        Some(ListenAddr::Udp(addr)) if addr.ip().is_unspecified() => format!("nc -uN 127.0.0.1 {}", addr.port()),
+        Some(ListenAddr::Udp(addr)) => format!("nc -uN {} {}", addr.ip(), addr.port()),
         Some(ListenAddr::Unix(path)) => format!("nc -NU {}", path.display()),
         None => return,
     };

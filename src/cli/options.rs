@@ -11,6 +11,7 @@ use log::LevelFilter;
 use crate::config::limits::{Config, DEFAULT_UNIX_MODE, EmbeddedNewline, Limits, WordError, word_enum};
 use crate::config::listen::{DEFAULT_LISTEN, ListenAddr, ListenOptions};
 use crate::config::output::{DATE_WORD, DEFAULT_KEEP, OnStall, OutputOptions};
+use crate::config::syslog::{Parse, SyslogOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
 use crate::host::group_number;
 use crate::sink::{DiskUse, Format, OutputAddr, Outputs, SYNTAX, User, conflict, parse_tag};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub config: Config,
     /// Options of listeners that say nothing else.
     pub listen_defaults: ListenOptions,
+    /// What is done with syslog headers.
+    pub syslog: SyslogOptions,
     /// Where lines go.
     pub outputs: Vec<OutputAddr>,
     /// How lines are written.
@@ -63,8 +66,9 @@ impl Default for Settings {
     fn default() -> Self {
         let listen = DEFAULT_LISTEN.parse().into_iter().collect();
         Self {
-            config: Config { listen, unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() },
+            config: Config { listen, unix_mode: DEFAULT_UNIX_MODE, udp_buffer: 0, limits: Limits::default() },
             listen_defaults: ListenOptions::default(),
+            syslog: SyslogOptions::default(),
             outputs: vec![OutputAddr::stdout()],
             format: Format::Raw,
             output: OutputOptions::default(),
@@ -94,6 +98,8 @@ impl Settings {
     /// Gives each listener the options that it says nothing of.
     pub fn give_defaults(&mut self) {
         self.config.listen.iter_mut().for_each(|listen| listen.inherit(&self.listen_defaults));
+        let has_syslog = self.config.listen.iter().any(|listen| listen.options.parse == Parse::Syslog);
+        self.output.syslog = has_syslog.then_some(self.syslog);
     }
 
     /// Checks all that is known before anything is opened or made. Of the box only the paths are looked at.
@@ -107,6 +113,9 @@ impl Settings {
         }
         #[cfg(feature = "status")]
         if let Some(status) = &self.status {
+            if status.is_udp() {
+                return Err(crate::config::limits::ConfigError::StatusUdp { at: status.clone() }.to_string());
+            }
             let listen = &self.config.listen;
             let mut others = listen.iter().map(|listen| &listen.at);
             if let Some(other) = others.find(|other| other.covers(status, listen) || status.covers(other, listen)) {
@@ -115,6 +124,7 @@ impl Settings {
                 ));
             }
         }
+        self.check_syslog()?;
         let max_line = self.config.limits.max_line;
         Outputs::validate(&self.outputs, self.format, &self.output, max_line).map_err(|error| error.to_string())?;
         if self.format == Format::Raw && !self.output.tag.is_empty() {
@@ -153,6 +163,27 @@ impl Settings {
         (keep != DEFAULT_KEEP && !rotates()).then(|| {
             format!("--rotate-keep {keep} is of no use, as nothing rotates: give --rotate-size, --rotate-age or --rotate-at too, or {DATE_WORD} in a file's name")
         })
+    }
+
+    /// Options about headers need somebody who reads them, and fields that show them.
+    fn check_syslog(&self) -> Result<(), String> {
+        let given = self.syslog;
+        let flags = [
+            ("min-severity", given.min_severity.is_some(), false),
+            ("keep-original", given.keep_original, true),
+            ("trust-host", given.trust_host, true),
+        ];
+        for (flag, _, needs_fields) in flags.into_iter().filter(|(_, is_given, _)| *is_given) {
+            if self.output.syslog.is_none() {
+                return Err(format!(
+                    "--{flag} is about headers, which nobody reads: add --parse syslog, or --listen ADDR:PORT,parse=syslog"
+                ));
+            }
+            if needs_fields && self.format != Format::Json {
+                return Err(format!("--{flag} is about the fields of --format json: add that, or leave it out"));
+            }
+        }
+        Ok(())
     }
 
     /// Checks that each path is used for one thing, those of outputs, sockets and the config file.
@@ -508,12 +539,25 @@ macro_rules! options {
 
 /// Every option but `--config`, `--check`, `--help` and `--version`, which only the command line has.
 pub const OPTIONS: &[Opt] = options! {
-    "listen" / 'l' = "ADDR:PORT|unix:/path" Input List(config.listen)
-        "where clients connect; may be given more than once; port 0: the system picks one; with ,framing=... behind it: for this one alone";
+    "listen" / 'l' = "[udp:]ADDR:PORT|unix:/path" Input List(config.listen)
+        "where clients connect, or, with udp:, send datagrams; may be given more than once; port 0: the system picks one; with ,framing=... behind it: for this one alone";
     "framing" = "lines|octet|nul|cr|auto-octet" Input Word(listen_defaults.framing)
         "how messages end, where --listen says nothing else: lines: in a newline; octet: by the length before them (RFC 6587); nul, cr: in a NUL or CR; auto-octet: octet from who begins with a length and a <, else lines";
+    "parse" = "off|syslog" Input Word(listen_defaults.parse)
+        "what lines are read as, where --listen says nothing else: syslog: messages with a header of RFC 5424 or 3164, whose fields json shows";
+    #[cfg(feature = "syslog")]
+    "min-severity" = "WORD|off" Lines WordOrOff(syslog.min_severity)
+        "with parse=syslog: leaves out messages less grave than this: emerg, alert, crit, err, warning, notice, info or debug";
+    #[cfg(feature = "syslog")]
+    "keep-original" = "" Output Switch(syslog.keep_original)
+        "with parse=syslog: json has each message as it came, too";
+    #[cfg(feature = "syslog")]
+    "trust-host" = "" Output Switch(syslog.trust_host)
+        "with parse=syslog: the host in a header is taken for the one that sent it; anybody can write any";
     "unix-mode" = "OCTAL" Input Octal(config.unix_mode)
         "permission bits of a Unix socket's file";
+    "udp-buffer" = "SIZE" Input Size(config.udp_buffer)
+        "receive buffer that the kernel is asked for at each UDP listener; 0 is its own default";
     "receipt" = "" Input Switch(config.limits.receipt)
         "a client that ends its sending side gets \"N lines\" back once its lines are written";
     "output" / 'o' = SYNTAX Output List(outputs)

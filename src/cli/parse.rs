@@ -283,7 +283,7 @@ const MEANT: &[(&[&str], &str)] = &[
     (&["out", "file", "logfile"], "--output names where lines go, such as --output app.log"),
     (&["port", "bind", "address", "host"], "--listen names where clients connect, such as --listen 127.0.0.1:4445"),
     (&["tls", "ssl", "cert"], "TLS is not served; put a TLS proxy in front, and --listen 127.0.0.1:4445 behind it"),
-    (&["udp"], "UDP is not served; have a relay send it to --listen over TCP (docs/clients.md)"),
+    (&["udp"], "--listen takes UDP too, such as --listen udp:0.0.0.0:514"),
     (&["verbose", "quiet", "debug"], "--log-level says how much the log says"),
 ];
 

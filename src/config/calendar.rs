@@ -132,6 +132,23 @@ fn first_change(from: i64, until: i64, offset: Offset<'_>) -> Option<i64> {
     None
 }
 
+/// The same, for whoever keeps it.
+pub(crate) type Clock = Box<dyn Fn(i64) -> i64 + Send>;
+
+/// The second since 1970 nearest to `near` at which clocks show this month, day and second of the day, in whatever year; and
+/// how far they are from UTC then. `None` if there is no such day within four years.
+pub(crate) fn nearest(month: u8, day: u8, seconds: i64, near: i64, offset: Offset<'_>) -> Option<(i64, i64)> {
+    let (year, ..) = civil(u64::try_from(near.div_euclid(DAY)).unwrap_or_default());
+    let year = i64::try_from(year).ok()?;
+    let candidates = (year - 4..=year + 4).filter_map(|year| {
+        let shown = day_number(year, i64::from(month), i64::from(day))? * DAY + seconds;
+        // Of a time that comes twice that is one of the two, and of one that is left out one close by.
+        let second = shown - bounded(offset, shown - bounded(offset, shown));
+        Some((second, bounded(offset, second)))
+    });
+    candidates.min_by_key(|(second, _)| second.abs_diff(near))
+}
+
 /// Bytes of a date.
 pub(crate) const DATE_BYTES: usize = "2026-09-21".len();
 
@@ -147,15 +164,22 @@ pub(crate) fn day_of(text: &str) -> Option<i64> {
     // What is no digit gives a number all the same, and another date below.
     let number = |places: &[u8]| places.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit.wrapping_sub(b'0')));
     let (year, month, day) = (number(&digits[..4]), number(&digits[5..7]), number(&digits[8..]));
+    // What is no real date, or none at all, comes out as another.
+    day_number(year, month, day).filter(|number| date(*number) == text)
+}
+
+/// The days from 1970 to a date; `None` if there is no such date.
+fn day_number(year: i64, month: i64, day: i64) -> Option<i64> {
     if !(1..=12).contains(&month) {
         return None;
     }
+    let asked = [year, month, day].map(|part| u64::try_from(part).ok());
     let (year, month_from_march) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let of_year = (153 * month_from_march + 2) / 5 + day - 1;
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     let number = year * 365 + leap_days + of_year - DAYS_TO_1970;
-    // What is no real date, or none at all, comes out as another.
-    (date(number) == text).then_some(number)
+    let back = u64::try_from(number).map(civil).ok()?;
+    (asked == [Some(back.0), Some(back.1), Some(back.2)]).then_some(number)
 }
 
 /// Year, month and day of a day since 1970, by the Gregorian calendar: years are counted from March, so that the leap

@@ -373,6 +373,15 @@ pub enum ConfigError {
         /// Why not.
         why: &'static str,
     },
+    /// The status endpoint, at an address of UDP.
+    StatusUdp {
+        /// The address.
+        at: ListenAddr,
+    },
+    /// A receive buffer for UDP, and no UDP listener.
+    NoUdp,
+    /// Receipts, and only UDP listeners.
+    NoReceipts,
     /// No address to listen on.
     NoListener,
     /// More than [`MOST_LISTENERS`] addresses.
@@ -416,6 +425,15 @@ impl fmt::Display for ConfigError {
             Self::ListenOption { listener, option, value, why } => {
                 write!(f, "--listen {listener},{option}={value}: {why}")
             }
+            Self::StatusUdp { at } => {
+                write!(f, "--status {at}: HTTP needs connections, and UDP has none; write ADDR:PORT or unix:/path")
+            }
+            Self::NoUdp => f.write_str(
+                "--udp-buffer fits no --listen: none of them is udp:ADDR:PORT; give one, or leave the buffer out",
+            ),
+            Self::NoReceipts => f.write_str(
+                "--receipt fits no --listen: UDP has no way back to who sent a datagram; listen on TCP too, or leave it out",
+            ),
             Self::NoListener => f.write_str("there is no address to listen on: give one with --listen"),
             Self::TooManyListeners => {
                 write!(f, "too many addresses to listen on: at most {MOST_LISTENERS} are possible")
@@ -439,9 +457,15 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Permission bits of the Unix sockets' files (`--unix-mode`). Default 0666, as `/dev/log` has it.
     pub unix_mode: u32,
+    /// Receive buffer to ask the kernel for at each UDP listener, in bytes (`--udp-buffer`). Default 0: what the system has as
+    /// its own.
+    pub udp_buffer: usize,
     /// The limits.
     pub limits: Limits,
 }
+
+/// The kernel takes the size of a receive buffer as a C `int`, and doubles it.
+const LARGEST_UDP_BUFFER: usize = 1 << 29;
 
 /// Default of [`Config::unix_mode`]: without write permission for others nobody else can log.
 pub const DEFAULT_UNIX_MODE: u32 = 0o666;
@@ -449,7 +473,7 @@ impl Config {
     /// Listens at one place for lines, with the default limits.
     #[must_use]
     pub fn listen(at: ListenAddr) -> Self {
-        Self { listen: vec![at.into()], unix_mode: DEFAULT_UNIX_MODE, limits: Limits::default() }
+        Self { listen: vec![at.into()], unix_mode: DEFAULT_UNIX_MODE, udp_buffer: 0, limits: Limits::default() }
     }
 
     /// Checks the limits and the addresses to listen on.
@@ -470,6 +494,17 @@ impl Config {
             if let Some((option, value, why)) = one.contradiction() {
                 return Err(ConfigError::ListenOption { listener: one.at.clone(), option, value, why });
             }
+        }
+        let is_udp = |one: &Listen| one.at.is_udp();
+        if self.udp_buffer > 0 && !self.listen.iter().any(is_udp) {
+            return Err(ConfigError::NoUdp);
+        }
+        if self.udp_buffer > LARGEST_UDP_BUFFER {
+            let (flag, value) = ("udp-buffer", self.udp_buffer);
+            return Err(ConfigError::Size { flag, value, least: 0, most: LARGEST_UDP_BUFFER });
+        }
+        if self.limits.receipt && self.listen.iter().all(is_udp) {
+            return Err(ConfigError::NoReceipts);
         }
         self.limits.validate()
     }
@@ -502,7 +537,7 @@ mod tests {
             (&["[::]:1", "127.0.0.1:1"], Some("--listen 127.0.0.1:1 is covered by --listen [::]:1: give one of them")),
         ] {
             let listen = listen.iter().map(|at| at.parse().unwrap()).collect();
-            let config = Config { listen, unix_mode: 0, limits: Limits::default() };
+            let config = Config { listen, unix_mode: 0, udp_buffer: 0, limits: Limits::default() };
             let error = config.validate().err().map(|error| error.to_string());
             assert_eq!(error.as_deref(), expected);
         }

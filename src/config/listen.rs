@@ -2,10 +2,11 @@
 //! Invariant: what prints parses to the same.
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, SocketAddr};
 use core::str::FromStr;
 
 use super::listen_options::{Given, split};
+use super::syslog::Parse;
 
 pub use super::listen_addr::{ListenAddr, ListenAddrError};
 pub use super::listen_options::{Framing, ListenError, ListenOptions};
@@ -16,7 +17,8 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:4445";
 /// and the like take the rest.
 pub const MOST_LISTENERS: usize = 28;
 
-/// A listener: where it is, and how its clients are treated; as text `ADDR:PORT,KEY=VALUE`, or `unix:/path,KEY=VALUE`. Any
+/// A listener: where it is, and how its clients are treated; as text `ADDR:PORT,KEY=VALUE`, the same with `udp:` or
+/// `unix:/path` in place of the address. Any
 /// [`ListenAddr`] is one with the default options.
 ///
 /// ```
@@ -47,6 +49,12 @@ impl Listen {
     /// Options that it was not given as text are those of `defaults`, where they make sense.
     pub fn inherit(&mut self, defaults: &ListenOptions) {
         self.options.inherit(&mut self.given, defaults, &self.at);
+    }
+
+    /// How what comes here becomes lines: a syslog message over UDP is all of its datagram, and may hold newlines.
+    pub(crate) fn framing(&self) -> Framing {
+        let is_message = self.at.is_udp() && self.options.parse == Parse::Syslog;
+        if is_message { Framing::Nul } else { self.options.framing }
     }
 
     /// The first of its options that can't be what it is: its key, its value and why.
@@ -84,7 +92,10 @@ impl ListenAddr {
     /// is listened on.
     #[must_use]
     pub fn covers(&self, other: &Self, all: &[Listen]) -> bool {
-        let (Self::Tcp(one), Self::Tcp(two)) = (self, other) else { return self == other };
+        let (one, two) = match (self, other) {
+            (Self::Tcp(one), Self::Tcp(two)) | (Self::Udp(one), Self::Udp(two)) => (one, two),
+            _ => return self == other,
+        };
         if one.port() == 0 || one.port() != two.port() {
             return false;
         }
@@ -96,10 +107,24 @@ impl ListenAddr {
     /// them too.
     #[must_use]
     pub fn leaves_ipv4(&self, all: &[Listen]) -> bool {
-        let Self::Tcp(here) = self else { return false };
-        let is_any_v4 = |at: &SocketAddr| at.is_ipv4() && at.ip().is_unspecified();
-        let takes_it = |other: &Listen| matches!(&other.at, Self::Tcp(at) if is_any_v4(at) && at.port() == here.port());
-        here.is_ipv6() && here.port() != 0 && all.iter().any(takes_it)
+        let Some(here) = self.socket_addr().filter(|here| here.is_ipv6() && here.port() != 0) else { return false };
+        let any_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, here.port()));
+        all.iter().any(|other| other.at.is_udp() == self.is_udp() && other.at.socket_addr() == Some(any_v4))
+    }
+
+    /// Whether datagrams come there.
+    #[must_use]
+    pub fn is_udp(&self) -> bool {
+        matches!(self, Self::Udp(_))
+    }
+
+    /// The address and port of TCP or UDP.
+    #[must_use]
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(at) | Self::Udp(at) => Some(*at),
+            Self::Unix(_) => None,
+        }
     }
 }
 

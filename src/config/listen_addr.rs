@@ -7,12 +7,17 @@ use std::path::PathBuf;
 
 use super::pattern;
 
-/// An address to listen on: `ADDR:PORT`, `[ADDR]:PORT` or `unix:/path`.
+/// What an address of UDP begins with.
+const UDP: &str = "udp:";
+
+/// An address to listen on: `ADDR:PORT`, `[ADDR]:PORT`, `udp:ADDR:PORT` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListenAddr {
     /// TCP. Port 0 lets the system pick one; `[::]` takes IPv4 clients too, unless `0.0.0.0` is given with that port.
     Tcp(SocketAddr),
+    /// UDP, likewise: each datagram is a line, or several.
+    Udp(SocketAddr),
     /// A stream socket in the file system.
     Unix(PathBuf),
 }
@@ -21,6 +26,7 @@ impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(addr) => addr.fmt(f),
+            Self::Udp(addr) => write!(f, "{UDP}{addr}"),
             Self::Unix(path) => {
                 f.write_str("unix:")?;
                 // An address may have to fit a log line or a sentence: no control character may break it.
@@ -45,7 +51,11 @@ pub enum ListenAddrError {
     BarePath,
     /// `tcp:` before an address.
     Tcp,
-    /// Another scheme, such as `udp:`.
+    /// `udp://` before an address.
+    UdpSlashes,
+    /// UDP, in a build without it.
+    NoUdp,
+    /// Another scheme, such as `http:`.
     Scheme,
     /// A port alone.
     PortAlone,
@@ -78,7 +88,9 @@ impl fmt::Display for ListenAddrError {
             }
             Self::BarePath => "a Unix socket has unix: before its path, such as unix:/run/lumberjack.sock",
             Self::Tcp => "an address is one of TCP anyway: leave out what is before it",
-            Self::Scheme => "that is not served; write ADDR:PORT for TCP, or unix:/path",
+            Self::UdpSlashes => "write it as udp:ADDR:PORT, such as udp:0.0.0.0:514",
+            Self::NoUdp => "this program was built without UDP: listen on TCP, or build it with the feature udp",
+            Self::Scheme => "that is not served; write ADDR:PORT for TCP, udp:ADDR:PORT, or unix:/path",
             Self::PortAlone => {
                 "name the address before it: 127.0.0.1 for this machine alone, 0.0.0.0 for all who reach it, [::] for those of IPv6 as well"
             }
@@ -91,7 +103,9 @@ impl fmt::Display for ListenAddrError {
             }
             Self::NoPort => "the port is missing: write 127.0.0.1:4445, or [::1]:4445 for IPv6",
             Self::Name => "names are not looked up: give the address itself, such as 127.0.0.1:4445 or 0.0.0.0:4445",
-            Self::NotAnAddress => "write ADDR:PORT such as 127.0.0.1:4445, [::1]:4445 for IPv6, or unix:/path",
+            Self::NotAnAddress => {
+                "write ADDR:PORT such as 127.0.0.1:4445, [::1]:4445 for IPv6, udp:ADDR:PORT, or unix:/path"
+            }
         })
     }
 }
@@ -112,14 +126,26 @@ impl FromStr for ListenAddr {
                 true => Ok(Self::Unix(path.into())),
             };
         }
+        let is_group = |at: &SocketAddr| at.ip().is_multicast() || at.ip() == IpAddr::V4(Ipv4Addr::BROADCAST);
+        if let Some(addr) = text.strip_prefix(UDP) {
+            return match addr.parse() {
+                Ok(_) if cfg!(not(feature = "udp")) => Err(ListenAddrError::NoUdp),
+                Ok(addr) if is_group(&addr) => Err(ListenAddrError::Group),
+                Ok(addr) => Ok(Self::Udp(addr)),
+                Err(_) => Err(misread_udp(addr)),
+            };
+        }
         match text.parse::<SocketAddr>() {
-            Ok(at) if at.ip().is_multicast() || at.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) => {
-                Err(ListenAddrError::Group)
-            }
+            Ok(at) if is_group(&at) => Err(ListenAddrError::Group),
             Ok(at) => Ok(Self::Tcp(at)),
             Err(_) => Err(misread(text)),
         }
     }
+}
+
+/// What is wrong with a text behind `udp:` that is no address.
+fn misread_udp(text: &str) -> ListenAddrError {
+    if text.starts_with("//") { ListenAddrError::UdpSlashes } else { misread(text) }
 }
 
 /// What is wrong with a text that is no address.
@@ -151,7 +177,10 @@ fn misread(text: &str) -> ListenAddrError {
         if is("fd") {
             return ListenAddrError::Descriptor;
         }
-        if is("udp") || rest.starts_with("//") {
+        if is("udp") {
+            return ListenAddrError::UdpSlashes;
+        }
+        if rest.starts_with("//") {
             return ListenAddrError::Scheme;
         }
     }
@@ -183,6 +212,14 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_udp_parses_and_prints_back_where_there_is_udp() {
+        for text in ["udp:0.0.0.0:514", "udp:[::1]:0"] {
+            let expected = if cfg!(feature = "udp") { Ok(text.into()) } else { Err(ListenAddrError::NoUdp) };
+            assert_eq!(text.parse::<ListenAddr>().map(|at| at.to_string()), expected);
+        }
+    }
+
+    #[test]
     fn a_wrong_address_says_what_is_wrong() {
         for (text, error) in [
             ("", ListenAddrError::NotAnAddress),
@@ -202,8 +239,16 @@ mod tests {
             (":::4445", ListenAddrError::PortAlone),
             ("tcp:127.0.0.1:4445", ListenAddrError::Tcp),
             ("TCP://127.0.0.1:4445", ListenAddrError::Tcp),
-            ("udp:127.0.0.1:514", ListenAddrError::Scheme),
-            ("udp:514", ListenAddrError::Scheme),
+            ("udp:", ListenAddrError::NotAnAddress),
+            ("udp:514", ListenAddrError::PortAlone),
+            ("udp:127.0.0.1", ListenAddrError::NoPort),
+            ("udp:localhost:514", ListenAddrError::Name),
+            ("udp:127.0.0.1:99999", ListenAddrError::Port),
+            ("udp:[fe80::1%eth0]:514", ListenAddrError::Interface),
+            ("udp:tcp:127.0.0.1:514", ListenAddrError::Tcp),
+            ("udp://127.0.0.1:514", ListenAddrError::UdpSlashes),
+            ("UDP:127.0.0.1:514", ListenAddrError::UdpSlashes),
+            ("udp:udp:127.0.0.1:514", ListenAddrError::UdpSlashes),
             ("http://127.0.0.1:80", ListenAddrError::Scheme),
             ("[fe80::1%eth0]:4445", ListenAddrError::Interface),
             ("127.0.0.1:4445,127.0.0.1:4446", ListenAddrError::Several),

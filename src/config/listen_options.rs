@@ -6,6 +6,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use super::listen_addr::{ListenAddr, ListenAddrError};
+use super::syslog::Parse;
 use super::word::{WordError, word_enum};
 
 word_enum! {
@@ -41,6 +42,8 @@ word_enum! {
 pub struct ListenOptions {
     /// How bytes become lines (`framing`). Default `lines`.
     pub framing: Framing,
+    /// What a line is read as (`parse`). Default `off`.
+    pub parse: Parse,
 }
 
 /// Is given a value that is to be shown.
@@ -77,7 +80,10 @@ macro_rules! rows {
 
 /// Every option of a listener.
 const ROWS: &[Row] = rows! {
-    "framing" = framing, |_, _| None;
+    "framing" = framing, |options, at| (at.is_udp() && options.framing != Framing::Lines).then_some(
+        "a datagram of UDP has its end already: leave the framing out"
+    );
+    "parse" = parse, |_, _| None;
 };
 
 /// Reads a value that its type can read.

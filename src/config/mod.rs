@@ -8,5 +8,6 @@ mod listen_addr;
 mod listen_options;
 pub mod output;
 pub(crate) mod pattern;
+pub(crate) mod syslog;
 pub mod units;
 mod word;

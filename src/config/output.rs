@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::calendar::TimeOfDay;
 use super::limits::{WordError, word_enum};
+use super::syslog::SyslogOptions;
 use super::units::{DisplayDuration, DisplaySize};
 
 /// What stands in a file's name for the host whose lines it holds.
@@ -116,6 +117,8 @@ pub struct OutputOptions {
     pub tag: String,
     /// Whether the output says where something was dropped (`--mark-gaps`). Default no.
     pub mark_gaps: bool,
+    /// What is done with the headers of syslog messages; `None`, the default: no listener has `parse=syslog`.
+    pub syslog: Option<SyslogOptions>,
     /// Mode of new files (`--file-mode`). Default: that of the file that had the name before, else 0666 less the umask.
     pub file_mode: Option<u32>,
     /// Group of new files, by its number (`--file-group`). Default: that of the file that had the name before.
@@ -141,6 +144,7 @@ impl Default for OutputOptions {
             stall_timeout: DEFAULT_STALL,
             tag: String::new(),
             mark_gaps: false,
+            syslog: None,
             file_mode: None,
             file_group: None,
             make_dirs: false,
@@ -235,6 +239,9 @@ impl OutputOptions {
         }
         if self.rotate_compress && !cfg!(feature = "compress") {
             return wrong("--rotate-compress is not in this build: it is the feature `compress`");
+        }
+        if self.syslog.is_some() && !cfg!(feature = "syslog") {
+            return wrong("parse=syslog is not in this build: it is the feature `syslog`");
         }
         if self.disk_full == DiskFull::DropOldest && !(self.rotates() && self.rotate_keep > 0) {
             return wrong("--disk-full drop-oldest removes rotated files: give --rotate-size too, or leave it out");

@@ -15,4 +15,5 @@ pub mod peer;
 pub mod ranking;
 pub mod sniff;
 pub mod stats;
+pub mod syslog;
 pub mod wheel;

@@ -92,7 +92,7 @@ numbers! {
     /// What has happened since the start. All of them only grow, and stop at their largest value.
     Counters {
         lines "lines" "lines" Count
-            "Lines that went to the outputs.";
+            "Lines that went to the outputs, and those that --min-severity left out of them.";
         bytes "bytes" "received_bytes" Count
             "Bytes read from clients.";
         accepted "accepted" "accepted_connections" Count
@@ -124,10 +124,18 @@ numbers! {
             "Connections turned away because their host had --max-per-host." ("P14");
         cut_off "cutOff" "cut_off_connections" Loss
             "Connections closed while their client still sent, 16 MiB after our goodbye." ("P6, P11");
+        datagrams "datagrams" "received_datagrams" Count
+            "Datagrams read (UDP)." ("P23");
+        missed_datagrams "missedDatagrams" "missed_datagrams" Loss
+            "Datagrams that the kernel dropped because its receive buffer was full (UDP, --udp-buffer)." ("P23");
+        held_up_datagrams "heldUpDatagrams" "held_up_datagrams" Loss
+            "Datagrams dropped because the file of their host took nothing (UDP, {host})." ("P23");
         probes "probes" "probes" Event
             "Connections that ended without a byte, as port probes and health checks do." ("P12");
         accept_pauses "acceptPauses" "accept_pauses" Event
             "Times that new clients had to wait: --max-connections were open, or no file descriptor was free." ("P10");
+        filtered "filtered" "filtered_lines" Event
+            "Messages left out because they were less grave than --min-severity; they count in receipts." ("P22");
         sink_stalls "sinkStalls" "output_stalls" Event
             "Times that reading stopped because an output was full; clients waited, and no line was lost." ("P8");
     }

@@ -44,6 +44,8 @@ struct Seen {
     /// Somebody is on the ready queue.
     is_ready: bool,
     has_listeners: bool,
+    /// A listener of UDP is open, whose queue is being read.
+    has_datagrams: bool,
     /// Accepting waits for a descriptor.
     is_paused: bool,
     /// There are as many connections as there may be, and none of them can give way yet; one can then.
@@ -84,7 +86,8 @@ fn plan(life: Life, seen: &Seen, drain_timeout: Duration) -> Plan {
         return Plan { step: Step::Read, due_in: None, patience: None };
     };
     let patience = seen.stuck_since.map(|since| left_of(drain_timeout, since.max(began), seen.now));
-    let may_come_in = seen.has_listeners && !seen.is_paused && !seen.is_full;
+    let may_come_in = (seen.has_listeners && !seen.is_paused && !seen.is_full) || seen.has_datagrams;
+    let are_open = seen.has_listeners || seen.has_datagrams;
     let (step, due_in) = match life {
         Life::Draining { .. } if seen.is_stalled => (Step::Read, patience),
         Life::Draining { since, .. } => {
@@ -92,10 +95,10 @@ fn plan(life: Life, seen: &Seen, drain_timeout: Duration) -> Plan {
             // bytes on the way. One that floods is cut off (`note_last_bytes`), so that this comes to an end. Silence
             // ends nothing while somebody waits at a listener.
             let mut left = left_of(drain_timeout, since, seen.reading);
-            if !seen.has_listeners && !seen.is_ready {
+            if !are_open && !seen.is_ready {
                 left = left.min(left_of(QUIET, since.max(seen.last_bytes), seen.reading));
             }
-            if !seen.has_listeners && !seen.has_connections {
+            if !are_open && !seen.has_connections {
                 left = Duration::ZERO;
             }
             let step = if left.is_zero() { Step::Finish } else { Step::Read };
@@ -121,6 +124,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.clients.deadlines.end_of_service();
         self.listeners.end_pause();
         self.listeners.leave_inherited(&mut self.net);
+        self.datagrams.begin_end(&mut self.net);
         info!("[tcp] Stopping server, closing {} active socket(s)", self.clients.connections.len());
         let keys: Vec<Key> = self.clients.connections.keys().collect();
         for key in keys {
@@ -156,6 +160,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             has_more_to_read: connections.iter().any(|(_, conn)| !conn.is_owed()),
             is_ready: connections.ready_len() > 0,
             has_listeners: !self.listeners.are_closed(),
+            has_datagrams: !self.datagrams.are_closed(),
             is_paused: self.listeners.are_paused(),
             is_full: self.is_full(),
             gives_way_in: self.gives_way_in(),
@@ -181,6 +186,9 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// # Errors
     /// A sink that takes nothing for `--drain-timeout` is given up.
     pub(super) fn finish_draining(&mut self) -> Result<(), RunError> {
+        if self.life != Life::Serving {
+            self.close_read_out();
+        }
         match self.life {
             Life::Serving | Life::Stopped => return Ok(()),
             Life::Draining { .. } => {}

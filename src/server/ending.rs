@@ -32,7 +32,8 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// The one way out (P7): gives back descriptor, buffer, deadline, slot and counts, and logs it.
     pub(super) fn close(&mut self, key: Key, why: Close) {
         let Some(mut conn) = self.clients.remove(key) else { return };
-        let origin = Origin { peer: &conn.peer, wall_ms: self.clock.wall_ms() };
+        let parse = self.listeners.parse(conn.listener);
+        let origin = Origin { peer: &conn.peer, wall_ms: self.clock.wall_ms(), parse };
         let rules = self.listeners.rules(conn.listener);
         let framing = rules.framing();
         let spoken = conn.opening.end(conn.framer.pending_bytes(), framing);
@@ -155,7 +156,8 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn flush_line(&mut self, key: Key) {
         let Some(conn) = self.clients.connections.get_mut(key) else { return };
         let peer = conn.peer;
-        let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
+        let parse = self.listeners.parse(conn.listener);
+        let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms(), parse };
         let rules = self.listeners.rules(conn.listener);
         let fed = conn.framer.flush_pending(
             rules,

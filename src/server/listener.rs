@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::connection::Newcomer;
 use crate::config::limits::Limits;
 use crate::config::listen::{Framing, Listen, ListenAddr, ListenOptions};
+use crate::config::syslog::Parse;
 use crate::engine::framer::Rules;
 use crate::linux::{EMFILE, ENFILE};
 use crate::net::Net;
@@ -43,7 +44,7 @@ struct Listener<L> {
     may_have_clients: bool,
 }
 
-/// All listeners that are open; and of all that were opened, where, and by what rules their clients are read.
+/// All listeners of connections that are open; and of all that were opened, where, and by what rules their clients are read.
 pub(super) struct Listeners<L> {
     open: Vec<Listener<L>>,
     local_addrs: Vec<ListenAddr>,
@@ -73,20 +74,29 @@ impl<L> Listeners<L> {
         }
     }
 
-    /// One more listener, which is open, and where it is.
-    pub(super) fn add(&mut self, socket: L, local: Listen, limits: &Limits) {
-        // There are at most `MOST_LISTENERS`.
-        let number = u8::try_from(self.local_addrs.len()).unwrap_or(u8::MAX);
+    /// One more listener, which is open.
+    pub(super) fn add(&mut self, number: u8, socket: L) {
         // A client may have come before the first poll; the event then tells, but asking once costs nothing.
         self.open.push(Listener { number, socket, may_have_clients: true });
-        self.rules.push(Rules::new(limits, local.options.framing));
+    }
+
+    /// Where one more listener is, also one of UDP, which is open elsewhere; and its number.
+    pub(super) fn note(&mut self, local: Listen, limits: &Limits) -> u8 {
+        self.rules.push(Rules::new(limits, local.framing()));
         self.local_addrs.push(local.at);
         self.options.push(local.options);
+        // There are at most `MOST_LISTENERS`.
+        u8::try_from(self.local_addrs.len() - 1).unwrap_or(u8::MAX)
     }
 
     /// The rules of the listener with this number, also after it was closed.
     pub(super) fn rules(&self, number: u8) -> &Rules {
         self.rules.get(usize::from(number)).unwrap_or(&self.default_rules)
+    }
+
+    /// What the lines of its clients are read as.
+    pub(super) fn parse(&self, number: u8) -> Parse {
+        self.options.get(usize::from(number)).map_or(Parse::Off, |options| options.parse)
     }
 
     /// Each with its options, as people write it.
@@ -229,7 +239,8 @@ mod tests {
         let mut listeners = Listeners::new(&Limits::default());
         for max_line in [4, 3] {
             let limits = Limits { max_line, ..Limits::default() };
-            listeners.add((), ListenAddr::Unix("/x".into()).into(), &limits);
+            let number = listeners.note(ListenAddr::Unix("/x".into()).into(), &limits);
+            listeners.add(number, ());
         }
         listeners.close_all();
         let skipped = |number| {

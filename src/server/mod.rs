@@ -9,6 +9,8 @@ mod clock;
 mod connection;
 #[cfg(feature = "cli")]
 pub(crate) mod cost;
+#[cfg_attr(not(feature = "udp"), path = "no_datagrams.rs")]
+mod datagrams;
 mod deadlines;
 mod drain;
 mod ending;
@@ -45,6 +47,7 @@ pub(crate) use self::pulse::Pulse;
 
 use self::clients::Clients;
 use self::clock::Clock;
+use self::datagrams::{Datagrams, LONGEST_GATHER};
 use self::fullness::Fullness;
 use self::gather::{Brought, Gather};
 use self::life::Life;
@@ -56,6 +59,7 @@ use self::reading::ReadBuffer;
 use self::status::Desk;
 use crate::config::limits::{Config, Limits, MemoryPlan};
 use crate::config::listen::{Listen, ListenAddr};
+use crate::config::units::DisplaySize;
 use crate::engine::stats::{Counters, Gauges, OutputStats, Snapshot};
 use crate::inherited::Inherited;
 use crate::net::{EVENTS, Mio, Net, Ready, STATUS_LISTENER, SocketOptions, Source};
@@ -92,6 +96,7 @@ pub struct Server<S: Sink, N: Net = Mio> {
     net: N,
     limits: Limits,
     listeners: Listeners<N::Listener>,
+    datagrams: Datagrams<N::Listener>,
     fullness: Fullness,
     clients: Clients<N::Stream>,
     outlet: Outlet<S>,
@@ -138,34 +143,32 @@ impl<S: Sink, N: Net> Server<S, N> {
     #[doc(hidden)]
     pub fn bind_with(config: Config, sink: S, mut net: N) -> Result<Self, BindError> {
         config.validate()?;
-        let Config { listen, unix_mode, limits } = config;
+        let Config { listen, unix_mode, udp_buffer, limits } = config;
         let plan = MemoryPlan::new(&limits, sink.overhead())?;
-        let mut listeners = Listeners::new(&limits);
+        let (mut listeners, mut datagrams) = (Listeners::new(&limits), Datagrams::new());
         for (number, Listen { at, options, .. }) in listen.iter().enumerate() {
             let only_v6 = at.leaves_ipv4(&listen);
-            let socket = SocketOptions { unix_mode, keepalive: limits.keepalive, only_v6 };
+            let socket = SocketOptions { unix_mode, keepalive: limits.keepalive, only_v6, udp_buffer };
             let (listener, local) = net.listen(at, &socket, number).map_err(|error| BindError::new(at, error))?;
             let local = Listen::new(local, options.clone());
-            info!("[tcp] Listening on {local}");
-            if net.is_early(&listener) {
-                warn!(
-                    "[tcp] This machine has no such address yet: {}; clients can connect once it has; else choose one of its own, or 0.0.0.0 for all, with --listen",
-                    local.at
-                );
-            }
-            listeners.add(listener, local, &limits);
+            let is_udp = local.at.is_udp();
+            let buffers = (net.udp_buffer(&listener).unwrap_or(udp_buffer), udp_buffer);
+            announce(&local, net.is_early(&listener), buffers);
+            let number = listeners.note(local, &limits);
+            if is_udp { datagrams.add(number, listener) } else { listeners.add(number, listener) }
         }
         let snapshot = first_snapshot(&limits, &listeners, sink.outputs());
         let handle = Handle::new(snapshot, net.waker().map_err(BindError::Poll)?);
         let clock = Clock::new(net.now());
         let mut server = Self {
+            gather: Gather::new(if datagrams.are_closed() { limits.gather } else { limits.gather.min(LONGEST_GATHER) }),
             listeners,
+            datagrams,
             fullness: Fullness::default(),
             clients: Clients::new(&limits, plan.pending_share, clock.tick()),
             outlet: Outlet::new(sink, plan, limits.max_line),
             desk: Desks::<N>::default(),
             clock,
-            gather: Gather::new(limits.gather),
             notices: Notices::new(),
             counters: Counters::default(),
             life: Life::Serving,
@@ -217,6 +220,9 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.begin_drain();
         }
         let (bytes, lines) = (self.counters.bytes, self.counters.lines);
+        self.look_for_drops();
+        // Before all else: nobody else loses by waiting.
+        self.read_datagrams();
         self.accept_clients();
         self.read_ready();
         let (bytes, lines) = (self.counters.bytes - bytes, self.counters.lines - lines);
@@ -258,7 +264,10 @@ impl<S: Sink, N: Net> Server<S, N> {
                     self.desk.wake(event.source);
                     count -= 1;
                 }
-                Source::Listener(number) => self.listeners.wake(number),
+                Source::Listener(number) => {
+                    self.listeners.wake(number);
+                    self.datagrams.wake(number);
+                }
                 Source::Wake => {}
                 Source::Sink(number) => {
                     is_output_gone |= event.failed;
@@ -279,7 +288,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         let now = self.clock.now();
         let can_read = !self.outlet.is_stalled();
         let can_be_read = self.clients.connections.ready_len() > 0 && self.life.reads_in_turn();
-        if (can_read && (can_be_read || self.can_accept())) || (self.limits.receipt && self.is_receipt_due()) {
+        if (can_read && (can_be_read || self.can_accept() || self.datagrams.may_wait()))
+            || (self.limits.receipt && self.is_receipt_due())
+        {
             return Some(Duration::ZERO);
         }
         // Deadlines that are not acted on now must not end the wait either: the loop would spin.
@@ -289,6 +300,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             next_timer,
             self.quiet_due_in(),
             self.listeners.due_in(now),
+            self.datagrams.due_in(now),
             self.outlet.sink.due_in(now),
             self.notices.due_in(now),
             self.drain_due_in(),
@@ -336,10 +348,11 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     fn publish(&self) {
-        let gauges = Gauges { sink_waiting_bytes: self.outlet.sink.state().waiting as u64, ..self.clients.gauges() };
+        let state = self.outlet.sink.state();
+        let gauges = Gauges { sink_waiting_bytes: state.waiting as u64, ..self.clients.gauges() };
         self.handle.publish(|snapshot| {
             snapshot.running = self.life == Life::Serving;
-            snapshot.counters = self.counters;
+            snapshot.counters = Counters { filtered: state.filtered, ..self.counters };
             snapshot.gauges = gauges;
             for (known, output) in snapshot.outputs.iter_mut().zip(self.outlet.sink.outputs()) {
                 known.counters = output.counters;
@@ -361,10 +374,29 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 }
 
+/// Says where the server listens, and what is not as it was asked for: `buffers` are the size of a receive buffer, and the
+/// one that was.
+#[inline(never)] // for size
+fn announce(local: &Listen, is_early: bool, buffers: (usize, usize)) {
+    let at = &local.at;
+    info!("[{}] Listening on {local}", if at.is_udp() { "udp" } else { "tcp" });
+    if is_early {
+        warn!(
+            "[tcp] This machine has no such address yet: {at}; clients can connect once it has; else choose one of its own, or 0.0.0.0 for all, with --listen"
+        );
+    }
+    if buffers.0 < buffers.1 {
+        let (got, asked) = (DisplaySize(buffers.0), DisplaySize(buffers.1));
+        warn!(
+            "[udp] The kernel gives {at} a receive buffer of {got}, not the {asked} of --udp-buffer: raise net.core.rmem_max"
+        );
+    }
+}
+
 fn first_snapshot<L>(limits: &Limits, listeners: &Listeners<L>, outputs: &[OutputStats]) -> Snapshot {
     let port = listeners.local_addrs().iter().find_map(|at| match at {
         ListenAddr::Tcp(addr) => Some(addr.port()),
-        ListenAddr::Unix(_) => None,
+        ListenAddr::Udp(_) | ListenAddr::Unix(_) => None,
     });
     Snapshot {
         running: true,

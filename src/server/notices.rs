@@ -42,6 +42,8 @@ notices! {
     NearlyFull = "connections in use",
     BadLength = "bad length",
     EndedAtGoodbye = "closed at our goodbye",
+    Missed = "dropped by the kernel",
+    HeldUp = "datagrams of a host",
 }
 
 #[derive(Default)]

@@ -8,7 +8,7 @@ use super::error::RunError;
 use crate::config::limits::{LEAST_READ_BYTES, MemoryPlan, Overhead};
 use crate::engine::framer::{LineSink, Lines};
 use crate::engine::gap::Gap;
-use crate::net::{Net, Source};
+use crate::net::{LONGEST_DATAGRAM, Net, Source};
 use crate::sink::{Loss, LossCause, Origin, Sink};
 
 pub(super) struct Outlet<S> {
@@ -17,6 +17,8 @@ pub(super) struct Outlet<S> {
     share: usize,
     /// Reading resumes when no more than this waits.
     resume_at: usize,
+    /// The longest datagram that fits then, whatever it turns out to be.
+    datagram_room: usize,
     is_stalled: bool,
     /// Everything is written, and the sink was asked to bring it to where it belongs for good.
     is_settling: bool,
@@ -36,27 +38,35 @@ impl<S: Sink> Outlet<S> {
         let half = kept + plan.sink_share.saturating_sub(kept) / 2;
         let resume_at = half.min(plan.sink_share.saturating_sub(least));
         let share = plan.sink_share;
-        Self {
+        let (is_stalled, is_settling) = (false, false);
+        let mut outlet = Self {
             sink,
             overhead,
             share,
             resume_at,
-            is_stalled: false,
-            is_settling: false,
+            datagram_room: 0,
+            is_stalled,
+            is_settling,
             releases: 0,
             loss: None,
             missed_lines: 0,
-        }
+        };
+        outlet.datagram_room = outlet.bytes_in(share - resume_at, 0).unwrap_or_default().min(LONGEST_DATAGRAM);
+        outlet
     }
 
     /// How many bytes may be read from a connection that has `pending` bytes, so that whatever they turn out to be
     /// fits. `None`: too few to bother; the sink is full.
     pub(super) fn allowance(&self, pending: usize) -> Option<usize> {
         let room = self.share.saturating_sub(self.sink.state().held);
+        self.bytes_in(room, pending).filter(|bytes| *bytes >= LEAST_READ_BYTES)
+    }
+
+    /// How many bytes, behind `pending`, are sure to fit so much room.
+    fn bytes_in(&self, room: usize, pending: usize) -> Option<usize> {
         let room = room.checked_sub(self.overhead.at_most(pending, 1))?;
         // At worst each byte is a line of its own (`--keep-empty`).
-        let bytes = room / (self.overhead.per_byte + self.overhead.per_line);
-        (bytes >= LEAST_READ_BYTES).then_some(bytes)
+        Some(room / (self.overhead.per_byte + self.overhead.per_line))
     }
 
     /// Whether a pending line may go out now.
@@ -142,6 +152,25 @@ impl<S: Sink> Outlet<S> {
 
     pub(super) fn share(&self) -> usize {
         self.share
+    }
+}
+
+/// Of UDP.
+#[cfg(feature = "udp")]
+impl<S: Sink> Outlet<S> {
+    /// The longest datagram that is sure to fit: all of them, but with a tiny budget.
+    pub(super) fn datagram_room(&self) -> usize {
+        self.datagram_room
+    }
+
+    /// Whether a datagram may be read now. When reading resumes, that is so.
+    pub(super) fn has_room_for_datagrams(&self) -> bool {
+        self.allowance(0).is_some_and(|bytes| bytes >= self.datagram_room)
+    }
+
+    /// Whether so many lines with so many bytes fit.
+    pub(super) fn fits(&self, bytes: usize, lines: usize) -> bool {
+        self.sink.state().held.saturating_add(self.overhead.at_most(bytes, lines)) <= self.share
     }
 }
 

@@ -11,7 +11,7 @@ use super::deadlines::SILENCE_TICKS;
 use super::life::{Close, Next};
 use super::outlet::Out;
 use super::tally::Tally;
-use crate::net::{Key, Net};
+use crate::net::{Key, LONGEST_DATAGRAM, Net};
 use crate::sink::{Origin, Sink, Welcome};
 
 /// Bytes asked of one `read`. CPU for 128-byte lines beside that of a loop that only copies, with reads of 64 KiB, from
@@ -24,6 +24,8 @@ pub(super) const READ_BYTES: usize = 256 * 1024;
 const CROWD_READ_BYTES: usize = 64 * 1024;
 /// So many ready connections are many: with full reads of the larger size, 4 MiB a turn, which take 3 ms.
 const CROWD: usize = 16;
+
+const _: () = assert!(READ_BYTES > 2 * LONGEST_DATAGRAM, "a datagram and a newline fit, though each byte becomes two");
 
 /// So much is read of a host whose file is not open while those of others can't be written: what a thousand of them hold on
 /// to is no more than the least [`crate::Limits::memory`] that makes sense for so many.
@@ -45,6 +47,17 @@ impl ReadBuffer {
         self.most = if ready > CROWD { CROWD_READ_BYTES } else { READ_BYTES };
     }
 
+    /// All of it, for who needs the server while it uses what was read. [`Self::put_back`] has to follow.
+    #[cfg(feature = "udp")]
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    #[cfg(feature = "udp")]
+    pub(super) fn put_back(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+    }
+
     /// Its first bytes, `most` at most.
     #[cfg(feature = "status")]
     pub(super) fn first(&mut self, most: usize) -> &mut [u8] {
@@ -58,7 +71,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn read_ready(&mut self) {
         let ready = self.clients.connections.ready_len();
         self.read_buffer.begin_turn(ready);
-        for _ in 0..ready {
+        for number in 1..=ready {
             if self.outlet.is_stalled() || !self.life.reads_in_turn() {
                 return;
             }
@@ -68,6 +81,10 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.act_on(key, next);
             if self.life.is_past(self.limits.drain_timeout, self.clock.now()) {
                 self.note_last_bytes(key, self.counters.bytes - before);
+            }
+            // Datagrams can't wait for a crowd of clients.
+            if number % CROWD == 0 && !self.datagrams.are_closed() {
+                self.read_datagrams_between();
             }
         }
     }
@@ -113,10 +130,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             return if conn.readiness == Readiness::QueuedGone { Next::Close(Close::Gone) } else { Next::Wait };
         }
         let Some(allowance) = self.outlet.allowance(conn.framer.pending()) else {
-            if self.outlet.stall() {
-                self.counters.sink_stalls = self.counters.sink_stalls.saturating_add(1);
-                debug!("[out] {} is full: reading stops until it has taken some", self.outlet.sink.describe());
-            }
+            self.stall();
             return Next::Full;
         };
         let allowance = match self.outlet.sink.welcome(&conn.peer) {
@@ -148,6 +162,15 @@ impl<S: Sink, N: Net> Server<S, N> {
         next
     }
 
+    /// The sink is full: nothing is read until it has taken some.
+    #[cold]
+    pub(super) fn stall(&mut self) {
+        if self.outlet.stall() {
+            self.counters.sink_stalls = self.counters.sink_stalls.saturating_add(1);
+            debug!("[out] {} is full: reading stops until it has taken some", self.outlet.sink.describe());
+        }
+    }
+
     /// Keeps the start of a line for which the memory budget has no room: whoever is quiet gives way, and then somebody
     /// pays (P5).
     #[cold]
@@ -171,7 +194,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.counters.bytes = self.counters.bytes.saturating_add(read_bytes);
         let peer = conn.peer;
         let had_pending = conn.framer.pending() > 0;
-        let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms() };
+        let parse = self.listeners.parse(conn.listener);
+        let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms(), parse };
         let mut out = Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
         let rules = self.listeners.rules(conn.listener);
         let fed = conn.framer.feed(buffer, start, rules, &mut out);

@@ -14,7 +14,7 @@ use super::listener::is_gone_client;
 use super::listing::list;
 use super::outlet::Onlookers;
 use super::reading::ReadBuffer;
-use crate::config::limits::{MemoryPlan, WhenFull};
+use crate::config::limits::{ConfigError, MemoryPlan, WhenFull};
 use crate::config::listen::ListenAddr;
 use crate::engine::framer::Lines;
 use crate::engine::peer::Peer;
@@ -329,12 +329,16 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// # Errors
     /// [`BindError::Status`]; or [`BindError::Config`] when the memory budget has no room for it.
     pub fn serve_status(&mut self, at: &ListenAddr, serves_tail: bool) -> Result<ListenAddr, BindError> {
+        if at.is_udp() {
+            return Err(ConfigError::StatusUdp { at: at.clone() }.into());
+        }
         let plan = MemoryPlan { sink_share: self.outlet.share(), pending_share: self.clients.budget.limit() };
         let share = match &self.desk {
             Some(desk) => desk.share,
             None => plan.status_share(&self.limits)?,
         };
-        let options = SocketOptions { unix_mode: 0o600, keepalive: self.limits.keepalive, only_v6: false };
+        let options =
+            SocketOptions { unix_mode: 0o600, keepalive: self.limits.keepalive, only_v6: false, udp_buffer: 0 };
         let (listener, local) = self
             .net
             .listen(at, &options, STATUS_LISTENER)
@@ -654,7 +658,7 @@ mod tests {
         // Each look at the clock takes 100 us, and so does each piece.
         let clock = || now.replace(now.get() + Duration::from_micros(100));
         let body = [&b"x".repeat(9_000)[..], b"\n"].concat().repeat(100);
-        let origin = Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 0 };
+        let origin = Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 0, parse: crate::config::syslog::Parse::Off };
         let block = Lines { head: b"", body: &body, count: 100, ended: true };
         let lost = |count| format!("event: lost\ndata: {{\"lines\":{count},\"unsearched\":{count}}}\n\n");
         let show = |desk: &mut Desk<(), ()>| {

@@ -11,9 +11,21 @@ use super::notices::{Notice, Notices};
 use crate::config::limits::{IdleClose, Limits, LongLines, WhenFull};
 use crate::config::listen::Framing;
 use crate::engine::framer::Fed;
+#[cfg(feature = "udp")]
+use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
 use crate::engine::sniff::{Protocol, spoken};
 use crate::engine::stats::Counters;
+
+/// Datagrams that the kernel dropped.
+#[cfg(feature = "udp")]
+pub(super) struct Missed {
+    /// Where.
+    pub(super) listener: String,
+    pub(super) drops: u32,
+    /// Why: the end of a sentence.
+    pub(super) why: String,
+}
 
 /// The counters and the warnings, at a moment.
 pub(super) struct Tally<'a> {
@@ -178,5 +190,39 @@ impl Tally<'_> {
         count(&mut self.counters.cut_off, 1);
         let message = format_args!("[tcp] {peer} sends faster than it can be closed: what it still sends is lost");
         self.notices.warn(self.now, Notice::CutOff, message);
+    }
+}
+
+/// Of UDP.
+#[cfg(feature = "udp")]
+impl Tally<'_> {
+    /// The kernel had no room for datagrams.
+    #[cold]
+    pub(super) fn missed(&mut self, missed: &Missed) {
+        let Missed { listener, drops, why } = missed;
+        count(&mut self.counters.missed_datagrams, u64::from(*drops));
+        let message = format_args!("[udp] The kernel dropped {drops} datagram(s) at {listener}: {why}");
+        self.notices.warn(self.now, Notice::Missed, message);
+    }
+
+    /// A datagram came whose lines its host's file does not take.
+    #[cold]
+    pub(super) fn datagram_held_up(&mut self, peer: &Peer, bytes: usize) {
+        count(&mut self.counters.held_up_datagrams, 1);
+        count(&mut self.counters.dropped_bytes, bytes as u64);
+        let message =
+            format_args!("[udp] The file of {} takes nothing, dropping a datagram of {bytes} bytes", peer.host());
+        self.notices.warn(self.now, Notice::HeldUp, message);
+    }
+
+    /// A datagram was longer than the memory budget has room for.
+    #[cold]
+    pub(super) fn datagram_cut(&mut self, peer: &Peer, bytes: usize, room: usize, gap: &Gap) {
+        count(&mut self.counters.dropped_for_budget, gap.lines);
+        count(&mut self.counters.dropped_bytes, gap.bytes);
+        let message = format_args!(
+            "[udp] A datagram of {peer} has {bytes} bytes, of which {room} fit the memory budget, dropping the rest; --memory sets it"
+        );
+        self.notices.warn(self.now, Notice::Memory, message);
     }
 }

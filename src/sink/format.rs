@@ -1,18 +1,24 @@
 //! How a line looks in the output: as it came, with time and peer before it, or as JSON; and how a gap mark looks.
 //! Invariant: what one line or one gap becomes is never more than [`Formatter::overhead`] says, and holds one `\n`, at its end.
 
+use core::net::Ipv6Addr;
 use std::fmt;
 use std::io::Write;
+use std::mem;
 use std::str::{self, FromStr};
 
 use memchr::{memchr, memchr_iter};
 
 use super::Origin;
-use crate::config::calendar::civil;
+use super::escape::{HIGH, SPECIAL, escape, escape_text, put, scan_block};
+use super::fields::{self, Came, Fields};
+use crate::config::calendar::{Clock, civil};
 use crate::config::limits::{Overhead, WordError};
+use crate::config::syslog::{Parse, SyslogOptions};
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
+use crate::engine::syslog;
 
 /// Bytes of a tag at most.
 const MAX_TAG: usize = 64;
@@ -22,8 +28,6 @@ const TIME_BYTES: usize = "2026-11-25T20:51:46.123Z".len();
 const PEER_BYTES: usize = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535".len();
 /// What the longest mark takes besides the tag: one in JSON, with two numbers of 20 digits.
 const MARK_BYTES: usize = 186;
-/// Bytes looked at in a step: with 32 the compiler makes vectors of them (`count_lines` in the framer found the same).
-const LANES: usize = 32;
 /// Bytes copied in a step by [`append_start`]. Most prefixes are one step, the usual line is two.
 const BLOCK_BYTES: usize = 64;
 /// A buffer for first lines that is no larger than this is kept.
@@ -48,17 +52,20 @@ impl Format {
 
     /// The most that it adds to a line, with this tag. If gaps are marked, that is at least the length of a mark: a line
     /// that was dropped has room for one, since it was counted as a line.
-    pub(crate) fn overhead(self, tag: &str, marks_gaps: bool) -> Overhead {
-        self.overhead_with(&self.tag_field(tag), marks_gaps)
+    pub(crate) fn overhead(self, tag: &str, marks_gaps: bool, syslog: Option<SyslogOptions>) -> Overhead {
+        self.overhead_with(&self.tag_field(tag), marks_gaps, syslog)
     }
 
-    fn overhead_with(self, tag_field: &[u8], marks_gaps: bool) -> Overhead {
+    fn overhead_with(self, tag_field: &[u8], marks_gaps: bool, syslog: Option<SyslogOptions>) -> Overhead {
         let Layout { before_time, before_peer, before_line, ending, .. } = self.layout();
         let prefix = before_time.len() + TIME_BYTES + before_peer.len() + PEER_BYTES + before_line.len();
         let (per_byte, per_line) = match self {
             Self::Raw => (1, 1),
             Self::Peer => (1, prefix + ending.len()),
-            Self::Json => (6, prefix + ending.len()),
+            Self::Json => {
+                let (per_byte, more) = syslog.map_or((6, 0), fields::most_bytes);
+                (per_byte, prefix + ending.len() + more)
+            }
         };
         let per_line = if marks_gaps { per_line.max(MARK_BYTES) } else { per_line };
         Overhead { per_byte, per_line: per_line + tag_field.len(), kept: 0, kept_lines: 0 }
@@ -150,6 +157,12 @@ pub struct Formatter {
     time_ms: Option<u64>,
     peer: Option<Peer>,
     first_line: Vec<u8>,
+    /// How far the prefix goes that each line of a peer has: what the header says comes behind that.
+    peer_end: usize,
+    /// What is done with the headers of syslog messages, if any may come.
+    fields: Option<Fields>,
+    /// The peer's host, as text.
+    host: Vec<u8>,
 }
 
 impl Formatter {
@@ -169,7 +182,27 @@ impl Formatter {
             time_ms: None,
             peer: None,
             first_line: Vec::new(),
+            peer_end: 0,
+            fields: None,
+            host: Vec::new(),
         }
+    }
+
+    /// Lines may be syslog messages, and times without a zone are those of this clock.
+    pub fn read_syslog(&mut self, options: SyslogOptions, clock: Clock) {
+        self.fields = Some(Fields::new(options, clock));
+    }
+
+    /// The clocks of this box may show something else from now on.
+    pub(super) fn set_clock(&mut self, clock: fn() -> Clock) {
+        self.fields.iter_mut().for_each(|fields| fields.set_clock(clock()));
+    }
+
+    /// Whether these lines are to be looked at one by one.
+    pub(super) fn reads(&self, origin: &Origin<'_>) -> bool {
+        let Some(fields) = self.fields.as_ref().filter(|_| cfg!(feature = "syslog")) else { return false };
+        let shows_fields = self.format == Format::Json || fields.options().min_severity.is_some();
+        origin.parse == Parse::Syslog && shows_fields
     }
 
     /// The format.
@@ -181,11 +214,70 @@ impl Formatter {
     /// The most that it adds to a line; a mark is no longer than that.
     #[must_use]
     pub fn overhead(&self) -> Overhead {
-        self.format.overhead_with(&self.tag_field, self.marks_gaps)
+        self.format.overhead_with(&self.tag_field, self.marks_gaps, self.fields.as_ref().map(Fields::options))
     }
 
-    /// Appends lines to `out`, formatted.
-    pub fn write(&mut self, origin: &Origin<'_>, lines: Lines<'_>, out: &mut Vec<u8>) {
+    /// Appends lines to `out`, formatted. Returns how many: messages that are not grave enough are left out.
+    pub fn write(&mut self, origin: &Origin<'_>, lines: Lines<'_>, out: &mut Vec<u8>) -> u64 {
+        if self.reads(origin) {
+            return self.write_messages(origin, lines, out);
+        }
+        self.write_lines(origin, lines, out);
+        lines.count
+    }
+
+    fn write_messages(&mut self, origin: &Origin<'_>, lines: Lines<'_>, out: &mut Vec<u8>) -> u64 {
+        if self.format != Format::Raw {
+            self.set_prefix(origin);
+        }
+        let (mut kept, mut first_line) = (0, mem::take(&mut self.first_line));
+        lines.each(|head, rest| {
+            let mut line = rest;
+            if !head.is_empty() {
+                first_line.clear();
+                put(head, &mut first_line);
+                put(rest, &mut first_line);
+                line = &first_line;
+            }
+            kept += u64::from(self.write_message(origin.wall_ms, line, out));
+        });
+        self.first_line = first_line;
+        self.shrink();
+        kept
+    }
+
+    /// Appends a message, unless it is not grave enough.
+    fn write_message(&mut self, wall_ms: u64, line: &[u8], out: &mut Vec<u8>) -> bool {
+        let header = syslog::parse(line);
+        let Some(fields) = &mut self.fields else { return false };
+        if header.is_some_and(|header| !fields.options().keeps(header.priority.severity)) {
+            return false;
+        }
+        if self.format == Format::Raw {
+            out.extend_from_slice(line);
+            out.push(b'\n');
+            return true;
+        }
+        let ending = self.format.layout().ending;
+        if self.format == Format::Json {
+            out.extend_from_slice(self.between.get(ending.len()..self.peer_end).unwrap_or_default());
+            fields.write(&Came { header: header.as_ref(), line, host: &self.host, wall_ms }, out);
+        } else {
+            put(self.between().get(ending.len()..).unwrap_or_default(), out);
+            put(line, out);
+        }
+        put(ending, out);
+        true
+    }
+
+    /// Gives back what a long line took.
+    fn shrink(&mut self) {
+        if self.first_line.capacity() > KEPT_BYTES {
+            self.first_line = Vec::new();
+        }
+    }
+
+    fn write_lines(&mut self, origin: &Origin<'_>, lines: Lines<'_>, out: &mut Vec<u8>) {
         if self.format == Format::Raw {
             out.extend_from_slice(lines.head);
             out.extend_from_slice(lines.body);
@@ -218,9 +310,7 @@ impl Formatter {
             put(head, &mut self.first_line);
             put(body.get(..end).unwrap_or_default(), &mut self.first_line);
             escape(&self.first_line, out);
-            if self.first_line.capacity() > KEPT_BYTES {
-                self.first_line = Vec::new();
-            }
+            self.shrink();
             let Some(rest) = body.get(end + 1..) else { return };
             put(self.between(), out);
             body = rest;
@@ -273,6 +363,15 @@ impl Formatter {
             put(layout.before_peer, &mut self.between);
             write_peer(origin.peer, &mut self.between);
             put(&self.tag_field, &mut self.between);
+            self.peer_end = self.between.len();
+            if self.fields.is_some() {
+                self.host.clear();
+                // Writing to a `Vec` can't fail.
+                let _ = match *origin.peer {
+                    Peer::V6 { ip, scope: 0, .. } => write!(self.host, "{}", Ipv6Addr::from(ip)),
+                    _ => write!(self.host, "{}", origin.peer.host()),
+                };
+            }
             put(layout.before_line, &mut self.between);
             self.between_len = self.between.len();
             self.between.resize(self.between_len + BLOCK_BYTES, 0);
@@ -344,7 +443,9 @@ pub(super) fn told_by(line: &[u8]) -> Option<(u64, u64)> {
     };
     let number_after = |word: &[u8]| {
         let rest = line.get(line.windows(word.len()).position(|part| part == word)? + word.len()..)?;
-        let mut digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
+        let mut digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).peekable();
+        // A client that names its structured data so can write no number there, but only a text.
+        digits.peek()?;
         digits.try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
     };
     Some((number_after(before_lines)?, number_after(before_bytes)?))
@@ -365,109 +466,6 @@ fn append_start(bytes: &[u8], len: usize, out: &mut Vec<u8>) {
     }
     out.truncate(end);
 }
-
-/// `extend_from_slice` as a function call, for places where its cost does not matter.
-#[inline(never)] // one copy, for size
-fn put(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(bytes);
-}
-
-/// Finds out which kinds of bytes are in a block of lines, in one pass that the compiler makes vector instructions of.
-fn scan_block(body: &[u8]) -> u8 {
-    let mut seen = [0; LANES];
-    let (chunks, rest) = body.as_chunks();
-    chunks.iter().for_each(|chunk| scan(chunk, &mut seen));
-    scan(&padded(rest), &mut seen);
-    seen.iter().fold(0, |all, lane| all | lane)
-}
-
-/// What [`scan`] sees: a byte that JSON escapes, and one that is not ASCII.
-const SPECIAL: u8 = 1;
-const HIGH: u8 = 0x80;
-
-/// Finds out which of the two kinds are in these bytes. A `\n` is of neither: it is between lines.
-fn scan(chunk: &[u8; LANES], seen: &mut [u8; LANES]) {
-    for lane in 0..LANES {
-        let byte = chunk[lane];
-        let is_control = (byte < b' ') & (byte != b'\n');
-        seen[lane] |= byte & HIGH | u8::from(is_control | (byte == b'"') | (byte == b'\\'));
-    }
-}
-
-/// Fewer bytes than there are lanes, with spaces behind them.
-fn padded(rest: &[u8]) -> [u8; LANES] {
-    let mut lanes = [b' '; LANES];
-    if let Some(part) = lanes.get_mut(..rest.len()) {
-        part.copy_from_slice(rest);
-    }
-    lanes
-}
-
-/// Appends a line as the inside of a JSON string. Bytes that are no UTF-8 become U+FFFD, as in
-/// [`String::from_utf8_lossy`].
-pub(crate) fn escape(line: &[u8], out: &mut Vec<u8>) {
-    if str::from_utf8(line).is_ok() {
-        return escape_text(line, out);
-    }
-    for chunk in line.utf8_chunks() {
-        if !chunk.valid().is_empty() {
-            escape_text(chunk.valid().as_bytes(), out);
-        }
-        if !chunk.invalid().is_empty() {
-            out.extend_from_slice("\u{fffd}".as_bytes());
-        }
-    }
-}
-
-/// Appends UTF-8 as the inside of a JSON string. Runs of bytes that need no escape are copied at once.
-fn escape_text(text: &[u8], out: &mut Vec<u8>) {
-    if text.len() < LANES / 2 {
-        return escape_bytes(text, out);
-    }
-    let (chunks, rest) = text.as_chunks();
-    let (mut copied, mut at) = (0, 0);
-    for chunk in chunks {
-        if has_special(chunk) {
-            put(text.get(copied..at).unwrap_or_default(), out);
-            escape_bytes(chunk, out);
-            copied = at + LANES;
-        }
-        at += LANES;
-    }
-    if !has_special(&padded(rest)) {
-        return put(text.get(copied..).unwrap_or_default(), out);
-    }
-    put(text.get(copied..at).unwrap_or_default(), out);
-    escape_bytes(rest, out);
-}
-
-fn has_special(chunk: &[u8; LANES]) -> bool {
-    let mut seen = [0; LANES];
-    scan(chunk, &mut seen);
-    // A line may hold a newline (`--embedded-newline keep`).
-    let newlines = chunk.iter().fold(0, |any, byte| any | u8::from(*byte == b'\n'));
-    (seen.iter().fold(0, |all, lane| all | lane) & SPECIAL) | newlines != 0
-}
-
-/// [`escape_text`], one byte at a time.
-fn escape_bytes(text: &[u8], out: &mut Vec<u8>) {
-    for byte in text {
-        if (*byte >= b' ') & (*byte != b'"') & (*byte != b'\\') {
-            out.push(*byte);
-        } else if *byte >= b' ' {
-            out.extend_from_slice(&[b'\\', *byte]);
-        } else if *byte == b'\t' {
-            out.extend_from_slice(b"\\t");
-        } else if *byte == b'\n' {
-            out.extend_from_slice(b"\\n");
-        } else {
-            let last = HEX[usize::from(byte & 15)];
-            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), last]);
-        }
-    }
-}
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends what `Display` writes, without `core::fmt` for the kinds that are common.
 #[inline(never)] // one copy, for size
@@ -557,7 +555,11 @@ mod tests {
     fn formatted(format: Format, tag: &str, head: &[u8], body: &[u8], ended: bool) -> String {
         let mut out = Vec::new();
         let lines = Lines { head, body, count: 1, ended };
-        Formatter::new(format, tag, false).write(&Origin { peer: &PEER, wall_ms: WALL_MS }, lines, &mut out);
+        Formatter::new(format, tag, false).write(
+            &Origin { peer: &PEER, wall_ms: WALL_MS, parse: Parse::Off },
+            lines,
+            &mut out,
+        );
         String::from_utf8(out).unwrap()
     }
 
@@ -616,7 +618,7 @@ mod tests {
         for (peer, wall_ms) in [(PEER, 0), (PEER, 1), (unix, 1), (LONGEST_PEER, 1), (PEER, 2), (unix, 3)] {
             out.clear();
             let lines = Lines { head: b"", body: b"a\n", count: 1, ended: true };
-            formatter.write(&Origin { peer: &peer, wall_ms }, lines, &mut out);
+            formatter.write(&Origin { peer: &peer, wall_ms, parse: Parse::Off }, lines, &mut out);
             assert_eq!(String::from_utf8_lossy(&out), format!("1970-01-01T00:00:00.00{wall_ms}Z {peer} a\n"));
         }
     }
@@ -649,7 +651,7 @@ mod tests {
         let marks = |format, tag| {
             let formatter = Formatter::new(format, tag, true);
             let mut out = Vec::new();
-            formatter.gap(&Origin { peer: &PEER, wall_ms: WALL_MS }, gap, &mut out);
+            formatter.gap(&Origin { peer: &PEER, wall_ms: WALL_MS, parse: Parse::Off }, gap, &mut out);
             formatter.gap_of_all(WALL_MS, Gap { lines: 0, bytes: u64::MAX, why: Why::DiskFull }, &mut out);
             String::from_utf8(out).unwrap()
         };
@@ -688,9 +690,9 @@ mod tests {
 
     #[test]
     fn p5_no_line_becomes_more_than_the_overhead_says() {
-        let origin = Origin { peer: &LONGEST_PEER, wall_ms: u64::MAX };
+        let origin = Origin { peer: &LONGEST_PEER, wall_ms: u64::MAX, parse: Parse::Off };
         every_setup(|format, tag, marks_gaps| {
-            let overhead = format.overhead(tag, marks_gaps);
+            let overhead = format.overhead(tag, marks_gaps, None);
             let mut formatter = Formatter::new(format, tag, marks_gaps);
             assert_eq!(formatter.overhead(), overhead);
             for byte in (0..=u8::MAX).filter(|byte| *byte != b'\n') {
@@ -711,7 +713,7 @@ mod tests {
             for why in [Why::TooLong, Why::Memory, Why::Stalled, Why::DiskFull] {
                 let mut out = Vec::new();
                 let gap = Gap { lines: u64::MAX, bytes: u64::MAX, why };
-                formatter.gap(&Origin { peer: &LONGEST_PEER, wall_ms: u64::MAX }, gap, &mut out);
+                formatter.gap(&Origin { peer: &LONGEST_PEER, wall_ms: u64::MAX, parse: Parse::Off }, gap, &mut out);
                 assert!(out.len() <= formatter.overhead().per_line, "{format} {tag} {why}: {}", out.len());
             }
         });

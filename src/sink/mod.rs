@@ -9,6 +9,8 @@
 mod claim;
 mod ending;
 mod error;
+mod escape;
+mod fields;
 mod files;
 pub mod format;
 mod kinds;
@@ -39,6 +41,8 @@ pub use self::place::{OutputAddr, OutputAddrError};
 
 #[cfg(feature = "cli")]
 pub(crate) use self::claim::{User, conflict};
+#[cfg(feature = "status")]
+pub(crate) use self::escape::escape;
 #[cfg(feature = "cli")]
 pub(crate) use self::files::stored::open_set;
 #[cfg(feature = "cli")]
@@ -46,7 +50,7 @@ pub(crate) use self::format::parse_tag;
 #[cfg(any(feature = "cli", feature = "status"))]
 pub(crate) use self::format::write_time;
 #[cfg(feature = "status")]
-pub(crate) use self::format::{escape, write_number, write_peer};
+pub(crate) use self::format::{write_number, write_peer};
 #[cfg(feature = "cli")]
 pub(crate) use self::kinds::SYNTAX;
 #[cfg(feature = "cli")]
@@ -59,6 +63,7 @@ pub(crate) use self::stream::adopt::{Adopted, Borrowed, Way, adopt, send_without
 pub(crate) use self::stream::stdout::own as own_stdout;
 
 use crate::config::limits::Overhead;
+use crate::config::syslog::Parse;
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
@@ -71,6 +76,8 @@ pub struct Origin<'a> {
     pub peer: &'a Peer,
     /// When the turn in which they were read began, in milliseconds since 1970.
     pub wall_ms: u64,
+    /// What they are to be read as.
+    pub parse: Parse,
 }
 
 /// What a sink holds, and how far it has come. All sizes and positions are in bytes.
@@ -92,6 +99,8 @@ pub struct State {
     pub held_up: usize,
     /// How many hosts [`Sink::is_behind`] is true for.
     pub behind: usize,
+    /// How many lines it left out because that was asked for (`--min-severity`).
+    pub filtered: u64,
     /// Grows when a host is held up no more, or behind no more.
     pub releases: u64,
     /// Since when it could write nothing though something waits, as time since the server's start; else `None`. When the

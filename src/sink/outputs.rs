@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::claim::{User, conflict};
 use super::error::OpenError;
-use super::files::daily::complaint;
+use super::files::daily::{clock, complaint};
 use super::format::{Format, Formatter};
 use super::output::Output;
 use super::place::{Identity, Kept, OutputAddr};
@@ -99,7 +99,8 @@ impl Outputs {
             }
             options.rotate_at.get_or_insert_default();
         }
-        options.validate(has_file, format.overhead(&options.tag, options.mark_gaps).at_most(max_line, 1))
+        options
+            .validate(has_file, format.overhead(&options.tag, options.mark_gaps, options.syslog).at_most(max_line, 1))
     }
 
     /// Opens each output.
@@ -109,7 +110,9 @@ impl Outputs {
     pub fn open(outputs: &[OutputAddr], format: Format, options: &OutputOptions) -> Result<Self, OpenError> {
         let mut opened: Vec<Output> = Vec::new();
         let mut identities: Vec<Identity> = Vec::new();
-        let has_days = options.rotate_at.is_some() || outputs.iter().any(|output| output.place().is_dated());
+        let has_days = options.rotate_at.is_some()
+            || options.syslog.is_some()
+            || outputs.iter().any(|output| output.place().is_dated());
         let mut complaint = if has_days { complaint() } else { None };
         for output in outputs {
             let fails = |source| OpenError { output: output.clone(), source };
@@ -126,8 +129,12 @@ impl Outputs {
         }
         let stats =
             opened.iter().map(|output| OutputStats { name: output.name().to_owned(), counters: Default::default() });
+        let mut formatter = Formatter::new(format, &options.tag, options.mark_gaps);
+        if let Some(syslog) = options.syslog {
+            formatter.read_syslog(syslog, clock());
+        }
         Ok(Self {
-            formatter: Formatter::new(format, &options.tag, options.mark_gaps),
+            formatter,
             overhead: overhead(outputs, format, options),
             marks_gaps: options.mark_gaps,
             stats: stats.collect(),
@@ -166,8 +173,8 @@ impl Outputs {
 
     /// Computes the sum over all outputs.
     fn add_up(&mut self) {
-        let taken = self.state.taken;
-        let mut state = State { taken, delivered: taken, ..State::default() };
+        let State { taken, filtered, .. } = self.state;
+        let mut state = State { taken, delivered: taken, filtered, ..State::default() };
         for output in &self.outputs {
             let standing = output.standing();
             state.waiting += standing.waiting;
@@ -251,7 +258,7 @@ impl Outputs {
 
 /// What outputs add to lines at worst, all together: each holds its own.
 pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputOptions) -> Overhead {
-    let one = format.overhead(&options.tag, options.mark_gaps);
+    let one = format.overhead(&options.tag, options.mark_gaps, options.syslog);
     let kept: Vec<Kept> = outputs.iter().map(|output| output.place().kept(options)).collect();
     let holds_a_line = kept.iter().any(|kept| kept.holds_a_line) || options.on_stall == OnStall::Drop;
     let count = outputs.len().max(1);
@@ -268,12 +275,15 @@ pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputO
 impl Sink for Outputs {
     fn append(&mut self, origin: &Origin<'_>, lines: Lines<'_>) {
         self.wall_ms = origin.wall_ms;
-        if self.formatter.format() == Format::Raw {
+        if self.formatter.format() == Format::Raw && !self.formatter.reads(origin) {
             let ending: &[u8] = if lines.ended { b"" } else { b"\n" };
             return self.give(origin, [lines.head, lines.body, ending], lines.count);
         }
-        self.formatter.write(origin, lines, &mut self.formatted);
-        self.give_formatted(origin, lines.count);
+        let count = self.formatter.write(origin, lines, &mut self.formatted);
+        self.state.filtered = self.state.filtered.saturating_add(lines.count.saturating_sub(count));
+        if count > 0 {
+            self.give_formatted(origin, count);
+        }
     }
 
     fn gap(&mut self, origin: &Origin<'_>, gap: Gap) {
@@ -360,6 +370,7 @@ impl Sink for Outputs {
                 true
             }
             Order::Reopen => {
+                self.formatter.set_clock(clock);
                 self.outputs.iter_mut().for_each(Output::reopen);
                 true
             }
@@ -412,7 +423,7 @@ mod tests {
         let mut outputs = Outputs::open(&outputs, Format::Raw, &OutputOptions::default()).unwrap();
         let peer = Peer::Unix { serial: 1 };
         let lines = Lines { head: b"", body: b"line\n", count: 1, ended: true };
-        outputs.append(&Origin { peer: &peer, wall_ms: 0 }, lines);
+        outputs.append(&Origin { peer: &peer, wall_ms: 0, parse: crate::config::syslog::Parse::Off }, lines);
         outputs.flush(Duration::ZERO).unwrap();
         outputs
     }
@@ -476,7 +487,10 @@ mod tests {
 
         fn append(&mut self) {
             let lines = Lines { head: b"", body: b"a\n", count: 1, ended: true };
-            self.outputs.append(&Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 0 }, lines);
+            self.outputs.append(
+                &Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 0, parse: crate::config::syslog::Parse::Off },
+                lines,
+            );
         }
 
         /// What becomes of the next write of each.
@@ -581,7 +595,10 @@ mod tests {
             let mut played = Played::new(vec![World::waits(), World::drops()], mark_gaps);
             played.append();
             let gap = Gap { lines: 1, bytes: 1, why: Why::TooLong };
-            played.outputs.gap(&Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 0 }, gap);
+            played.outputs.gap(
+                &Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 0, parse: crate::config::syslog::Parse::Off },
+                gap,
+            );
             played.flush(0, &[ALL, BLOCKED]).unwrap();
             played.flush(30_000, &[ALL, BLOCKED]).unwrap();
             played.outputs.ready(1, false);

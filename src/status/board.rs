@@ -395,7 +395,7 @@ mod tests {
         }
         let metrics = board.to_metrics();
         for part in [
-            "# HELP lumberjack_lines_total Lines that went to the outputs.\n# TYPE lumberjack_lines_total counter\nlumberjack_lines_total 7\n",
+            "# HELP lumberjack_lines_total Lines that went to the outputs, and those that --min-severity left out of them.\n# TYPE lumberjack_lines_total counter\nlumberjack_lines_total 7\n",
             "# TYPE lumberjack_pending_bytes gauge\nlumberjack_pending_bytes 10\n",
             "lumberjack_output_queued_bytes{output=\"stdout\"} 0\nlumberjack_output_queued_bytes{output=\"a \\\"b\\\"\\\\\"} 0\n",
             "lumberjack_healthy 0\n",

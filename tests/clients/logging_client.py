@@ -1,4 +1,4 @@
-"""Logs each line of a file: python3 logging_client.py socket|syslog|pickle|nul|gzip PORT FILE PAUSE_MS.
+"""Logs each line of a file: python3 logging_client.py socket|syslog|udp|pickle|nul|gzip PORT FILE PAUSE_MS.
 
 The last three send what is no line, as Python's own handlers do."""
 
@@ -33,6 +33,7 @@ if kind == "gzip":
 handler = {
     "socket": lambda: LineHandler("127.0.0.1", port),
     "syslog": lambda: syslog_handler(port),
+    "udp": lambda: logging.handlers.SysLogHandler(("127.0.0.1", port)),
     "pickle": lambda: logging.handlers.SocketHandler("127.0.0.1", port),
     "nul": lambda: logging.handlers.SysLogHandler(("127.0.0.1", port), socktype=socket.SOCK_STREAM),
 }[kind]()

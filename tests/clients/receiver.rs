@@ -68,6 +68,16 @@ impl Receiver {
         self.port
     }
 
+    /// That of its UDP listener.
+    pub(crate) fn udp_port(&self) -> u16 {
+        eventually("the UDP port in the log", || {
+            let log = self.log();
+            let place =
+                |line: &str| line.strip_suffix('\n')?.split_once("[udp] Listening on udp:127.0.0.1:")?.1.parse().ok();
+            log.split_inclusive('\n').find_map(place).ok_or(log)
+        })
+    }
+
     /// A file in the test's folder.
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.scratch.0.join(file)

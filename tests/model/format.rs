@@ -199,7 +199,11 @@ struct Side<'a> {
 impl LineSink for Side<'_> {
     fn lines(&mut self, lines: Lines<'_>) {
         let start = self.out.len();
-        self.formatter.write(&Origin { peer: &self.peer, wall_ms: self.wall_ms }, lines, &mut self.out);
+        self.formatter.write(
+            &Origin { peer: &self.peer, wall_ms: self.wall_ms, parse: lumberjack::Parse::Off },
+            lines,
+            &mut self.out,
+        );
         let mut bytes = [lines.head, lines.body].concat();
         if !lines.ended {
             bytes.push(b'\n');
@@ -224,7 +228,11 @@ impl Side<'_> {
     fn mark(&mut self, peer: Option<Peer>, gap: Gap) {
         let start = self.out.len();
         match &peer {
-            Some(peer) => self.formatter.gap(&Origin { peer, wall_ms: self.wall_ms }, gap, &mut self.out),
+            Some(peer) => self.formatter.gap(
+                &Origin { peer, wall_ms: self.wall_ms, parse: lumberjack::Parse::Off },
+                gap,
+                &mut self.out,
+            ),
             None => self.formatter.gap_of_all(self.wall_ms, gap, &mut self.out),
         }
         let out = &self.out[start..];

@@ -35,7 +35,7 @@ fn p13_every_mistake_in_the_arguments_is_one_sentence_and_exit_2() {
         (&["--out", "a"], "--out is no option: --output names where lines go", "such as --output app.log"),
         (&["--port=514"], "--port is no option: --listen names where clients connect", ""),
         (&["--tls"], "--tls is no option: TLS is not served; put a TLS proxy in front", ""),
-        (&["--udp"], "--udp is no option: UDP is not served; have a relay send it", ""),
+        (&["--udp"], "--udp is no option: --listen takes UDP too, such as", ""),
         (&["-x"], "-x is no option", "see --help"),
         (&["--max-lin", "1"], "--max-lin is no option", "did you mean --max-line?"),
         (&["--lisen", "[::]:1"], "--lisen is no option", "did you mean --listen?"),

@@ -7,6 +7,7 @@ mod check;
 mod common;
 #[cfg(feature = "compress")]
 mod compress;
+mod datagrams;
 mod devices;
 mod disk;
 mod errors;
@@ -38,6 +39,7 @@ mod status;
 mod stdout;
 mod supervisors;
 mod support;
+mod syslog;
 mod terminals;
 #[allow(dead_code)] // clients need more
 #[path = "../clients/tools.rs"]

@@ -138,14 +138,15 @@ fn p13_an_address_that_the_box_gets_later_is_listened_on_with_one_warning() {
         until_says() { until grep -q "$1" "$2"; do kill -0 $receiver || exit 9; sleep 0.01; done; }
         # Without any interface, IPv4 takes every address for one of its own.
         ip link set lo up || exit 8
-        "$0" --listen 192.0.2.1:4445 --listen '[2001:db8::1]:4445' --listen 0.0.0.0:4446 --output "$2" 2>"$1" & receiver=$!
+        "$0" --listen 192.0.2.1:4445 --listen '[2001:db8::1]:4445' --listen udp:192.0.2.1:4445 --listen 0.0.0.0:4446 --output "$2" 2>"$1" & receiver=$!
         trap 'kill -KILL $receiver 2>/dev/null' EXIT
         until_says 'Memory budget' "$1"
         ip address add 192.0.2.1/32 dev lo && ip address add 2001:db8::1/128 dev lo nodad || exit 8
         # The kernel makes the route to a new address of IPv6 a moment later.
         until (echo by-v6 >/dev/tcp/2001:db8::1/4445) 2>/dev/null; do kill -0 $receiver || exit 9; sleep 0.01; done
         echo by-v4 >/dev/tcp/192.0.2.1/4445 || exit 7
-        until_says by-v4 "$2" && until_says by-v6 "$2"
+        echo by-udp >/dev/udp/192.0.2.1/4445 || exit 7
+        until_says by-v4 "$2" && until_says by-v6 "$2" && until_says by-udp "$2"
         kill -TERM $receiver && wait $receiver"#;
     let inside = |script: &str| {
         let mut command = Command::new("unshare");
@@ -160,11 +161,11 @@ fn p13_an_address_that_the_box_gets_later_is_listened_on_with_one_warning() {
     let ended = inside(script).unwrap();
     let said = fs::read_to_string(&said).unwrap();
     assert_eq!(ended.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&ended.stderr));
-    for at in ["192.0.2.1:4445", "[2001:db8::1]:4445"] {
+    for at in ["192.0.2.1:4445", "[2001:db8::1]:4445", "udp:192.0.2.1:4445"] {
         let warning = format!("[WARN] [tcp] This machine has no such address yet: {at}; ");
         assert_eq!(said.matches(&warning).count(), 1, "{said}");
     }
-    assert_eq!(said.matches("[WARN]").count(), 2, "{said}");
+    assert_eq!(said.matches("[WARN]").count(), 3, "{said}");
 }
 
 /// Whether this kernel leaves urgent bytes of Unix sockets where they are, if it is asked to.

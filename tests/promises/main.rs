@@ -5,6 +5,7 @@
 mod capture;
 #[path = "../common/mod.rs"]
 mod common;
+mod datagrams;
 mod fairness;
 mod framings;
 mod gaps;

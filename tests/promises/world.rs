@@ -29,11 +29,24 @@ impl World {
 
     /// One whose clients send messages in this framing.
     pub(crate) fn with(limits: Limits, framing: Framing) -> Self {
+        let mut config = Config { limits, ..Config::listen("0.0.0.0:0".parse().unwrap()) };
+        config.listen[0].options.framing = framing;
+        Self::of(config)
+    }
+
+    /// One that listens on UDP too, with a receive buffer of so many bytes; and where.
+    pub(crate) fn with_udp(limits: Limits, udp_buffer: usize) -> (Self, SocketAddr) {
+        let mut config = Config { limits, udp_buffer, ..Config::listen("0.0.0.0:0".parse().unwrap()) };
+        config.listen.push("udp:0.0.0.0:0".parse().unwrap());
+        let world = Self::of(config);
+        let ListenAddr::Udp(at) = world.server.local_addrs()[1] else { panic!("no UDP listener") };
+        (world, SocketAddr::from((Ipv4Addr::LOCALHOST, at.port())))
+    }
+
+    fn of(config: Config) -> Self {
         watch();
         capture::start();
         let valve = Valve::new();
-        let mut config = Config { limits, ..Config::listen("0.0.0.0:0".parse().unwrap()) };
-        config.listen[0].options.framing = framing;
         let server = Server::bind(config, valve.clone()).unwrap();
         let ListenAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!("no TCP listener") };
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()));

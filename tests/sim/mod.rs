@@ -7,12 +7,12 @@ mod kernel;
 mod sink;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use lumberjack::internals::Pacing;
-use lumberjack::internals::limits::{MemoryPlan, Overhead};
+use lumberjack::internals::limits::{LEAST_READ_BYTES, MemoryPlan, Overhead};
 use lumberjack::{
     Config, EmbeddedNewline, Framing, Handle, IdleClose, Limits, LongLines, Peer, RunError, Server, Turn, WhenFull,
 };
@@ -53,6 +53,8 @@ pub(crate) struct Report {
     pub(crate) refused: u64,
     pub(crate) errors: u64,
     pub(crate) receipts: u64,
+    pub(crate) datagrams: u64,
+    pub(crate) missed: u64,
 }
 
 pub(crate) fn ms(ms: u64) -> Duration {
@@ -135,6 +137,7 @@ fn terms(limits: &Limits) -> Terms {
         gather: limits.gather,
         max_connections: limits.max_connections,
         listeners: 1,
+        has_udp: false,
         framings: [Framing::Lines; 2],
         per_host: limits.per_host(),
         rejects: limits.when_full == WhenFull::Reject,
@@ -243,7 +246,30 @@ fn populate(dice: &mut Dice, kernel: &mut Kernel, limits: &Limits) -> bool {
         // An accept without a descriptor is tried again for ever.
         kernel.at(start + ms(10_000_000), Event::Stop);
     }
+    if dice.chance(40) {
+        draw_datagrams(dice, kernel, limits.max_line);
+    }
     has_stop
+}
+
+/// A UDP socket, and what is sent to it.
+fn draw_datagrams(dice: &mut Dice, kernel: &mut Kernel, max_line: usize) {
+    kernel.terms.has_udp = true;
+    kernel.descriptor_limit = kernel.descriptor_limit.saturating_add(1);
+    kernel.udp.room = dice.pick(&[1, 4, 64, 1000]);
+    for _ in 0..dice.pick(&[3, 20, 20, 200, 2000]) {
+        let peer = Peer::V4 { ip: [127, 0, 0, 1 + u8::try_from(dice.below(3)).unwrap()], port: 50_000 };
+        let delay = if dice.chance(80) { Duration::ZERO } else { draw_delay(dice) };
+        let mut bytes = draw_bytes(dice, max_line, true);
+        // One that is longer may be cut where memory is short.
+        bytes.truncate(LEAST_READ_BYTES);
+        if dice.chance(10) {
+            bytes.clear();
+        }
+        kernel.udp.script.push_back((delay, peer, bytes));
+    }
+    let first = kernel.start + draw_delay(dice);
+    kernel.at(first, Event::Datagram);
 }
 
 fn draw_luck(dice: &mut Dice) -> Luck {
@@ -381,6 +407,7 @@ impl World {
         let mut config = Config { limits: limits.clone(), ..Config::listen("127.0.0.1:1".parse().unwrap()) };
         let places = (1..=terms.listeners).map(|port| format!("127.0.0.1:{port},framing={}", terms.framings[port - 1]));
         config.listen = places.map(|place| place.parse().unwrap()).collect();
+        config.listen.extend(terms.has_udp.then(|| "udp:127.0.0.1:3".parse().unwrap()));
         let server = Server::bind_with(config, sink, net).unwrap();
         let handle = server.handle();
         Self { server, handle, kernel, record, limits, checks_every: 1, longest_poll: None }
@@ -430,6 +457,7 @@ impl World {
         }
         if std::mem::take(&mut kernel.is_stop_asked) && kernel.stop_at.is_none() {
             kernel.stop_at = Some(kernel.now);
+            kernel.note_stop_of_datagrams();
             kernel.is_woken = true;
             self.handle.stop();
         }
@@ -475,6 +503,7 @@ impl World {
         for client in &kernel.clients {
             self.check_lines(client, &kernel, &record, &mut balance);
         }
+        self.check_datagrams(&kernel, &record, &mut balance);
         // A sink that failed leaves lines pending.
         if ended.is_ok() {
             self.check_balance(&balance);
@@ -486,7 +515,10 @@ impl World {
         let newlines = record.taken.split(|byte| *byte == b'\n').count() as u64 - 1;
         assert_eq!(counters.lines, newlines, "lines");
         let read: usize = kernel.sockets.iter().map(|socket| socket.read.len()).sum();
-        assert_eq!(counters.bytes, read as u64, "bytes");
+        let of_datagrams: usize = kernel.udp.read.iter().map(|(_, bytes)| bytes.len()).sum();
+        assert_eq!(counters.bytes, (read + of_datagrams) as u64, "bytes");
+        assert_eq!(counters.datagrams, kernel.udp.read.len() as u64, "datagrams");
+        assert_eq!(counters.missed_datagrams, u64::from(kernel.udp.dropped), "datagrams that the kernel dropped");
         let taken = || kernel.sockets.iter().filter(|socket| socket.is_taken());
         assert_eq!(counters.accepted, taken().count() as u64, "accepted");
         let probes = taken().filter(|socket| socket.read.is_empty()).count();
@@ -579,6 +611,26 @@ impl World {
         assert_eq!(extra, None, "it is no line of {}, whose lines are {lines}", client.peer);
     }
 
+    /// What came out of datagrams is what a naive framing makes of each, without what ends it (P23).
+    fn check_datagrams(&self, kernel: &Kernel, record: &Record, balance: &mut Balance) {
+        let mut by_peer: HashMap<Peer, Vec<u8>> = HashMap::new();
+        for (peer, datagram) in &kernel.udp.read {
+            let end = datagram.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r' | 0)).map_or(0, |last| last + 1);
+            by_peer.entry(*peer).or_default().extend([&datagram[..end], b"\n"].concat());
+        }
+        for (peer, bytes) in by_peer {
+            let expected = expected(Framing::Lines, &self.limits, &[Op::Feed(bytes)]);
+            balance.counts.add(&expected.counts);
+            let out = record.by_peer.get(&peer).map_or(&[][..], Vec::as_slice);
+            assert_eq!(
+                out.escape_ascii().to_string(),
+                expected.bytes.escape_ascii().to_string(),
+                "datagrams of {peer}"
+            );
+            assert_eq!(record.gaps.get(&peer).map_or(&[][..], Vec::as_slice), expected.gaps, "gaps of {peer}");
+        }
+    }
+
     /// Each gap of a client whose lines all came stands where its line would, and is as large. None is missing but at
     /// the end of one whose sink failed, or the sums would differ. What the budget took of a line that is too long is a
     /// gap of another kind.
@@ -649,6 +701,8 @@ impl World {
             refused: counters.refused_per_host + counters.rejected,
             errors: u64::from(has_failed),
             receipts: kernel.sockets.iter().filter(|socket| socket.has_receipt).count() as u64,
+            datagrams: counters.datagrams,
+            missed: counters.missed_datagrams,
         }
     }
 }

@@ -11,7 +11,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::zone::Zone;
-use crate::config::calendar::{Day, Offset, TimeOfDay};
+use crate::config::calendar::{Clock, Day, Offset, TimeOfDay};
 
 /// How long a step of the clock may go unnoticed: files look at it together, when as many seconds have passed once more.
 const LONGEST_LOOK_SECONDS: u64 = 60;
@@ -78,6 +78,12 @@ fn seconds(wall: Duration) -> i64 {
 
 fn is_set(second: i64) -> bool {
     second >= SET
+}
+
+/// What the clocks of this box show; UTC, if its zone can't be read.
+pub(in crate::sink) fn clock() -> Clock {
+    let zone = Zone::read().ok();
+    Box::new(move |second| zone.as_ref().map_or(0, |zone| zone.offset(second)))
 }
 
 /// Why days are those of UTC, if the zone of the box can't be read.

@@ -3,6 +3,7 @@
 
 mod net;
 mod promises;
+mod udp;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
@@ -16,6 +17,7 @@ use super::dice::Dice;
 use super::sink::Drain;
 
 pub(crate) use net::SimNet;
+use udp::Udp;
 
 /// What `accept` says when the process has no descriptor left, and when the system has none, or no memory: ENFILE,
 /// ENOBUFS, ENOMEM.
@@ -36,6 +38,8 @@ pub(crate) enum Event {
     /// A client has heard our goodbye, and takes it for the end.
     #[allow(dead_code)] // a fuzzer does not script it
     Obeys(usize),
+    /// The next datagram arrives.
+    Datagram,
     /// The sink changes.
     Sink(Drain),
     /// The sink's reader reads.
@@ -121,7 +125,10 @@ pub(crate) struct Terms {
     /// The most that the sink may hold.
     pub(crate) sink_share: usize,
     pub(crate) max_connections: usize,
+    /// Those of connections.
     pub(crate) listeners: usize,
+    /// Whether there is one of UDP behind them.
+    pub(crate) has_udp: bool,
     /// What the clients of each listener send.
     pub(crate) framings: [Framing; 2],
     pub(crate) per_host: Option<usize>,
@@ -190,6 +197,7 @@ pub(crate) struct Kernel {
     pub(crate) terms: Terms,
     pub(crate) sockets: Vec<Socket>,
     pub(crate) clients: Vec<Client>,
+    pub(crate) udp: Udp,
     /// Who waits at which listener; `None`: it is closed.
     backlogs: Vec<Option<VecDeque<usize>>>,
     listener_edges: BTreeSet<usize>,
@@ -266,6 +274,7 @@ impl Kernel {
             terms,
             sockets: Vec::new(),
             clients: Vec::new(),
+            udp: Udp::default(),
             backlogs: Vec::new(),
             listener_edges: BTreeSet::new(),
             outage_until: Duration::ZERO,
@@ -381,6 +390,7 @@ impl Kernel {
             let Some((_, event)) = self.timeline.pop_first() else { return };
             match event {
                 Event::Client(client) => super::client::step(self, client),
+                Event::Datagram => self.datagram(),
                 Event::Obeys(client) => super::client::obey(self, client),
                 Event::Sink(drain) => {
                     self.sink = drain;

@@ -40,6 +40,10 @@ impl Drop for SimListener {
         kernel.descriptors -= 1;
         kernel.listener_edges.remove(&self.number);
         let waiting = kernel.backlogs[self.number].take().unwrap_or_default();
+        if self.number == kernel.terms.listeners {
+            let is_over = kernel.is_over;
+            return kernel.udp.close(is_over);
+        }
         // Nobody can be taken while the network is out of order, and the pause after that may outlast the drain.
         let is_excused = kernel.is_over || kernel.outage_until + ACCEPT_TRIED > kernel.now;
         assert!(waiting.is_empty() || is_excused, "{} clients waited when the listener closed", waiting.len());
@@ -72,6 +76,10 @@ impl Net for SimNet {
         let mut kernel = self.0.borrow_mut();
         kernel.backlogs.push(Some(VecDeque::new()));
         kernel.descriptors += 1;
+        if at.is_udp() {
+            assert_eq!(number, kernel.terms.listeners, "it is the last");
+            kernel.udp.open();
+        }
         Ok((SimListener { kernel: Rc::clone(&self.0), number }, at.clone()))
     }
 
@@ -79,6 +87,19 @@ impl Net for SimNet {
         let kernel = &mut *self.0.borrow_mut();
         let index = kernel.accept(listener.number)?;
         Ok((SimStream { kernel: Rc::clone(&self.0), index }, kernel.sockets[index].peer))
+    }
+
+    fn receive(&mut self, _: &mut SimListener, buffer: &mut [u8]) -> io::Result<(usize, Peer)> {
+        self.0.borrow_mut().receive(buffer)
+    }
+
+    fn new_drops(&mut self, _: &mut SimListener) -> u32 {
+        self.0.borrow_mut().udp.new_drops()
+    }
+
+    fn udp_buffer(&self, listener: &SimListener) -> Option<usize> {
+        let kernel = self.0.borrow();
+        (listener.number == kernel.terms.listeners).then(|| kernel.udp.buffer())
     }
 
     fn register(&mut self, stream: &mut SimStream, key: Key) -> io::Result<()> {

@@ -290,6 +290,7 @@ impl Kernel {
             return;
         }
         assert_eq!(sink_waiting, 0, "lines wait for a sink that takes them");
+        self.udp.check_stillness();
         let is_full = self.taken >= self.terms.max_connections || self.descriptors >= self.descriptor_limit;
         let waiting: usize = self.backlogs.iter().flatten().map(VecDeque::len).sum();
         assert!(waiting == 0 || is_full, "{waiting} clients wait though there is room");
