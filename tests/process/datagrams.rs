@@ -93,9 +93,9 @@ fn p11_the_port_can_be_bound_again_at_once_and_is_nobody_elses_meanwhile() {
     let again = Setup::new(&["--listen", "127.0.0.1:0", "--listen", &at]).start();
     sender(1).send_to(b"again", place(&again)).unwrap();
     again.until_lines(&["again"]);
-    // TCP has ports of its own.
-    let tcp = at.trim_start_matches("udp:");
-    Setup::new(&["--listen", tcp]).start().stop().assert_clean();
+    // TCP has ports of its own: one that is taken there is free here.
+    let taken = format!("udp:{}", again.addr);
+    Setup::new(&["--listen", "127.0.0.1:0", "--listen", &taken]).start().stop().assert_clean();
 }
 
 #[test]
