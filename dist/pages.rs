@@ -301,6 +301,9 @@ const MORE: &[(&str, &str)] = &[
     ),
     ("framing", "[Messages that are no lines](clients.md#messages-that-are-no-lines)"),
     ("embedded-newline", "[Messages that are no lines](clients.md#messages-that-are-no-lines)"),
+    ("allow", "[Who may connect](limits.md#who-may-connect)"),
+    ("proxy", "[Behind a proxy](clients.md#behind-a-proxy-that-names-its-clients)"),
+    ("rate", "[How much a host may send](limits.md#how-much-a-host-may-send)"),
     ("unix-mode", "With the default everybody on the box may log, as with `/dev/log`"),
     ("receipt", "[Receipts](receipts.md)"),
     (

@@ -9,7 +9,7 @@ use lumberjack::internals::framer::{Framer, LineSink, Rules};
 use lumberjack::{EmbeddedNewline, Format, Framing, Gap, Limits, Lines, LongLines, Peer};
 #[cfg(feature = "status")]
 use model::http;
-use model::{budget, config, format, framer, wheel};
+use model::{budget, config, format, framer, proxy, wheel};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -39,6 +39,11 @@ proptest! {
     #[test]
     fn p1_and_p5_every_format_writes_what_its_model_does(input in vec(any::<u8>(), 0..300)) {
         format::run(&input, &mut |_, _| ());
+    }
+
+    #[test]
+    fn p24_a_header_in_any_pieces_says_what_its_model_says(input in vec(any::<u8>(), 0..60)) {
+        proxy::run(&input);
     }
 
     #[test]

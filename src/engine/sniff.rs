@@ -52,7 +52,9 @@ impl Protocol {
             Self::OctetCounted => {
                 "framing=octet takes it (--listen ADDR:PORT,framing=octet); or set the sender's framing to newlines"
             }
-            Self::Proxy => "turn the PROXY protocol off at the proxy; its header is taken for a line",
+            Self::Proxy => {
+                "its header is taken for a line: --proxy reads it, with --allow for the proxy; or turn it off there"
+            }
             Self::Utf16 => "set the sender's encoding to UTF-8",
             Self::Java => {
                 "give the sender's appender a layout that writes text (Log4j 2: PatternLayout or JsonTemplateLayout)"
@@ -155,6 +157,8 @@ pub enum Opening {
     /// Nothing has come.
     #[default]
     Fresh,
+    /// A header of the PROXY protocol has to come first (P24).
+    Header,
     /// The end of no message has come, but so many marks of other ends: of the first of the two in the lower four bits, of
     /// the second in the upper. Every connection has room for this.
     Open(u8),
@@ -178,7 +182,7 @@ impl Opening {
             Self::Decided => return None,
             Self::Open(seen) if was_silent && seen % MANY_MARKS > 0 => return first_of(framing),
             Self::Open(seen) => seen,
-            Self::Fresh => match (sniff(bytes), framing) {
+            Self::Fresh | Self::Header => match (sniff(bytes), framing) {
                 (Verdict::Foreign(Protocol::OctetCounted), Framing::Octet | Framing::AutoOctet) => return None,
                 (Verdict::Foreign(protocol), _) => return Some(protocol),
                 // It may become a length, behind which any byte is a message's.

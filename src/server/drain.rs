@@ -119,6 +119,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn begin_drain(&mut self) {
         self.life = Life::Draining { since: self.clock.reading(), began: self.clock.now() };
         self.clients.deadlines.end_of_service();
+        self.end_rates();
         self.listeners.end_pause();
         self.listeners.leave_inherited(&mut self.net);
         info!("[tcp] Stopping server, closing {} active socket(s)", self.clients.connections.len());

@@ -7,7 +7,10 @@ use std::time::Duration;
 use super::connection::Newcomer;
 use crate::config::limits::Limits;
 use crate::config::listen::{Framing, Listen, ListenAddr, ListenOptions};
+use crate::engine::access::Access;
 use crate::engine::framer::Rules;
+use crate::engine::peer::Peer;
+use crate::engine::sniff::Opening;
 use crate::linux::{EMFILE, ENFILE};
 use crate::net::Net;
 
@@ -48,6 +51,8 @@ pub(super) struct Listeners<L> {
     open: Vec<Listener<L>>,
     local_addrs: Vec<ListenAddr>,
     options: Vec<ListenOptions>,
+    /// Who may connect to each (P23).
+    access: Vec<Access>,
     rules: Vec<Rules>,
     /// What is not said otherwise.
     default_rules: Rules,
@@ -65,6 +70,7 @@ impl<L> Listeners<L> {
             open: Vec::new(),
             local_addrs: Vec::new(),
             options: Vec::new(),
+            access: Vec::new(),
             rules: Vec::new(),
             default_rules: Rules::new(limits, Framing::default()),
             pause: None,
@@ -80,6 +86,7 @@ impl<L> Listeners<L> {
         // A client may have come before the first poll; the event then tells, but asking once costs nothing.
         self.open.push(Listener { number, socket, may_have_clients: true });
         self.rules.push(Rules::new(limits, local.options.framing));
+        self.access.push(Access::new(&local.options.allow.0, &local.options.deny.0));
         self.local_addrs.push(local.at);
         self.options.push(local.options);
     }
@@ -87,6 +94,11 @@ impl<L> Listeners<L> {
     /// The rules of the listener with this number, also after it was closed.
     pub(super) fn rules(&self, number: u8) -> &Rules {
         self.rules.get(usize::from(number)).unwrap_or(&self.default_rules)
+    }
+
+    /// Whether this client may connect to the listener with this number (P23).
+    pub(super) fn permits(&self, number: u8, peer: &Peer) -> bool {
+        self.access.get(usize::from(number)).is_none_or(|access| access.permits(peer))
     }
 
     /// Each with its options, as people write it.
@@ -148,8 +160,11 @@ impl<L> Listeners<L> {
             Err(_) => {}
         }
         let listener = one.number;
-        let framing = self.options.get(usize::from(listener)).map_or(Framing::default(), |options| options.framing);
-        accepted.map(|(stream, peer)| Newcomer { stream, peer, listener, framing })
+        let options = self.options.get(usize::from(listener));
+        let framing = options.map_or(Framing::default(), |options| options.framing);
+        let is_proxied = options.is_some_and(|options| options.proxy);
+        let opening = if is_proxied { Opening::Header } else { Opening::Fresh };
+        accepted.map(|(stream, peer)| Newcomer { stream, peer, listener, framing, opening })
     }
 
     /// Whether closing a lingering connection for its descriptor may help, now that none is free. If freeing one did

@@ -17,6 +17,7 @@ mod fullness;
 mod gather;
 mod giving_way;
 mod handle;
+mod headers;
 mod life;
 mod lingering;
 mod listener;
@@ -24,9 +25,11 @@ mod listener;
 mod listing;
 mod notices;
 mod outlet;
+mod proxied;
 #[cfg(feature = "cli")]
 mod pulse;
 mod quiet;
+mod rates;
 mod reading;
 mod receipts;
 #[cfg(feature = "status")]
@@ -51,6 +54,7 @@ use self::life::Life;
 use self::listener::Listeners;
 use self::notices::Notices;
 use self::outlet::{Onlookers, Outlet};
+use self::rates::Rates;
 use self::reading::ReadBuffer;
 #[cfg(feature = "status")]
 use self::status::Desk;
@@ -95,6 +99,7 @@ pub struct Server<S: Sink, N: Net = Mio> {
     fullness: Fullness,
     clients: Clients<N::Stream>,
     outlet: Outlet<S>,
+    rates: Rates,
     desk: Desks<N>,
     clock: Clock,
     gather: Gather,
@@ -140,7 +145,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         config.validate()?;
         let Config { listen, unix_mode, limits } = config;
         let plan = MemoryPlan::new(&limits, sink.overhead())?;
-        let mut listeners = Listeners::new(&limits);
+        let (mut listeners, mut rates) = (Listeners::new(&limits), Rates::default());
+        let clock = Clock::new(net.now());
         for (number, Listen { at, options, .. }) in listen.iter().enumerate() {
             let only_v6 = at.leaves_ipv4(&listen);
             let socket = SocketOptions { unix_mode, keepalive: limits.keepalive, only_v6 };
@@ -153,16 +159,17 @@ impl<S: Sink, N: Net> Server<S, N> {
                     local.at
                 );
             }
+            rates.add(&local.options, &limits, clock.tick());
             listeners.add(listener, local, &limits);
         }
         let snapshot = first_snapshot(&limits, &listeners, sink.outputs());
         let handle = Handle::new(snapshot, net.waker().map_err(BindError::Poll)?);
-        let clock = Clock::new(net.now());
         let mut server = Self {
             listeners,
             fullness: Fullness::default(),
             clients: Clients::new(&limits, plan.pending_share, clock.tick()),
             outlet: Outlet::new(sink, plan, limits.max_line),
+            rates,
             desk: Desks::<N>::default(),
             clock,
             gather: Gather::new(limits.gather),
@@ -231,7 +238,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         self.finish_draining()?;
         self.notices.summarise(self.clock.now());
-        self.clients.forget_crowd();
+        if self.clients.forget_crowd() {
+            self.rates.forget_crowd(self.clock.tick());
+        }
         self.publish();
         #[cfg(feature = "status")]
         self.serve_visitors();
@@ -284,7 +293,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         // Deadlines that are not acted on now must not end the wait either: the loop would spin.
         let fires = can_read && self.life == Life::Serving;
-        let next_timer = self.clients.deadlines.next().filter(|_| fires).map(|tick| self.clock.until(tick));
+        let next_tick = self.clients.deadlines.next().into_iter().chain(self.rates.next()).min();
+        let next_timer = next_tick.filter(|_| fires).map(|tick| self.clock.until(tick));
         let waits = [
             next_timer,
             self.quiet_due_in(),
@@ -350,6 +360,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     #[doc(hidden)]
     pub fn check(&self) {
         self.clients.check();
+        self.check_rates();
         assert!(self.outlet.sink.state().held <= self.outlet.share(), "6. the sink stays within its share (P5)");
         for (_, conn) in self.clients.connections.iter() {
             conn.framer.check(self.listeners.rules(conn.listener));

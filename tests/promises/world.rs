@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use lumberjack::{Config, Framing, Handle, Limits, ListenAddr, RunError, Server, Status, Turn};
+use lumberjack::{Config, Framing, Handle, Limits, Listen, ListenAddr, RunError, Server, Status, Turn};
 use socket2::{Domain, Socket, Type};
 
 use super::capture;
@@ -29,11 +29,19 @@ impl World {
 
     /// One whose clients send messages in this framing.
     pub(crate) fn with(limits: Limits, framing: Framing) -> Self {
+        Self::listening(&format!("0.0.0.0:0,framing={framing}"), limits)
+    }
+
+    /// One that listens there, as `--listen` has it.
+    pub(crate) fn listening(at: &str, limits: Limits) -> Self {
         watch();
         capture::start();
         let valve = Valve::new();
-        let mut config = Config { limits, ..Config::listen("0.0.0.0:0".parse().unwrap()) };
-        config.listen[0].options.framing = framing;
+        let config = Config {
+            listen: vec![at.parse::<Listen>().unwrap()],
+            limits,
+            ..Config::listen(ListenAddr::Unix("/x".into()))
+        };
         let server = Server::bind(config, valve.clone()).unwrap();
         let ListenAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!("no TCP listener") };
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()));
