@@ -293,7 +293,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         // Deadlines that are not acted on now must not end the wait either: the loop would spin.
         let fires = can_read && self.life == Life::Serving;
-        let next_tick = self.clients.deadlines.next().into_iter().chain(self.rates.next()).min();
+        let mut next_tick = self.clients.deadlines.next();
+        if self.rates.are_on() {
+            next_tick = next_tick.into_iter().chain(self.rates.next()).min();
+        }
         let next_timer = next_tick.filter(|_| fires).map(|tick| self.clock.until(tick));
         let waits = [
             next_timer,
