@@ -42,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn p24_a_header_in_any_pieces_says_what_its_model_says(input in vec(any::<u8>(), 0..60)) {
+    fn p25_a_header_in_any_pieces_says_what_its_model_says(input in vec(any::<u8>(), 0..60)) {
         proxy::run(&input);
     }
 

@@ -43,16 +43,16 @@ word_enum! {
 pub struct ListenOptions {
     /// How bytes become lines (`framing`). Default `lines`.
     pub framing: Framing,
-    /// Who may connect (`allow`, P23). If there is any, all others are denied. Default none.
+    /// Who may connect (`allow`, P24). If there is any, all others are denied. Default none.
     pub allow: Networks,
-    /// Who may not (`deny`, P23), though a larger network that it is in may. Default none.
+    /// Who may not (`deny`, P24), though a larger network that it is in may. Default none.
     pub deny: Networks,
-    /// Whether each connection begins with a header of the PROXY protocol, which says who the client is (`proxy`, P24). Needs
+    /// Whether each connection begins with a header of the PROXY protocol, which says who the client is (`proxy`, P25). Needs
     /// [`Self::allow`]. Default false.
     pub proxy: bool,
-    /// What a host may send in a second (`rate`, P25). Default off.
+    /// What a host may send in a second (`rate`, P26). Default off.
     pub rate: Rate,
-    /// What a host may send at once (`burst`, P25), in the unit of [`Self::rate`]. Default off: what it may in a second.
+    /// What a host may send at once (`burst`, P26), in the unit of [`Self::rate`]. Default off: what it may in a second.
     pub burst: Rate,
 }
 

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p23_networks_parse_and_print_back_in_one_spelling() {
+    fn p24_networks_parse_and_print_back_in_one_spelling() {
         for (text, shown) in [
             ("192.0.2.0/24", "192.0.2.0/24"),
             ("192.0.2.7", "192.0.2.7"),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn p23_what_is_no_network_gets_a_sentence_and_host_bits_the_right_spelling() {
+    fn p24_what_is_no_network_gets_a_sentence_and_host_bits_the_right_spelling() {
         for (text, words) in [
             (
                 "192.0.2.7/24",
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn p23_a_network_holds_what_begins_as_it_does() {
+    fn p24_a_network_holds_what_begins_as_it_does() {
         for (network, inside, outside) in [
             ("192.0.2.0/24", "192.0.2.255", "192.0.3.0"),
             ("192.0.2.0/24", "::ffff:192.0.2.1", "::192.0.2.1"),

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p25_amounts_parse_and_print_back_and_a_unit_makes_them_bytes() {
+    fn p26_amounts_parse_and_print_back_and_a_unit_makes_them_bytes() {
         for (text, rate, shown) in [
             ("off", Rate::Off, "off"),
             ("0", Rate::Off, "off"),

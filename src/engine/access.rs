@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn p23_the_most_specific_decides_and_of_the_same_length_who_denies() {
+    fn p24_the_most_specific_decides_and_of_the_same_length_who_denies() {
         let access = access("192.0.2.0/24,10.0.0.0/8,192.0.2.66", "192.0.2.64/26,10.0.0.0/8,::1,192.0.2.99");
         assert_eq!(
             access.to_string(),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn p23_who_is_not_named_is_denied_where_somebody_is_allowed_and_else_allowed() {
+    fn p24_who_is_not_named_is_denied_where_somebody_is_allowed_and_else_allowed() {
         for (allow, deny, ip, expected) in [
             ("", "", "192.0.2.1", true),
             ("", "192.0.2.0/24", "192.0.2.1", false),

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn p24_headers_of_both_versions_say_who_the_client_is() {
+    fn p25_headers_of_both_versions_say_who_the_client_is() {
         let v4 = [192, 0, 2, 1, 198, 51, 100, 2, 0xdb, 0xac, 0x11, 0x5d];
         let mut v6 = [0; 36];
         (v6[0], v6[1], v6[15], v6[32], v6[33]) = (0x20, 1, 9, 1, 2);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn p24_what_is_no_header_is_told_at_the_first_byte_that_can_be_none() {
+    fn p25_what_is_no_header_is_told_at_the_first_byte_that_can_be_none() {
         let longest = format!("PROXY UNKNOWN{}\r\n", " ".repeat(92));
         assert_eq!((longest.len(), feed(longest.as_bytes())), (107, Some((None, vec![]))));
         for (text, at) in [

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p25_a_bucket_gives_its_burst_and_then_what_time_brings() {
+    fn p26_a_bucket_gives_its_burst_and_then_what_time_brings() {
         for (rate, burst, at_once) in
             [(Rate::Lines(10), Rate::Off, 10), (Rate::Lines(10), Rate::Lines(25), 25), (Rate::Lines(1), Rate::Off, 1)]
         {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn p25_what_was_read_beyond_the_tokens_is_owed() {
+    fn p26_what_was_read_beyond_the_tokens_is_owed() {
         let limit = Limit::new(Rate::Bytes(1000), Rate::Bytes(5000)).unwrap();
         let mut bucket = limit.full(Tick(0));
         assert_eq!((bucket.room(&limit), bucket.reads(&limit), bucket.is_full(&limit)), (Some(5000), 19, true));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn p25_a_read_brings_about_as_many_lines_as_there_are_tokens() {
+    fn p26_a_read_brings_about_as_many_lines_as_there_are_tokens() {
         let limit = Limit::new(Rate::Lines(100_000), Rate::Off).unwrap();
         assert_eq!(limit.full(Tick(0)).room(&limit), Some(6_400_000));
         let most = Limit::new(Rate::Lines(u32::MAX), Rate::Off).unwrap();

@@ -157,8 +157,8 @@ pub enum Opening {
     /// Nothing has come.
     #[default]
     Fresh,
-    /// A header of the PROXY protocol has to come first (P24).
-    Header,
+    /// A header of the PROXY protocol has to come first (P25).
+    Proxied,
     /// The end of no message has come, but so many marks of other ends: of the first of the two in the lower four bits, of
     /// the second in the upper. Every connection has room for this.
     Open(u8),
@@ -182,7 +182,7 @@ impl Opening {
             Self::Decided => return None,
             Self::Open(seen) if was_silent && seen % MANY_MARKS > 0 => return first_of(framing),
             Self::Open(seen) => seen,
-            Self::Fresh | Self::Header => match (sniff(bytes), framing) {
+            Self::Fresh | Self::Proxied => match (sniff(bytes), framing) {
                 (Verdict::Foreign(Protocol::OctetCounted), Framing::Octet | Framing::AutoOctet) => return None,
                 (Verdict::Foreign(protocol), _) => return Some(protocol),
                 // It may become a length, behind which any byte is a message's.

@@ -127,7 +127,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if self.life == Life::Serving && self.is_full() {
             return self.tally().turned_away(&peer, &TurnedAway::Full);
         }
-        let is_known = newcomer.opening != Opening::Header;
+        let is_known = newcomer.opening != Opening::Proxied;
         if self.life == Life::Serving && is_known {
             self.make_room_of(peer.host());
         }

@@ -46,7 +46,7 @@ pub(super) enum TurnedAway {
     Full,
     /// Its host has as many connections as it may (P14).
     PerHost,
-    /// Its address is not allowed at this listener (P23).
+    /// Its address is not allowed at this listener (P24).
     NotAllowed,
     /// The kernel can't watch it.
     Unwatched(io::Error),
@@ -81,7 +81,7 @@ impl<T> Clients<T> {
         let place = self.connections.vacant();
         let key = place.key();
         // Whose a proxy's connection is, its header says.
-        if newcomer.opening != Opening::Header {
+        if newcomer.opening != Opening::Proxied {
             self.budget.connect(key.index, newcomer.peer.host()).map_err(|_| TurnedAway::PerHost)?;
         }
         if let Err(error) = watch(&mut newcomer.stream, key) {
@@ -285,10 +285,10 @@ impl<T> Clients<T> {
         assert!(self.budget.used() <= self.budget.limit(), "2. pending lines stay within their share (P5)");
         let lingering = self.connections.iter().filter(|(_, conn)| conn.is_lingering()).count();
         assert_eq!(self.lingering.len(), lingering, "3. the list of goodbyes is exactly those who linger (P6)");
-        let headless = |conn: &Connection<T>| conn.opening == Opening::Header;
+        let headless = |conn: &Connection<T>| conn.opening == Opening::Proxied;
         for (index, conn) in self.connections.iter() {
             let has_host = u32::try_from(index).is_ok_and(|id| self.budget.host_place(id).is_some());
-            assert_ne!(has_host, headless(conn), "8. who counts for no host has not told whose it is (P24)");
+            assert_ne!(has_host, headless(conn), "8. who counts for no host has not told whose it is (P25)");
         }
         let headless = self.connections.iter().filter(|(_, conn)| headless(conn)).count();
         assert!(self.headers.len() <= headless, "9. headers are kept of those that have not ended");

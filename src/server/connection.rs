@@ -58,7 +58,7 @@ pub(super) enum Readiness {
     /// There is more to read, but the sink takes no more of this host for the moment: on the list of those that are held
     /// up, and not on the ready queue.
     HeldUp,
-    /// There may be more to read, but its host has sent what it may for now (P25): it waits in [`Rates`], and is not on the
+    /// There may be more to read, but its host has sent what it may for now (P26): it waits in [`Rates`], and is not on the
     /// ready queue.
     ///
     /// [`Rates`]: super::rates::Rates

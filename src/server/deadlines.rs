@@ -20,7 +20,7 @@ pub(super) const SILENCE_TICKS: u64 = 100;
 /// How long a client is still read, and what it sends dropped, once nothing that comes can be a message: five seconds.
 const BROKEN_TICKS: u64 = 500;
 
-/// A header of the PROXY protocol has to be there by then (P24): 5 seconds.
+/// A header of the PROXY protocol has to be there by then (P25): 5 seconds.
 const HEADER_TICKS: u64 = 500;
 
 /// The timer wheel, and what the deadlines of a connection are computed from. Time-outs are in ticks, 0 is never.
@@ -155,7 +155,7 @@ impl Deadlines {
     /// When silence has lasted too long. A connection that is owed a receipt waits for us, not we for it. One tick
     /// more: the last byte came somewhere within its tick, and no deadline is early.
     fn silence<T>(&self, conn: &Connection<T>) -> Option<Tick> {
-        if conn.opening == Opening::Header {
+        if conn.opening == Opening::Proxied {
             return Some(conn.last_word.saturating_add(HEADER_TICKS + 1));
         }
         let (longest, since) = match conn.phase {

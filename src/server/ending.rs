@@ -39,7 +39,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let last = conn
             .framer
             .finish(rules, &mut Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
-        let is_known = conn.opening != Opening::Header || !self.note_headless(key, &conn.peer, &why);
+        let is_known = conn.opening != Opening::Proxied || !self.note_headless(key, &conn.peer, &why);
         if is_known && conn.is_probe() {
             self.counters.probes = self.counters.probes.saturating_add(1);
         }
@@ -141,7 +141,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         let (due, is_lingering) = (self.clients.deadlines.due(key.index, conn, now), conn.is_lingering());
         let framing = self.listeners.rules(conn.listener).framing();
-        let is_headless = conn.opening == Opening::Header;
+        let is_headless = conn.opening == Opening::Proxied;
         if due.doubt
             && let Some(protocol) = conn.opening.end(framing)
         {

@@ -1,4 +1,4 @@
-//! Headers of proxies that have come in part (P24). Invariant: of none more is kept than one of version 1 can have.
+//! Headers of proxies that have come in part (P25). Invariant: of none more is kept than one of version 1 can have.
 
 use crate::engine::proxy::Header;
 

@@ -49,7 +49,7 @@ pub(super) enum Next {
     Full,
     /// There may be more, but the sink takes no more of this host for the moment.
     HeldUp,
-    /// There may be more, but its host has sent what it may for now (P25).
+    /// There may be more, but its host has sent what it may for now (P26).
     Slowed,
     /// Nothing is left to read now: an event will say when there is more.
     Wait,
@@ -80,7 +80,7 @@ pub(super) enum Close {
     CutOff,
     /// It was turned away after it had come in: its header said why.
     Refused,
-    /// Its header did not come in time (P24).
+    /// Its header did not come in time (P25).
     Headless,
     /// The server ends.
     Stopping,

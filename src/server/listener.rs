@@ -51,7 +51,7 @@ pub(super) struct Listeners<L> {
     open: Vec<Listener<L>>,
     local_addrs: Vec<ListenAddr>,
     options: Vec<ListenOptions>,
-    /// Who may connect to each (P23).
+    /// Who may connect to each (P24).
     access: Vec<Access>,
     rules: Vec<Rules>,
     /// What is not said otherwise.
@@ -96,7 +96,7 @@ impl<L> Listeners<L> {
         self.rules.get(usize::from(number)).unwrap_or(&self.default_rules)
     }
 
-    /// Whether this client may connect to the listener with this number (P23).
+    /// Whether this client may connect to the listener with this number (P24).
     pub(super) fn permits(&self, number: u8, peer: &Peer) -> bool {
         self.access.get(usize::from(number)).is_none_or(|access| access.permits(peer))
     }
@@ -163,7 +163,7 @@ impl<L> Listeners<L> {
         let options = self.options.get(usize::from(listener));
         let framing = options.map_or(Framing::default(), |options| options.framing);
         let is_proxied = options.is_some_and(|options| options.proxy);
-        let opening = if is_proxied { Opening::Header } else { Opening::Fresh };
+        let opening = if is_proxied { Opening::Proxied } else { Opening::Fresh };
         accepted.map(|(stream, peer)| Newcomer { stream, peer, listener, framing, opening })
     }
 

@@ -1,4 +1,4 @@
-//! Connections that a proxy makes for its clients (`--proxy`, P24): each begins with a header that says who the client is.
+//! Connections that a proxy makes for its clients (`--proxy`, P25): each begins with a header that says who the client is.
 //! Invariant: until the header has come, a connection counts for no host; from then on it is the client's.
 
 use log::debug;

@@ -1,4 +1,4 @@
-//! Hosts that are slowed as they send more than they may (`--rate`, P25): what each has left, who of theirs waits to be read,
+//! Hosts that are slowed as they send more than they may (`--rate`, P26): what each has left, who of theirs waits to be read,
 //! and when. Invariant: a host with somebody who waits is on the wheel, so nobody waits for ever; a connection waits exactly
 //! when its readiness says so; and a host is forgotten only when it has all that it may have, or there are too many.
 
@@ -231,7 +231,7 @@ impl Rates {
                 assert!(entry.slowed.is_some() || entry.waiting.is_empty(), "nobody waits of who is not slowed");
             }
         }
-        assert_eq!(found, waiting, "who waits is waited for once (P25)");
+        assert_eq!(found, waiting, "who waits is waited for once (P26)");
     }
 }
 
@@ -244,7 +244,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         // Who has said all, who has but a second, and who is not known yet.
         let is_final = self.clients.deadlines.are_final() || conn.framer.is_broken();
         let is_last = conn.is_owed() || (conn.is_lingering() && is_final);
-        let is_free = is_last || conn.opening == Opening::Header;
+        let is_free = is_last || conn.opening == Opening::Proxied;
         let room = if is_free { Room::Any } else { self.rates.room(listener, host, now) };
         let most = match room {
             Room::Any => usize::MAX,

@@ -141,7 +141,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             }
             return Next::Full;
         };
-        let is_headed = conn.opening == Opening::Header;
+        let is_headed = conn.opening == Opening::Proxied;
         let allowance = match self.outlet.sink.welcome(&conn.peer) {
             // Who is welcome is not known before.
             _ if is_headed => allowance.min(proxied::READ_BYTES),

@@ -155,7 +155,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// its lines. False if no receipt can reach it: we have sent our FIN, or the client is gone.
     pub(super) fn owe_receipt(&mut self, key: Key) -> bool {
         let Some(conn) = self.clients.connections.get(key) else { return false };
-        if conn.opening == Opening::Header {
+        if conn.opening == Opening::Proxied {
             return false;
         }
         if !matches!(conn.phase, Phase::Silent | Phase::Speaking) || conn.readiness == Readiness::QueuedGone {

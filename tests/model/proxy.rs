@@ -1,4 +1,4 @@
-//! Headers of the PROXY protocol beside a reader that has all bytes at once and takes its time (P24): after every piece both
+//! Headers of the PROXY protocol beside a reader that has all bytes at once and takes its time (P25): after every piece both
 //! say the same, and what is behind the header is untouched.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

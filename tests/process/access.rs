@@ -60,12 +60,12 @@ fn haproxy(dir: &Dir, receiver: &Receiver, port: u16, option: &str) -> Result<Co
 }
 
 #[test]
-fn p24_a_client_of_haproxy_is_named_by_version_1() {
+fn p25_a_client_of_haproxy_is_named_by_version_1() {
     through_proxy(|dir, receiver, port| haproxy(dir, receiver, port, "send-proxy check inter 50ms"));
 }
 
 #[test]
-fn p24_a_client_of_haproxy_is_named_by_version_2() {
+fn p25_a_client_of_haproxy_is_named_by_version_2() {
     through_proxy(|dir, receiver, port| {
         haproxy(
             dir,
@@ -77,7 +77,7 @@ fn p24_a_client_of_haproxy_is_named_by_version_2() {
 }
 
 #[test]
-fn p24_a_client_of_nginx_is_named() {
+fn p25_a_client_of_nginx_is_named() {
     through_proxy(|dir, receiver, port| {
         let program = Program::find("nginx")?;
         let module: PathBuf = program.file("usr/lib/nginx/modules/ngx_stream_module.so");
@@ -99,7 +99,7 @@ fn p24_a_client_of_nginx_is_named() {
 }
 
 #[test]
-fn p23_check_shows_who_may_connect_where_in_the_order_in_which_it_is_decided() {
+fn p24_check_shows_who_may_connect_where_in_the_order_in_which_it_is_decided() {
     let dir = Dir::new();
     let conf = "listen = 127.0.0.1:1,allow=192.0.2.0/24,2001:db8::/32,deny=192.0.2.66,proxy\nlisten = 127.0.0.1:2\n\
                 listen = 127.0.0.1:3,allow=none\nlisten = unix:/run/x.sock\ndeny = 10.0.0.0/8, 10.1.1.1\n";
@@ -124,7 +124,7 @@ fn p23_check_shows_who_may_connect_where_in_the_order_in_which_it_is_decided() {
 }
 
 #[test]
-fn p23_and_p25_the_log_says_who_is_not_allowed_and_who_is_slowed() {
+fn p24_and_p26_the_log_says_who_is_not_allowed_and_who_is_slowed() {
     let receiver = Receiver::start(&["--allow", "127.0.0.1", "--rate", "100", "--burst", "5"]);
     drop(receiver.client_from(77));
     receiver.until_said("is not allowed to connect");

@@ -1,4 +1,4 @@
-//! P23: who may connect.
+//! P24: who may connect.
 
 use std::io::Read;
 
@@ -11,7 +11,7 @@ const STRANGER: [u8; 4] = [127, 0, 23, 2];
 const FRIEND: [u8; 4] = [127, 0, 23, 65];
 
 #[test]
-fn p23_who_is_not_allowed_is_closed_at_once_and_counted_and_who_is_comes_in() {
+fn p24_who_is_not_allowed_is_closed_at_once_and_counted_and_who_is_comes_in() {
     let mut world = World::listening("0.0.0.0:0,allow=127.0.23.0/24,deny=127.0.23.0/26", Limits::default());
     let mut stranger = world.client_of(STRANGER);
     world.until("it is closed", |world| world.status().counters.not_allowed == 1);
@@ -28,7 +28,7 @@ fn p23_who_is_not_allowed_is_closed_at_once_and_counted_and_who_is_comes_in() {
 }
 
 #[test]
-fn p23_where_some_are_denied_all_others_come_in() {
+fn p24_where_some_are_denied_all_others_come_in() {
     let mut world = World::listening("[::]:0,deny=127.0.23.2", Limits::default());
     drop(world.client_of(STRANGER));
     world.until("it is closed", |world| world.status().counters.not_allowed == 1);
@@ -37,7 +37,7 @@ fn p23_where_some_are_denied_all_others_come_in() {
 }
 
 #[test]
-fn p23_nobody_gives_way_or_is_counted_for_who_is_not_allowed() {
+fn p24_nobody_gives_way_or_is_counted_for_who_is_not_allowed() {
     let limits = Limits { max_connections: 1, when_full: WhenFull::Reject, ..Limits::default() };
     let mut world = World::listening("0.0.0.0:0,deny=127.0.23.2", limits);
     let _inside = world.taken_client();

@@ -1,4 +1,4 @@
-//! P24: clients that come through a proxy.
+//! P25: clients that come through a proxy.
 
 use std::io::Read;
 use std::net::Shutdown;
@@ -18,7 +18,7 @@ fn v2(ip: [u8; 4], port: u16) -> Vec<u8> {
 }
 
 #[test]
-fn p24_the_peer_is_who_the_header_names_and_lines_begin_behind_it() {
+fn p25_the_peer_is_who_the_header_names_and_lines_begin_behind_it() {
     let mut world = World::listening(PROXIED, Limits::default());
     for (header, peer) in [
         (b"PROXY TCP4 192.0.2.1 198.51.100.2 5000 4445\r\n".to_vec(), Some("192.0.2.1:5000")),
@@ -51,7 +51,7 @@ fn p24_the_peer_is_who_the_header_names_and_lines_begin_behind_it() {
 }
 
 #[test]
-fn p24_accounts_follow_the_peer_and_who_has_not_told_counts_for_no_host() {
+fn p25_accounts_follow_the_peer_and_who_has_not_told_counts_for_no_host() {
     let limits = Limits { max_per_host: Some(2), ..Limits::default() };
     let mut world = World::listening(PROXIED, limits);
     let mut clients: Vec<_> = (0..6).map(|_| world.taken_client()).collect();
@@ -74,7 +74,7 @@ fn p24_accounts_follow_the_peer_and_who_has_not_told_counts_for_no_host() {
 }
 
 #[test]
-fn p24_what_is_no_header_is_one_warning_and_a_close_and_a_probe_is_none() {
+fn p25_what_is_no_header_is_one_warning_and_a_close_and_a_probe_is_none() {
     let mut world = World::listening(PROXIED, Limits { receipt: true, ..Limits::default() });
     let mut errors = 0;
     for (bytes, why) in [
@@ -108,7 +108,7 @@ fn p24_what_is_no_header_is_one_warning_and_a_close_and_a_probe_is_none() {
 }
 
 #[test]
-fn p24_a_header_has_five_seconds_and_then_the_connection_is_like_any_other() {
+fn p25_a_header_has_five_seconds_and_then_the_connection_is_like_any_other() {
     let idle_timeout = Duration::from_millis(300);
     let mut world = World::listening(PROXIED, Limits { idle_timeout, ..Limits::default() });
     let (begun, mut silent, mut client) = (Instant::now(), world.taken_client(), world.taken_client());
@@ -127,7 +127,7 @@ fn p24_a_header_has_five_seconds_and_then_the_connection_is_like_any_other() {
 }
 
 #[test]
-fn p24_a_header_that_comes_while_the_server_ends_still_says_whose_the_lines_are() {
+fn p25_a_header_that_comes_while_the_server_ends_still_says_whose_the_lines_are() {
     let mut world = World::listening(PROXIED, Limits::default());
     let mut client = world.taken_client();
     world.handle.stop();
@@ -139,7 +139,7 @@ fn p24_a_header_that_comes_while_the_server_ends_still_says_whose_the_lines_are(
 }
 
 #[test]
-fn p24_a_quiet_one_of_the_host_that_the_header_names_gives_way() {
+fn p25_a_quiet_one_of_the_host_that_the_header_names_gives_way() {
     let limits = Limits {
         max_per_host: Some(1),
         idle_close: IdleClose::Needed,
@@ -159,7 +159,7 @@ fn p24_a_quiet_one_of_the_host_that_the_header_names_gives_way() {
 }
 
 #[test]
-fn p24_a_proxy_has_to_be_named_and_comes_over_tcp() {
+fn p25_a_proxy_has_to_be_named_and_comes_over_tcp() {
     for (listen, words) in [
         ("127.0.0.1:0,proxy", "--listen 127.0.0.1:0,proxy=on: anybody could say who its lines are from"),
         ("unix:/run/x.sock,proxy=on", "--listen unix:/run/x.sock,proxy=on: clients of a Unix socket have no addresses"),

@@ -1,4 +1,4 @@
-//! P25: how much a host may send.
+//! P26: how much a host may send.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ fn numbered(name: &str, count: usize) -> (Vec<u8>, Vec<String>) {
 }
 
 #[test]
-fn p25_who_sends_more_than_its_rate_is_slowed_and_loses_nothing_and_others_are_not() {
+fn p26_who_sends_more_than_its_rate_is_slowed_and_loses_nothing_and_others_are_not() {
     let mut world = World::listening("0.0.0.0:0,rate=1000,burst=100", Limits::default());
     let (bytes, lines) = numbered("loud", 1500);
     let mut loud = world.client_of(LOUD);
@@ -38,7 +38,7 @@ fn p25_who_sends_more_than_its_rate_is_slowed_and_loses_nothing_and_others_are_n
 }
 
 #[test]
-fn p25_a_rate_of_bytes_holds_for_all_connections_of_a_host_together_in_turn() {
+fn p26_a_rate_of_bytes_holds_for_all_connections_of_a_host_together_in_turn() {
     let mut world = World::listening("0.0.0.0:0,rate=20KiB,burst=4KiB", Limits::default());
     let mut clients: Vec<_> = (0..3).map(|_| world.client_of([127, 0, 25, 3])).collect();
     let begun = Instant::now();
@@ -59,7 +59,7 @@ fn p25_a_rate_of_bytes_holds_for_all_connections_of_a_host_together_in_turn() {
 }
 
 #[test]
-fn p25_who_is_slowed_is_not_idle_and_the_loop_sleeps_meanwhile() {
+fn p26_who_is_slowed_is_not_idle_and_the_loop_sleeps_meanwhile() {
     let idle_timeout = Duration::from_millis(100);
     let mut world = World::listening("0.0.0.0:0,rate=1,burst=1", Limits { idle_timeout, ..Limits::default() });
     let mut client = world.client_of([127, 0, 25, 4]);
@@ -79,7 +79,7 @@ fn p25_who_is_slowed_is_not_idle_and_the_loop_sleeps_meanwhile() {
 }
 
 #[test]
-fn p25_a_host_cannot_begin_anew_with_another_connection() {
+fn p26_a_host_cannot_begin_anew_with_another_connection() {
     let mut world = World::listening("0.0.0.0:0,rate=1,burst=5", Limits::default());
     let begun = Instant::now();
     // A line each, ended by a newline or by the connection's end.
@@ -94,7 +94,7 @@ fn p25_a_host_cannot_begin_anew_with_another_connection() {
 }
 
 #[test]
-fn p25_the_end_does_not_wait_for_rates() {
+fn p26_the_end_does_not_wait_for_rates() {
     let mut world = World::listening("0.0.0.0:0,rate=10,burst=10", Limits::default());
     let (bytes, lines) = numbered("before the end", 5000);
     let mut client = world.client_of([127, 0, 25, 6]);
@@ -108,7 +108,7 @@ fn p25_the_end_does_not_wait_for_rates() {
 }
 
 #[test]
-fn p25_who_keeps_to_its_rate_again_is_said_after_a_while() {
+fn p26_who_keeps_to_its_rate_again_is_said_after_a_while() {
     let mut world = World::listening("0.0.0.0:0,rate=100,burst=1", Limits::default());
     let mut client = world.client_of([127, 0, 25, 7]);
     send(&mut client, &numbered("burst", 200).0);
@@ -119,7 +119,7 @@ fn p25_who_keeps_to_its_rate_again_is_said_after_a_while() {
 }
 
 #[test]
-fn p25_clients_of_a_unix_socket_are_one_host() {
+fn p26_clients_of_a_unix_socket_are_one_host() {
     let path = std::env::temp_dir().join(format!("lumberjack-p25-{}.sock", std::process::id()));
     let listen: Listen = format!("unix:{},rate=50,burst=10", path.display()).parse().unwrap();
     let sink = MemorySink::new();
