@@ -308,6 +308,9 @@ const MORE: &[(&str, &str)] = &[
     ("min-severity", "[What is left out](syslog.md#--min-severity) is counted, and no loss"),
     ("keep-original", "[The fields](syslog.md#the-fields)"),
     ("trust-host", "[Whom to believe](syslog.md#--trust-host)"),
+    ("allow", "[Who may connect](limits.md#who-may-connect)"),
+    ("proxy", "[Behind a proxy](clients.md#behind-a-proxy-that-names-its-clients)"),
+    ("rate", "[How much a host may send](limits.md#how-much-a-host-may-send)"),
     ("unix-mode", "With the default everybody on the box may log, as with `/dev/log`"),
     ("receipt", "[Receipts](receipts.md)"),
     (

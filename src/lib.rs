@@ -39,7 +39,7 @@
 //!   `calendar` reads the box's time zone, for [`OutputOptions::rotate_at`] and `{date}` in a file's name; `compress` is
 //!   [`OutputOptions::rotate_compress`]; `syslog` is [`Parse::Syslog`].
 //!
-//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P23 in these pages), how the code is divided, and
+//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P26 in these pages), how the code is divided, and
 //! which traps there are; `CONTRIBUTING.md` has the reading order.
 
 #[cfg(feature = "cli")]
@@ -70,7 +70,9 @@ pub use config::limits::{
     WordError,
 };
 pub use config::listen::{DEFAULT_LISTEN, Framing, Listen, ListenAddr, ListenAddrError, ListenError, ListenOptions};
+pub use config::network::{Network, NetworkError, Networks};
 pub use config::output::{DiskFull, MOST_OUTPUTS, OnStall, OutputError, OutputOptions, SyncEvery};
+pub use config::rate::{Rate, RateError};
 pub use config::syslog::{Parse, Severity, SyslogOptions};
 pub use config::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};
 pub use engine::framer::Lines;
@@ -87,8 +89,10 @@ pub use sink::{
 /// What the project's own tests and fuzzers reach beyond the public names. Not part of the library's promise.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::config::{limits, listen, output, units};
-    pub use crate::engine::{budget, framer, gap, json, peer, ranking, sniff, stats, syslog, wheel};
+    pub use crate::config::{limits, listen, network, output, units};
+    pub use crate::engine::{
+        access, budget, framer, gap, json, peer, proxy, ranking, rate, sniff, stats, syslog, wheel,
+    };
     pub use crate::net::{Key, LONGEST_DATAGRAM, Net, Now, Ready, SocketOptions, Source};
     pub use crate::sink::{Pacing, format};
     #[cfg(feature = "status")]

@@ -9,7 +9,7 @@ use lumberjack::internals::framer::{Framer, LineSink, Rules};
 use lumberjack::{EmbeddedNewline, Format, Framing, Gap, Limits, Lines, LongLines, Peer};
 #[cfg(feature = "status")]
 use model::http;
-use model::{budget, config, format, framer, syslog, wheel};
+use model::{budget, config, format, framer, proxy, syslog, wheel};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -44,6 +44,11 @@ proptest! {
     #[test]
     fn p22_any_bytes_are_read_as_the_syslog_twin_reads_them(input in vec(any::<u8>(), 0..300)) {
         syslog::run(&input, &mut |_, _| ());
+    }
+
+    #[test]
+    fn p25_a_header_in_any_pieces_says_what_its_model_says(input in vec(any::<u8>(), 0..60)) {
+        proxy::run(&input);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::parse::{Origins, strip_comment};
 use crate::config::limits::{Config, ConfigError, Limits, MemoryPlan, Overhead};
 use crate::config::listen::{Listen, ListenAddr};
 use crate::config::units::DisplaySize;
+use crate::engine::access::Access;
 use crate::host;
 use crate::server::cost;
 use crate::sink::{DiskUse, foresee, overhead};
@@ -47,6 +48,7 @@ pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>
             setting(&mut text, option.name, &value, places.next().unwrap_or(&"default"));
         }
     }
+    who(&mut text, &settings.config.listen);
     costs(&mut text, settings, plan);
     for sentence in settings.outputs.iter().filter_map(|output| foresee(output, &settings.output)) {
         let _ = writeln!(text, "{MISFIT}{sentence}");
@@ -77,6 +79,18 @@ fn setting(text: &mut String, name: &str, value: &str, origin: &str) {
     };
 }
 
+/// Who may connect where, in the order in which it is decided, a comment for each listener that says so.
+fn who(text: &mut String, listen: &[Listen]) {
+    let mut before = "\n";
+    for Listen { at, options, .. } in listen {
+        let access = Access::new(&options.allow.0, &options.deny.0);
+        if !access.is_open() {
+            let _ = writeln!(text, "{before}# who may connect to {at}, by the first that fits: {access}");
+            before = "";
+        }
+    }
+}
+
 fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     let limits = &settings.config.limits;
     let lines = limits.memory as u64;
@@ -84,7 +98,8 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     // clients send long lines in small pieces; `tests/process/check.rs` compares the sum with what such a crowd takes.
     let waste = lines / 3;
     let connections = limits.max_connections as u64;
-    let each = cost::connection_bytes(limits) + if settings.has_status() { cost::STATUS_BYTES } else { 0 };
+    let options = cost::option_bytes(&settings.config.listen);
+    let each = cost::connection_bytes(limits) + options + if settings.has_status() { cost::STATUS_BYTES } else { 0 };
     let tables = connections * each as u64;
     // The sink's buffer may be half full of bytes that are written already, and there are two while it grows. A line is
     // there twice while it grows, and JSON may build one in a buffer that doubles.

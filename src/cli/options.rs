@@ -10,6 +10,7 @@ use log::LevelFilter;
 
 use crate::config::limits::{Config, DEFAULT_UNIX_MODE, EmbeddedNewline, Limits, WordError, word_enum};
 use crate::config::listen::{DEFAULT_LISTEN, ListenAddr, ListenOptions};
+use crate::config::network::{NetworkError, Networks};
 use crate::config::output::{DATE_WORD, DEFAULT_KEEP, OnStall, OutputOptions};
 use crate::config::syslog::{Parse, SyslogOptions};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
@@ -311,6 +312,8 @@ struct Word;
 struct WordOrOff;
 /// The same, given any number of times.
 struct List;
+/// Networks with commas between, given any number of times.
+struct Nets;
 /// Permission bits of a file: `0660`.
 struct Octal;
 /// The same, or [`AS_BEFORE`].
@@ -385,6 +388,23 @@ impl<T: FromStr<Err: fmt::Display> + fmt::Display> Kind<T> for Word {
 
     fn show(field: &T, each: Each<'_>) {
         each(field);
+    }
+}
+
+impl Kind<Networks> for Nets {
+    #[inline(never)] // one copy, for size
+    fn set(field: &mut Networks, text: &str) -> Result<(), String> {
+        let more: Networks = text.parse().map_err(|error: NetworkError| error.to_string())?;
+        field.0.extend(more.0);
+        Ok(())
+    }
+
+    fn show(field: &Networks, each: Each<'_>) {
+        each(field);
+    }
+
+    fn clear(field: &mut Networks) {
+        field.0.clear();
     }
 }
 
@@ -540,7 +560,7 @@ macro_rules! options {
 /// Every option but `--config`, `--check`, `--help` and `--version`, which only the command line has.
 pub const OPTIONS: &[Opt] = options! {
     "listen" / 'l' = "[udp:]ADDR:PORT|unix:/path" Input List(config.listen)
-        "where clients connect, or, with udp:, send datagrams; may be given more than once; port 0: the system picks one; with ,framing=... behind it: for this one alone";
+        "where clients connect, or, with udp:, send datagrams; may be given more than once; port 0: the system picks one; with ,framing=... or ,allow=... and so on behind it: for this one alone";
     "framing" = "lines|octet|nul|cr|auto-octet" Input Word(listen_defaults.framing)
         "how messages end, where --listen says nothing else: lines: in a newline; octet: by the length before them (RFC 6587); nul, cr: in a NUL or CR; auto-octet: octet from who begins with a length and a <, else lines";
     "parse" = "off|syslog" Input Word(listen_defaults.parse)
@@ -554,6 +574,16 @@ pub const OPTIONS: &[Opt] = options! {
     #[cfg(feature = "syslog")]
     "trust-host" = "" Output Switch(syslog.trust_host)
         "with parse=syslog: the host in a header is taken for the one that sent it; anybody can write any";
+    "allow" = "NETWORK,..." Input Nets(listen_defaults.allow)
+        "who may connect, such as 192.0.2.0/24,2001:db8::/32: all others may not; where --listen says nothing else";
+    "deny" = "NETWORK,..." Input Nets(listen_defaults.deny)
+        "who may not connect; of several networks that an address is in, the smallest decides";
+    "proxy" = "" Input Switch(listen_defaults.proxy)
+        "clients come through a proxy that says who they are, by the PROXY protocol, version 1 or 2; needs --allow for the proxy";
+    "rate" = "LINES|SIZE|off" Input Word(listen_defaults.rate)
+        "what a host may send in a second: 200 is lines, 64KiB bytes; who sends more is read more slowly, and loses nothing";
+    "burst" = "LINES|SIZE|off" Input Word(listen_defaults.burst)
+        "what a host may send at once before --rate slows it; off: what it may send in a second";
     "unix-mode" = "OCTAL" Input Octal(config.unix_mode)
         "permission bits of a Unix socket's file";
     "udp-buffer" = "SIZE" Input Size(config.udp_buffer)

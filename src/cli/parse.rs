@@ -420,7 +420,7 @@ mod tests {
             (&["--out", "a"], "--out is no option: --output names where lines go, such as --output app.log"),
             (&["--port", "1"], "--port is no option: --listen names where clients connect, such as "),
             (&["--tls"], "--tls is no option: TLS is not served; put a TLS proxy in front"),
-            (&["--udp"], "--udp is no option: --listen takes UDP too"),
+            (&["--udp"], "--udp is no option: --listen takes UDP too, such as "),
             (&["-x"], "-x is no option; see --help"),
             (&["--max-line"], "--max-line needs a value; see --help"),
             (

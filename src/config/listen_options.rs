@@ -6,6 +6,8 @@ use core::fmt;
 use core::str::FromStr;
 
 use super::listen_addr::{ListenAddr, ListenAddrError};
+use super::network::Networks;
+use super::rate::Rate;
 use super::syslog::Parse;
 use super::word::{WordError, word_enum};
 
@@ -44,14 +46,37 @@ pub struct ListenOptions {
     pub framing: Framing,
     /// What a line is read as (`parse`). Default `off`.
     pub parse: Parse,
+    /// Who may connect (`allow`, P24). If there is any, all others are denied. Default none.
+    pub allow: Networks,
+    /// Who may not (`deny`, P24), though a larger network that it is in may. Default none.
+    pub deny: Networks,
+    /// Whether each connection begins with a header of the PROXY protocol, which says who the client is (`proxy`, P25). Needs
+    /// [`Self::allow`]. Default false.
+    pub proxy: bool,
+    /// What a host may send in a second (`rate`, P26). Default off.
+    pub rate: Rate,
+    /// What a host may send at once (`burst`, P26), in the unit of [`Self::rate`]. Default off: what it may in a second.
+    pub burst: Rate,
 }
 
 /// Is given a value that is to be shown.
 type Each<'e> = &'e mut dyn FnMut(&dyn fmt::Display) -> fmt::Result;
 
+/// How an option is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `KEY=VALUE`.
+    Word,
+    /// The same, and pieces without a key that come behind are more of it. It may be given more than once.
+    List,
+    /// `KEY=on`, `KEY=off`, or `KEY` alone.
+    Switch,
+}
+
 /// One option.
 struct Row {
     key: &'static str,
+    form: Form,
     /// Sets it, or says what is wrong with the text.
     set: fn(&mut ListenOptions, &str) -> Result<(), String>,
     /// Calls back with its value, as [`Self::set`] takes it.
@@ -64,13 +89,21 @@ struct Row {
     contradicts: fn(&ListenOptions, &ListenAddr) -> Option<&'static str>,
 }
 
-/// One row an option: its key, its field, and what it contradicts.
+/// One row an option: its key, its field, what it contradicts, and how it is written if that is no `Word`.
 macro_rules! rows {
-    ($($key:literal = $field:ident, $contradicts:expr;)+) => {
+    (@form) => { Form::Word };
+    (@form $form:ident) => { Form::$form };
+    (@set $field:ident List) => { |options, text| networks(&mut options.$field, text) };
+    (@set $field:ident Switch) => { |options, text| switch(text).map(|value| options.$field = value) };
+    (@set $field:ident) => { |options, text| read(text).map(|value| options.$field = value) };
+    (@show $field:ident Switch) => { |options, each| each(if options.$field { &"on" } else { &"off" }) };
+    (@show $field:ident $(List)?) => { |options, each| each(&options.$field) };
+    ($($key:literal = $field:ident, $contradicts:expr $(, $form:ident)?;)+) => {
         &[$(Row {
             key: $key,
-            set: |options, text| read(text).map(|value| options.$field = value),
-            show: |options, each| each(&options.$field),
+            form: rows!(@form $($form)?),
+            set: rows!(@set $field $($form)?),
+            show: rows!(@show $field $($form)?),
             is_default: |options| options.$field == ListenOptions::default().$field,
             copy: |options, others| options.$field.clone_from(&others.$field),
             contradicts: $contradicts,
@@ -84,7 +117,37 @@ const ROWS: &[Row] = rows! {
         "a datagram of UDP has its end already: leave the framing out"
     );
     "parse" = parse, |_, _| None;
+    "allow" = allow, |options, at| on_unix(at, options.allow != Networks::default()), List;
+    "deny" = deny, |options, at| on_unix(at, options.deny != Networks::default()), List;
+    "proxy" = proxy, |options, at| (options.proxy && at.is_udp()).then_some(
+        "a datagram comes from who sent it, without a header: leave proxy out, and allow only the hosts that may send"
+    ).or_else(|| on_unix(at, options.proxy)), Switch;
+    "rate" = rate, |_, _| None;
+    "burst" = burst, |_, _| None;
 };
+
+/// Why clients of a Unix socket are not asked for their addresses.
+fn on_unix(at: &ListenAddr, is_given: bool) -> Option<&'static str> {
+    let why =
+        "clients of a Unix socket have no addresses: --unix-mode and the directory's permissions say who they are";
+    (is_given && matches!(at, ListenAddr::Unix(_))).then_some(why)
+}
+
+/// Adds to a list.
+#[inline(never)] // one copy, for size
+fn networks(list: &mut Networks, text: &str) -> Result<(), String> {
+    list.0.extend(read::<Networks>(text)?.0);
+    Ok(())
+}
+
+/// Reads a switch.
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("use on or off".to_owned()),
+    }
+}
 
 /// Reads a value that its type can read.
 fn read<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
@@ -112,62 +175,98 @@ pub(super) fn split(text: &str) -> (&str, Option<&str>) {
     end.and_then(|at| text.split_at_checked(at)).map_or((text, None), |(at, rest)| (at, rest.get(1..)))
 }
 
-/// The row of a text that begins with `KEY=`, by its number, and what is behind that.
-fn row_of(text: &str) -> Option<(usize, &Row, &str)> {
-    let (key, value) = text.split_once('=')?;
-    ROWS.iter().enumerate().find(|(_, row)| row.key == key).map(|(number, row)| (number, row, value))
+/// The row of a text that begins with `KEY=`, or is the key of a switch, by its number, and its value.
+fn row_of(text: &str) -> Option<(usize, &'static Row, &str)> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    let is_bare = key.len() == text.len();
+    let (number, row) = ROWS.iter().enumerate().find(|(_, row)| row.key == key)?;
+    match is_bare {
+        true => (row.form == Form::Switch).then_some((number, row, "on")),
+        false => Some((number, row, value)),
+    }
+}
+
+/// Whether a piece looks like an address, and so like more of a list.
+fn is_more(piece: &str) -> bool {
+    !piece.contains('=') && piece.contains(['.', ':', '/'])
 }
 
 impl ListenOptions {
     /// Reads `KEY=VALUE,KEY=VALUE`.
     pub(super) fn parse(text: &str) -> Result<(Self, Given), ListenError> {
         let (mut options, mut given) = (Self::default(), Given::default());
+        let mut last: Option<(usize, &Row)> = None;
         for piece in text.split(',') {
-            let Some((number, row, value)) = row_of(piece) else { return Err(unknown(piece)) };
-            if given.has(number) {
+            // A piece without a key is more of the list before it.
+            let more = last.filter(|(_, row)| row.form == Form::List && is_more(piece));
+            let found = more.map(|(number, row)| (number, row, piece)).or_else(|| row_of(piece));
+            let Some((number, row, value)) = found else { return Err(unknown(piece)) };
+            if given.has(number) && row.form != Form::List {
                 return Err(ListenError::Option(format!("{} is given twice: give it once", row.key)));
             }
             (row.set)(&mut options, value).map_err(|error| ListenError::Option(format!("{}: {error}", row.key)))?;
             given.note(number);
+            last = Some((number, row));
         }
         Ok((options, given))
     }
 
     /// Takes from `defaults` what was not given, where it makes sense.
+    #[inline(never)] // for size
     pub(super) fn inherit(&mut self, given: &mut Given, defaults: &Self, at: &ListenAddr) {
         for (number, row) in ROWS.iter().enumerate().filter(|(_, row)| !(row.is_default)(defaults)) {
-            let mut own = self.clone();
-            (row.copy)(&mut own, defaults);
-            if !given.has(number) && (row.contradicts)(&own, at).is_none() {
-                *self = own;
+            // A burst in another unit is for those who have the default's rate.
+            let is_apart = row.key == "burst" && !defaults.burst.is_like(self.rate);
+            if !given.has(number) && !is_apart && (row.contradicts)(defaults, at).is_none() {
+                (row.copy)(self, defaults);
                 given.note(number);
             }
         }
     }
 
     /// The first that can't be what it is: its key, its value and why.
+    #[inline(never)] // for size
     pub(super) fn contradiction(&self, at: &ListenAddr) -> Option<(&'static str, String, &'static str)> {
         ROWS.iter().find_map(|row| {
-            let why = (row.contradicts)(self, at)?;
+            let why = (row.contradicts)(self, at).or_else(|| self.lacks(row.key))?;
             Some((row.key, self.value(row), why))
         })
     }
 
+    /// What an option lacks that has to be beside it, at whatever address.
+    #[inline(never)] // for size
+    fn lacks(&self, key: &str) -> Option<&'static str> {
+        match key {
+            "proxy" if self.proxy && self.allow == Networks::default() => Some(
+                "anybody could say who its lines are from: name the addresses of the proxy itself with allow, such as allow=192.0.2.7",
+            ),
+            "burst" if self.burst != Rate::Off && !self.burst.is_like(self.rate) => {
+                Some("a burst goes with a rate in the same unit: a bare number is lines, one with KiB is bytes")
+            }
+            _ => None,
+        }
+    }
+
     /// Of these as defaults, the first that makes sense at none of these addresses: its key, its value and why.
     #[must_use]
+    #[inline(never)] // for size
     pub fn useless<'a>(
         &self,
         places: impl Iterator<Item = &'a ListenAddr> + Clone,
     ) -> Option<(&'static str, String, &'static str)> {
         ROWS.iter().filter(|row| !(row.is_default)(self)).find_map(|row| {
-            let mut alone = Self::default();
-            (row.copy)(&mut alone, self);
-            let mut whys = places.clone().map(|at| (row.contradicts)(&alone, at));
+            if row.key == "burst"
+                && let Some(why) = self.lacks(row.key)
+            {
+                return Some((row.key, self.value(row), why));
+            }
+            let mut whys = places.clone().map(|at| (row.contradicts)(self, at));
             let first = whys.next()??;
             whys.all(|why| why.is_some()).then(|| (row.key, self.value(row), first))
         })
     }
 
+    #[inline(never)] // for size
     fn value(&self, row: &Row) -> String {
         let mut text = String::new();
         let _ = (row.show)(self, &mut |value| fmt::Write::write_fmt(&mut text, format_args!("{value}")));

@@ -3,6 +3,7 @@
 //!
 //! [`Tick`]: wheel::Tick
 
+pub mod access;
 pub mod budget;
 pub mod framer;
 mod framing;
@@ -12,7 +13,9 @@ mod line_framer;
 mod marked;
 mod octet;
 pub mod peer;
+pub mod proxy;
 pub mod ranking;
+pub mod rate;
 pub mod sniff;
 pub mod stats;
 pub mod syslog;

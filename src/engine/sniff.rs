@@ -52,7 +52,9 @@ impl Protocol {
             Self::OctetCounted => {
                 "framing=octet takes it (--listen ADDR:PORT,framing=octet); or set the sender's framing to newlines"
             }
-            Self::Proxy => "turn the PROXY protocol off at the proxy; its header is taken for a line",
+            Self::Proxy => {
+                "its header is taken for a line: --proxy reads it, with --allow for the proxy; or turn it off there"
+            }
             Self::Utf16 => "set the sender's encoding to UTF-8",
             Self::Java => {
                 "give the sender's appender a layout that writes text (Log4j 2: PatternLayout or JsonTemplateLayout)"
@@ -159,6 +161,8 @@ pub enum Opening {
     /// Nothing has come.
     #[default]
     Fresh,
+    /// A header of the PROXY protocol has to come first (P25).
+    Proxied,
     /// A byte order mark has come, and nothing else.
     Marked,
     /// So many bytes of [`PROXY_V2`] have come, and nothing else. They do not stay pending: newlines are among them.
@@ -209,7 +213,7 @@ impl Opening {
             return Some(protocol);
         }
         let (seen, is_at_hand) = match before {
-            Self::Fresh | Self::Marked | Self::Header(_) => (0, true),
+            Self::Fresh | Self::Proxied | Self::Marked | Self::Header(_) => (0, true),
             Self::Begun(seen) => (seen, !pending.is_empty()),
             Self::Open(seen) => (seen, false),
             Self::Decided => return None,

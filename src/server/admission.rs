@@ -11,6 +11,7 @@ use super::fullness::Occupancy;
 use super::life::Life;
 use super::listener::{is_gone_client, is_shortage};
 use crate::config::limits::WhenFull;
+use crate::engine::sniff::Opening;
 use crate::net::Net;
 use crate::sink::Sink;
 
@@ -119,10 +120,15 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     fn admit(&mut self, newcomer: Newcomer<N::Stream>) {
         let peer = newcomer.peer;
+        // Before anything is taken or anybody gives way for it.
+        if !self.listeners.permits(newcomer.listener, &peer) {
+            return self.tally().turned_away(&peer, &TurnedAway::NotAllowed);
+        }
         if self.life == Life::Serving && self.is_full() {
             return self.tally().turned_away(&peer, &TurnedAway::Full);
         }
-        if self.life == Life::Serving {
+        let is_known = newcomer.opening != Opening::Proxied;
+        if self.life == Life::Serving && is_known {
             self.make_room_of(peer.host());
         }
         let admitted = self.clients.admit(newcomer, &self.clock, |stream, key| self.net.register(stream, key));
@@ -134,7 +140,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         debug!("[tcp] Socket connected: {peer} (active: {})", self.clients.connections.len());
         if self.life == Life::Serving {
             self.fullness.note_newcomer();
-            self.hold_to_share(peer.host());
+            if is_known {
+                self.hold_to_share(peer.host());
+            }
         } else {
             self.say_goodbye(key);
         }

@@ -8,6 +8,7 @@ use super::accounts::Accounts;
 use super::clock::Clock;
 use super::connection::{Connection, Connections, Newcomer, Phase, Spoke};
 use super::deadlines::Deadlines;
+use super::headers::Headers;
 use super::lingering::{Group, Lingering};
 use super::quiet::Quiet;
 use super::receipts::Receipts;
@@ -15,6 +16,7 @@ use crate::config::limits::Limits;
 use crate::engine::budget::Budget;
 use crate::engine::framer::Rules;
 use crate::engine::peer::{Host, Peer};
+use crate::engine::sniff::Opening;
 use crate::engine::stats::Gauges;
 use crate::engine::wheel::Tick;
 use crate::net::Key;
@@ -31,6 +33,7 @@ pub(super) struct Clients<T> {
     pub(super) quiet: Quiet,
     pub(super) receipts: Receipts,
     pub(super) accounts: Accounts,
+    pub(super) headers: Headers,
     /// How many connections the tables are made for.
     expected: usize,
     /// The most connections there were at once.
@@ -43,6 +46,8 @@ pub(super) enum TurnedAway {
     Full,
     /// Its host has as many connections as it may (P14).
     PerHost,
+    /// Its address is not allowed at this listener (P24).
+    NotAllowed,
     /// The kernel can't watch it.
     Unwatched(io::Error),
 }
@@ -59,6 +64,7 @@ impl<T> Clients<T> {
             quiet: Quiet::new(limits),
             receipts: Receipts::default(),
             accounts: Accounts::default(),
+            headers: Headers::default(),
             expected,
             peak: 0,
         }
@@ -74,7 +80,10 @@ impl<T> Clients<T> {
     ) -> Result<Key, TurnedAway> {
         let place = self.connections.vacant();
         let key = place.key();
-        self.budget.connect(key.index, newcomer.peer.host()).map_err(|_| TurnedAway::PerHost)?;
+        // Whose a proxy's connection is, its header says.
+        if newcomer.opening != Opening::Proxied {
+            self.budget.connect(key.index, newcomer.peer.host()).map_err(|_| TurnedAway::PerHost)?;
+        }
         if let Err(error) = watch(&mut newcomer.stream, key) {
             self.budget.disconnect(key.index);
             return Err(TurnedAway::Unwatched(error));
@@ -179,6 +188,32 @@ impl<T> Clients<T> {
         }
     }
 
+    /// A connection of a proxy is this client's from now on. Gives the proxy; `None` if the client's host has as many
+    /// connections as it may.
+    pub(super) fn introduce(&mut self, key: Key, client: Peer, now: Tick) -> Option<Peer> {
+        let conn = self.connections.get_mut(key)?;
+        self.budget.connect(key.index, client.host()).ok()?;
+        let proxy = std::mem::replace(&mut conn.peer, client);
+        conn.opening = Opening::Fresh;
+        conn.last_word = now;
+        if let Phase::Lingering { order, .. } = &mut conn.phase {
+            self.lingering.remove(proxy.host(), *order);
+            *order = self.lingering.insert(client.host(), key, now);
+            self.budget.linger(key.index);
+        }
+        self.arm(key);
+        Some(proxy)
+    }
+
+    /// A connection that was slowed is to be read again, and is timed again. False if it has left.
+    pub(super) fn speed_up(&mut self, key: Key, now: Tick) -> bool {
+        let is_there = self.connections.speed_up(key, now);
+        if is_there {
+            self.arm(key);
+        }
+        is_there
+    }
+
     /// We have said goodbye to a connection that was not told before: from now on it lingers.
     pub(super) fn linger(&mut self, key: Key, now: Tick) {
         let Some(conn) = self.connections.get_mut(key) else { return };
@@ -211,16 +246,19 @@ impl<T> Clients<T> {
         self.budget.is_over(host)
     }
 
-    /// After a crowd has left, what the tables took for it is given back.
-    pub(super) fn forget_crowd(&mut self) {
-        if self.connections.is_after_crowd() {
+    /// After a crowd has left, what the tables took for it is given back. True if that was now.
+    pub(super) fn forget_crowd(&mut self) -> bool {
+        let is_due = self.connections.is_after_crowd();
+        if is_due {
             self.connections.reset(self.expected);
             self.deadlines.reset(self.expected);
             self.budget.reset(self.expected);
             self.receipts.reset();
             self.accounts.reset();
             self.quiet.reset();
+            self.headers.reset();
         }
+        is_due
     }
 
     /// How many there are, and what they hold. The gauge of what waits for the sink is left at 0.
@@ -247,6 +285,13 @@ impl<T> Clients<T> {
         assert!(self.budget.used() <= self.budget.limit(), "2. pending lines stay within their share (P5)");
         let lingering = self.connections.iter().filter(|(_, conn)| conn.is_lingering()).count();
         assert_eq!(self.lingering.len(), lingering, "3. the list of goodbyes is exactly those who linger (P6)");
+        let headless = |conn: &Connection<T>| conn.opening == Opening::Proxied;
+        for (index, conn) in self.connections.iter() {
+            let has_host = u32::try_from(index).is_ok_and(|id| self.budget.host_place(id).is_some());
+            assert_ne!(has_host, headless(conn), "8. who counts for no host has not told whose it is (P25)");
+        }
+        let headless = self.connections.iter().filter(|(_, conn)| headless(conn)).count();
+        assert!(self.headers.len() <= headless, "9. headers are kept of those that have not ended");
         for (index, conn) in self.connections.iter().filter(|(_, conn)| conn.is_owed()) {
             assert_eq!(conn.framer.held(), 0, "4. all lines of who waits for a receipt are in the sink (P2)");
             let is_timed = u32::try_from(index).is_ok_and(|id| self.deadlines.is_armed(id));

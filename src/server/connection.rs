@@ -58,6 +58,11 @@ pub(super) enum Readiness {
     /// There is more to read, but the sink takes no more of this host for the moment: on the list of those that are held
     /// up, and not on the ready queue.
     HeldUp,
+    /// There may be more to read, but its host has sent what it may for now (P26): it waits in [`Rates`], and is not on the
+    /// ready queue.
+    ///
+    /// [`Rates`]: super::rates::Rates
+    Slowed,
 }
 
 /// One client.
@@ -84,6 +89,8 @@ pub(super) struct Newcomer<T> {
     /// The number of its listener.
     pub(super) listener: u8,
     pub(super) framing: Framing,
+    /// What has to come first.
+    pub(super) opening: Opening,
 }
 
 impl<T> Connection<T> {
@@ -107,7 +114,7 @@ impl<T> Connection<T> {
 
     /// Whether it is on the ready queue.
     pub(super) fn is_queued(&self) -> bool {
-        !matches!(self.readiness, Readiness::NotReady | Readiness::HeldUp)
+        !matches!(self.readiness, Readiness::NotReady | Readiness::HeldUp | Readiness::Slowed)
     }
 
     /// Counts bytes that were read since the connection is to be closed; true if these are more than `most` now.
@@ -202,7 +209,9 @@ impl<T> Connections<T> {
 
     /// An event says that a connection can be read. If the key is an earlier connection's, nothing happens.
     pub(super) fn mark_ready(&mut self, key: Key, event: Ready) {
-        let Some(conn) = self.get_mut(key).filter(|conn| conn.readiness != Readiness::HeldUp) else { return };
+        // Who is held up or slowed is read to its end later, whatever the event says.
+        let takes_events = |conn: &&mut Connection<T>| conn.is_queued() || conn.readiness == Readiness::NotReady;
+        let Some(conn) = self.get_mut(key).filter(takes_events) else { return };
         let was_queued = conn.is_queued();
         // An event that says less than an earlier one changes nothing: the end is still there.
         if event.failed {
@@ -233,6 +242,16 @@ impl<T> Connections<T> {
             conn.readiness = Readiness::QueuedToEnd;
             self.ready.push_back(key);
         }
+    }
+
+    /// A connection that was slowed is to be read to its end again. False if it has left.
+    pub(super) fn speed_up(&mut self, key: Key, now: Tick) -> bool {
+        let Some(conn) = self.get_mut(key).filter(|conn| conn.readiness == Readiness::Slowed) else { return false };
+        conn.readiness = Readiness::QueuedToEnd;
+        // Time in which nothing was read of it is no silence of its own (P6).
+        conn.last_word = now;
+        self.ready.push_back(key);
+        true
     }
 
     /// Takes the next to be read off the queue. Its readiness still says that it is there: who reads it sets that anew.
@@ -304,7 +323,7 @@ impl<T> Vacant<'_, T> {
 
     /// A connection takes the place.
     pub(super) fn insert(self, newcomer: Newcomer<T>, now: Tick) {
-        let Newcomer { stream, peer, listener, framing } = newcomer;
+        let Newcomer { stream, peer, listener, framing, opening } = newcomer;
         self.entry.insert(Connection {
             stream,
             framer: Framer::new(framing),
@@ -313,7 +332,7 @@ impl<T> Vacant<'_, T> {
             peer,
             generation: self.key.generation,
             readiness: Readiness::NotReady,
-            opening: Opening::Fresh,
+            opening,
             listener,
         });
         *self.touched = (*self.touched).max(self.key.index as usize + 1);
@@ -330,7 +349,10 @@ mod tests {
         let place = table.vacant();
         let key = place.key();
         let peer = Peer::Unix { serial };
-        place.insert(Newcomer { stream: (), peer, listener: 0, framing: Framing::Lines }, Tick(0));
+        place.insert(
+            Newcomer { stream: (), peer, listener: 0, framing: Framing::Lines, opening: Opening::Fresh },
+            Tick(0),
+        );
         key
     }
 

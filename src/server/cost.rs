@@ -7,7 +7,10 @@ use super::lingering::Group;
 use super::notices;
 use super::reading::READ_BYTES;
 use super::receipts::Sum;
+use super::{headers, rates};
 use crate::config::limits::{IdleClose, Limits};
+use crate::config::listen::Listen;
+use crate::config::rate::Rate;
 use crate::engine::budget;
 use crate::net::{EVENTS, Key, Ready};
 
@@ -30,6 +33,14 @@ pub(crate) fn connection_bytes(limits: &Limits) -> usize {
 /// What a connection takes besides if there is a status endpoint: its account, and the sums of its host while a table
 /// is made.
 pub(crate) const STATUS_BYTES: usize = size_of::<Account>() + size_of::<([u64; 5], usize)>();
+
+/// What a connection takes besides at worst for the options of its listener: while its header is there in part, and for
+/// what its host may send.
+pub(crate) fn option_bytes(listen: &[Listen]) -> usize {
+    let proxied = if listen.iter().any(|one| one.options.proxy) { headers::BYTES_EACH } else { 0 };
+    let rated = listen.iter().filter(|one| one.options.rate != Rate::Off).count();
+    proxied + rated * rates::BYTES_EACH
+}
 
 /// What there is once: the read buffer, and room for events, ours and the kernel's of up to 16 bytes.
 pub(crate) const BUFFER_BYTES: usize = READ_BYTES + EVENTS * (size_of::<Ready>() + 16);

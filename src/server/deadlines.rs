@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::connection::{Connection, Phase};
 use super::lingering::Lingering;
 use crate::config::limits::{IdleClose, Limits};
+use crate::engine::sniff::Opening;
 use crate::engine::wheel::{Tick, TimerWheel, ticks};
 
 /// How long a client that gives way is still read (`--idle-close needed`): what it sent before it heard our goodbye is
@@ -18,6 +19,9 @@ pub(super) const SILENCE_TICKS: u64 = 100;
 
 /// How long a client is still read, and what it sends dropped, once nothing that comes can be a message: five seconds.
 const BROKEN_TICKS: u64 = 500;
+
+/// A header of the PROXY protocol has to be there by then (P25): 5 seconds.
+const HEADER_TICKS: u64 = 500;
 
 /// The timer wheel, and what the deadlines of a connection are computed from. Time-outs are in ticks, 0 is never.
 pub(super) struct Deadlines {
@@ -151,6 +155,9 @@ impl Deadlines {
     /// When silence has lasted too long. A connection that is owed a receipt waits for us, not we for it. One tick
     /// more: the last byte came somewhere within its tick, and no deadline is early.
     fn silence<T>(&self, conn: &Connection<T>) -> Option<Tick> {
+        if conn.opening == Opening::Proxied {
+            return Some(conn.last_word.saturating_add(HEADER_TICKS + 1));
+        }
         let (longest, since) = match conn.phase {
             Phase::Silent | Phase::Speaking => (self.idle, conn.last_word),
             Phase::Lingering { order, .. } if conn.framer.is_broken() => {
@@ -211,7 +218,10 @@ mod tests {
     fn table() -> Connections<()> {
         let mut table = Connections::new(1);
         let peer = Peer::Unix { serial: 1 };
-        table.vacant().insert(Newcomer { stream: (), peer, listener: 0, framing: Framing::Lines }, Tick(7));
+        table.vacant().insert(
+            Newcomer { stream: (), peer, listener: 0, framing: Framing::Lines, opening: Opening::Fresh },
+            Tick(7),
+        );
         table
     }
 

@@ -122,6 +122,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn begin_drain(&mut self) {
         self.life = Life::Draining { since: self.clock.reading(), began: self.clock.now() };
         self.clients.deadlines.end_of_service();
+        self.end_rates();
         self.listeners.end_pause();
         self.listeners.leave_inherited(&mut self.net);
         self.datagrams.begin_end(&mut self.net);

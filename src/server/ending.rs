@@ -10,6 +10,7 @@ use super::error::RunError;
 use super::life::{Close, Life, Next};
 use super::lingering::{Group, Lingering};
 use super::outlet::Out;
+use crate::engine::sniff::Opening;
 use crate::engine::wheel::Tick;
 use crate::net::{Key, Net, Ready, Source};
 use crate::sink::{Origin, Sink};
@@ -40,13 +41,15 @@ impl<S: Sink, N: Net> Server<S, N> {
         let last = conn
             .framer
             .finish(rules, &mut Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
-        if conn.is_probe() {
+        let is_known = conn.opening != Opening::Proxied || !self.note_headless(key, &conn.peer, &why);
+        if is_known && conn.is_probe() {
             self.counters.probes = self.counters.probes.saturating_add(1);
         }
         if self.has_ended_at_goodbye(&conn, &why) {
             self.tally().ended_at_goodbye(&conn.peer);
         }
         self.listeners.end_pause();
+        self.charge(conn.listener, conn.peer.host(), last.lines);
         self.tally().fed(&conn.peer, &last);
         if let Some(protocol) = spoken {
             self.tally().speaks(&conn.peer, protocol, framing);
@@ -82,6 +85,9 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// thousands would come late if each turn ended there.
     pub(super) fn fire_timers(&mut self) -> Result<(), RunError> {
         let now = self.clock.tick();
+        if self.rates.are_on() && !self.outlet.is_stalled() && self.life == Life::Serving {
+            self.wake_slowed();
+        }
         for _ in 0..FIRES {
             if self.outlet.is_stalled() || self.life != Life::Serving {
                 return Ok(());
@@ -129,16 +135,23 @@ impl<S: Sink, N: Net> Server<S, N> {
             conn.last_word = now;
             return self.clients.deadlines.arm_at(key.index, now.saturating_add(HELD_UP_TICKS));
         }
+        if conn.readiness == Readiness::Slowed {
+            return;
+        }
         if conn.is_queued() {
             return self.clients.deadlines.arm_at(key.index, now.saturating_add(1));
         }
         let (due, is_lingering) = (self.clients.deadlines.due(key.index, conn, now), conn.is_lingering());
         let framing = self.listeners.rules(conn.listener).framing();
+        let is_headless = conn.opening == Opening::Proxied;
         if due.doubt
             && let Some(protocol) = conn.opening.end(conn.framer.pending_bytes(), framing)
         {
             let peer = conn.peer;
             self.tally().speaks(&peer, protocol, framing);
+        }
+        if due.silence && is_headless {
+            return self.close(key, Close::Headless);
         }
         if due.silence && is_lingering {
             return self.close(key, Close::Lingered);
@@ -163,7 +176,9 @@ impl<S: Sink, N: Net> Server<S, N> {
             rules,
             &mut Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin },
         );
+        let (listener, host) = (conn.listener, peer.host());
         self.clients.hold(key);
+        self.charge(listener, host, fed.lines);
         self.account(key, 0, fed.lines);
         self.tally().fed(&peer, &fed);
     }
@@ -244,7 +259,8 @@ impl<S: Sink, N: Net> Server<S, N> {
                     self.act_on(key, Next::HeldUp);
                     return false;
                 }
-                Next::Wait => return true,
+                // (Nobody is slowed here: these are its last bytes.)
+                Next::Wait | Next::Slowed => return true,
                 Next::Close(why) => {
                     self.close(key, why);
                     return true;

@@ -78,6 +78,19 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
     }
 
+    /// The same for a client of this host that is about to come in, in the middle of a read: what the one that gives way has
+    /// sent is read after its goodbye.
+    pub(super) fn give_way_unread(&mut self, host: Host) {
+        if self.gives_way_when_needed()
+            && self.clients.budget.is_full(host)
+            && let Some(key) = self.clients.first_quiet(Group::Of(host), self.clock.tick())
+            && self.has_room_for_line(key)
+        {
+            self.flush_line(key);
+            self.evict(key);
+        }
+    }
+
     /// When to look again who is quiet, while somebody may wait for a place.
     pub(super) fn quiet_due_in(&self) -> Option<Duration> {
         let next_look = self.clients.quiet.next_look()?;

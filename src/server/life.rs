@@ -49,6 +49,8 @@ pub(super) enum Next {
     Full,
     /// There may be more, but the sink takes no more of this host for the moment.
     HeldUp,
+    /// There may be more, but its host has sent what it may for now (P26).
+    Slowed,
     /// Nothing is left to read now: an event will say when there is more.
     Wait,
     /// It has ended.
@@ -76,6 +78,10 @@ pub(super) enum Close {
     GaveWay,
     /// It sends faster than it can be read to its end, and would keep its place for ever.
     CutOff,
+    /// It was turned away after it had come in: its header said why.
+    Refused,
+    /// Its header did not come in time (P25).
+    Headless,
     /// The server ends.
     Stopping,
 }

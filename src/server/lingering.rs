@@ -31,6 +31,7 @@ pub(super) struct Lingering {
 
 impl Lingering {
     /// Puts a connection last, of all and of its host. The answer is the number by which it is removed.
+    #[inline(never)] // one copy, for size
     pub(super) fn insert(&mut self, host: Host, key: Key, now: Tick) -> u64 {
         let order = self.next_order.max(now.0 << NUMBER_BITS);
         self.next_order = order + 1;
@@ -45,6 +46,7 @@ impl Lingering {
         Tick(order >> NUMBER_BITS)
     }
 
+    #[inline(never)] // one copy, for size
     pub(super) fn remove(&mut self, host: Host, order: u64) {
         for group in [Group::All, Group::Of(host)] {
             self.by_silence.remove(&(group, order));

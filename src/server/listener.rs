@@ -8,7 +8,10 @@ use super::connection::Newcomer;
 use crate::config::limits::Limits;
 use crate::config::listen::{Framing, Listen, ListenAddr, ListenOptions};
 use crate::config::syslog::Parse;
+use crate::engine::access::Access;
 use crate::engine::framer::Rules;
+use crate::engine::peer::Peer;
+use crate::engine::sniff::Opening;
 use crate::linux::{EMFILE, ENFILE};
 use crate::net::Net;
 
@@ -49,6 +52,8 @@ pub(super) struct Listeners<L> {
     open: Vec<Listener<L>>,
     local_addrs: Vec<ListenAddr>,
     options: Vec<ListenOptions>,
+    /// Who may connect to each (P24).
+    access: Vec<Access>,
     rules: Vec<Rules>,
     /// What is not said otherwise.
     default_rules: Rules,
@@ -66,6 +71,7 @@ impl<L> Listeners<L> {
             open: Vec::new(),
             local_addrs: Vec::new(),
             options: Vec::new(),
+            access: Vec::new(),
             rules: Vec::new(),
             default_rules: Rules::new(limits, Framing::default()),
             pause: None,
@@ -83,6 +89,7 @@ impl<L> Listeners<L> {
     /// Where one more listener is, also one of UDP, which is open elsewhere; and its number.
     pub(super) fn note(&mut self, local: Listen, limits: &Limits) -> u8 {
         self.rules.push(Rules::new(limits, local.framing()));
+        self.access.push(Access::new(&local.options.allow.0, &local.options.deny.0));
         self.local_addrs.push(local.at);
         self.options.push(local.options);
         // There are at most `MOST_LISTENERS`.
@@ -97,6 +104,11 @@ impl<L> Listeners<L> {
     /// What the lines of its clients are read as.
     pub(super) fn parse(&self, number: u8) -> Parse {
         self.options.get(usize::from(number)).map_or(Parse::Off, |options| options.parse)
+    }
+
+    /// Whether this client may connect to the listener with this number (P24).
+    pub(super) fn permits(&self, number: u8, peer: &Peer) -> bool {
+        self.access.get(usize::from(number)).is_none_or(|access| access.permits(peer))
     }
 
     /// Each with its options, as people write it.
@@ -158,8 +170,11 @@ impl<L> Listeners<L> {
             Err(_) => {}
         }
         let listener = one.number;
-        let framing = self.options.get(usize::from(listener)).map_or(Framing::default(), |options| options.framing);
-        accepted.map(|(stream, peer)| Newcomer { stream, peer, listener, framing })
+        let options = self.options.get(usize::from(listener));
+        let framing = options.map_or(Framing::default(), |options| options.framing);
+        let is_proxied = options.is_some_and(|options| options.proxy);
+        let opening = if is_proxied { Opening::Proxied } else { Opening::Fresh };
+        accepted.map(|(stream, peer)| Newcomer { stream, peer, listener, framing, opening })
     }
 
     /// Whether closing a lingering connection for its descriptor may help, now that none is free. If freeing one did

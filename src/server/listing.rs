@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::accounts::Account;
 use super::clients::Clients;
-use super::connection::Connection;
+use super::connection::{Connection, Readiness};
 use crate::engine::stats::ms;
 use crate::sink::write_peer;
 use crate::status::board::{CONNECTION, HOST, Listed, Row};
@@ -129,6 +129,8 @@ fn state<T>(conn: &Connection<T>, is_stalled: bool) -> &'static str {
         "lingering"
     } else if conn.is_owed() {
         "waiting for its receipt"
+    } else if conn.readiness == Readiness::Slowed {
+        "slowed by its rate"
     } else if is_stalled && conn.is_queued() {
         "waiting for the output"
     } else if conn.framer.is_skipping() {

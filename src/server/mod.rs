@@ -19,6 +19,7 @@ mod fullness;
 mod gather;
 mod giving_way;
 mod handle;
+mod headers;
 mod life;
 mod lingering;
 mod listener;
@@ -26,9 +27,11 @@ mod listener;
 mod listing;
 mod notices;
 mod outlet;
+mod proxied;
 #[cfg(feature = "cli")]
 mod pulse;
 mod quiet;
+mod rates;
 mod reading;
 mod receipts;
 #[cfg(feature = "status")]
@@ -54,6 +57,7 @@ use self::life::Life;
 use self::listener::Listeners;
 use self::notices::Notices;
 use self::outlet::{Onlookers, Outlet};
+use self::rates::Rates;
 use self::reading::ReadBuffer;
 #[cfg(feature = "status")]
 use self::status::Desk;
@@ -100,6 +104,7 @@ pub struct Server<S: Sink, N: Net = Mio> {
     fullness: Fullness,
     clients: Clients<N::Stream>,
     outlet: Outlet<S>,
+    rates: Rates,
     desk: Desks<N>,
     clock: Clock,
     gather: Gather,
@@ -146,6 +151,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let Config { listen, unix_mode, udp_buffer, limits } = config;
         let plan = MemoryPlan::new(&limits, sink.overhead())?;
         let (mut listeners, mut datagrams) = (Listeners::new(&limits), Datagrams::new());
+        let (mut rates, clock) = (Rates::default(), Clock::new(net.now()));
         for (number, Listen { at, options, .. }) in listen.iter().enumerate() {
             let only_v6 = at.leaves_ipv4(&listen);
             let socket = SocketOptions { unix_mode, keepalive: limits.keepalive, only_v6, udp_buffer };
@@ -154,12 +160,12 @@ impl<S: Sink, N: Net> Server<S, N> {
             let is_udp = local.at.is_udp();
             let buffers = (net.udp_buffer(&listener).unwrap_or(udp_buffer), udp_buffer);
             announce(&local, net.is_early(&listener), buffers);
+            rates.add(&local.options, &limits, clock.tick());
             let number = listeners.note(local, &limits);
             if is_udp { datagrams.add(number, listener) } else { listeners.add(number, listener) }
         }
         let snapshot = first_snapshot(&limits, &listeners, sink.outputs());
         let handle = Handle::new(snapshot, net.waker().map_err(BindError::Poll)?);
-        let clock = Clock::new(net.now());
         let mut server = Self {
             gather: Gather::new(if datagrams.are_closed() { limits.gather } else { limits.gather.min(LONGEST_GATHER) }),
             listeners,
@@ -167,6 +173,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             fullness: Fullness::default(),
             clients: Clients::new(&limits, plan.pending_share, clock.tick()),
             outlet: Outlet::new(sink, plan, limits.max_line),
+            rates,
             desk: Desks::<N>::default(),
             clock,
             notices: Notices::new(),
@@ -237,7 +244,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         self.finish_draining()?;
         self.notices.summarise(self.clock.now());
-        self.clients.forget_crowd();
+        if self.clients.forget_crowd() {
+            self.rates.forget_crowd(self.clock.tick());
+        }
         self.publish();
         #[cfg(feature = "status")]
         self.serve_visitors();
@@ -295,7 +304,11 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         // Deadlines that are not acted on now must not end the wait either: the loop would spin.
         let fires = can_read && self.life == Life::Serving;
-        let next_timer = self.clients.deadlines.next().filter(|_| fires).map(|tick| self.clock.until(tick));
+        let mut next_tick = self.clients.deadlines.next();
+        if self.rates.are_on() {
+            next_tick = next_tick.into_iter().chain(self.rates.next()).min();
+        }
+        let next_timer = next_tick.filter(|_| fires).map(|tick| self.clock.until(tick));
         let waits = [
             next_timer,
             self.quiet_due_in(),
@@ -364,6 +377,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     #[doc(hidden)]
     pub fn check(&self) {
         self.clients.check();
+        self.check_rates();
         assert!(self.outlet.sink.state().held <= self.outlet.share(), "6. the sink stays within its share (P5)");
         for (_, conn) in self.clients.connections.iter() {
             conn.framer.check(self.listeners.rules(conn.listener));

@@ -137,6 +137,7 @@ mod tests {
     use crate::config::listen::Framing;
     use crate::engine::framer::{LineSink, Lines, Rules};
     use crate::engine::peer::{Host, Peer};
+    use crate::engine::sniff::Opening;
     use crate::server::connection::Newcomer;
 
     struct Nowhere;
@@ -155,7 +156,7 @@ mod tests {
         let mut table = Connections::new(rows.len());
         for (host, last_word) in rows {
             let peer = Peer::V4 { ip: [127, 0, 0, *host], port: 1 };
-            let newcomer = Newcomer { stream: (), peer, listener: 0, framing: Framing::Lines };
+            let newcomer = Newcomer { stream: (), peer, listener: 0, framing: Framing::Lines, opening: Opening::Fresh };
             table.vacant().insert(newcomer, Tick(*last_word));
         }
         let keys = table.keys().collect();

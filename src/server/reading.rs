@@ -10,7 +10,9 @@ use super::connection::{Connection, Readiness};
 use super::deadlines::SILENCE_TICKS;
 use super::life::{Close, Next};
 use super::outlet::Out;
+use super::proxied;
 use super::tally::Tally;
+use crate::engine::sniff::Opening;
 use crate::net::{Key, LONGEST_DATAGRAM, Net};
 use crate::sink::{Origin, Sink, Welcome};
 
@@ -58,6 +60,17 @@ impl ReadBuffer {
         self.bytes = bytes;
     }
 
+    /// Reads bring at most so much for a while. Gives what it was before.
+    pub(super) fn limit(&mut self, most: usize) -> usize {
+        let limited = most.min(self.most);
+        std::mem::replace(&mut self.most, limited)
+    }
+
+    /// Ends that while.
+    pub(super) fn limit_again(&mut self, most: usize) {
+        self.most = most;
+    }
+
     /// Its first bytes, `most` at most.
     #[cfg(feature = "status")]
     pub(super) fn first(&mut self, most: usize) -> &mut [u8] {
@@ -102,14 +115,20 @@ impl<S: Sink, N: Net> Server<S, N> {
                 self.clients.connections.requeue(key, matches!(next, Next::Full));
             }
             Next::HeldUp => self.clients.connections.hold_up(key),
+            Next::Slowed => self.slow_down(key),
             Next::Wait => conn.readiness = Readiness::NotReady,
             Next::Close(why) => self.close(key, why),
         }
     }
 
+    /// Reads once, as much as the rate of its host leaves.
+    pub(super) fn read(&mut self, key: Key) -> Next {
+        if self.rates.are_on() { self.read_at_rate(key) } else { self.read_freely(key) }
+    }
+
     /// Reads once; or twice, if the client's end is in the kernel already, so that a client that sent a line and its
     /// FIN at once is closed in the turn in which it came.
-    pub(super) fn read(&mut self, key: Key) -> Next {
+    pub(super) fn read_freely(&mut self, key: Key) -> Next {
         let ends = |conn: &mut Connection<_>| matches!(conn.readiness, Readiness::QueuedToEnd | Readiness::QueuedGone);
         let is_to_end = self.clients.connections.get_mut(key).is_some_and(ends);
         match self.read_once(key, is_to_end) {
@@ -133,7 +152,10 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.stall();
             return Next::Full;
         };
+        let is_headed = conn.opening == Opening::Proxied;
         let allowance = match self.outlet.sink.welcome(&conn.peer) {
+            // Who is welcome is not known before.
+            _ if is_headed => allowance.min(proxied::READ_BYTES),
             Welcome::All => allowance,
             Welcome::Little => allowance.min(LITTLE_BYTES),
             Welcome::Nothing => return Next::HeldUp,
@@ -149,8 +171,19 @@ impl<S: Sink, N: Net> Server<S, N> {
             Ok(count) => {
                 // Trap: a FIN that came with the data makes no second event, so a short read alone is not the end.
                 let is_emptied = count < room.len() && !is_to_end;
-                self.feed(key, buffer.get_mut(..start + count).unwrap_or_default(), start, is_open);
-                if is_emptied { Next::Wait } else { Next::Again }
+                let header =
+                    if is_headed { self.take_header(key, room.get(..count).unwrap_or_default()) } else { Ok(0) };
+                let next = if is_emptied { Next::Wait } else { Next::Again };
+                match header {
+                    Err(refused) => refused,
+                    // All of it is header.
+                    Ok(header) if header == count => next,
+                    Ok(header) => {
+                        let read = buffer.get_mut(..start + count).unwrap_or_default();
+                        self.feed(key, read, start + header, is_open);
+                        next
+                    }
+                }
             }
             Err(error) => match error.kind() {
                 ErrorKind::Interrupted => Next::Again,

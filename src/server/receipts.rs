@@ -12,6 +12,7 @@ use log::debug;
 use super::Server;
 use super::connection::{Connections, Phase, Readiness};
 use super::life::Close;
+use crate::engine::sniff::Opening;
 use crate::net::{Key, Net};
 use crate::sink::Sink;
 
@@ -154,6 +155,9 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// its lines. False if no receipt can reach it: we have sent our FIN, or the client is gone.
     pub(super) fn owe_receipt(&mut self, key: Key) -> bool {
         let Some(conn) = self.clients.connections.get(key) else { return false };
+        if conn.opening == Opening::Proxied {
+            return false;
+        }
         if !matches!(conn.phase, Phase::Silent | Phase::Speaking) || conn.readiness == Readiness::QueuedGone {
             return false;
         }
@@ -245,7 +249,10 @@ mod tests {
         let place = table.vacant();
         let key = place.key();
         let peer = Peer::Unix { serial };
-        place.insert(Newcomer { stream: (), peer, listener: 0, framing: Framing::Lines }, Tick(0));
+        place.insert(
+            Newcomer { stream: (), peer, listener: 0, framing: Framing::Lines, opening: Opening::Fresh },
+            Tick(0),
+        );
         key
     }
 

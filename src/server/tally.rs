@@ -10,12 +10,14 @@ use super::listener::is_shortage;
 use super::notices::{Notice, Notices};
 use crate::config::limits::{IdleClose, Limits, LongLines, WhenFull};
 use crate::config::listen::Framing;
+use crate::config::units::DisplayDuration;
 use crate::engine::framer::Fed;
 #[cfg(feature = "udp")]
 use crate::engine::gap::Gap;
-use crate::engine::peer::Peer;
+use crate::engine::peer::{Host, Peer};
 use crate::engine::sniff::{Protocol, spoken};
 use crate::engine::stats::Counters;
+use crate::engine::wheel::Tick;
 
 /// Datagrams that the kernel dropped.
 #[cfg(feature = "udp")]
@@ -115,12 +117,47 @@ impl Tally<'_> {
                 );
                 self.notices.warn(self.now, Notice::PerHost, message);
             }
+            TurnedAway::NotAllowed => {
+                count(&mut self.counters.not_allowed, 1);
+                let message = format_args!(
+                    "[tcp] {peer} is not allowed to connect, closing connection; --allow and --deny say who is"
+                );
+                self.notices.warn(self.now, Notice::NotAllowed, message);
+            }
             TurnedAway::Unwatched(error) => {
                 count(&mut self.counters.rejected, 1);
                 let message = format_args!("[tcp] Cannot watch {peer}: {error}, rejecting connection");
                 self.notices.warn(self.now, Notice::NoDescriptor, message);
             }
         }
+    }
+
+    /// A connection that has to begin with a header of the PROXY protocol did not.
+    #[cold]
+    pub(super) fn no_header(&mut self, proxy: &Peer, why: &str) {
+        count(&mut self.counters.proxy_errors, 1);
+        let message = format_args!(
+            "[tcp] No PROXY header from {proxy}: {why}, closing connection; it needs send-proxy at the proxy, and no --proxy here for who is none"
+        );
+        self.notices.warn(self.now, Notice::NoHeader, message);
+    }
+
+    /// A host is slowed.
+    #[cold]
+    pub(super) fn slowed(&mut self, host: Host, rate: &str) {
+        count(&mut self.counters.slowed, 1);
+        let message = format_args!(
+            "[tcp] Host {host} sends more than {rate}: it is read more slowly, no line is lost; --rate sets it"
+        );
+        self.notices.warn(self.now, Notice::Slowed, message);
+    }
+
+    /// And keeps to its rate again, after so many ticks.
+    #[cold]
+    pub(super) fn not_slowed(&mut self, host: Host, rate: &str, ticks: u64) {
+        let time = DisplayDuration(Tick(ticks).begins_at());
+        let message = format_args!("[tcp] Host {host} keeps to {rate} again; it was slowed for {time}");
+        self.notices.warn(self.now, Notice::Slowed, message);
     }
 
     /// Accepting pauses, since it failed.

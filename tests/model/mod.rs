@@ -11,6 +11,7 @@ pub(crate) mod format;
 pub(crate) mod framer;
 #[cfg(feature = "status")]
 pub(crate) mod http;
+pub(crate) mod proxy;
 pub(crate) mod syslog;
 pub(crate) mod wheel;
 

@@ -104,6 +104,45 @@ fn p13_every_mistake_about_framings_is_one_sentence_and_exit_2() {
 }
 
 #[test]
+fn p13_every_mistake_in_the_options_of_a_listener_is_one_sentence_and_exit_2() {
+    for (args, begins, ends) in [
+        (
+            &["--allow", "192.0.2.7/24"][..],
+            "--allow 192.0.2.7/24: 192.0.2.7/24 has bits set behind its prefix: write 192.0.2.0/24",
+            "",
+        ),
+        (
+            &["--deny", "lan"],
+            "--deny lan: lan is no network: give one as 192.0.2.0/24 or 2001:db8::/32",
+            "0.0.0.0/0,::/0",
+        ),
+        (
+            &["--listen", "127.0.0.1:0,allow=192.0.2.1,2001:db8::1/32"],
+            "--listen 127.0.0.1:0,allow=192.0.2.1,2001:db8::1/32: allow: 2001:db8::1/32 has bits set behind",
+            "for this address alone",
+        ),
+        (
+            &["--listen", "unix:/run/x,deny=::1"],
+            "--listen unix:/run/x,deny=::1: clients of a Unix socket have no addresses",
+            "",
+        ),
+        (&["--listen", "unix:/run/x", "--allow", "::1"], "--allow ::1 fits no --listen: clients of a Unix socket", ""),
+        (&["--proxy"], "--listen 127.0.0.1:4445,proxy=on: anybody could say who its lines are from", "allow=192.0.2.7"),
+        (&["--listen", "127.0.0.1:0,proxy=1"], "--listen 127.0.0.1:0,proxy=1: proxy: use on or off", ""),
+        (&["--listen", "127.0.0.1:0,allow"], "--listen 127.0.0.1:0,allow: allow is no option of a listener", ""),
+        (&["--rate", "fast"], "--rate fast: a bare number is lines, one with B, KiB or MiB is bytes", "or off"),
+        (&["--burst", "200"], "--burst 200 fits no --listen: a burst goes with a rate in the same unit", ""),
+        (
+            &["--listen", "127.0.0.1:0,rate=1KiB,burst=9"],
+            "--listen 127.0.0.1:0,burst=9: a burst goes with a rate in the same unit",
+            "one with KiB is bytes",
+        ),
+    ] {
+        assert_sentence(&Setup::new(args).run(), 2, begins, ends);
+    }
+}
+
+#[test]
 fn p13_every_mistake_in_a_config_file_names_its_line() {
     let dir = Dir::new();
     for (text, begins) in [

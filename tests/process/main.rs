@@ -2,6 +2,7 @@
 //! supervisors.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod check;
 #[path = "../common/mod.rs"]
 mod common;

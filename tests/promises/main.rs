@@ -2,6 +2,7 @@
 //! each promise (`cargo test p6_`).
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod capture;
 #[path = "../common/mod.rs"]
 mod common;
@@ -16,6 +17,8 @@ mod house;
 mod lines;
 mod memory;
 mod original;
+mod proxied;
+mod rates;
 mod receipts;
 mod sinks;
 mod spoken;

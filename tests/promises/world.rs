@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use lumberjack::{Config, Framing, Handle, Limits, ListenAddr, RunError, Server, Status, Turn};
+use lumberjack::{Config, Framing, Handle, Limits, Listen, ListenAddr, RunError, Server, Status, Turn};
 use socket2::{Domain, Socket, Type};
 
 use super::capture;
@@ -29,15 +29,24 @@ impl World {
 
     /// One whose clients send messages in this framing.
     pub(crate) fn with(limits: Limits, framing: Framing) -> Self {
-        let mut config = Config { limits, ..Config::listen("0.0.0.0:0".parse().unwrap()) };
-        config.listen[0].options.framing = framing;
-        Self::of(config)
+        Self::listening(&format!("0.0.0.0:0,framing={framing}"), limits)
+    }
+
+    /// One that listens there, as `--listen` has it.
+    pub(crate) fn listening(at: &str, limits: Limits) -> Self {
+        let listen = vec![at.parse::<Listen>().unwrap()];
+        Self::of(Config { listen, limits, ..Config::listen(ListenAddr::Unix("/x".into())) })
     }
 
     /// One that listens on UDP too, with a receive buffer of so many bytes; and where.
     pub(crate) fn with_udp(limits: Limits, udp_buffer: usize) -> (Self, SocketAddr) {
+        Self::listening_udp("", limits, udp_buffer)
+    }
+
+    /// The same with these options behind its address.
+    pub(crate) fn listening_udp(options: &str, limits: Limits, udp_buffer: usize) -> (Self, SocketAddr) {
         let mut config = Config { limits, udp_buffer, ..Config::listen("0.0.0.0:0".parse().unwrap()) };
-        config.listen.push("udp:0.0.0.0:0".parse().unwrap());
+        config.listen.push(format!("udp:0.0.0.0:0{options}").parse().unwrap());
         let world = Self::of(config);
         let ListenAddr::Udp(at) = world.server.local_addrs()[1] else { panic!("no UDP listener") };
         (world, SocketAddr::from((Ipv4Addr::LOCALHOST, at.port())))

@@ -1,0 +1,80 @@
+//! Connections that a proxy makes for its clients (`--proxy`, P25): each begins with a header that says who the client is.
+//! Invariant: until the header has come, a connection counts for no host; from then on it is the client's.
+
+use log::debug;
+
+use super::Server;
+use super::clients::TurnedAway;
+use super::life::{Close, Life, Next};
+use crate::engine::peer::Peer;
+use crate::engine::proxy::Step;
+use crate::net::{Key, Net};
+use crate::sink::Sink;
+
+/// So much is read at once while the header has not come: what the protocol says that every header of a proxy fits into.
+pub(super) const READ_BYTES: usize = 536;
+
+impl<S: Sink, N: Net> Server<S, N> {
+    /// How many of the bytes that were read from a connection are of the header that it has to begin with: all, until it has
+    /// ended.
+    ///
+    /// # Errors
+    /// What becomes of it: that was no header, or the host that it names has too many connections.
+    #[cold]
+    pub(super) fn take_header(&mut self, key: Key, read: &[u8]) -> Result<usize, Next> {
+        let Some(proxy) = self.clients.connections.get(key).map(|conn| conn.peer) else { return Ok(read.len()) };
+        let mut header = self.clients.headers.take(key.index).unwrap_or_default();
+        let behind = match header.feed(read) {
+            Step::Partial => {
+                self.clients.headers.keep(key.index, header);
+                0
+            }
+            Step::Done(client, behind) => {
+                self.introduce(key, client.unwrap_or(proxy))?;
+                behind.len()
+            }
+            Step::Invalid => {
+                self.tally().no_header(&proxy, "its first bytes are none");
+                return Err(Next::Close(Close::Refused));
+            }
+        };
+        let bytes = read.len() - behind;
+        self.clock.note_bytes();
+        self.counters.bytes = self.counters.bytes.saturating_add(bytes as u64);
+        Ok(bytes)
+    }
+
+    /// The header has come, and the connection is this client's from now on.
+    ///
+    /// # Errors
+    /// Its host has as many connections as it may.
+    #[inline(never)] // for size
+    fn introduce(&mut self, key: Key, client: Peer) -> Result<(), Next> {
+        if self.life == Life::Serving {
+            self.give_way_unread(client.host());
+        }
+        let Some(proxy) = self.clients.introduce(key, client, self.clock.tick()) else {
+            self.tally().turned_away(&client, &TurnedAway::PerHost);
+            return Err(Next::Close(Close::Refused));
+        };
+        debug!("[tcp] {proxy} is a proxy for {client}");
+        // Not now: nothing can be read in the middle of a read.
+        if self.clients.is_over_share(client.host()) && self.life == Life::Serving {
+            self.fullness.postpone(client.host());
+        }
+        Ok(())
+    }
+
+    /// A connection has ended, or its time is up, before its header was there. True if it was more than a probe.
+    #[cold]
+    pub(super) fn note_headless(&mut self, key: Key, peer: &Peer, why: &Close) -> bool {
+        let is_begun = self.clients.headers.take(key.index).is_some();
+        match why {
+            Close::Refused => return true,
+            Close::Headless => self.tally().no_header(peer, "none came within 5 seconds"),
+            _ if is_begun => self.tally().no_header(peer, "it ended in the middle of one"),
+            _ => return false,
+        }
+        true
+    }
+}

@@ -1,0 +1,323 @@
+//! Hosts that are slowed as they send more than they may (`--rate`, P26): what each has left, who of theirs waits to be read,
+//! and when. Invariant: a host with somebody who waits is on the wheel, so nobody waits for ever; a connection waits exactly
+//! when its readiness says so; and a host is forgotten only when it has all that it may have, or there are too many.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write;
+
+use slab::Slab;
+
+use super::Server;
+use super::connection::{Connection, Readiness};
+use super::life::Next;
+use crate::config::limits::Limits;
+use crate::config::listen::ListenOptions;
+use crate::engine::peer::Host;
+use crate::engine::rate::{Bucket, Limit};
+use crate::engine::sniff::Opening;
+use crate::engine::wheel::{Tick, TimerWheel};
+use crate::net::{Key, Net};
+use crate::sink::Sink;
+
+/// A host that did not have to wait for so long keeps to its rate again: ten seconds. Less, and who sends just a little too
+/// much would begin and end all the time.
+const CALM_TICKS: u64 = 1000;
+/// Hosts of which something is known before it is looked who can be forgotten.
+const FEW: usize = 64;
+
+/// One host.
+struct Entry {
+    host: Host,
+    bucket: Bucket,
+    /// Connections that are to be read, the first that was held up first.
+    waiting: VecDeque<Key>,
+    /// Since when it is slowed, and when one of its connections had to wait the last time.
+    slowed: Option<(Tick, Tick)>,
+}
+
+/// Bytes of memory that a connection may need here besides: two hosts, each with a place in a map that has just doubled and
+/// one on the wheel, and itself in a list that has just doubled.
+pub(super) const BYTES_EACH: usize =
+    2 * (size_of::<Entry>() * 2 + (size_of::<(Host, u32)>() + 1) * 24 / 7 + 32) + 2 * size_of::<Key>();
+
+/// What is known of the hosts of one listener.
+struct Table {
+    limit: Limit,
+    /// The rate as people write it.
+    shown: String,
+    hosts: HashMap<Host, u32>,
+    entries: Slab<Entry>,
+    wheel: TimerWheel,
+    /// With so many hosts it is looked who can be forgotten.
+    look_at: usize,
+    most: usize,
+}
+
+/// The hosts of all listeners that have a rate.
+#[derive(Default)]
+pub(super) struct Rates {
+    /// By the listener's number.
+    tables: Vec<Option<Box<Table>>>,
+    are_on: bool,
+}
+
+/// How much may be read of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Any,
+    Bytes(usize),
+    Nothing,
+}
+
+/// What a server hears of a host when time has passed.
+enum Woken {
+    /// This connection may be read; if it has left, the next is asked for.
+    Reads(Key),
+    /// A host keeps to its rate again, after so many ticks.
+    Calm(Host, u64),
+}
+
+impl Table {
+    fn new(limit: Limit, options: &ListenOptions, most: usize, now: Tick) -> Self {
+        let mut shown = options.rate.to_string();
+        let is_lines = shown.ends_with(|last: char| last.is_ascii_digit());
+        let _ = write!(shown, "{}/s", if is_lines { " lines" } else { "" });
+        let wheel = TimerWheel::new(now, 0);
+        Self { limit, shown, hosts: HashMap::new(), entries: Slab::new(), wheel, look_at: FEW, most }
+    }
+
+    /// The host's entry, with what time has brought.
+    #[inline(never)] // one copy, for size
+    fn entry(&mut self, host: Host, now: Tick) -> Option<(u32, &mut Entry)> {
+        let id = match self.hosts.get(&host) {
+            Some(id) => *id,
+            None => self.add(host, now),
+        };
+        let entry = self.entries.get_mut(id as usize)?;
+        entry.bucket.fill(&self.limit, now);
+        Some((id, entry))
+    }
+
+    fn add(&mut self, host: Host, now: Tick) -> u32 {
+        if self.entries.len() >= self.look_at {
+            self.forget(now, false);
+            // Hosts that come and go faster than their buckets fill: all begin anew, but for those who wait.
+            if self.entries.len() >= self.most {
+                self.forget(now, true);
+            }
+            self.look_at = (2 * self.entries.len()).clamp(FEW, self.most.max(FEW));
+        }
+        let bucket = self.limit.full(now);
+        let id = self.entries.insert(Entry { host, bucket, waiting: VecDeque::new(), slowed: None });
+        let id = u32::try_from(id).unwrap_or_default();
+        self.hosts.insert(host, id);
+        id
+    }
+
+    /// Forgets hosts of which nothing has to be known, or all but those of which somebody waits.
+    #[inline(never)] // one copy, for size
+    fn forget(&mut self, now: Tick, all: bool) {
+        let Self { limit, hosts, entries, wheel, .. } = self;
+        entries.retain(|id, entry| {
+            entry.bucket.fill(limit, now);
+            let is_known = entry.slowed.is_some() || !entry.bucket.is_full(limit);
+            let stays = !entry.waiting.is_empty() || (is_known && !all);
+            if !stays {
+                hosts.remove(&entry.host);
+                wheel.cancel(u32::try_from(id).unwrap_or_default());
+            }
+            stays
+        });
+    }
+
+    /// A connection of the host is not read until there are tokens. True if the host was not slowed before.
+    fn wait(&mut self, host: Host, key: Key, now: Tick) -> bool {
+        let limit = self.limit;
+        let Some((id, entry)) = self.entry(host, now) else { return false };
+        let since = entry.slowed.map(|(since, _)| since);
+        entry.slowed = Some((since.unwrap_or(now), now));
+        entry.waiting.push_back(key);
+        let at = now.saturating_add(entry.bucket.ticks_to_token(&limit));
+        self.wheel.arm(id, at);
+        since.is_none()
+    }
+
+    /// Acts on each host whose time has come. `woken` answers whether that was of use.
+    fn wake(&mut self, now: Tick, woken: &mut dyn FnMut(Woken) -> bool) {
+        while let Some(id) = self.wheel.pop_due(now) {
+            let Some(entry) = self.entries.get_mut(id as usize) else { continue };
+            entry.bucket.fill(&self.limit, now);
+            let mut reads = if entry.bucket.room(&self.limit).is_some() { entry.bucket.reads(&self.limit) } else { 0 };
+            while reads > 0
+                && let Some(key) = entry.waiting.pop_front()
+            {
+                reads -= usize::from(woken(Woken::Reads(key)));
+            }
+            let Some((since, last)) = entry.slowed else { continue };
+            let calm = last.saturating_add(CALM_TICKS);
+            if !entry.waiting.is_empty() {
+                // Those who come first may leave something for the others.
+                self.wheel.arm(id, now.saturating_add(entry.bucket.ticks_to_token(&self.limit)));
+            } else if now < calm {
+                self.wheel.arm(id, calm);
+            } else {
+                entry.slowed = None;
+                woken(Woken::Calm(entry.host, last.0.saturating_sub(since.0)));
+            }
+        }
+    }
+}
+
+impl Rates {
+    /// A listener with these options is added; nobody has come yet.
+    #[inline(never)] // for size
+    pub(super) fn add(&mut self, options: &ListenOptions, limits: &Limits, now: Tick) {
+        let limit = Limit::new(options.rate, options.burst);
+        self.are_on |= limit.is_some();
+        let most = limits.max_connections.saturating_mul(2);
+        self.tables.push(limit.map(|limit| Box::new(Table::new(limit, options, most, now))));
+    }
+
+    /// Whether there is any rate to keep to.
+    #[inline]
+    pub(super) fn are_on(&self) -> bool {
+        self.are_on
+    }
+
+    fn table(&mut self, listener: u8) -> Option<&mut Table> {
+        self.tables.get_mut(usize::from(listener))?.as_deref_mut()
+    }
+
+    fn room(&mut self, listener: u8, host: Host, now: Tick) -> Room {
+        let Some(table) = self.table(listener) else { return Room::Any };
+        let limit = table.limit;
+        let Some((_, entry)) = table.entry(host, now) else { return Room::Any };
+        entry.bucket.room(&limit).map_or(Room::Nothing, Room::Bytes)
+    }
+
+    fn take(&mut self, listener: u8, host: Host, [lines, bytes]: [u64; 2], now: Tick) {
+        let Some(table) = self.table(listener) else { return };
+        let limit = table.limit;
+        if let Some((_, entry)) = table.entry(host, now) {
+            entry.bucket.take(&limit, lines, bytes);
+        }
+    }
+
+    /// When somebody's time has come.
+    pub(super) fn next(&self) -> Option<Tick> {
+        self.tables.iter().flatten().filter_map(|table| table.wheel.next_deadline()).min()
+    }
+
+    /// Everybody has left: what a crowd took is given back, but for what hosts owe.
+    pub(super) fn forget_crowd(&mut self, now: Tick) {
+        for table in self.tables.iter_mut().flatten() {
+            table.forget(now, false);
+            if table.entries.is_empty() {
+                (table.hosts, table.entries) = (HashMap::new(), Slab::new());
+            }
+        }
+    }
+
+    /// Asserts the invariant. `is_waiting`: whether a connection is there and waits; so many do.
+    pub(super) fn check(&self, waiting: usize, is_waiting: impl Fn(Key) -> bool) {
+        let mut found = 0;
+        for table in self.tables.iter().flatten() {
+            table.wheel.check();
+            assert_eq!(table.hosts.len(), table.entries.len(), "every host is found by its address");
+            for (id, entry) in &table.entries {
+                found += entry.waiting.iter().filter(|key| is_waiting(**key)).count();
+                let is_armed = u32::try_from(id).is_ok_and(|id| table.wheel.deadline_of(id).is_some());
+                assert_eq!(entry.slowed.is_some(), is_armed, "who is slowed is on the wheel");
+                assert!(entry.slowed.is_some() || entry.waiting.is_empty(), "nobody waits of who is not slowed");
+            }
+        }
+        assert_eq!(found, waiting, "who waits is waited for once (P26)");
+    }
+}
+
+impl<S: Sink, N: Net> Server<S, N> {
+    /// Reads as much of a connection as its host may send.
+    #[inline(never)] // most servers have no rates
+    pub(super) fn read_at_rate(&mut self, key: Key) -> Next {
+        let Some(conn) = self.clients.connections.get(key) else { return Next::Wait };
+        let (listener, host, now) = (conn.listener, conn.peer.host(), self.clock.tick());
+        // Who has said all, who has but a second, and who is not known yet.
+        let is_final = self.clients.deadlines.are_final() || conn.framer.is_broken();
+        let is_last = conn.is_owed() || (conn.is_lingering() && is_final);
+        let is_free = is_last || conn.opening == Opening::Proxied;
+        let room = if is_free { Room::Any } else { self.rates.room(listener, host, now) };
+        let most = match room {
+            Room::Any => usize::MAX,
+            Room::Bytes(bytes) => bytes,
+            Room::Nothing => return Next::Slowed,
+        };
+        let most = self.read_buffer.limit(most);
+        let sums = |server: &Self| [server.counters.lines + server.counters.skipped_lines, server.counters.bytes];
+        let before = sums(self);
+        let next = self.read_freely(key);
+        self.read_buffer.limit_again(most);
+        let [lines, bytes] = sums(self);
+        // A header may have told meanwhile whose these were.
+        let host = self.clients.connections.get(key).map_or(host, |conn| conn.peer.host());
+        self.rates.take(listener, host, [lines - before[0], bytes - before[1]], now);
+        next
+    }
+
+    /// Lines that ended without a read count too, or a client could begin a connection for each.
+    pub(super) fn charge(&mut self, listener: u8, host: Host, lines: u64) {
+        self.rates.take(listener, host, [lines, 0], self.clock.tick());
+    }
+
+    /// A connection that is on no queue waits until its host may send more. It is not timed meanwhile: it is our silence.
+    pub(super) fn slow_down(&mut self, key: Key) {
+        let now = self.clock.tick();
+        let Some(conn) = self.clients.connections.get_mut(key) else { return };
+        if std::mem::replace(&mut conn.readiness, Readiness::Slowed) == Readiness::Slowed {
+            return;
+        }
+        self.clients.deadlines.cancel(key.index);
+        let (listener, host) = (conn.listener, conn.peer.host());
+        if let Some(table) = self.rates.tables.get_mut(usize::from(listener)).and_then(Option::as_deref_mut)
+            && table.wait(host, key, now)
+        {
+            let shown = table.shown.clone();
+            self.tally().slowed(host, &shown);
+        }
+    }
+
+    /// Whoever has waited long enough is to be read.
+    pub(super) fn wake_slowed(&mut self) {
+        let now = self.clock.tick();
+        let mut rates = std::mem::take(&mut self.rates);
+        for table in rates.tables.iter_mut().flatten() {
+            let shown = std::mem::take(&mut table.shown);
+            table.wake(now, &mut |woken| match woken {
+                Woken::Reads(key) => self.clients.speed_up(key, now),
+                Woken::Calm(host, ticks) => {
+                    self.tally().not_slowed(host, &shown, ticks);
+                    true
+                }
+            });
+            table.shown = shown;
+        }
+        self.rates = rates;
+    }
+
+    /// The end begins: no rate holds any more, and all who waited are to be read.
+    pub(super) fn end_rates(&mut self) {
+        let now = self.clock.tick();
+        let rates = std::mem::take(&mut self.rates);
+        for key in rates.tables.iter().flatten().flat_map(|table| &table.entries).flat_map(|(_, entry)| &entry.waiting)
+        {
+            self.clients.speed_up(*key, now);
+        }
+    }
+
+    /// Asserts that who waits is waited for.
+    pub(super) fn check_rates(&self) {
+        let is_slowed = |conn: &Connection<_>| conn.readiness == Readiness::Slowed;
+        let connections = &self.clients.connections;
+        let slowed = connections.iter().filter(|(_, conn)| is_slowed(conn)).count();
+        self.rates.check(slowed, |key| connections.get(key).is_some_and(is_slowed));
+    }
+}
