@@ -188,6 +188,7 @@ impl LineFramer {
 /// Answers.
 impl LineFramer {
     /// Bytes of the line whose `\n` has not come yet.
+    #[inline]
     pub(super) fn pending(&self) -> usize {
         self.pending_bytes().len()
     }
