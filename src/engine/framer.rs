@@ -32,8 +32,9 @@ impl Framer {
     /// How many of `len` bytes of a buffer have to be free before those that are read into it: a message may become twice as
     /// long. For lines none.
     #[must_use]
+    #[inline]
     pub fn room_before(&self, len: usize) -> usize {
-        if self.0.frame.place == Place::Lines { 0 } else { (len / 2 + octet::LONGEST_START).min(len) }
+        if self.0.frame.place == Place::Lines { 0 } else { room_to_translate(len) }
     }
 
     /// Finds the lines of one chunk: the bytes of `buffer` from `start` on; those before are free, so many as
@@ -125,9 +126,10 @@ impl Framer {
 impl Framer {
     /// Bytes of the line that has not ended yet, but for a `\r` that may belong to its end.
     #[must_use]
+    #[inline]
     pub fn pending(&self) -> usize {
         // Only here nothing is in a buffer.
-        if self.is_undecided() { Withheld::of(self.0.frame).bytes().len() } else { self.0.pending() }
+        if self.is_undecided() { withheld(self.0.frame) } else { self.0.pending() }
     }
 
     /// These bytes, but for those that may be a length.
@@ -166,4 +168,16 @@ impl Framer {
         self.0.check(rules);
         assert!(!self.is_undecided() || self.0.pending() == 0, "5. what may be a length is in no buffer");
     }
+}
+
+/// So much of a buffer of `len` bytes is left free where messages may become longer.
+#[cold] // lines come nowhere near
+fn room_to_translate(len: usize) -> usize {
+    (len / 2 + octet::LONGEST_START).min(len)
+}
+
+/// How many bytes have come that may be a length.
+#[cold]
+fn withheld(frame: Frame) -> usize {
+    Withheld::of(frame).bytes().len()
 }

@@ -75,8 +75,8 @@ impl LineFramer {
     #[inline(always)] // most servers have nothing else
     pub(super) fn feed<'c>(&mut self, chunk: &'c [u8], rules: &Rules, out: &mut impl LineSink) -> Fed<'c> {
         let mut fed = Fed::default();
-        if chunk.first().is_some_and(|byte| *byte != b'\n') {
-            self.decide_cr(rules, out, &mut fed);
+        if self.pending() > rules.max_line && chunk.first().is_some_and(|byte| *byte != b'\n') {
+            self.shorten_pending(rules, out, &mut fed);
         }
         let Some(last) = memrchr(b'\n', chunk) else {
             fed.tail = self.begin(chunk, rules, out, &mut fed);
@@ -85,15 +85,20 @@ impl LineFramer {
         };
         let (block, tail) = chunk.split_at(last + 1);
         match self.count_if_clean(block, rules) {
-            Some(count) => {
-                out.lines(Lines { head: self.pending_bytes(), body: block, count, ended: true });
+            Some((head, count)) => {
+                let has_pending = !head.is_empty();
+                out.lines(Lines { head, body: block, count, ended: true });
                 fed.lines += count;
-                self.line = Line::default();
+                if has_pending {
+                    self.line = Line::default();
+                }
                 self.is_piece = false;
             }
             None => self.walk(block, rules, out, &mut fed),
         }
-        fed.tail = self.begin(tail, rules, out, &mut fed);
+        if !tail.is_empty() {
+            fed.tail = self.begin(tail, rules, out, &mut fed);
+        }
         fed.is_new = true;
         fed
     }
@@ -124,7 +129,9 @@ impl LineFramer {
 
     /// The pending bytes, and `rest` behind them, go out as a line. A `\r` at their end belongs to it, as no `\n` follows.
     fn emit_pending(&mut self, rest: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'static>) {
-        self.decide_cr(rules, out, fed);
+        if self.pending() > rules.max_line {
+            self.shorten_pending(rules, out, fed);
+        }
         let tail = self.begin(rest, rules, out, fed);
         fed.unterminated += fed.cut;
         let pending = self.take_pending();
@@ -181,6 +188,7 @@ impl LineFramer {
 /// Answers.
 impl LineFramer {
     /// Bytes of the line whose `\n` has not come yet.
+    #[inline]
     pub(super) fn pending(&self) -> usize {
         self.pending_bytes().len()
     }
@@ -233,39 +241,26 @@ impl LineFramer {
 }
 
 impl LineFramer {
-    /// How many lines `block`, which ends in `\n`, holds, if all of it can go out as it is.
+    /// What is pending, and how many lines `block`, which ends in `\n`, holds with it, if all of it can go out as it is.
     #[inline(always)] // each read comes here
-    fn count_if_clean(&self, block: &[u8], rules: &Rules) -> Option<u64> {
+    fn count_if_clean(&self, block: &[u8], rules: &Rules) -> Option<(&[u8], u64)> {
         let Line::Pending(pending) = &self.line else { return None };
         if self.is_piece && rules.keep_empty {
             return None;
         }
-        let starts_with_ending = block.first() == Some(&b'\n');
-        if starts_with_ending && pending.last() == Some(&b'\r') && self.strips_cr() {
-            return None;
+        if block.first() == Some(&b'\n') {
+            if pending.last() == Some(&b'\r') && self.strips_cr() {
+                return None;
+            }
+            if !rules.keep_empty && pending.is_empty() {
+                return None;
+            }
         }
-        if !rules.keep_empty && starts_with_ending && pending.is_empty() {
-            return None;
-        }
-        if self.has_long_line(block, rules.max_line) {
+        if has_long_line(pending.len(), block, rules.max_line) {
             return None;
         }
         let (count, is_clean) = count_lines(block, self.strips_cr(), !rules.keep_empty);
-        is_clean.then_some(count)
-    }
-
-    /// Whether a line of the block is longer than `max_line`. Not every newline has to be found for that: within the
-    /// `max_line + 1` bytes behind one newline there has to be another, and the search goes on behind the last of
-    /// those.
-    fn has_long_line(&self, block: &[u8], max_line: usize) -> bool {
-        let mut room = max_line.saturating_sub(self.pending());
-        let mut rest = block;
-        while rest.len() > room + 1 {
-            let Some(newline) = rest.get(..=room).and_then(|window| memrchr(b'\n', window)) else { return true };
-            rest = rest.get(newline + 1..).unwrap_or_default();
-            room = max_line;
-        }
-        false
+        is_clean.then_some((pending, count))
     }
 
     /// Works through `block`, which ends in `\n` and can't go out as it is, piece by piece: one line that has to be
@@ -292,7 +287,7 @@ impl LineFramer {
 
     /// Works through whole lines of at most [`PIECE_BYTES`] together; nothing is pending.
     fn walk_piece(&mut self, piece: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
-        if !self.has_long_line(piece, rules.max_line) {
+        if !has_long_line(0, piece, rules.max_line) {
             let starts_empty = !rules.keep_empty && piece.first() == Some(&b'\n');
             // If the first line ends in `\r\n`, all of them most likely do.
             let strips_cr = self.strips_cr();
@@ -409,14 +404,7 @@ impl LineFramer {
 
     /// `pending` may be one byte longer than `max_line`, if its last is a `\r`, which might have belonged to the line's
     /// ending. What follows is no `\n`, so it did not, and the line is too long.
-    #[inline(always)] // each read comes here
-    fn decide_cr(&mut self, rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
-        if self.pending() > rules.max_line {
-            self.shorten_pending(rules, out, fed);
-        }
-    }
-
-    #[inline(never)]
+    #[inline(never)] // few reads come here
     fn shorten_pending(&mut self, rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
         let pending = self.take_pending();
         let rest = shorten(&[], &pending, rules, out, fed);
@@ -427,6 +415,20 @@ impl LineFramer {
             self.line = Line::Skipped { passed_bytes: saturated(pending.len() as u64), why: Why::TooLong };
         }
     }
+}
+
+/// Whether a line of the block, the first behind so many bytes of it, is longer than `max_line`. Not every newline has to be
+/// found for that: within the `max_line + 1` bytes behind one newline there has to be another, and the search goes on behind
+/// the last of those.
+fn has_long_line(pending: usize, block: &[u8], max_line: usize) -> bool {
+    let mut room = max_line.saturating_sub(pending);
+    let mut rest = block;
+    while rest.len() > room + 1 {
+        let Some(newline) = rest.get(..=room).and_then(|window| memrchr(b'\n', window)) else { return true };
+        rest = rest.get(newline + 1..).unwrap_or_default();
+        room = max_line;
+    }
+    false
 }
 
 /// Does with `head` and `rest`, a line longer than `max_line`, what `long_lines` says. With `split`, the answer is the
@@ -493,18 +495,18 @@ fn emit(head: &[u8], body: &[u8], fed: &mut Fed<'_>, out: &mut impl LineSink) {
 /// empty, the first left out: what was before it is not here. The count ends within 8 KiB of the first that is. One pass that
 /// the compiler makes vector instructions of: each byte beside the one before it.
 fn count_lines(block: &[u8], if_cr: bool, if_empty: bool) -> (u64, bool) {
-    let (cr_before, newline_before) = match (if_cr, if_empty) {
-        (true, true) => (b'\r', b'\n'),
-        (true, false) => (b'\r', b'\r'),
-        (false, true) => (b'\n', b'\n'),
-        (false, false) => return (memchr_iter(b'\n', block).count() as u64, true),
-    };
     let Some((_, before)) = block.split_last() else { return (0, true) };
     let Some((first, after)) = block.split_first() else { return (0, true) };
     // Most clients send a line at a time.
     if memchr(b'\n', before).is_none() {
         return (1, !if_cr || before.last() != Some(&b'\r'));
     }
+    let (cr_before, newline_before) = match (if_cr, if_empty) {
+        (true, true) => (b'\r', b'\n'),
+        (true, false) => (b'\r', b'\r'),
+        (false, true) => (b'\n', b'\n'),
+        (false, false) => return (memchr_iter(b'\n', block).count() as u64, true),
+    };
     let mut count = u64::from(*first == b'\n');
     for (before, after) in before.chunks(PASS_BYTES).zip(after.chunks(PASS_BYTES)) {
         let (mut counts, mut is_bad) = ([0; LANES], [0; LANES]);
