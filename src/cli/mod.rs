@@ -12,6 +12,7 @@ mod logging;
 mod notify;
 pub mod options;
 mod parse;
+mod reload;
 mod report;
 mod runner;
 mod signals;
@@ -30,6 +31,7 @@ pub use self::help::help;
 pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file};
 
 use self::options::Settings;
+use self::reload::Reload;
 use self::runner::Runner;
 use self::signals::Signals;
 use crate::config::limits::DEFAULT_MEMORY;
@@ -157,9 +159,11 @@ fn start_and_serve(settings: &mut Settings, signals: &Signals) -> Result<Exit, R
     if is_person {
         log::set_max_level(level.min(LevelFilter::Warn));
     }
-    let inherited_places = inherit::listen_on(&inherited, settings);
+    let inherited_at: Vec<ListenAddr> = inherited.iter().map(|socket| socket.at().clone()).collect();
+    let inherited_places = inherit::listen_on(&inherited_at, settings);
     let lowered = fit_to_the_box(settings);
-    let (mut server, mut runner, status) = start(settings, inherited, signals)?;
+    let reload = Reload::new(settings, inherited_at, lowered.clone());
+    let (mut server, mut runner, status) = start((settings, reload), inherited, signals)?;
     if is_person {
         greet(server.local_addrs(), &settings.outputs, status.as_ref());
         log::set_max_level(level);
@@ -183,7 +187,7 @@ fn start_and_serve(settings: &mut Settings, signals: &Signals) -> Result<Exit, R
 
 /// Opens everything. Returns the address of the status endpoint too, if there is one.
 fn start(
-    settings: &Settings,
+    (settings, reload): (&Settings, Option<Reload>),
     inherited: Vec<Inherited>,
     signals: &Signals,
 ) -> Result<(Server<Outputs>, Runner, Option<ListenAddr>), Refusal> {
@@ -206,11 +210,11 @@ fn start(
     #[cfg(feature = "status")]
     if let Some(at) = &settings.status {
         status = Some(server.serve_status(at, settings.status_tail).map_err(refused)?);
-        server.show_settings(options::OPTIONS.iter().map(|option| (option.name, option.current(settings))).collect());
+        server.show_settings(settings.shown());
     }
     let runner = signals
-        .hand_to(&server.handle())
-        .map(|()| Runner::new(&server, settings, signals))
+        .hand_to(&server.handle(), reload.is_some())
+        .map(|()| Runner::new(&server, settings, reload, signals))
         // Now all is open. Where no descriptor is left, nobody would ever be taken in.
         .and_then(|runner| UnixDatagram::unbound().map(|_| runner))
         .map_err(|error| {

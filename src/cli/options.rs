@@ -53,6 +53,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// How often our own log gets a line of rates; 0 is never.
     pub report_interval: Duration,
+    /// The file that `--config` names.
+    pub config_file: Option<String>,
     /// Whether `--listen` was given. If not, sockets that a supervisor hands over replace its default.
     pub is_listen_given: bool,
     /// Whether `--memory` was given. If not, it is lowered on a box with little memory.
@@ -75,6 +77,7 @@ impl Default for Settings {
             log_level: LevelFilter::Info,
             log_format: LogFormat::Auto,
             report_interval: Duration::ZERO,
+            config_file: None,
             is_listen_given: false,
             is_memory_given: false,
         }
@@ -89,6 +92,13 @@ impl Settings {
         return self.status.is_some();
         #[cfg(not(feature = "status"))]
         false
+    }
+
+    /// Every option, and its value.
+    #[cfg(feature = "status")]
+    #[must_use]
+    pub fn shown(&self) -> Vec<(&'static str, String)> {
+        OPTIONS.iter().map(|option| (option.name, option.current(self))).collect()
     }
 
     /// Gives each listener the options that it says nothing of.
@@ -201,6 +211,8 @@ impl Group {
 
 /// Puts a value into the settings, or returns what is wrong with it.
 pub type Set = fn(&mut Settings, &str) -> Result<(), String>;
+/// Takes a value over from newer settings.
+pub type Renew = fn(&mut Settings, &Settings);
 /// Is given each value that an option has.
 pub type Each<'e> = &'e mut dyn FnMut(&dyn fmt::Display);
 
@@ -222,6 +234,8 @@ pub struct Opt {
     pub clear: fn(&mut Settings),
     /// Calls back with its value in these settings; for a list, with each of its values.
     show: fn(&Settings, Each<'_>),
+    /// Takes it from newer settings, if it can change while the program runs (P26).
+    pub renew: Option<Renew>,
 }
 
 impl Opt {
@@ -463,13 +477,18 @@ impl Kind<LevelFilter> for Level {
     }
 }
 
-/// One row an option: name, letter if it has one, what it takes, heading, kind and field; then what it does.
+/// One row an option: name, letter if it has one, what it takes, heading, kind and field, and `live` if it can change while
+/// the program runs; then what it does.
 macro_rules! options {
     (@letter) => { None };
     (@letter $letter:literal) => { Some($letter) };
+    (@renew ($($field:tt)+)) => { None };
+    (@renew ($($field:tt)+) live) => {
+        Some(|settings, newer| settings.$($field)+.clone_from(&newer.$($field)+))
+    };
     ($(
         $(#[$when:meta])*
-        $name:literal $(/ $letter:literal)? = $value:tt $group:ident $kind:ident($($field:tt)+)
+        $name:literal $(/ $letter:literal)? = $value:tt $group:ident $kind:ident($($field:tt)+) $($live:ident)?
             $help:literal;
     )+) => {
         &[$(
@@ -483,6 +502,7 @@ macro_rules! options {
                 set: |settings, text| $kind::set(&mut settings.$($field)+, text),
                 clear: |settings| $kind::clear(&mut settings.$($field)+),
                 show: |settings, each| $kind::show(&settings.$($field)+, each),
+                renew: options!(@renew ($($field)+) $($live)?),
             },
         )+]
     };
@@ -506,66 +526,66 @@ pub const OPTIONS: &[Opt] = options! {
         "a word that is added to each line, in --format peer and json";
     "mark-gaps" = "" Output Switch(output.mark_gaps)
         "where lines were dropped, the output gets a line that says how many, and why";
-    "rotate-size" = "SIZE" Files Size(output.rotate_size)
+    "rotate-size" = "SIZE" Files Size(output.rotate_size) live
         "a file that would get longer is rotated: renamed to FILE.1, and a new one begun; 0 is never";
-    "rotate-age" = "DURATION" Files Time(output.rotate_age)
+    "rotate-age" = "DURATION" Files Time(output.rotate_age) live
         "a file this old is rotated; 0 is never";
     "rotate-at" = "HH:MM|off" Files WordOrOff(output.rotate_at)
         "a file with lines is rotated each day at this local time";
-    "rotate-keep" = "NUMBER" Files Number(output.rotate_keep)
+    "rotate-keep" = "NUMBER" Files Number(output.rotate_keep) live
         "how many rotated files are kept: FILE.1 is the newest; with {date}, how many earlier days";
     #[cfg(feature = "compress")]
     "rotate-compress" = "" Files Switch(output.rotate_compress)
         "rotated files are compressed, one after the other: FILE.1.gz; zcat and zless read them";
-    "disk-full" = "wait|drop-oldest" Files Word(output.disk_full)
+    "disk-full" = "wait|drop-oldest" Files Word(output.disk_full) live
         "when the disk is full: clients wait, or the oldest rotated file is removed";
     "sync" = "never|interval|DURATION" Files Word(output.sync)
         "how often written lines are forced to the disk (fdatasync); interval is 1s";
-    "flush-every" = "DURATION" Files Time(output.flush_every)
+    "flush-every" = "DURATION" Files Time(output.flush_every) live
         "how long lines may wait in memory to be written to a file together, to spare flash; 0 is not at all";
-    "file-mode" = "OCTAL|as-before" Files OctalOrBefore(output.file_mode)
+    "file-mode" = "OCTAL|as-before" Files OctalOrBefore(output.file_mode) live
         "permission bits of new files, whatever the umask; as-before: those of the file before it, else 0666 less the umask";
-    "file-group" = "NAME|GID|as-before" Files GroupOrBefore(output.file_group)
+    "file-group" = "NAME|GID|as-before" Files GroupOrBefore(output.file_group) live
         "group of new files; as-before: that of the file before it, as far as that is allowed, else the program's";
-    "make-dirs" = "" Files Switch(output.make_dirs)
+    "make-dirs" = "" Files Switch(output.make_dirs) live
         "a directory of output files that is missing is made, at the start and later";
     "host-files" = "NUMBER" Files Number(output.host_files)
         "most files that {host} makes; further hosts share one";
-    "on-stall" = "wait|drop" Output Word(output.on_stall)
+    "on-stall" = "wait|drop" Output Word(output.on_stall) live
         "when an output accepts nothing: clients wait, or it is skipped and misses lines";
-    "stall-timeout" = "DURATION" Output Time(output.stall_timeout)
+    "stall-timeout" = "DURATION" Output Time(output.stall_timeout) live
         "how long an output may accept nothing before --on-stall drop skips it";
     "max-line" = "SIZE" Lines Size(config.limits.max_line)
         "longest line in bytes, without its line ending";
-    "long-lines" = "skip|cut|split" Lines Word(config.limits.long_lines)
+    "long-lines" = "skip|cut|split" Lines Word(config.limits.long_lines) live
         "what happens to a longer line: it is dropped, cut off, or made into several";
     "max-buffer" = "SIZE" Lines Size(config.limits.max_buffer)
         "bytes without a newline after which the log warns of a client";
-    "keep-empty" = "" Lines Switch(config.limits.keep_empty)
+    "keep-empty" = "" Lines Switch(config.limits.keep_empty) live
         "empty lines are written too";
-    "embedded-newline" = "escape|space|keep" Lines Word(config.limits.embedded_newline)
+    "embedded-newline" = "escape|space|keep" Lines Word(config.limits.embedded_newline) live
         "what becomes of a newline inside a message, where --framing is not lines: \\n, a space, or it stays, for --format json";
     "memory" = "SIZE" Room Size(config.limits.memory)
         "most memory that clients and slow outputs may use; by default at most a quarter of the box's";
-    "max-connections" = "NUMBER" Room Number(config.limits.max_connections)
+    "max-connections" = "NUMBER" Room Number(config.limits.max_connections) live
         "most client connections at once";
-    "when-full" = "wait|reject" Room Word(config.limits.when_full)
+    "when-full" = "wait|reject" Room Word(config.limits.when_full) live
         "what happens to a client beyond --max-connections: it waits until there is room, or is closed";
-    "max-per-host" = "NUMBER|half" Room NumberOrHalf(config.limits.max_per_host)
+    "max-per-host" = "NUMBER|half" Room NumberOrHalf(config.limits.max_per_host) live
         "most connections of one client host; 0 is no limit";
-    "idle-timeout" = "DURATION" Times Time(config.limits.idle_timeout)
+    "idle-timeout" = "DURATION" Times Time(config.limits.idle_timeout) live
         "silence after which a client is told goodbye: a FIN; it is still read until it closes";
     "idle-close" = "always|needed" Times Word(config.limits.idle_close)
         "whether such a client is told at once, or only when its place or memory is needed; needed suits proxies and tools that close at a FIN";
-    "line-timeout" = "DURATION" Times Time(config.limits.line_timeout)
+    "line-timeout" = "DURATION" Times Time(config.limits.line_timeout) live
         "how long a line may wait for its newline before it is written as it is";
-    "linger" = "DURATION" Times Time(config.limits.linger)
+    "linger" = "DURATION" Times Time(config.limits.linger) live
         "how long a client may be silent after the goodbye before it is closed; 0 closes at once";
     "keepalive" = "DURATION" Times Time(config.limits.keepalive)
         "silence after which TCP probes whether a client is still there";
-    "drain-timeout" = "DURATION" Times Time(config.limits.drain_timeout)
+    "drain-timeout" = "DURATION" Times Time(config.limits.drain_timeout) live
         "longest wait, at shutdown, for clients that still send, and for an output that accepts nothing; 0 waits for neither";
-    "gather" = "DURATION" Times Time(config.limits.gather)
+    "gather" = "DURATION" Times Time(config.limits.gather) live
         "under load, how long a line may wait to be written together with others; 0 is never, at most 100ms";
     #[cfg(feature = "status")]
     "status" = "ADDR:PORT|unix:/path|off" Program WordOrOff(status)
@@ -573,11 +593,11 @@ pub const OPTIONS: &[Opt] = options! {
     #[cfg(feature = "status")]
     "status-tail" = "on|off" Program Switch(status_tail)
         "whether --status may show the lines themselves";
-    "log-level" = "LEVEL" Program Level(log_level)
+    "log-level" = "LEVEL" Program Level(log_level) live
         "how much the program's own log on stderr says: off, error, warn, info, debug or trace";
     "log-format" = "auto|plain|journal" Program Word(log_format)
         "its lines begin with: plain: the time; journal: <N>, the priority; auto: journal if stderr is the journal";
-    "report-interval" = "DURATION" Program Time(report_interval)
+    "report-interval" = "DURATION" Program Time(report_interval) live
         "how often that log gets a line of rates, connections and memory; 0 is never";
 };
 

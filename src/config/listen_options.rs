@@ -59,11 +59,15 @@ struct Row {
     copy: fn(&mut ListenOptions, &ListenOptions),
     /// Why it can't be what it is, with the others and at this address: the end of a sentence.
     contradicts: fn(&ListenOptions, &ListenAddr) -> Option<&'static str>,
+    /// Whether it can change while the listener is open (P26).
+    is_live: bool,
 }
 
-/// One row an option: its key, its field, and what it contradicts.
+/// One row an option: its key, its field, `live` if it can change while the listener is open, and what it contradicts.
 macro_rules! rows {
-    ($($key:literal = $field:ident, $contradicts:expr;)+) => {
+    (@is_live) => { false };
+    (@is_live live) => { true };
+    ($($key:literal = $field:ident $($live:ident)?, $contradicts:expr;)+) => {
         &[$(Row {
             key: $key,
             set: |options, text| read(text).map(|value| options.$field = value),
@@ -71,6 +75,7 @@ macro_rules! rows {
             is_default: |options| options.$field == ListenOptions::default().$field,
             copy: |options, others| options.$field.clone_from(&others.$field),
             contradicts: $contradicts,
+            is_live: rows!(@is_live $($live)?),
         }),+]
     };
 }
@@ -96,6 +101,14 @@ impl Given {
 
     fn note(&mut self, row: usize) {
         self.0 |= 1 << row;
+    }
+
+    /// Of options that can change, those count as given that `newer` has.
+    #[cfg(feature = "cli")]
+    pub(super) fn renew(&mut self, newer: Self) {
+        for (number, _) in ROWS.iter().enumerate().filter(|(_, row)| row.is_live) {
+            self.0 = self.0 & !(1 << number) | newer.0 & 1 << number;
+        }
     }
 }
 
@@ -137,6 +150,11 @@ impl ListenOptions {
                 given.note(number);
             }
         }
+    }
+
+    /// Takes over what can change while the listener is open.
+    pub(crate) fn renew(&mut self, newer: &Self) {
+        ROWS.iter().filter(|row| row.is_live).for_each(|row| (row.copy)(self, newer));
     }
 
     /// The first that can't be what it is: its key, its value and why.

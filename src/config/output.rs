@@ -172,6 +172,19 @@ fn wrong<T>(sentence: impl Into<String>) -> Result<T, OutputError> {
 }
 
 impl OutputOptions {
+    /// These, with all that can change while outputs are open as `newer` has it (P26).
+    pub(crate) fn renewed(&self, newer: &Self) -> Self {
+        Self {
+            rotate_at: self.rotate_at,
+            rotate_compress: self.rotate_compress,
+            sync: self.sync,
+            tag: self.tag.clone(),
+            mark_gaps: self.mark_gaps,
+            host_files: self.host_files,
+            ..newer.clone()
+        }
+    }
+
     /// Whether files are begun anew at all.
     #[must_use]
     pub fn rotates(&self) -> bool {

@@ -29,6 +29,7 @@ mod pulse;
 mod quiet;
 mod reading;
 mod receipts;
+mod renew;
 #[cfg(feature = "status")]
 mod status;
 mod tally;

@@ -13,9 +13,7 @@ use super::compress::{self, Compressor};
 use super::log_file::LogFile;
 #[cfg(feature = "cli")]
 use super::opener::{Obstacle, foresee, obstacle};
-#[cfg(feature = "cli")]
-use super::path::resolved;
-use super::path::shown;
+use super::path::{resolved, shown};
 use super::rotate::{is_disk_full, numbered_name};
 use super::sync::{Synced, Syncs, most_descriptors};
 use crate::config::output::{OutputOptions, SyncEvery};
@@ -211,6 +209,16 @@ impl Target for SingleFile {
 
     fn try_now(&mut self) {
         self.file.try_now();
+    }
+
+    fn configure(&mut self, options: &OutputOptions, books: &mut Books) {
+        if self.file.configure(options) {
+            let path = resolved(self.file.path());
+            if let Err(error) = self.file.settle_rotated(&path, false, books) {
+                books.report(format_args!("cannot bring the rotated files of {} into order: {error}", self.name));
+            }
+            self.note_rotated();
+        }
     }
 
     fn reopen(&mut self) {

@@ -1,0 +1,154 @@
+//! SIGHUP with `--config`: the file is read again, and what of it can change while the program runs is taken over (P26).
+//! Invariant: either all of that is in force, or, where anything is wrong with it, nothing has changed.
+
+use std::fs;
+
+use log::{info, warn};
+
+use super::check::added;
+use super::fit_to_the_box;
+use super::inherit;
+use super::options::{OPTIONS, Settings};
+use super::parse::{Invocation, parse};
+use crate::config::limits::MemoryPlan;
+use crate::config::listen::ListenAddr;
+use crate::server::Server;
+use crate::sink::{Outputs, foresee};
+
+/// What has to be known to read the file again.
+pub(super) struct Reload {
+    /// Its name, as it is shown.
+    file: String,
+    /// Where sockets of a supervisor listen.
+    inherited: Vec<ListenAddr>,
+    /// What is in force.
+    running: Settings,
+    /// What was set aside for the outputs at the start, in bytes.
+    share: usize,
+    /// What was said to need a restart, and to what it was set.
+    told: Vec<(&'static str, String)>,
+    /// What was said of a limit that this box has no room for.
+    lowered: Option<String>,
+}
+
+/// What the file and the flags say now.
+struct Read {
+    /// All of it.
+    asked: Settings,
+    /// What is in force, with what can change as it is asked for.
+    wanted: Settings,
+    lowered: Option<String>,
+}
+
+impl Reload {
+    /// If there is a file. The settings are those of the start, `lowered` what was said of them then.
+    pub(super) fn new(settings: &Settings, inherited: Vec<ListenAddr>, lowered: Option<String>) -> Option<Self> {
+        let file = settings.config_file.as_ref()?.escape_debug().to_string();
+        // What does not work ends the start.
+        let plan = MemoryPlan::new(&settings.config.limits, added(settings));
+        let share = plan.map_or(0, |plan| plan.sink_share);
+        Some(Self { file, inherited, running: settings.clone(), share, told: Vec::new(), lowered })
+    }
+
+    /// Reads the file again, takes over what can change, and says what has changed, what can't, or what is wrong. The
+    /// settings that are in force now, if anything has changed.
+    #[inline(never)] // for size
+    pub(super) fn read_again(&mut self, server: &mut Server<Outputs>) -> Option<&Settings> {
+        let read = self.read().and_then(|read| {
+            server.set_limits(&read.wanted.config.limits).map_err(|error| error.to_string())?;
+            Ok(read)
+        });
+        let Read { asked, wanted, lowered } = match read {
+            Ok(read) => read,
+            Err(sentence) => {
+                warn!("[config] {sentence}; all settings stay as they are");
+                return None;
+            }
+        };
+        self.warn_of_restarts(&asked, &wanted);
+        if let Some(warning) = lowered.as_ref().filter(|_| lowered != self.lowered) {
+            warn!("[tcp] {warning}");
+        }
+        self.lowered = lowered;
+        let changes = self.changes_to(&wanted);
+        if changes.is_empty() {
+            info!("[config] {} was read again: nothing has changed", self.file);
+            return None;
+        }
+        for (number, listen) in wanted.config.listen.iter().enumerate() {
+            server.set_listen_options(number, &listen.options);
+        }
+        server.change_sink(|sink| sink.configure(&wanted.output));
+        #[cfg(feature = "status")]
+        server.show_settings(wanted.shown());
+        // By the level that says more, whichever that is.
+        log::set_max_level(wanted.log_level.max(self.running.log_level));
+        info!("[config] {} was read again: {changes}", self.file);
+        log::set_max_level(wanted.log_level);
+        self.running = wanted;
+        Some(&self.running)
+    }
+
+    /// Reads the file again, with the flags of the start, and checks all as at the start.
+    ///
+    /// # Errors
+    /// A sentence about the first thing that is wrong.
+    fn read(&self) -> Result<Read, String> {
+        let running = &self.running;
+        let path = running.config_file.as_deref().unwrap_or_default();
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(format!("--config {}: it is no regular file, and can't be read twice", self.file));
+        }
+        let invocation = parse(std::env::args_os().skip(1)).map_err(|error| error.to_string())?;
+        let Invocation::Run(mut asked) = invocation else {
+            return Err(format!("--config {}: it is for another command", self.file));
+        };
+        inherit::listen_on(&self.inherited, &mut asked);
+        asked.validate()?;
+        if !asked.is_memory_given && !running.is_memory_given {
+            asked.config.limits.memory = running.config.limits.memory;
+        }
+        let mut wanted = running.clone();
+        OPTIONS.iter().filter_map(|option| option.renew).for_each(|renew| renew(&mut wanted, &asked));
+        let listen = wanted.config.listen.iter_mut().zip(&asked.config.listen);
+        listen.for_each(|(own, newer)| own.renew(newer));
+        let lowered = fit_to_the_box(&mut wanted);
+        wanted.config.limits.memory = running.config.limits.memory;
+        // What is asked for makes sense with what else is asked for; but perhaps not with what stays.
+        wanted.validate()?;
+        if added(&wanted).least_share(wanted.config.limits.max_line) > self.share {
+            return Err(
+                "--flush-every and --on-stall drop need more memory for the outputs than was set aside: restart"
+                    .to_owned(),
+            );
+        }
+        if wanted.output.rotates() && !running.output.rotates() {
+            wanted.outputs.iter().find_map(|output| foresee(output, &wanted.output)).map_or(Ok(()), Err)?;
+        }
+        Ok(Read { asked: *asked, wanted, lowered })
+    }
+
+    /// Names what is to be otherwise and can't be, unless it was named before.
+    fn warn_of_restarts(&mut self, asked: &Settings, wanted: &Settings) {
+        let fixed = OPTIONS.iter().filter(|option| option.renew.is_none());
+        let differs = fixed.filter(|option| option.values(asked) != option.values(wanted));
+        let told: Vec<_> = differs.map(|option| (option.name, option.current(asked))).collect();
+        if !told.is_empty() && told != self.told {
+            let names: Vec<String> = told.iter().map(|(name, _)| format!("--{name}")).collect();
+            warn!("[config] {} changed in {}: that needs a restart", names.join(", "), self.file);
+        }
+        self.told = told;
+    }
+
+    /// What is to be otherwise than it is.
+    fn changes_to(&self, wanted: &Settings) -> String {
+        let mut changes = Vec::new();
+        for option in OPTIONS {
+            let (before, now) = (option.current(&self.running), option.current(wanted));
+            if before != now {
+                changes.push(format!("{} is {now}, was {before}", option.name));
+            }
+        }
+        changes.join("; ")
+    }
+}
