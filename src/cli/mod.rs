@@ -248,6 +248,7 @@ fn other_descriptors(settings: &Settings) -> u64 {
 
 /// Lowers `memory` (unless it was given) and `max_connections` to what this box has. Returns a warning if connections were
 /// lowered.
+#[inline(never)] // one copy, for size
 fn fit_to_the_box(settings: &mut Settings) -> Option<String> {
     let others = other_descriptors(settings);
     let limits = &mut settings.config.limits;

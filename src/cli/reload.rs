@@ -1,6 +1,7 @@
 //! SIGHUP with `--config`: the file is read again, and what of it can change while the program runs is taken over (P26).
 //! Invariant: either all of that is in force, or, where anything is wrong with it, nothing has changed.
 
+use std::fmt::{self, Write};
 use std::fs;
 
 use log::{info, warn};
@@ -25,18 +26,18 @@ pub(super) struct Reload {
     running: Settings,
     /// What was set aside for the outputs at the start, in bytes.
     share: usize,
-    /// What was said to need a restart, and to what it was set.
-    told: Vec<(&'static str, String)>,
+    /// What was said to need a restart.
+    told: String,
     /// What was said of a limit that this box has no room for.
     lowered: Option<String>,
 }
 
 /// What the file and the flags say now.
 struct Read {
-    /// All of it.
-    asked: Settings,
     /// What is in force, with what can change as it is asked for.
     wanted: Settings,
+    /// What else is asked for, and needs a restart.
+    fixed: String,
     lowered: Option<String>,
 }
 
@@ -47,7 +48,7 @@ impl Reload {
         // What does not work ends the start.
         let plan = MemoryPlan::new(&settings.config.limits, added(settings));
         let share = plan.map_or(0, |plan| plan.sink_share);
-        Some(Self { file, inherited, running: settings.clone(), share, told: Vec::new(), lowered })
+        Some(Self { file, inherited, running: settings.clone(), share, told: String::new(), lowered })
     }
 
     /// Reads the file again, takes over what can change, and says what has changed, what can't, or what is wrong. The
@@ -58,27 +59,33 @@ impl Reload {
             server.set_limits(&read.wanted.config.limits).map_err(|error| error.to_string())?;
             Ok(read)
         });
-        let Read { asked, wanted, lowered } = match read {
-            Ok(read) => read,
+        let Read { wanted, fixed, lowered } = match read {
+            Ok(read) => *read,
             Err(sentence) => {
                 warn!("[config] {sentence}; all settings stay as they are");
                 return None;
             }
         };
-        self.warn_of_restarts(&asked, &wanted);
+        // Once, until it is another.
+        if !fixed.is_empty() && fixed != self.told {
+            warn!("[config] {} says {fixed}: that needs a restart", self.file);
+        }
         if let Some(warning) = lowered.as_ref().filter(|_| lowered != self.lowered) {
             warn!("[tcp] {warning}");
         }
-        self.lowered = lowered;
-        let changes = self.changes_to(&wanted);
-        if changes.is_empty() {
-            info!("[config] {} was read again: nothing has changed", self.file);
-            return None;
+        (self.told, self.lowered) = (fixed, lowered);
+        let mut changes = String::new();
+        for option in OPTIONS {
+            let (before, now) = (option.current(&self.running), option.current(&wanted));
+            if before != now {
+                append(&mut changes, format_args!("{} is {now}, was {before}", option.name));
+            }
         }
-        for (number, listen) in wanted.config.listen.iter().enumerate() {
-            server.set_listen_options(number, &listen.options);
+        if changes.is_empty() {
+            changes.push_str("nothing has changed");
         }
         server.change_sink(|sink| sink.configure(&wanted.output));
+        server.set_listen_options(&wanted.config.listen);
         #[cfg(feature = "status")]
         server.show_settings(wanted.shown());
         // By the level that says more, whichever that is.
@@ -93,7 +100,7 @@ impl Reload {
     ///
     /// # Errors
     /// A sentence about the first thing that is wrong.
-    fn read(&self) -> Result<Read, String> {
+    fn read(&self) -> Result<Box<Read>, String> {
         let running = &self.running;
         let path = running.config_file.as_deref().unwrap_or_default();
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
@@ -101,22 +108,30 @@ impl Reload {
         }
         let invocation = parse(std::env::args_os().skip(1)).map_err(|error| error.to_string())?;
         let Invocation::Run(mut asked) = invocation else {
-            return Err(format!("--config {}: it is for another command", self.file));
+            return Err("the arguments ask for something else".to_owned());
         };
         inherit::listen_on(&self.inherited, &mut asked);
         asked.validate()?;
+        let memory = running.config.limits.memory;
         if !asked.is_memory_given && !running.is_memory_given {
-            asked.config.limits.memory = running.config.limits.memory;
+            asked.config.limits.memory = memory;
         }
-        let mut wanted = running.clone();
-        OPTIONS.iter().filter_map(|option| option.renew).for_each(|renew| renew(&mut wanted, &asked));
+        let mut read = Box::new(Read { wanted: running.clone(), fixed: String::new(), lowered: None });
+        let wanted = &mut read.wanted;
+        OPTIONS.iter().filter_map(|option| option.renew).for_each(|renew| renew(wanted, &asked));
         let listen = wanted.config.listen.iter_mut().zip(&asked.config.listen);
         listen.for_each(|(own, newer)| own.renew(newer));
-        let lowered = fit_to_the_box(&mut wanted);
-        wanted.config.limits.memory = running.config.limits.memory;
+        for option in OPTIONS.iter().filter(|option| option.renew.is_none()) {
+            let value = option.current(&asked);
+            if value != option.current(wanted) {
+                append(&mut read.fixed, format_args!("--{} {value}", option.name));
+            }
+        }
+        read.lowered = fit_to_the_box(wanted);
+        wanted.config.limits.memory = memory;
         // What is asked for makes sense with what else is asked for; but perhaps not with what stays.
         wanted.validate()?;
-        if added(&wanted).least_share(wanted.config.limits.max_line) > self.share {
+        if added(wanted).least_share(wanted.config.limits.max_line) > self.share {
             return Err(
                 "--flush-every and --on-stall drop need more memory for the outputs than was set aside: restart"
                     .to_owned(),
@@ -125,30 +140,14 @@ impl Reload {
         if wanted.output.rotates() && !running.output.rotates() {
             wanted.outputs.iter().find_map(|output| foresee(output, &wanted.output)).map_or(Ok(()), Err)?;
         }
-        Ok(Read { asked: *asked, wanted, lowered })
+        Ok(read)
     }
+}
 
-    /// Names what is to be otherwise and can't be, unless it was named before.
-    fn warn_of_restarts(&mut self, asked: &Settings, wanted: &Settings) {
-        let fixed = OPTIONS.iter().filter(|option| option.renew.is_none());
-        let differs = fixed.filter(|option| option.values(asked) != option.values(wanted));
-        let told: Vec<_> = differs.map(|option| (option.name, option.current(asked))).collect();
-        if !told.is_empty() && told != self.told {
-            let names: Vec<String> = told.iter().map(|(name, _)| format!("--{name}")).collect();
-            warn!("[config] {} changed in {}: that needs a restart", names.join(", "), self.file);
-        }
-        self.told = told;
+#[inline(never)] // one copy, for size
+fn append(list: &mut String, item: fmt::Arguments<'_>) {
+    if !list.is_empty() {
+        list.push_str("; ");
     }
-
-    /// What is to be otherwise than it is.
-    fn changes_to(&self, wanted: &Settings) -> String {
-        let mut changes = Vec::new();
-        for option in OPTIONS {
-            let (before, now) = (option.current(&self.running), option.current(wanted));
-            if before != now {
-                changes.push(format!("{} is {now}, was {before}", option.name));
-            }
-        }
-        changes.join("; ")
-    }
+    let _ = list.write_fmt(item);
 }

@@ -183,7 +183,7 @@ impl Limits {
         }
     }
 
-    /// These, with all that can change while a server runs as `newer` has it (P26).
+    /// These, but for what can change while a server runs (P26): that is as `newer` has it.
     pub(crate) fn renewed(&self, newer: &Self) -> Self {
         Self {
             max_line: self.max_line,

@@ -172,17 +172,18 @@ fn wrong<T>(sentence: impl Into<String>) -> Result<T, OutputError> {
 }
 
 impl OutputOptions {
-    /// These, with all that can change while outputs are open as `newer` has it (P26).
-    pub(crate) fn renewed(&self, newer: &Self) -> Self {
-        Self {
-            rotate_at: self.rotate_at,
-            rotate_compress: self.rotate_compress,
-            sync: self.sync,
-            tag: self.tag.clone(),
-            mark_gaps: self.mark_gaps,
-            host_files: self.host_files,
-            ..newer.clone()
-        }
+    /// Takes over from `newer` what can change while outputs are open (P26).
+    pub(crate) fn renew(&mut self, newer: &Self) {
+        self.rotate_size = newer.rotate_size;
+        self.rotate_age = newer.rotate_age;
+        self.rotate_keep = newer.rotate_keep;
+        self.disk_full = newer.disk_full;
+        self.flush_every = newer.flush_every;
+        self.on_stall = newer.on_stall;
+        self.stall_timeout = newer.stall_timeout;
+        self.file_mode = newer.file_mode;
+        self.file_group = newer.file_group;
+        self.make_dirs = newer.make_dirs;
     }
 
     /// Whether files are begun anew at all.

@@ -170,8 +170,8 @@ impl LineFramer {
     /// it else would become may have no room.
     pub(super) fn obey(&mut self, rules: &Rules) {
         let Line::Pending(pending) = &mut self.line else { return };
-        if rules.embedded_newline != EmbeddedNewline::Keep {
-            pending.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
+        while let Some(newline) = memchr(b'\n', pending).filter(|_| rules.embedded_newline != EmbeddedNewline::Keep) {
+            pending.get_mut(newline).into_iter().for_each(|byte| *byte = b' ');
         }
     }
 

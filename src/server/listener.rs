@@ -84,18 +84,17 @@ impl<L> Listeners<L> {
         self.options.push(local.options);
     }
 
-    /// Other limits hold: the rules of each are made anew.
+    /// The limits have changed, or the options: the rules of each are made anew.
     pub(super) fn set_limits(&mut self, limits: &Limits) {
         self.default_rules = Rules::new(limits, Framing::default());
         self.rules = self.options.iter().map(|options| Rules::new(limits, options.framing)).collect();
     }
 
-    /// The listener with this number takes over the options that can change while it is open; what is made of them is made
-    /// anew.
-    pub(super) fn set_options(&mut self, number: usize, options: &ListenOptions, limits: &Limits) {
+    /// The listener with this number takes over the options that can change while it is open. What is made of them has to be
+    /// made anew here.
+    pub(super) fn set_options(&mut self, number: usize, options: &ListenOptions) {
         if let Some(own) = self.options.get_mut(number) {
             own.renew(options);
-            self.set_limits(limits);
         }
     }
 

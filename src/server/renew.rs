@@ -3,7 +3,7 @@
 
 use super::Server;
 use crate::config::limits::{ConfigError, Limits};
-use crate::config::listen::ListenOptions;
+use crate::config::listen::Listen;
 use crate::net::{Key, Net};
 use crate::sink::Sink;
 
@@ -44,9 +44,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         Ok(())
     }
 
-    /// Takes over the options that can change while a listener is open, for that with this number in the configuration.
-    pub fn set_listen_options(&mut self, number: usize, options: &ListenOptions) {
-        self.listeners.set_options(number, options, &self.limits);
+    /// Takes over the options that can change while listeners are open. They are those of the configuration, in its order.
+    pub fn set_listen_options(&mut self, listen: &[Listen]) {
+        for (number, listen) in listen.iter().enumerate() {
+            self.listeners.set_options(number, &listen.options);
+        }
+        self.listeners.set_limits(&self.limits);
         let listen = self.listeners.described();
         self.handle.publish(|snapshot| snapshot.listen = listen);
     }

@@ -156,7 +156,7 @@ impl Outputs {
     /// `disk_full`, `flush_every`, `file_mode`, `file_group`, `make_dirs`, `on_stall` and `stall_timeout`. The others stay as they
     /// were. What became wrong by that is known from [`Self::validate`]; have files opened anew behind it ([`Order::Reopen`]).
     pub fn configure(&mut self, options: &OutputOptions) {
-        self.options = self.options.renewed(options);
+        self.options.renew(options);
         self.overhead = overhead(&self.places, self.formatter.format(), &self.options);
         self.outputs.iter_mut().for_each(|output| output.configure(&self.options));
         self.add_up();

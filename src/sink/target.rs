@@ -182,7 +182,7 @@ pub(super) trait Target {
     /// The next write tries, however early that is.
     fn try_now(&mut self) {}
 
-    /// The options have changed, in what can change while it is open ([`OutputOptions::renewed`]). [`Self::reopen`] comes next.
+    /// The options have changed, in what can change while it is open ([`OutputOptions::renew`]). [`Self::reopen`] comes next.
     fn configure(&mut self, options: &OutputOptions, books: &mut Books) {
         let _ = (options, books);
     }

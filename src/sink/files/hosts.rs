@@ -621,14 +621,16 @@ impl Target for HostFiles {
     }
 
     fn configure(&mut self, options: &OutputOptions, books: &mut Books) {
-        let own = OutputOptions { disk_full: DiskFull::Wait, ..options.clone() };
-        let before = mem::replace(&mut self.options, own);
+        let keep = |options: &OutputOptions| options.rotates().then_some(options.rotate_keep);
+        let (age_before, keep_before) = (self.options.rotate_age, keep(&self.options));
+        self.options.renew(options);
+        self.options.disk_full = DiskFull::Wait;
         self.removes_when_full = options.disk_full == DiskFull::DropOldest;
         self.lanes.iter_mut().for_each(|lane| lane.configure(&self.options));
         for (_, known) in &mut self.known {
-            known.age = known.age.renewed(before.rotate_age, options.rotate_age);
+            known.age = known.age.renewed(age_before, options.rotate_age);
         }
-        if options.rotates() && (!before.rotates() || before.rotate_keep != options.rotate_keep) {
+        if keep(options).is_some() && keep(options) != keep_before {
             let compressor = &mut self.compressor;
             let done = settle(&self.pattern, &self.options, books, &mut |owner, number| {
                 note_rotated(compressor, &self.pattern, &self.options, (owner, number));

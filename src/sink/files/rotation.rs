@@ -68,16 +68,28 @@ pub(super) struct Known {
 impl Rotation {
     /// That of the file at `path`, if these options ask for it.
     pub(super) fn new(path: &Path, options: &OutputOptions) -> Option<Self> {
-        options.rotates().then(|| Self {
-            files: Rotated::new(path, options.rotate_keep),
-            keep: options.rotate_keep,
-            size: if options.rotate_size == 0 { u64::MAX } else { options.rotate_size as u64 },
-            age: options.rotate_age,
-            daily: options.rotate_at.map(Daily::new),
-            dated: None,
-            is_full: false,
-            trouble: None,
+        options.rotates().then(|| {
+            let mut rotation = Self {
+                files: Rotated::new(path, 0),
+                keep: 0,
+                size: 0,
+                age: Duration::ZERO,
+                daily: options.rotate_at.map(Daily::new),
+                dated: None,
+                is_full: false,
+                trouble: None,
+            };
+            rotation.configure(path, options);
+            rotation
         })
+    }
+
+    /// Takes over what can change (P26).
+    pub(super) fn configure(&mut self, path: &Path, options: &OutputOptions) {
+        self.files = Rotated::new(path, options.rotate_keep);
+        self.keep = options.rotate_keep;
+        self.size = if options.rotate_size == 0 { u64::MAX } else { options.rotate_size as u64 };
+        self.age = options.rotate_age;
     }
 
     /// Whether it may be rotated: not shortly after that has failed.

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::super::opener::{Obstacle, Opener, obstacle};
 use super::super::path::{resolved, shown};
@@ -21,24 +22,18 @@ impl LogFile {
         self.opener = Opener::new(options);
         // What has gathered for the time that was, is written with the reopening.
         self.hurry();
-        let before = self.rotation.take();
-        let known = |rotation: &Option<Rotation>| rotation.as_ref().map(|rotation| (rotation.keep, rotation.age));
-        let known_before = known(&before);
-        self.rotation = match (Rotation::new(&resolved(&self.path), options), before) {
-            (None, Some(day)) if day.dated.is_some() => Some(Rotation { keep: options.rotate_keep, ..day }),
-            (Some(new), Some(before)) => Some(Rotation {
-                daily: before.daily,
-                dated: before.dated,
-                is_full: before.is_full,
-                trouble: before.trouble,
-                ..new
-            }),
-            (new, _) => new,
-        };
-        let ages = [known_before, known(&self.rotation)].map(|known| known.unwrap_or_default().1);
-        self.age = self.age.renewed(ages[0], ages[1]);
-        let keep = known(&self.rotation).map(|known| known.0);
-        keep.is_some() && keep != known_before.map(|known| known.0)
+        let is_dated = |rotation: &Rotation| rotation.dated.is_some();
+        let (keep_before, mut age_before) = (self.rotation.as_ref().map(|rotation| rotation.keep), Duration::ZERO);
+        match &mut self.rotation {
+            Some(rotation) if options.rotates() || is_dated(rotation) => {
+                age_before = rotation.age;
+                rotation.configure(&resolved(&self.path), options);
+            }
+            rotation => *rotation = Rotation::new(&resolved(&self.path), options),
+        }
+        self.age = self.age.renewed(age_before, options.rotate_age);
+        let keep = self.rotation.as_ref().map(|rotation| rotation.keep);
+        keep.is_some() && keep != keep_before
     }
 
     /// Brings what other options left into order: rotated files beyond what is to be kept are removed; and, at the start
