@@ -27,6 +27,7 @@ fn add(total: &mut Report, world: &Report) {
     total.refused += world.refused;
     total.errors += world.errors;
     total.receipts += world.receipts;
+    total.changes += world.changes;
 }
 
 /// Lives through the worlds of these seeds; the first that fails ends it.
@@ -85,6 +86,7 @@ fn in_every_world_nothing_is_lost_leaked_or_late() {
             (total.refused, "a refusal"),
             (total.errors, "a sink given up or gone"),
             (total.receipts, "a receipt"),
+            (total.changes, "a change of the limits"),
         ] {
             assert!(count > 0, "no world met {what}");
         }

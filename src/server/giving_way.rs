@@ -81,8 +81,10 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// When to look again who is quiet, while somebody may wait for a place.
     pub(super) fn quiet_due_in(&self) -> Option<Duration> {
         let next_look = self.clients.quiet.next_look()?;
-        let is_over = self.clients.connections.len() > self.fullness.most(self.limits.max_connections);
-        let is_needed = is_over || (self.is_place_needed() && self.is_full());
+        let (len, most) = (self.clients.connections.len(), self.limits.max_connections);
+        let is_over = len > self.fullness.most(most);
+        // Beyond a limit that was lowered nobody gives way: a place is free when enough have left.
+        let is_needed = is_over || (len <= most && self.is_place_needed() && self.is_full());
         let can_be_met = self.clients.lingering.is_empty() && !self.outlet.is_stalled() && self.life == Life::Serving;
         (is_needed && can_be_met).then(|| self.clock.until(next_look))
     }
