@@ -16,6 +16,7 @@ mod lines;
 mod memory;
 mod original;
 mod receipts;
+mod reload;
 mod sinks;
 mod spoken;
 mod valve;

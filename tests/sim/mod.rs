@@ -102,8 +102,6 @@ fn draw_changes(dice: &mut Dice, kernel: &mut Kernel, limits: &Limits) {
     if !dice.chance(30) {
         return;
     }
-    // What is late by new limits need not be by those that were.
-    kernel.is_calm = false;
     let mut time = kernel.start;
     for _ in 0..=dice.below(3) {
         let drawn = draw_limits(dice);

@@ -339,6 +339,8 @@ impl Kernel {
         // An end that has come is not put off.
         self.was_quiet |= self.is_drain_over();
         (self.terms, self.has_changed) = (terms, true);
+        // What is late by new limits need not be by those that were.
+        self.is_calm = false;
         self.runs_again();
     }
 
