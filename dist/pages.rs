@@ -20,9 +20,20 @@ pub struct Row {
     help: &'static str,
     /// None: it is for the command line only.
     default: Option<String>,
+    /// Whether SIGHUP takes a new value over.
+    is_live: bool,
 }
 
 impl Row {
+    /// What becomes of a new value at SIGHUP.
+    fn at_reload(&self) -> &'static str {
+        match (&self.default, self.is_live) {
+            (None, _) => "",
+            (_, true) => "changes",
+            (_, false) => "restart",
+        }
+    }
+
     /// The words that may be its value, if it is one of a few, such as `raw|peer|json`.
     fn words(&self) -> Vec<&'static str> {
         let is_word = |part: &&str| {
@@ -55,6 +66,7 @@ pub fn rows() -> Vec<Row> {
             value: option.value,
             help: option.help,
             default: Some(option.current(&settings)),
+            is_live: option.renew.is_some(),
         }));
     }
     rows.extend(COMMAND_LINE_ONLY.iter().map(|(name, letter, value, help)| Row {
@@ -64,6 +76,7 @@ pub fn rows() -> Vec<Row> {
         value,
         help,
         default: None,
+        is_live: false,
     }));
     rows
 }
@@ -197,7 +210,12 @@ The orderly end: who waits is still taken, every client gets a goodbye, every li
 A second one ends at once. A SIGINT that was ignored at the start stays so.
 .TP
 .B SIGHUP
-Output files are opened anew, since they were renamed; nothing, if it was ignored at the start, as by
+Output files are opened anew, since they were renamed. With
+.BR \\-\\-config ,
+the file is read again before that, and what can change while the program runs does; what needs a restart is named in the log, and a
+file with a mistake changes nothing. Have it checked first:
+.BR \"lumberjack \\-\\-check \\-\\-config \" \\fIFILE\\fR.
+Nothing happens if the signal was ignored at the start, as by
 .BR nohup .
 .TP
 .B SIGUSR1
@@ -248,7 +266,10 @@ pub fn options() -> String {
         if last != Some(row.group) {
             last = Some(row.group);
             let (title, note) = titled(heading(row.group));
-            let _ = write!(text, "\n## {title}\n\n{note}| option | default | what it does |\n| --- | --- | --- |\n");
+            let _ = write!(
+                text,
+                "\n## {title}\n\n{note}| option | default | at SIGHUP | what it does |\n| --- | --- | --- | --- |\n"
+            );
         }
         let letter = row.letter.map(|letter| format!("-{letter}, ")).unwrap_or_default();
         let value = if row.is_switch() { String::new() } else { format!(" {}", row.value) };
@@ -261,7 +282,7 @@ pub fn options() -> String {
         let help = row.help.replace('<', "&lt;");
         // A bar ends a cell, in a code span too.
         let option = format!("{letter}--{}{value}", row.name).replace('|', "\\|");
-        let _ = writeln!(text, "| `{option}` | {default} | {help}{} |", more.unwrap_or_default());
+        let _ = writeln!(text, "| `{option}` | {default} | {} | {help}{} |", row.at_reload(), more.unwrap_or_default());
     }
     text
 }
@@ -286,12 +307,14 @@ const OPTIONS_START: &str = "\
 - **In a config file** (`--config FILE`) an option stands without its dashes, one a line: `max-line = 64KiB`. Options without
   a value take `on` or `off`: `mark-gaps = on`. `#` begins a comment, at the start of a line or after a space. Quotes would be
   part of the value. What the command line says wins. An option that is there twice is a mistake; `listen` and `output` may be.
+- **At SIGHUP** the file is read again. An option with `changes` takes a new value at once, for who is connected too; one with
+  `restart` keeps its own until the program is started again, and the log says so.
 - **Exit codes**: 0 is a clean end, 1 a failure at run time, 2 a mistake in the options, or, with `--check`, settings that do
   not fit the box. With 1 and 2 there is one sentence on stderr; only a second SIGTERM or Ctrl-C ends the program with 1 and
   says nothing.
-- **Signals**: SIGTERM and SIGINT (Ctrl-C) end it in order, a second one at once. SIGHUP opens output files anew (the
-  config file is read at the start alone),
-  unless it was ignored at the start (`nohup`). A SIGINT that was ignored at the start stays so too: a shell without job control
+- **Signals**: SIGTERM and SIGINT (Ctrl-C) end it in order, a second one at once. SIGHUP reads the config file again and
+  opens output files anew, unless it was ignored at the start (`nohup`): [changing settings while it
+  runs](limits.md#changing-settings-while-it-runs). A SIGINT that was ignored at the start stays so too: a shell without job control
   (`sh -c 'lumberjack & …'`) does that to what runs in the background, so that Ctrl-C does not end it. SIGUSR1 brings all figures as JSON in its own log.
 ";
 

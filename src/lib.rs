@@ -39,7 +39,7 @@
 //!   `calendar` reads the box's time zone, for [`OutputOptions::rotate_at`] and `{date}` in a file's name; `compress` is
 //!   [`OutputOptions::rotate_compress`]; `syslog` is [`Parse::Syslog`].
 //!
-//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P26 in these pages), how the code is divided, and
+//! `docs/DESIGN.md` in the repository says what is promised (the numbers P1 to P27 in these pages), how the code is divided, and
 //! which traps there are; `CONTRIBUTING.md` has the reading order.
 
 #[cfg(feature = "cli")]

@@ -76,6 +76,10 @@ fn the_page_of_options_is_that_of_the_table() {
     assert!(is_same, "docs/options.md is not what the table says: cargo run --example pages -- docs options.md");
     for option in OPTIONS {
         assert_names(&page, &format!("--{}", option.name));
+        let row = page.lines().find(|line| line.starts_with("| `") && line.contains(&format!("--{} ", option.name)));
+        let row = row.or_else(|| page.lines().find(|line| line.contains(&format!("--{}` |", option.name)))).unwrap();
+        let at_reload = if option.renew.is_some() { " | changes | " } else { " | restart | " };
+        assert!(row.contains(at_reload), "{row}");
     }
 }
 

@@ -29,6 +29,7 @@ fn add(total: &mut Report, world: &Report) {
     total.receipts += world.receipts;
     total.datagrams += world.datagrams;
     total.missed += world.missed;
+    total.changes += world.changes;
 }
 
 /// Lives through the worlds of these seeds; the first that fails ends it.
@@ -89,6 +90,7 @@ fn in_every_world_nothing_is_lost_leaked_or_late() {
             (total.receipts, "a receipt"),
             (total.datagrams, "a datagram"),
             (total.missed, "a datagram that the kernel dropped"),
+            (total.changes, "a change of the limits"),
         ] {
             assert!(count > 0, "no world met {what}");
         }

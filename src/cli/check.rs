@@ -60,7 +60,7 @@ pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>
 }
 
 /// What the format and the outputs add to lines.
-fn added(settings: &Settings) -> Overhead {
+pub(super) fn added(settings: &Settings) -> Overhead {
     overhead(&settings.outputs, settings.format, &settings.output)
 }
 

@@ -4,7 +4,7 @@
 use std::env;
 
 use super::options::Settings;
-use crate::config::listen::MOST_LISTENERS;
+use crate::config::listen::{ListenAddr, MOST_LISTENERS};
 use crate::inherited::Inherited;
 
 /// Number of the first of them: 0 to 2 are stdin, stdout and stderr.
@@ -43,21 +43,21 @@ pub(super) fn sockets() -> Result<Vec<Inherited>, String> {
     listeners
 }
 
-/// Adds their addresses to `--listen`, if it does not name them already; without an explicit `--listen` they replace its
+/// Adds these addresses of theirs to `--listen`, if it does not name them already; without an explicit `--listen` they replace its
 /// default. Returns the addresses, each after a space.
 #[inline(never)] // for size
-pub(super) fn listen_on(inherited: &[Inherited], settings: &mut Settings) -> String {
+pub(super) fn listen_on(inherited: &[ListenAddr], settings: &mut Settings) -> String {
     let listen = &mut settings.config.listen;
     if !settings.is_listen_given && !inherited.is_empty() {
         listen.clear();
     }
     let mut places = String::new();
-    for socket in inherited {
-        if !listen.iter().any(|listen| listen.at == *socket.at()) {
-            listen.push(socket.at().clone().into());
+    for at in inherited {
+        if !listen.iter().any(|listen| listen.at == *at) {
+            listen.push(at.clone().into());
         }
         places.push(' ');
-        places.push_str(&socket.at().to_string());
+        places.push_str(&at.to_string());
     }
     settings.give_defaults();
     places

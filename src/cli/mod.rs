@@ -12,6 +12,7 @@ mod logging;
 mod notify;
 pub mod options;
 mod parse;
+mod reload;
 mod report;
 mod runner;
 mod signals;
@@ -30,6 +31,7 @@ pub use self::help::help;
 pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file};
 
 use self::options::Settings;
+use self::reload::Reload;
 use self::runner::Runner;
 use self::signals::Signals;
 use crate::config::limits::DEFAULT_MEMORY;
@@ -158,9 +160,11 @@ fn start_and_serve(settings: &mut Settings, signals: &Signals) -> Result<Exit, R
     if is_person {
         log::set_max_level(level.min(LevelFilter::Warn));
     }
-    let inherited_places = inherit::listen_on(&inherited, settings);
+    let inherited_at: Vec<ListenAddr> = inherited.iter().map(|socket| socket.at().clone()).collect();
+    let inherited_places = inherit::listen_on(&inherited_at, settings);
     let lowered = fit_to_the_box(settings);
-    let (mut server, mut runner, status) = start(settings, inherited, signals)?;
+    let reload = Reload::new(settings, inherited_at, lowered.clone());
+    let (mut server, mut runner, status) = start((settings, reload), inherited, signals)?;
     if is_person {
         greet(server.local_addrs(), &settings.outputs, status.as_ref());
         log::set_max_level(level);
@@ -189,7 +193,7 @@ fn start_and_serve(settings: &mut Settings, signals: &Signals) -> Result<Exit, R
 
 /// Opens everything. Returns the address of the status endpoint too, if there is one.
 fn start(
-    settings: &Settings,
+    (settings, reload): (&Settings, Option<Reload>),
     inherited: Vec<Inherited>,
     signals: &Signals,
 ) -> Result<(Server<Outputs>, Runner, Option<ListenAddr>), Refusal> {
@@ -212,11 +216,11 @@ fn start(
     #[cfg(feature = "status")]
     if let Some(at) = &settings.status {
         status = Some(server.serve_status(at, settings.status_tail).map_err(refused)?);
-        server.show_settings(options::OPTIONS.iter().map(|option| (option.name, option.current(settings))).collect());
+        server.show_settings(settings.shown());
     }
     let runner = signals
-        .hand_to(&server.handle())
-        .map(|()| Runner::new(&server, settings, signals))
+        .hand_to(&server.handle(), reload.is_some())
+        .map(|()| Runner::new(&server, settings, reload, signals))
         .and_then(|runner| have_descriptors(settings).map(|()| runner))
         .map_err(|error| {
             failure(format_args!("cannot take signals or clients: {error}; raise the limit on open files"))
@@ -259,6 +263,7 @@ fn other_descriptors(settings: &Settings) -> u64 {
 
 /// Lowers `memory` (unless it was given) and `max_connections` to what this box has. Returns a warning if connections were
 /// lowered.
+#[inline(never)] // one copy, for size
 fn fit_to_the_box(settings: &mut Settings) -> Option<String> {
     let others = other_descriptors(settings);
     let limits = &mut settings.config.limits;

@@ -8,8 +8,6 @@ use std::io::{self, ErrorKind};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use log::{debug, warn};
@@ -42,8 +40,6 @@ pub(super) struct Supervisor {
     status_due: Option<Instant>,
     /// Once the server ends: when to ask for more time next, and the numbers at the last request.
     ending: Option<(Instant, Pulse)>,
-    /// SIGHUP came, and the supervisor was not told yet.
-    asked_to_reload: Arc<AtomicBool>,
     is_reloading: bool,
     settings: Known,
 }
@@ -63,12 +59,7 @@ struct Beat {
 
 impl Supervisor {
     /// The supervisor that `NOTIFY_SOCKET` names, if any.
-    pub(super) fn from_env(
-        asked_to_reload: Arc<AtomicBool>,
-        settings: Known,
-        now: Instant,
-        seen: Pulse,
-    ) -> Option<Self> {
+    pub(super) fn from_env(settings: Known, now: Instant, seen: Pulse) -> Option<Self> {
         // Empty is unset: a shell's way of having none.
         let name = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())?;
         let (socket, at) = match open(&name) {
@@ -88,7 +79,6 @@ impl Supervisor {
             span: Span { begun: now, seen },
             status_due: None,
             ending: None,
-            asked_to_reload,
             is_reloading: false,
             settings,
         })
@@ -110,8 +100,9 @@ impl Supervisor {
     pub(super) fn after_turn(&mut self, now: Instant, pulse: &Pulse, is_reopening: bool) {
         if pulse.is_ending {
             self.end(now, pulse);
-        } else {
-            self.reload(is_reopening);
+        } else if self.is_reloading && !is_reopening {
+            self.is_reloading = false;
+            self.ready();
         }
         if let Some(beat) = self.beat.as_mut().filter(|beat| beat.due <= now) {
             beat.due = now + beat.interval;
@@ -135,17 +126,17 @@ impl Supervisor {
         self.ending = Some((now + EXTEND_INTERVAL, *pulse));
     }
 
-    fn reload(&mut self, is_reopening: bool) {
-        if self.asked_to_reload.load(Ordering::Relaxed) && self.asked_to_reload.swap(false, Ordering::SeqCst) {
-            // systemd compares this time with that of its signal, to know that an earlier reload is not meant.
-            let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
-            self.send_time("RELOADING=1\nMONOTONIC_USEC=", now);
-            self.is_reloading = true;
-        }
-        if self.is_reloading && !is_reopening {
-            self.is_reloading = false;
-            self.ready();
-        }
+    /// Tells that a reload begins (SIGHUP); that it is over, [`Self::after_turn`] tells.
+    pub(super) fn begin_reload(&mut self) {
+        // systemd compares this time with that of its signal, to know that an earlier reload is not meant.
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+        self.send_time("RELOADING=1\nMONOTONIC_USEC=", now);
+        self.is_reloading = true;
+    }
+
+    /// The settings have changed.
+    pub(super) fn know(&mut self, settings: Known) {
+        self.settings = settings;
     }
 
     /// Sends the status at most once in an interval, and only if it has changed. When nothing happens any more, rates of
@@ -236,7 +227,6 @@ mod tests {
                 span: Span { begun, seen: CALM },
                 status_due: None,
                 ending: None,
-                asked_to_reload: Arc::default(),
                 is_reloading: false,
                 settings: SETTINGS,
             };

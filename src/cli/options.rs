@@ -57,6 +57,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// How often our own log gets a line of rates; 0 is never.
     pub report_interval: Duration,
+    /// The file that `--config` names.
+    pub config_file: Option<String>,
     /// Whether `--listen` was given. If not, sockets that a supervisor hands over replace its default.
     pub is_listen_given: bool,
     /// Whether `--memory` was given. If not, it is lowered on a box with little memory.
@@ -80,6 +82,7 @@ impl Default for Settings {
             log_level: LevelFilter::Info,
             log_format: LogFormat::Auto,
             report_interval: Duration::ZERO,
+            config_file: None,
             is_listen_given: false,
             is_memory_given: false,
         }
@@ -94,6 +97,13 @@ impl Settings {
         return self.status.is_some();
         #[cfg(not(feature = "status"))]
         false
+    }
+
+    /// Every option, and its value.
+    #[cfg(feature = "status")]
+    #[must_use]
+    pub fn shown(&self) -> Vec<(&'static str, String)> {
+        OPTIONS.iter().map(|option| (option.name, option.current(self))).collect()
     }
 
     /// Gives each listener the options that it says nothing of.
@@ -243,6 +253,8 @@ impl Group {
 
 /// Puts a value into the settings, or returns what is wrong with it.
 pub type Set = fn(&mut Settings, &str) -> Result<(), String>;
+/// Takes a value over from newer settings.
+pub type Renew = fn(&mut Settings, &Settings);
 /// Is given each value that an option has.
 pub type Each<'e> = &'e mut dyn FnMut(&dyn fmt::Display);
 
@@ -264,6 +276,8 @@ pub struct Opt {
     pub clear: fn(&mut Settings),
     /// Calls back with its value in these settings; for a list, with each of its values.
     show: fn(&Settings, Each<'_>),
+    /// Takes it from newer settings, if it can change while the program runs (P27).
+    pub renew: Option<Renew>,
 }
 
 impl Opt {
@@ -532,13 +546,18 @@ impl Kind<LevelFilter> for Level {
     }
 }
 
-/// One row an option: name, letter if it has one, what it takes, heading, kind and field; then what it does.
+/// One row an option: name, letter if it has one, what it takes, heading, kind and field, and `live` if it can change while
+/// the program runs; then what it does.
 macro_rules! options {
     (@letter) => { None };
     (@letter $letter:literal) => { Some($letter) };
+    (@renew ($($field:tt)+)) => { None };
+    (@renew ($($field:tt)+) live) => {
+        Some(|settings, newer| settings.$($field)+.clone_from(&newer.$($field)+))
+    };
     ($(
         $(#[$when:meta])*
-        $name:literal $(/ $letter:literal)? = $value:tt $group:ident $kind:ident($($field:tt)+)
+        $name:literal $(/ $letter:literal)? = $value:tt $group:ident $kind:ident($($field:tt)+) $($live:ident)?
             $help:literal;
     )+) => {
         &[$(
@@ -552,6 +571,7 @@ macro_rules! options {
                 set: |settings, text| $kind::set(&mut settings.$($field)+, text),
                 clear: |settings| $kind::clear(&mut settings.$($field)+),
                 show: |settings, each| $kind::show(&settings.$($field)+, each),
+                renew: options!(@renew ($($field)+) $($live)?),
             },
         )+]
     };
@@ -566,7 +586,7 @@ pub const OPTIONS: &[Opt] = options! {
     "parse" = "off|syslog" Input Word(listen_defaults.parse)
         "what lines are read as, where --listen says nothing else: syslog: messages with a header of RFC 5424 or 3164, whose fields json shows";
     #[cfg(feature = "syslog")]
-    "min-severity" = "WORD|off" Lines WordOrOff(syslog.min_severity)
+    "min-severity" = "WORD|off" Lines WordOrOff(syslog.min_severity) live
         "with parse=syslog: leaves out messages less grave than this: emerg, alert, crit, err, warning, notice, info or debug";
     #[cfg(feature = "syslog")]
     "keep-original" = "" Output Switch(syslog.keep_original)
@@ -574,15 +594,15 @@ pub const OPTIONS: &[Opt] = options! {
     #[cfg(feature = "syslog")]
     "trust-host" = "" Output Switch(syslog.trust_host)
         "with parse=syslog: the host in a header is taken for the one that sent it; anybody can write any";
-    "allow" = "NETWORK,..." Input Nets(listen_defaults.allow)
+    "allow" = "NETWORK,..." Input Nets(listen_defaults.allow) live
         "who may connect, such as 192.0.2.0/24,2001:db8::/32: all others may not; where --listen says nothing else";
-    "deny" = "NETWORK,..." Input Nets(listen_defaults.deny)
+    "deny" = "NETWORK,..." Input Nets(listen_defaults.deny) live
         "who may not connect; of several networks that an address is in, the smallest decides";
     "proxy" = "" Input Switch(listen_defaults.proxy)
         "clients come through a proxy that says who they are, by the PROXY protocol, version 1 or 2; needs --allow for the proxy";
-    "rate" = "LINES|SIZE|off" Input Word(listen_defaults.rate)
+    "rate" = "LINES|SIZE|off" Input Word(listen_defaults.rate) live
         "what a host may send in a second: 200 is lines, 64KiB bytes; who sends more is read more slowly, and loses nothing";
-    "burst" = "LINES|SIZE|off" Input Word(listen_defaults.burst)
+    "burst" = "LINES|SIZE|off" Input Word(listen_defaults.burst) live
         "what a host may send at once before --rate slows it; off: what it may send in a second";
     "unix-mode" = "OCTAL" Input Octal(config.unix_mode)
         "permission bits of a Unix socket's file";
@@ -598,66 +618,66 @@ pub const OPTIONS: &[Opt] = options! {
         "a word that is added to each line, in --format peer and json";
     "mark-gaps" = "" Output Switch(output.mark_gaps)
         "where lines were dropped, the output gets a line that says how many, and why";
-    "rotate-size" = "SIZE" Files Size(output.rotate_size)
+    "rotate-size" = "SIZE" Files Size(output.rotate_size) live
         "a file that would get longer is rotated: renamed to FILE.1, and a new one begun; 0 is never";
-    "rotate-age" = "DURATION" Files Time(output.rotate_age)
+    "rotate-age" = "DURATION" Files Time(output.rotate_age) live
         "a file this old is rotated; 0 is never";
     "rotate-at" = "HH:MM|off" Files WordOrOff(output.rotate_at)
         "a file with lines is rotated each day at this local time";
-    "rotate-keep" = "NUMBER" Files Number(output.rotate_keep)
+    "rotate-keep" = "NUMBER" Files Number(output.rotate_keep) live
         "how many rotated files are kept: FILE.1 is the newest; with {date}, how many earlier days";
     #[cfg(feature = "compress")]
     "rotate-compress" = "" Files Switch(output.rotate_compress)
         "rotated files are compressed, one after the other: FILE.1.gz; zcat and zless read them";
-    "disk-full" = "wait|drop-oldest" Files Word(output.disk_full)
+    "disk-full" = "wait|drop-oldest" Files Word(output.disk_full) live
         "when the disk is full: clients wait, or the oldest rotated file is removed";
     "sync" = "never|interval|DURATION" Files Word(output.sync)
         "how often written lines are forced to the disk (fdatasync); interval is 1s";
-    "flush-every" = "DURATION" Files Time(output.flush_every)
+    "flush-every" = "DURATION" Files Time(output.flush_every) live
         "how long lines may wait in memory to be written to a file together, to spare flash; 0 is not at all";
-    "file-mode" = "OCTAL|as-before" Files OctalOrBefore(output.file_mode)
+    "file-mode" = "OCTAL|as-before" Files OctalOrBefore(output.file_mode) live
         "permission bits of new files, whatever the umask; as-before: those of the file before it, else 0666 less the umask";
-    "file-group" = "NAME|GID|as-before" Files GroupOrBefore(output.file_group)
+    "file-group" = "NAME|GID|as-before" Files GroupOrBefore(output.file_group) live
         "group of new files; as-before: that of the file before it, as far as that is allowed, else the program's";
-    "make-dirs" = "" Files Switch(output.make_dirs)
+    "make-dirs" = "" Files Switch(output.make_dirs) live
         "a directory of output files that is missing is made, at the start and later";
     "host-files" = "NUMBER" Files Number(output.host_files)
         "most files that {host} makes; further hosts share one";
-    "on-stall" = "wait|drop" Output Word(output.on_stall)
+    "on-stall" = "wait|drop" Output Word(output.on_stall) live
         "when an output accepts nothing: clients wait, or it is skipped and misses lines";
-    "stall-timeout" = "DURATION" Output Time(output.stall_timeout)
+    "stall-timeout" = "DURATION" Output Time(output.stall_timeout) live
         "how long an output may accept nothing before --on-stall drop skips it";
     "max-line" = "SIZE" Lines Size(config.limits.max_line)
         "longest line in bytes, without its line ending";
-    "long-lines" = "skip|cut|split" Lines Word(config.limits.long_lines)
+    "long-lines" = "skip|cut|split" Lines Word(config.limits.long_lines) live
         "what happens to a longer line: it is dropped, cut off, or made into several";
     "max-buffer" = "SIZE" Lines Size(config.limits.max_buffer)
         "bytes without a newline after which the log warns of a client";
-    "keep-empty" = "" Lines Switch(config.limits.keep_empty)
+    "keep-empty" = "" Lines Switch(config.limits.keep_empty) live
         "empty lines are written too";
-    "embedded-newline" = "escape|space|keep" Lines Word(config.limits.embedded_newline)
+    "embedded-newline" = "escape|space|keep" Lines Word(config.limits.embedded_newline) live
         "what becomes of a newline inside a message, where --framing is not lines: \\n, a space, or it stays, for --format json";
     "memory" = "SIZE" Room Size(config.limits.memory)
         "most memory that clients and slow outputs may use; by default at most a quarter of the box's";
-    "max-connections" = "NUMBER" Room Number(config.limits.max_connections)
+    "max-connections" = "NUMBER" Room Number(config.limits.max_connections) live
         "most client connections at once";
-    "when-full" = "wait|reject" Room Word(config.limits.when_full)
+    "when-full" = "wait|reject" Room Word(config.limits.when_full) live
         "what happens to a client beyond --max-connections: it waits until there is room, or is closed";
-    "max-per-host" = "NUMBER|half" Room NumberOrHalf(config.limits.max_per_host)
+    "max-per-host" = "NUMBER|half" Room NumberOrHalf(config.limits.max_per_host) live
         "most connections of one client host; 0 is no limit";
-    "idle-timeout" = "DURATION" Times Time(config.limits.idle_timeout)
+    "idle-timeout" = "DURATION" Times Time(config.limits.idle_timeout) live
         "silence after which a client is told goodbye: a FIN; it is still read until it closes";
     "idle-close" = "always|needed" Times Word(config.limits.idle_close)
         "whether such a client is told at once, or only when its place or memory is needed; needed suits proxies and tools that close at a FIN";
-    "line-timeout" = "DURATION" Times Time(config.limits.line_timeout)
+    "line-timeout" = "DURATION" Times Time(config.limits.line_timeout) live
         "how long a line may wait for its newline before it is written as it is";
-    "linger" = "DURATION" Times Time(config.limits.linger)
+    "linger" = "DURATION" Times Time(config.limits.linger) live
         "how long a client may be silent after the goodbye before it is closed; 0 closes at once";
     "keepalive" = "DURATION" Times Time(config.limits.keepalive)
         "silence after which TCP probes whether a client is still there";
-    "drain-timeout" = "DURATION" Times Time(config.limits.drain_timeout)
+    "drain-timeout" = "DURATION" Times Time(config.limits.drain_timeout) live
         "longest wait, at shutdown, for clients that still send, and for an output that accepts nothing; 0 waits for neither";
-    "gather" = "DURATION" Times Time(config.limits.gather)
+    "gather" = "DURATION" Times Time(config.limits.gather) live
         "under load, how long a line may wait to be written together with others; 0 is never, at most 100ms";
     #[cfg(feature = "status")]
     "status" = "ADDR:PORT|unix:/path|off" Program WordOrOff(status)
@@ -665,11 +685,11 @@ pub const OPTIONS: &[Opt] = options! {
     #[cfg(feature = "status")]
     "status-tail" = "on|off" Program Switch(status_tail)
         "whether --status may show the lines themselves";
-    "log-level" = "LEVEL" Program Level(log_level)
+    "log-level" = "LEVEL" Program Level(log_level) live
         "how much the program's own log on stderr says: off, error, warn, info, debug or trace";
     "log-format" = "auto|plain|journal" Program Word(log_format)
         "its lines begin with: plain: the time; journal: <N>, the priority; auto: journal if stderr is the journal";
-    "report-interval" = "DURATION" Program Time(report_interval)
+    "report-interval" = "DURATION" Program Time(report_interval) live
         "how often that log gets a line of rates, connections and memory; 0 is never";
 };
 

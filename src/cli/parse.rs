@@ -129,6 +129,7 @@ fn put_together(
     settings.is_memory_given = is_given(&origins, "memory");
     settings.give_defaults();
     settings.validate().and_then(|()| settings.check_paths(config_path.as_deref())).map_err(UsageError)?;
+    settings.config_file = config_path;
     Ok((settings, origins))
 }
 

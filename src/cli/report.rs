@@ -60,6 +60,10 @@ impl Report {
         Some(Self { interval, due, span: Span { begun, seen } })
     }
 
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
+    }
+
     pub(super) fn due(&self) -> Instant {
         self.due
     }

@@ -22,7 +22,8 @@ pub(super) struct Signals {
     stop: Arc<AtomicBool>,
     /// SIGHUP came while the program started.
     hangup: Arc<AtomicBool>,
-    /// SIGHUP came, and the server was told before: output files are to be opened anew, or were already.
+    /// SIGHUP came. If no config file is read again, the server was told before: output files are to be opened anew, or were
+    /// already.
     pub(super) asked_to_reload: Arc<AtomicBool>,
     /// SIGUSR1 came: diagnostics are to be logged.
     pub(super) is_asked: Arc<AtomicBool>,
@@ -84,18 +85,21 @@ impl Signals {
         self.stop.load(Ordering::SeqCst)
     }
 
-    /// The server hears of those that come, and of those that came.
+    /// The server hears of those that come, and of those that came. `rereads`: of SIGHUP it hears from who reads the config
+    /// file again, which comes first.
     ///
     /// # Errors
     /// No descriptor is free.
-    pub(super) fn hand_to(&self, handle: &Handle) -> io::Result<()> {
+    pub(super) fn hand_to(&self, handle: &Handle, rereads: bool) -> io::Result<()> {
         for signal in self.ends() {
             flag::register(signal, handle.stop_flag())?;
             low_level::pipe::register(signal, handle.signal_writer()?)?;
         }
         if self.hears_hangup {
             // In this order, so that the flag for the supervisor is never set before the server's.
-            flag::register(SIGHUP, handle.reopen_flag())?;
+            if !rereads {
+                flag::register(SIGHUP, handle.reopen_flag())?;
+            }
             flag::register(SIGHUP, self.asked_to_reload.clone())?;
             low_level::pipe::register(SIGHUP, handle.signal_writer()?)?;
         }
@@ -105,7 +109,9 @@ impl Signals {
             handle.stop();
         }
         if self.hangup.load(Ordering::SeqCst) {
-            handle.reopen();
+            if !rereads {
+                handle.reopen();
+            }
             self.asked_to_reload.store(true, Ordering::SeqCst);
         }
         // For SIGUSR1: the first turn is not to wait for something else.

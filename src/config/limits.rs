@@ -183,6 +183,19 @@ impl Limits {
         }
     }
 
+    /// These, but for what can change while a server runs (P27): that is as `newer` has it.
+    pub(crate) fn renewed(&self, newer: &Self) -> Self {
+        Self {
+            max_line: self.max_line,
+            max_buffer: self.max_buffer,
+            memory: self.memory,
+            idle_close: self.idle_close,
+            keepalive: self.keepalive,
+            receipt: self.receipt,
+            ..newer.clone()
+        }
+    }
+
     /// Checks each limit, and those that depend on each other.
     ///
     /// # Errors

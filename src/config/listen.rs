@@ -57,6 +57,15 @@ impl Listen {
         if is_message { Framing::Nul } else { self.options.framing }
     }
 
+    /// Takes over what can change while it is open, if `newer` is the same place.
+    #[cfg(feature = "cli")]
+    pub(crate) fn renew(&mut self, newer: &Self) {
+        if self.at == newer.at {
+            self.options.renew(&newer.options);
+            self.given.renew(newer.given);
+        }
+    }
+
     /// The first of its options that can't be what it is: its key, its value and why.
     pub(super) fn contradiction(&self) -> Option<(&'static str, String, &'static str)> {
         self.options.contradiction(&self.at)

@@ -87,10 +87,15 @@ struct Row {
     copy: fn(&mut ListenOptions, &ListenOptions),
     /// Why it can't be what it is, with the others and at this address: the end of a sentence.
     contradicts: fn(&ListenOptions, &ListenAddr) -> Option<&'static str>,
+    /// Whether it can change while the listener is open (P27).
+    is_live: bool,
 }
 
-/// One row an option: its key, its field, what it contradicts, and how it is written if that is no `Word`.
+/// One row an option: its key, its field, `live` if it can change while the listener is open, what it contradicts, and how it is
+/// written if that is no `Word`.
 macro_rules! rows {
+    (@is_live) => { false };
+    (@is_live live) => { true };
     (@form) => { Form::Word };
     (@form $form:ident) => { Form::$form };
     (@set $field:ident List) => { |options, text| networks(&mut options.$field, text) };
@@ -98,7 +103,7 @@ macro_rules! rows {
     (@set $field:ident) => { |options, text| read(text).map(|value| options.$field = value) };
     (@show $field:ident Switch) => { |options, each| each(if options.$field { &"on" } else { &"off" }) };
     (@show $field:ident $(List)?) => { |options, each| each(&options.$field) };
-    ($($key:literal = $field:ident, $contradicts:expr $(, $form:ident)?;)+) => {
+    ($($key:literal = $field:ident $($live:ident)?, $contradicts:expr $(, $form:ident)?;)+) => {
         &[$(Row {
             key: $key,
             form: rows!(@form $($form)?),
@@ -107,6 +112,7 @@ macro_rules! rows {
             is_default: |options| options.$field == ListenOptions::default().$field,
             copy: |options, others| options.$field.clone_from(&others.$field),
             contradicts: $contradicts,
+            is_live: rows!(@is_live $($live)?),
         }),+]
     };
 }
@@ -117,13 +123,13 @@ const ROWS: &[Row] = rows! {
         "a datagram of UDP has its end already: leave the framing out"
     );
     "parse" = parse, |_, _| None;
-    "allow" = allow, |options, at| on_unix(at, options.allow != Networks::default()), List;
-    "deny" = deny, |options, at| on_unix(at, options.deny != Networks::default()), List;
+    "allow" = allow live, |options, at| on_unix(at, options.allow != Networks::default()), List;
+    "deny" = deny live, |options, at| on_unix(at, options.deny != Networks::default()), List;
     "proxy" = proxy, |options, at| (options.proxy && at.is_udp()).then_some(
         "a datagram comes from who sent it, without a header: leave proxy out, and allow only the hosts that may send"
     ).or_else(|| on_unix(at, options.proxy)), Switch;
-    "rate" = rate, |_, _| None;
-    "burst" = burst, |_, _| None;
+    "rate" = rate live, |_, _| None;
+    "burst" = burst live, |_, _| None;
 };
 
 /// Why clients of a Unix socket are not asked for their addresses.
@@ -165,6 +171,14 @@ impl Given {
 
     fn note(&mut self, row: usize) {
         self.0 |= 1 << row;
+    }
+
+    /// Of options that can change, those count as given that `newer` has.
+    #[cfg(feature = "cli")]
+    pub(super) fn renew(&mut self, newer: Self) {
+        for (number, _) in ROWS.iter().enumerate().filter(|(_, row)| row.is_live) {
+            self.0 = self.0 & !(1 << number) | newer.0 & 1 << number;
+        }
     }
 }
 
@@ -222,6 +236,11 @@ impl ListenOptions {
                 given.note(number);
             }
         }
+    }
+
+    /// Takes over what can change while the listener is open.
+    pub(crate) fn renew(&mut self, newer: &Self) {
+        ROWS.iter().filter(|row| row.is_live).for_each(|row| (row.copy)(self, newer));
     }
 
     /// The first that can't be what it is: its key, its value and why.

@@ -176,6 +176,23 @@ fn wrong<T>(sentence: impl Into<String>) -> Result<T, OutputError> {
 }
 
 impl OutputOptions {
+    /// Takes over from `newer` what can change while outputs are open (P27).
+    pub(crate) fn renew(&mut self, newer: &Self) {
+        self.rotate_size = newer.rotate_size;
+        self.rotate_age = newer.rotate_age;
+        self.rotate_keep = newer.rotate_keep;
+        self.disk_full = newer.disk_full;
+        self.flush_every = newer.flush_every;
+        self.on_stall = newer.on_stall;
+        self.stall_timeout = newer.stall_timeout;
+        self.file_mode = newer.file_mode;
+        self.file_group = newer.file_group;
+        self.make_dirs = newer.make_dirs;
+        if let (Some(own), Some(newer)) = (&mut self.syslog, newer.syslog) {
+            own.min_severity = newer.min_severity;
+        }
+    }
+
     /// Whether files are begun anew at all.
     #[must_use]
     pub fn rotates(&self) -> bool {

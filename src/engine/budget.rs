@@ -99,6 +99,11 @@ impl Budget {
         self.limit = self.limit.saturating_sub(bytes);
     }
 
+    /// Each host may have so many connections from now on. Who has more keeps them.
+    pub fn set_max_per_host(&mut self, max_per_host: Option<usize>) {
+        self.max_per_host = max_per_host;
+    }
+
     /// All have left: gives back the memory of tables that were made for many.
     pub fn reset(&mut self, expected: usize) {
         *self = Self::new(self.limit, self.max_per_host, expected);

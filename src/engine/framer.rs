@@ -110,6 +110,11 @@ impl Framer {
         self.0.forget();
     }
 
+    /// Other rules hold from the next chunk on: with another `long_lines`, `keep_empty` or `embedded_newline`.
+    pub fn obey(&mut self, rules: &Rules) {
+        self.0.obey(rules);
+    }
+
     /// Drops what is pending, for the memory budget: the rest of the line will be skipped, and then be a gap. Tells how many
     /// bytes were dropped.
     pub fn drop_pending(&mut self) -> u64 {

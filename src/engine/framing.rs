@@ -35,6 +35,11 @@ impl Rules {
         }
     }
 
+    /// Whether the start of a line that is too long goes out.
+    pub(super) fn cuts(&self) -> bool {
+        self.long_lines == LongLines::Cut
+    }
+
     /// Which framing they are for.
     #[must_use]
     pub fn framing(&self) -> Framing {

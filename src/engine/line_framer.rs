@@ -36,6 +36,8 @@ enum Line {
         /// `max_buffer`, and how large the gap is. It stops at 4 GiB.
         passed_bytes: u32,
         why: Why,
+        /// Its first `max_line` bytes went out.
+        is_cut: bool,
     },
 }
 
@@ -120,8 +122,8 @@ impl LineFramer {
     pub(super) fn finish(&mut self, rest: &[u8], rules: &Rules, out: &mut impl LineSink) -> Fed<'static> {
         let mut fed = Fed::default();
         self.emit_pending(rest, rules, out, &mut fed);
-        if let Line::Skipped { passed_bytes, why } = std::mem::take(&mut self.line) {
-            out.gap(gap(passed_bytes, why, rules));
+        if let Line::Skipped { passed_bytes, why, is_cut } = std::mem::take(&mut self.line) {
+            out.gap(gap(passed_bytes, why, is_cut, rules));
         }
         self.is_piece = false;
         fed
@@ -176,11 +178,20 @@ impl LineFramer {
         self.line = Line::default();
     }
 
+    /// Other rules hold from now on. A newline inside what is pending, where the new ones let none stay, becomes a space: what
+    /// it else would become may have no room.
+    pub(super) fn obey(&mut self, rules: &Rules) {
+        let Line::Pending(pending) = &mut self.line else { return };
+        while let Some(newline) = memchr(b'\n', pending).filter(|_| rules.embedded_newline != EmbeddedNewline::Keep) {
+            pending.get_mut(newline).into_iter().for_each(|byte| *byte = b' ');
+        }
+    }
+
     /// Drops what is pending, and a tail that was not kept yet, for the memory budget: the rest of the line will be
     /// skipped, and then be a gap. Tells how many bytes were dropped.
     pub(super) fn skip_with(&mut self, tail: &[u8]) -> u64 {
         let dropped = self.pending() as u64 + tail.len() as u64;
-        self.line = Line::Skipped { passed_bytes: saturated(dropped), why: Why::Memory };
+        self.line = Line::Skipped { passed_bytes: saturated(dropped), why: Why::Memory, is_cut: false };
         dropped
     }
 }
@@ -319,9 +330,9 @@ impl LineFramer {
         let mut is_piece = std::mem::take(&mut self.is_piece);
         let pending = match std::mem::take(&mut self.line) {
             Line::Pending(pending) => pending,
-            Line::Skipped { passed_bytes, why } => {
+            Line::Skipped { passed_bytes, why, is_cut } => {
                 let passed_bytes = pass_by(passed_bytes, line.len(), rules, fed);
-                return out.gap(gap(passed_bytes, why, rules));
+                return out.gap(gap(passed_bytes, why, is_cut, rules));
             }
         };
         let strips_cr = self.strips_cr();
@@ -332,7 +343,7 @@ impl LineFramer {
                 let has_cr = line.last() == Some(&b'\r') || (line.is_empty() && pending.last() == Some(&b'\r'));
                 fed.dropped_bytes += u64::from(strips_cr && has_cr);
                 let passed_bytes = note_overflow(0, pending.len() + line.len(), rules, fed);
-                return out.gap(gap(passed_bytes, Why::TooLong, rules));
+                return out.gap(gap(passed_bytes, Why::TooLong, rules.cuts(), rules));
             }
             (head, is_piece) = (&[], true);
         }
@@ -387,7 +398,7 @@ impl LineFramer {
         } else {
             fed.dropped_bytes += cr.len() as u64;
             let passed_bytes = note_overflow(0, pending.len() + bytes.len(), rules, fed);
-            self.line = Line::Skipped { passed_bytes, why: Why::TooLong };
+            self.line = Line::Skipped { passed_bytes, why: Why::TooLong, is_cut: rules.cuts() };
             &[]
         }
     }
@@ -399,7 +410,8 @@ impl LineFramer {
             Line::Pending(_) => 0,
         };
         fed.dropped_bytes += bytes as u64;
-        self.line = Line::Skipped { passed_bytes: saturated(u64::from(before) + bytes as u64), why };
+        let passed_bytes = saturated(u64::from(before) + bytes as u64);
+        self.line = Line::Skipped { passed_bytes, why, is_cut: false };
     }
 
     /// `pending` may be one byte longer than `max_line`, if its last is a `\r`, which might have belonged to the line's
@@ -412,7 +424,8 @@ impl LineFramer {
             self.keep(rest, rules);
             self.is_piece = true;
         } else {
-            self.line = Line::Skipped { passed_bytes: saturated(pending.len() as u64), why: Why::TooLong };
+            let passed_bytes = saturated(pending.len() as u64);
+            self.line = Line::Skipped { passed_bytes, why: Why::TooLong, is_cut: rules.cuts() };
         }
     }
 }
@@ -474,8 +487,7 @@ fn note_overflow(passed_bytes: u32, len: usize, rules: &Rules, fed: &mut Fed<'_>
 }
 
 /// The gap of a line that has ended. If it was cut, its start went out, and is not missing.
-fn gap(passed_bytes: u32, why: Why, rules: &Rules) -> Gap {
-    let is_cut = why == Why::TooLong && rules.long_lines == LongLines::Cut;
+fn gap(passed_bytes: u32, why: Why, is_cut: bool, rules: &Rules) -> Gap {
     let kept_bytes = if is_cut { rules.max_line as u64 } else { 0 };
     Gap { lines: 1, bytes: u64::from(passed_bytes).saturating_sub(kept_bytes), why }
 }
@@ -606,7 +618,7 @@ mod tests {
         for (long_lines, kept) in [(LongLines::Skip, 0), (LongLines::Cut, 10)] {
             let limits = Limits { max_line: 10, max_buffer: 20, long_lines, ..Limits::default() };
             let (rules, mut out) = (Rules::new(&limits, Framing::Lines), Gaps::default());
-            let line = Line::Skipped { passed_bytes: u32::MAX - 2, why: Why::TooLong };
+            let line = Line::Skipped { passed_bytes: u32::MAX - 2, why: Why::TooLong, is_cut: kept > 0 };
             let mut framer = LineFramer { line, ..LineFramer::new(Frame::new(Framing::Lines)) };
             for chunk in [&b"xxxx"[..], b"xxxx\n"] {
                 let fed = framer.feed(chunk, &rules, &mut out);

@@ -35,6 +35,12 @@ impl Limit {
         Some(Self { rate: a_second, burst: most * TICKS, is_bytes: matches!(rate, Rate::Bytes(_)) })
     }
 
+    /// Whether both count the same: lines, or bytes.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.is_bytes == other.is_bytes
+    }
+
     /// A full bucket.
     #[must_use]
     pub fn full(&self, now: Tick) -> Bucket {

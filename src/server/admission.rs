@@ -52,6 +52,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// Asks each listener for the clients that wait there.
     pub(super) fn accept_clients(&mut self) {
         self.listeners.end_old_pause(self.clock.now());
+        self.fullness.note_connections(self.clients.connections.len());
         self.note_fullness();
         // A turn that can't read can't close a lingering connection either: it would lose what that still sends.
         if self.outlet.is_stalled() {

@@ -6,7 +6,7 @@ use std::io;
 
 use super::accounts::Accounts;
 use super::clock::Clock;
-use super::connection::{Connection, Connections, Newcomer, Phase, Spoke};
+use super::connection::{Connection, Connections, Newcomer, Phase, Readiness, Spoke};
 use super::deadlines::Deadlines;
 use super::headers::Headers;
 use super::lingering::{Group, Lingering};
@@ -23,6 +23,11 @@ use crate::net::Key;
 
 /// Connections that the tables have room for from the start: 2 MiB of addresses, none of memory.
 const EXPECTED: usize = 16 * 1024;
+
+/// How many connections they are made for.
+fn expected(limits: &Limits) -> usize {
+    limits.max_connections.min(EXPECTED)
+}
 
 /// The tables.
 pub(super) struct Clients<T> {
@@ -55,7 +60,7 @@ pub(super) enum TurnedAway {
 impl<T> Clients<T> {
     /// Nobody is connected; all pending lines together may hold `pending_share` bytes.
     pub(super) fn new(limits: &Limits, pending_share: usize, now: Tick) -> Self {
-        let expected = limits.max_connections.min(EXPECTED);
+        let expected = expected(limits);
         Self {
             connections: Connections::new(expected),
             deadlines: Deadlines::new(limits, now, expected),
@@ -67,6 +72,27 @@ impl<T> Clients<T> {
             headers: Headers::default(),
             expected,
             peak: 0,
+        }
+    }
+
+    /// Other limits hold from now on, also for who is here.
+    pub(super) fn set_limits(&mut self, limits: &Limits, now: Tick) {
+        self.expected = expected(limits);
+        self.budget.set_max_per_host(limits.per_host());
+        self.quiet.set_limits(limits);
+        let begins_lines = self.deadlines.set_limits(limits);
+        for (index, conn) in self.connections.iter() {
+            // There are at most `MOST_CONNECTIONS`.
+            let index = u32::try_from(index).unwrap_or_default();
+            if begins_lines && conn.framer.pending() > 0 {
+                self.deadlines.begin_line(index, conn, now);
+            } else {
+                self.deadlines.arm(index, conn);
+            }
+            // Who waits for its rate is not timed meanwhile.
+            if conn.readiness == Readiness::Slowed {
+                self.deadlines.cancel(index);
+            }
         }
     }
 

@@ -56,19 +56,25 @@ impl Due {
 impl Deadlines {
     pub(super) fn new(limits: &Limits, now: Tick, expected: usize) -> Self {
         let is_final = limits.idle_close == IdleClose::Needed;
-        let (idle, linger) = if is_final {
+        let wheel = TimerWheel::new(now, expected);
+        let mut deadlines = Self { wheel, idle: 0, line: 0, linger: 0, is_final, line_since: Vec::new() };
+        deadlines.set_limits(limits);
+        deadlines
+    }
+
+    /// Other limits hold: each connection is to be armed anew. True if pending lines had no deadlines until now: each then
+    /// begins now.
+    pub(super) fn set_limits(&mut self, limits: &Limits) -> bool {
+        let (idle, linger) = if limits.idle_close == IdleClose::Needed {
             (Duration::ZERO, limits.linger.min(GIVING_WAY))
         } else {
             (limits.idle_timeout, limits.linger)
         };
-        Self {
-            wheel: TimerWheel::new(now, expected),
-            idle: ticks(idle),
-            line: ticks(limits.line_timeout),
-            linger: ticks(linger),
-            is_final,
-            line_since: Vec::new(),
-        }
+        let had_line_timeout = self.has_line_timeout();
+        (self.idle, self.line) = (ticks(idle), ticks(limits.line_timeout));
+        // Who lingers though nobody does any more has to go, and not to stay for ever.
+        self.linger = ticks(linger).max(1);
+        self.has_line_timeout() && !had_line_timeout
     }
 
     /// Puts the connection at the place `index` on the wheel, at its earliest deadline; or takes it off if it has none.

@@ -18,6 +18,8 @@ pub(super) struct Fullness {
     over_share: Vec<Host>,
     /// Clients that have come in since all places were taken, while others waited.
     crowd: usize,
+    /// So many were in when the limit was lowered, less those who have left since: none of them has to go for that.
+    staying: usize,
 }
 
 /// How full the server is at one moment.
@@ -45,6 +47,21 @@ impl Fullness {
     /// Whether it was full the last time.
     pub(super) fn was_full(&self) -> bool {
         self.is_full
+    }
+
+    /// The limit is lowered while so many are in.
+    pub(super) fn let_stay(&mut self, connections: usize) {
+        self.staying = connections;
+    }
+
+    /// So many are in now.
+    pub(super) fn note_connections(&mut self, connections: usize) {
+        self.staying = self.staying.min(connections);
+    }
+
+    /// How many may be in before somebody has to go.
+    pub(super) fn most(&self, max_connections: usize) -> usize {
+        self.staying.max(max_connections)
     }
 
     /// What has changed since the last time.

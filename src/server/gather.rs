@@ -33,6 +33,11 @@ impl Gather {
         Self { longest, last_turn: Duration::ZERO, pays: false }
     }
 
+    /// No pause is longer from now on.
+    pub(super) fn set_longest(&mut self, longest: Duration) {
+        self.longest = longest;
+    }
+
     /// A turn at `now` has read what there was. A pause after it pays if the turn came right after another, or if a
     /// pause before it brought more than one line together.
     pub(super) fn note(&mut self, now: Duration, brought: Brought) {

@@ -39,7 +39,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// If one more than the limit came in, as somebody can give way, that one does now; or in a later turn, if the sink
     /// has no room for what it may still send.
     pub(super) fn make_room(&mut self) {
-        let most = self.limits.max_connections;
+        let most = self.fullness.most(self.limits.max_connections);
         if self.clients.connections.len() <= most {
             return;
         }
@@ -94,8 +94,10 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// When to look again who is quiet, while somebody may wait for a place.
     pub(super) fn quiet_due_in(&self) -> Option<Duration> {
         let next_look = self.clients.quiet.next_look()?;
-        let is_over = self.clients.connections.len() > self.limits.max_connections;
-        let is_needed = is_over || (self.is_place_needed() && self.is_full());
+        let (len, most) = (self.clients.connections.len(), self.limits.max_connections);
+        let is_over = len > self.fullness.most(most);
+        // Beyond a limit that was lowered nobody gives way: a place is free when enough have left.
+        let is_needed = is_over || (len <= most && self.is_place_needed() && self.is_full());
         let can_be_met = self.clients.lingering.is_empty() && !self.outlet.is_stalled() && self.life == Life::Serving;
         (is_needed && can_be_met).then(|| self.clock.until(next_look))
     }

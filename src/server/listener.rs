@@ -96,6 +96,23 @@ impl<L> Listeners<L> {
         u8::try_from(self.local_addrs.len() - 1).unwrap_or(u8::MAX)
     }
 
+    /// The limits have changed, or the options: the rules of each are made anew.
+    pub(super) fn set_limits(&mut self, limits: &Limits) {
+        self.default_rules = Rules::new(limits, Framing::default());
+        self.rules = self.each().map(|listen| Rules::new(limits, listen.framing())).collect();
+    }
+
+    /// The listener with this number takes over the options that can change while it is open, and gives those that hold now.
+    /// Who is connected stays so, whoever may connect from now on.
+    pub(super) fn set_options(&mut self, number: usize, options: &ListenOptions) -> Option<&ListenOptions> {
+        let own = self.options.get_mut(number)?;
+        own.renew(options);
+        if let Some(access) = self.access.get_mut(number) {
+            *access = Access::new(&own.allow.0, &own.deny.0);
+        }
+        Some(own)
+    }
+
     /// The rules of the listener with this number, also after it was closed.
     pub(super) fn rules(&self, number: u8) -> &Rules {
         self.rules.get(usize::from(number)).unwrap_or(&self.default_rules)
@@ -113,9 +130,12 @@ impl<L> Listeners<L> {
 
     /// Each with its options, as people write it.
     pub(super) fn described(&self) -> Vec<String> {
-        let described =
-            |(at, options): (&ListenAddr, &ListenOptions)| Listen::new(at.clone(), options.clone()).to_string();
-        self.local_addrs.iter().zip(&self.options).map(described).collect()
+        self.each().map(|listen| listen.to_string()).collect()
+    }
+
+    fn each(&self) -> impl Iterator<Item = Listen> {
+        let listeners = self.local_addrs.iter().zip(&self.options);
+        listeners.map(|(at, options)| Listen::new(at.clone(), options.clone()))
     }
 
     /// Where they were opened, in the order of the configuration.

@@ -34,6 +34,7 @@ mod quiet;
 mod rates;
 mod reading;
 mod receipts;
+mod renew;
 #[cfg(feature = "status")]
 mod status;
 mod tally;
@@ -167,7 +168,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let snapshot = first_snapshot(&limits, &listeners, sink.outputs());
         let handle = Handle::new(snapshot, net.waker().map_err(BindError::Poll)?);
         let mut server = Self {
-            gather: Gather::new(if datagrams.are_closed() { limits.gather } else { limits.gather.min(LONGEST_GATHER) }),
+            gather: Gather::new(longest_gather(&limits, datagrams.are_closed())),
             listeners,
             datagrams,
             fullness: Fullness::default(),
@@ -405,6 +406,11 @@ fn announce(local: &Listen, is_early: bool, buffers: (usize, usize)) {
             "[udp] The kernel gives {at} a receive buffer of {got}, not the {asked} of --udp-buffer: raise net.core.rmem_max"
         );
     }
+}
+
+/// The longest pause for gathering: a receive buffer of UDP may be full before.
+fn longest_gather(limits: &Limits, without_datagrams: bool) -> Duration {
+    if without_datagrams { limits.gather } else { limits.gather.min(LONGEST_GATHER) }
 }
 
 fn first_snapshot<L>(limits: &Limits, listeners: &Listeners<L>, outputs: &[OutputStats]) -> Snapshot {

@@ -32,27 +32,32 @@ pub(super) struct Outlet<S> {
 
 impl<S: Sink> Outlet<S> {
     pub(super) fn new(sink: S, plan: MemoryPlan, max_line: usize) -> Self {
-        let overhead = sink.overhead();
-        let kept = overhead.most_kept(max_line);
-        let least = overhead.least_share(max_line) - kept;
-        let half = kept + plan.sink_share.saturating_sub(kept) / 2;
-        let resume_at = half.min(plan.sink_share.saturating_sub(least));
-        let share = plan.sink_share;
-        let (is_stalled, is_settling) = (false, false);
+        let (overhead, share) = (sink.overhead(), plan.sink_share);
         let mut outlet = Self {
             sink,
             overhead,
             share,
-            resume_at,
+            resume_at: 0,
             datagram_room: 0,
-            is_stalled,
-            is_settling,
+            is_stalled: false,
+            is_settling: false,
             releases: 0,
             loss: None,
             missed_lines: 0,
         };
-        outlet.datagram_room = outlet.bytes_in(share - resume_at, 0).unwrap_or_default().min(LONGEST_DATAGRAM);
+        outlet.renew(max_line);
         outlet
+    }
+
+    /// What the sink adds to lines, or holds anyway, may be different from now on. Its share stays.
+    pub(super) fn renew(&mut self, max_line: usize) {
+        self.overhead = self.sink.overhead();
+        let (overhead, share) = (self.overhead, self.share);
+        let kept = overhead.most_kept(max_line);
+        let least = overhead.least_share(max_line) - kept;
+        let half = kept + share.saturating_sub(kept) / 2;
+        self.resume_at = half.min(share.saturating_sub(least));
+        self.datagram_room = self.bytes_in(share - self.resume_at, 0).unwrap_or_default().min(LONGEST_DATAGRAM);
     }
 
     /// How many bytes may be read from a connection that has `pending` bytes, so that whatever they turn out to be

@@ -30,8 +30,15 @@ pub(super) struct Quiet {
 
 impl Quiet {
     pub(super) fn new(limits: &Limits) -> Self {
-        let idle = if limits.idle_close == IdleClose::Needed { ticks(limits.idle_timeout) } else { 0 };
-        Self { idle, found: BTreeMap::new(), next_look: Tick(0) }
+        let mut quiet = Self { idle: 0, found: BTreeMap::new(), next_look: Tick(0) };
+        quiet.set_limits(limits);
+        quiet
+    }
+
+    /// Other limits hold: what was found by the old ones is forgotten.
+    pub(super) fn set_limits(&mut self, limits: &Limits) {
+        self.idle = if limits.idle_close == IdleClose::Needed { ticks(limits.idle_timeout) } else { 0 };
+        self.reset();
     }
 
     /// The connection of this group that has been silent longest, if it has been for long enough.

@@ -77,13 +77,35 @@ enum Woken {
     Calm(Host, u64),
 }
 
+/// A rate as people write it.
+fn shown(options: &ListenOptions) -> String {
+    let mut shown = options.rate.to_string();
+    let is_lines = shown.ends_with(|last: char| last.is_ascii_digit());
+    let _ = write!(shown, "{}/s", if is_lines { " lines" } else { "" });
+    shown
+}
+
+/// With so many hosts at most, those who need not be known are forgotten.
+fn most_hosts(limits: &Limits) -> usize {
+    limits.max_connections.saturating_mul(2)
+}
+
 impl Table {
     fn new(limit: Limit, options: &ListenOptions, most: usize, now: Tick) -> Self {
-        let mut shown = options.rate.to_string();
-        let is_lines = shown.ends_with(|last: char| last.is_ascii_digit());
-        let _ = write!(shown, "{}/s", if is_lines { " lines" } else { "" });
         let wheel = TimerWheel::new(now, 0);
-        Self { limit, shown, hosts: HashMap::new(), entries: Slab::new(), wheel, look_at: FEW, most }
+        Self { limit, shown: shown(options), hosts: HashMap::new(), entries: Slab::new(), wheel, look_at: FEW, most }
+    }
+
+    /// Another rate, of the same unit, holds from now on. What time brought until now, the old one says.
+    fn set_limit(&mut self, limit: Limit, options: &ListenOptions, now: Tick) {
+        for (id, entry) in &mut self.entries {
+            entry.bucket.fill(&self.limit, now);
+            if !entry.waiting.is_empty() {
+                let at = now.saturating_add(entry.bucket.ticks_to_token(&limit));
+                self.wheel.arm(u32::try_from(id).unwrap_or_default(), at);
+            }
+        }
+        (self.limit, self.shown) = (limit, shown(options));
     }
 
     /// The host's entry, with what time has brought.
@@ -174,8 +196,41 @@ impl Rates {
     pub(super) fn add(&mut self, options: &ListenOptions, limits: &Limits, now: Tick) {
         let limit = Limit::new(options.rate, options.burst);
         self.are_on |= limit.is_some();
-        let most = limits.max_connections.saturating_mul(2);
-        self.tables.push(limit.map(|limit| Box::new(Table::new(limit, options, most, now))));
+        self.tables.push(limit.map(|limit| Box::new(Table::new(limit, options, most_hosts(limits), now))));
+    }
+
+    /// Other limits hold from now on.
+    pub(super) fn set_limits(&mut self, limits: &Limits) {
+        self.tables.iter_mut().flatten().for_each(|table| table.most = most_hosts(limits));
+    }
+
+    /// The listener with this number may have another rate from now on (P27). Where it is of the same unit, hosts keep what
+    /// they owe; else all begin anew. Gives the connections that have to wait no more.
+    #[inline(never)] // for size
+    pub(super) fn set_options(
+        &mut self,
+        number: usize,
+        options: &ListenOptions,
+        limits: &Limits,
+        now: Tick,
+    ) -> Vec<Key> {
+        // At the end there are none any more.
+        let Some(slot) = self.tables.get_mut(number) else { return Vec::new() };
+        let limit = Limit::new(options.rate, options.burst);
+        let freed = match (slot.as_deref_mut(), limit) {
+            (Some(table), Some(limit)) if table.limit.is_like(&limit) => {
+                table.set_limit(limit, options, now);
+                Vec::new()
+            }
+            (before, _) => {
+                let waiting = before.into_iter().flat_map(|table| &table.entries);
+                let freed = waiting.flat_map(|(_, entry)| &entry.waiting).copied().collect();
+                *slot = limit.map(|limit| Box::new(Table::new(limit, options, most_hosts(limits), now)));
+                freed
+            }
+        };
+        self.are_on = self.tables.iter().any(Option::is_some);
+        freed
     }
 
     /// Whether there is any rate to keep to.

@@ -56,6 +56,11 @@ impl Fields {
         self.options
     }
 
+    /// From now on these hold.
+    pub(super) fn set_options(&mut self, options: SyslogOptions) {
+        self.options = options;
+    }
+
     /// From now on clocks show this.
     pub(super) fn set_clock(&mut self, clock: Clock) {
         (self.clock, self.known) = (clock, [None; HOURS]);

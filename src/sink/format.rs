@@ -193,6 +193,11 @@ impl Formatter {
         self.fields = Some(Fields::new(options, clock));
     }
 
+    /// Other options hold from the next line on, if lines may be syslog messages.
+    pub(super) fn set_syslog(&mut self, options: SyslogOptions) {
+        self.fields.iter_mut().for_each(|fields| fields.set_options(options));
+    }
+
     /// The clocks of this box may show something else from now on.
     pub(super) fn set_clock(&mut self, clock: fn() -> Clock) {
         self.fields.iter_mut().for_each(|fields| fields.set_clock(clock()));

@@ -56,17 +56,22 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn new(name: String, target: Box<dyn Target>, books: Books, options: &OutputOptions) -> Self {
-        let stall_timeout = (!target.passes_over_itself()).then_some(options.stall_timeout);
         Self {
             name,
+            stall_timeout: stall_timeout(&*target, options),
             target,
             pacing: Pacing::default(),
             stand: Stand::Taking,
             known: Known::Nothing,
             books,
-            stall_timeout: stall_timeout.filter(|_| options.on_stall == OnStall::Drop),
             own_bytes: 0,
         }
+    }
+
+    /// Takes over what can change while it is open. One that is passed over stays so until it takes lines.
+    pub(super) fn configure(&mut self, options: &OutputOptions) {
+        self.stall_timeout = stall_timeout(&*self.target, options);
+        self.target.configure(options, &mut self.books);
     }
 
     pub(super) fn name(&self) -> &str {
@@ -347,6 +352,12 @@ impl Output {
         let lines = mem::take(missed);
         (lines > 0).then_some(LossCause::Missed { lines })
     }
+}
+
+/// How long a target may take nothing before it is passed over.
+fn stall_timeout(target: &dyn Target, options: &OutputOptions) -> Option<Duration> {
+    let drops = options.on_stall == OnStall::Drop && !target.passes_over_itself();
+    drops.then_some(options.stall_timeout)
 }
 
 /// Whether an error is final: a reader that has closed the pipe will not come back.

@@ -39,6 +39,8 @@ pub struct Outputs {
     formatter: Formatter,
     overhead: Overhead,
     marks_gaps: bool,
+    places: Vec<OutputAddr>,
+    options: OutputOptions,
     outputs: Vec<Output>,
     stats: Vec<OutputStats>,
     /// Lines of one call, formatted.
@@ -137,6 +139,8 @@ impl Outputs {
             formatter,
             overhead: overhead(outputs, format, options),
             marks_gaps: options.mark_gaps,
+            places: outputs.to_vec(),
+            options: options.clone(),
             stats: stats.collect(),
             outputs: opened,
             formatted: Vec::new(),
@@ -153,6 +157,17 @@ impl Outputs {
     /// See [`OpenError`].
     pub fn one(output: OutputAddr, format: Format) -> Result<Self, OpenError> {
         Self::open(&[output], format, &OutputOptions::default())
+    }
+
+    /// Takes over the options that can change while outputs are open: `rotate_size`, `rotate_age`, `rotate_keep`,
+    /// `disk_full`, `flush_every`, `file_mode`, `file_group`, `make_dirs`, `on_stall`, `stall_timeout`, and `min_severity` of
+    /// `syslog`. The others stay as they were. What became wrong by that is known from [`Self::validate`]; have files opened anew behind it ([`Order::Reopen`]).
+    pub fn configure(&mut self, options: &OutputOptions) {
+        self.options.renew(options);
+        self.options.syslog.into_iter().for_each(|syslog| self.formatter.set_syslog(syslog));
+        self.overhead = overhead(&self.places, self.formatter.format(), &self.options);
+        self.outputs.iter_mut().for_each(|output| output.configure(&self.options));
+        self.add_up();
     }
 
     fn give(&mut self, origin: &Origin<'_>, parts: Parts<'_>, lines: u64) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::waiting::Parts;
 use super::{Interest, Welcome};
+use crate::config::output::OutputOptions;
 use crate::engine::gap::Gap;
 use crate::engine::peer::{Host, Peer};
 use crate::engine::stats::OutputCounters;
@@ -185,6 +186,11 @@ pub(super) trait Target {
 
     /// The next write tries, however early that is.
     fn try_now(&mut self) {}
+
+    /// The options have changed, in what can change while it is open ([`OutputOptions::renew`]). [`Self::reopen`] comes next.
+    fn configure(&mut self, options: &OutputOptions, books: &mut Books) {
+        let _ = (options, books);
+    }
 
     /// SIGHUP: somebody may have moved the file away, so it is opened anew.
     fn reopen(&mut self) {}

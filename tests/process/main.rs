@@ -30,6 +30,7 @@ mod outputs;
 #[cfg(feature = "status")]
 mod proxies;
 mod receipts;
+mod reloading;
 mod reopen;
 mod rotation;
 mod signals;

@@ -20,6 +20,7 @@ mod original;
 mod proxied;
 mod rates;
 mod receipts;
+mod reload;
 mod sinks;
 mod spoken;
 mod valve;

@@ -55,6 +55,7 @@ pub(crate) struct Report {
     pub(crate) receipts: u64,
     pub(crate) datagrams: u64,
     pub(crate) missed: u64,
+    pub(crate) changes: u64,
 }
 
 pub(crate) fn ms(ms: u64) -> Duration {
@@ -67,6 +68,11 @@ struct World {
     kernel: Rc<RefCell<Kernel>>,
     record: Rc<RefCell<Record>>,
     limits: Limits,
+    /// What lines are made of has changed: which lines there have to be is not known.
+    has_other_rules: bool,
+    /// A line may have come in pieces.
+    had_line_timeout: bool,
+    changes: u64,
     checks_every: u64,
     /// The longest poll that the server is given, as in somebody else's loop.
     longest_poll: Option<Duration>,
@@ -89,7 +95,37 @@ pub(crate) fn run(mut dice: Dice, luck: Dice) -> Report {
     // Without a stop of its own a world goes on until nothing more will ever happen, which only a poll without end
     // finds.
     let longest_poll = dice.pick(&[None, None, Some(ms(500)), Some(ms(7000))]).filter(|_| has_stop);
+    draw_changes(&mut dice, &mut kernel, &limits);
     World { checks_every, longest_poll, ..World::new(limits, kernel, is_watched) }.live()
+}
+
+/// Limits that change while the server runs (P27).
+fn draw_changes(dice: &mut Dice, kernel: &mut Kernel, limits: &Limits) {
+    if !dice.chance(30) {
+        return;
+    }
+    let mut time = kernel.start;
+    for _ in 0..=dice.below(3) {
+        let drawn = draw_limits(dice);
+        let mut newer = Limits {
+            max_line: limits.max_line,
+            max_buffer: limits.max_buffer,
+            memory: limits.memory,
+            idle_close: limits.idle_close,
+            receipt: limits.receipt,
+            ..drawn
+        };
+        // In half of the worlds every line is compared, by rules that stay.
+        if dice.chance(50) {
+            newer.long_lines = limits.long_lines;
+            newer.keep_empty = limits.keep_empty;
+            newer.embedded_newline = limits.embedded_newline;
+            newer.line_timeout = limits.line_timeout;
+        }
+        kernel.changes.push_back(newer);
+        time += draw_delay(dice);
+        kernel.at(time, Event::Change);
+    }
 }
 
 /// Lives through a world in which nothing is left to chance: these clients, each of which does its steps with these
@@ -410,7 +446,18 @@ impl World {
         config.listen.extend(terms.has_udp.then(|| "udp:127.0.0.1:3".parse().unwrap()));
         let server = Server::bind_with(config, sink, net).unwrap();
         let handle = server.handle();
-        Self { server, handle, kernel, record, limits, checks_every: 1, longest_poll: None }
+        Self {
+            server,
+            handle,
+            kernel,
+            record,
+            had_line_timeout: !limits.line_timeout.is_zero(),
+            has_other_rules: false,
+            changes: 0,
+            limits,
+            checks_every: 1,
+            longest_poll: None,
+        }
     }
 
     fn live(mut self) -> Report {
@@ -418,6 +465,7 @@ impl World {
         let ended = loop {
             turns += 1;
             assert!(turns < MOST_TURNS, "no end: {:?}", self.handle.status());
+            self.change_limits();
             self.pass_on_the_stop();
             let before = self.kernel.borrow().work;
             let unterminated = self.unterminated();
@@ -447,6 +495,33 @@ impl World {
 
     fn unterminated(&self) -> u64 {
         self.handle.status().counters.unterminated
+    }
+
+    /// Somebody has other limits for the server.
+    fn change_limits(&mut self) {
+        let mut kernel = self.kernel.borrow_mut();
+        for _ in 0..std::mem::take(&mut kernel.changes_asked) {
+            let newer = kernel.changes.pop_front().unwrap();
+            let terms = kernel.terms;
+            kernel.change(Terms {
+                listeners: terms.listeners,
+                has_udp: terms.has_udp,
+                framings: terms.framings,
+                sync: terms.sync,
+                ..self::terms(&newer)
+            });
+            drop(kernel);
+            self.server.set_limits(&newer).unwrap();
+            self.server.check();
+            assert_eq!(self.handle.diagnostics().limits, newer, "what is shown is in force");
+            kernel = self.kernel.borrow_mut();
+            self.has_other_rules |= newer.long_lines != self.limits.long_lines
+                || newer.keep_empty != self.limits.keep_empty
+                || newer.embedded_newline != self.limits.embedded_newline;
+            self.had_line_timeout |= !newer.line_timeout.is_zero();
+            self.changes += 1;
+            self.limits = newer;
+        }
     }
 
     fn pass_on_the_stop(&mut self) {
@@ -584,7 +659,10 @@ impl World {
         };
         assert!(client.delivered.starts_with(&socket.read), "bytes were read that nobody sent");
         let framing = kernel.terms.framings[client.listener];
-        if !self.limits.line_timeout.is_zero() {
+        if self.has_other_rules {
+            return;
+        }
+        if self.had_line_timeout {
             if framing != Framing::Lines {
                 return;
             }
@@ -613,6 +691,9 @@ impl World {
 
     /// What came out of datagrams is what a naive framing makes of each, without what ends it (P23).
     fn check_datagrams(&self, kernel: &Kernel, record: &Record, balance: &mut Balance) {
+        if self.has_other_rules {
+            return;
+        }
         let mut by_peer: HashMap<Peer, Vec<u8>> = HashMap::new();
         for (peer, datagram) in &kernel.udp.read {
             let end = datagram.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r' | 0)).map_or(0, |last| last + 1);
@@ -669,7 +750,7 @@ impl World {
         assert!(missing == 0 || drops > 0, "{missing} lines are missing");
         let (share, may_have_held) = (self.pending_share(), self.kernel.borrow().may_have_held);
         assert!(drops == 0 || may_have_held > share, "{drops} dropped, of {may_have_held} bytes, for {share}");
-        if counters.dropped_for_budget == 0 && self.limits.line_timeout.is_zero() {
+        if counters.dropped_for_budget == 0 && !self.had_line_timeout && !self.has_other_rules {
             let told = Counts {
                 lines: counters.lines,
                 skipped: counters.skipped_lines,
@@ -700,6 +781,7 @@ impl World {
             gaps: self.record.borrow().gaps.values().map(|gaps| gaps.len() as u64).sum(),
             refused: counters.refused_per_host + counters.rejected,
             errors: u64::from(has_failed),
+            changes: self.changes,
             receipts: kernel.sockets.iter().filter(|socket| socket.has_receipt).count() as u64,
             datagrams: counters.datagrams,
             missed: counters.missed_datagrams,

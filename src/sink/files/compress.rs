@@ -144,8 +144,11 @@ impl Compressor {
 
     /// These may have a file to be compressed.
     pub(super) fn note(&mut self, files: Rotated) {
-        if !self.is_ending && !self.queue.iter().any(|other| other.is_of(&files)) {
-            self.queue.push(files);
+        match self.queue.iter_mut().find(|other| other.is_of(&files)) {
+            // Another number of them may be kept now.
+            Some(known) => *known = files,
+            None if self.is_ending => {}
+            None => self.queue.push(files),
         }
     }
 
@@ -542,7 +545,7 @@ mod tests {
             }
             assert_eq!(fixture.text("app.log.1.gz"), lines("app.log.1"), "{test}");
             fixture.finish();
-            fixture.files.trim(|_, _| {}).unwrap();
+            fixture.files.trim(true, |_, _| {}).unwrap();
             assert_eq!(fixture.names(), "app.log app.log.1.gz", "{test}");
         }
     }

@@ -168,6 +168,46 @@ fn place_in(known: &[(Host, Known)], host: Host) -> Result<usize, usize> {
     known.binary_search_by_key(&host, |known| known.0)
 }
 
+/// Removes rotated files beyond what is to be kept, and tells of each other file: whose it is, and its number.
+fn settle(
+    pattern: &Path,
+    options: &OutputOptions,
+    books: &mut Books,
+    each: &mut dyn FnMut(Owner, usize),
+) -> io::Result<()> {
+    for (path, owner, number) in found(pattern)? {
+        if number > 0 && !options.rotates() {
+            continue;
+        }
+        if number > options.rotate_keep {
+            if remove(&path)? {
+                books.report(format_args!("removed {}, beyond --rotate-keep", shown(&path)));
+            }
+            continue;
+        }
+        if number > 0 {
+            let files = Rotated::new(&names::path_of(pattern, owner), options.rotate_keep);
+            if let Some((path, why)) = files.settle(number)? {
+                books.report(format_args!("removed {}, {why}", shown(&path)));
+            }
+        }
+        each(owner, number);
+    }
+    Ok(())
+}
+
+/// A file with this owner and number is there, which may be one to be compressed.
+fn note_rotated(
+    compressor: &mut Option<Compressor>,
+    pattern: &Path,
+    options: &OutputOptions,
+    (owner, number): (Owner, usize),
+) {
+    if let Some(compressor) = compressor.as_mut().filter(|_| number > 0) {
+        compressor.note(Rotated::new(&names::path_of(pattern, owner), options.rotate_keep));
+    }
+}
+
 /// How many files stay open at rest.
 fn most_open(options: &OutputOptions) -> usize {
     let allowed = usize::try_from(descriptor_limit()).unwrap_or(usize::MAX);
@@ -195,28 +235,14 @@ impl HostFiles {
         for path in names::unfinished(pattern)? {
             remove(&path)?;
         }
-        for (path, owner, number) in found(pattern)? {
-            if number > 0 && !options.rotates() {
-                continue;
-            }
-            if number > options.rotate_keep {
-                if remove(&path)? {
-                    books.report(format_args!("removed {}, beyond --rotate-keep", shown(&path)));
-                }
-                continue;
-            }
-            if number > 0 {
-                let files = Rotated::new(&names::path_of(pattern, owner), options.rotate_keep);
-                if let Some((path, why)) = files.settle(number)? {
-                    books.report(format_args!("removed {}, {why}", shown(&path)));
-                }
-                compressor.iter_mut().for_each(|compressor| compressor.note(files.clone()));
-            }
-            let Some(host) = owner else { continue };
-            if let Err(at) = place_in(&known, host) {
+        settle(pattern, options, books, &mut |owner, number| {
+            note_rotated(&mut compressor, pattern, options, (owner, number));
+            if let Some(host) = owner
+                && let Err(at) = place_in(&known, host)
+            {
                 known.insert(at, (host, Known::default()));
             }
-        }
+        })?;
         // The oldest file of all hosts is removed here, not that of the one who met the full disk.
         let removes_when_full = options.disk_full == DiskFull::DropOldest;
         Ok(Self {
@@ -599,6 +625,28 @@ impl Target for HostFiles {
 
     fn try_now(&mut self) {
         self.lanes.iter_mut().for_each(Lane::try_now);
+    }
+
+    fn configure(&mut self, options: &OutputOptions, books: &mut Books) {
+        let keep = |options: &OutputOptions| options.rotates().then_some(options.rotate_keep);
+        let (age_before, keep_before) = (self.options.rotate_age, keep(&self.options));
+        self.options.renew(options);
+        self.options.disk_full = DiskFull::Wait;
+        self.removes_when_full = options.disk_full == DiskFull::DropOldest;
+        self.lanes.iter_mut().for_each(|lane| lane.configure(&self.options));
+        for (_, known) in &mut self.known {
+            known.age = known.age.renewed(age_before, options.rotate_age);
+        }
+        if keep(options).is_some() && keep(options) != keep_before {
+            let compressor = &mut self.compressor;
+            let done = settle(&self.pattern, &self.options, books, &mut |owner, number| {
+                note_rotated(compressor, &self.pattern, &self.options, (owner, number));
+            });
+            if let Err(error) = done {
+                books.report(format_args!("cannot bring the rotated files of {} into order: {error}", self.name));
+            }
+            self.syncs.iter_mut().for_each(Syncs::forget_removed);
+        }
     }
 
     fn reopen(&mut self) {

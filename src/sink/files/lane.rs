@@ -63,6 +63,10 @@ pub(super) struct Lane {
     stall_timeout: Option<Duration>,
 }
 
+fn stall_timeout(options: &OutputOptions) -> Option<Duration> {
+    (options.on_stall == OnStall::Drop).then_some(options.stall_timeout)
+}
+
 impl Lane {
     pub(super) fn new(owner: Owner, path: &Path, options: &OutputOptions) -> Self {
         Self {
@@ -74,8 +78,14 @@ impl Lane {
             stand: Stand::Taking,
             was_held_up: false,
             lag: Lag::InStep,
-            stall_timeout: (options.on_stall == OnStall::Drop).then_some(options.stall_timeout),
+            stall_timeout: stall_timeout(options),
         }
+    }
+
+    /// Takes over what can change while it is known. One that is passed over stays so until it takes lines.
+    pub(super) fn configure(&mut self, options: &OutputOptions) {
+        self.stall_timeout = stall_timeout(options);
+        self.file.configure(options);
     }
 
     /// How much of its host may be read for the moment.

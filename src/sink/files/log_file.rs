@@ -10,6 +10,7 @@
 //! | any other error of a write or a sync | a new descriptor: the old one may be dead for good |
 //! | rotating fails | nothing is to be cured for writing: lines go on into the file, and rotating is tried again |
 
+mod configure;
 mod opening;
 
 use std::fs::{File, Metadata};
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use super::daily::{Begun, Daily};
 use super::dates::Dated;
-use super::opener::{Obstacle, Opener, obstacle};
+use super::opener::Opener;
 use super::path::{has_name, identity_of, resolved, shown};
 use super::rotate::{Removed, Rotated, is_disk_full};
 use super::rotation::{Age, Known, Rotation};
@@ -98,16 +99,7 @@ pub(super) struct LogFile {
 impl LogFile {
     /// A file that is opened when it is first written to.
     pub(super) fn new(path: &Path, options: &OutputOptions, kept: usize) -> Self {
-        let rotation = options.rotates().then(|| Rotation {
-            files: Rotated::new(path, options.rotate_keep),
-            keep: options.rotate_keep,
-            size: if options.rotate_size == 0 { u64::MAX } else { options.rotate_size as u64 },
-            age: options.rotate_age,
-            daily: options.rotate_at.map(Daily::new),
-            dated: None,
-            is_full: false,
-            trouble: None,
-        });
+        let rotation = Rotation::new(path, options);
         let is_wanted = options.sync != SyncEvery::Never;
         Self {
             path: path.to_owned(),
@@ -160,26 +152,7 @@ impl LogFile {
         if self.opener.makes_folder(&path)? {
             books.report(format_args!("made the directory of {}", shown(&path)));
         }
-        if let Some(rotation) = &self.rotation {
-            // The file of a day keeps its name.
-            let obstacle = if rotation.dated.is_none() { obstacle(&path, rotation.keep) } else { None };
-            match obstacle {
-                Some(obstacle @ Obstacle::Mounted) => return Err(io::Error::other(obstacle.sentence())),
-                // A restart must not turn what was a warning into no log.
-                Some(obstacle) => books.report(format_args!("{}: {}", shown(&path), obstacle.sentence())),
-                None => {}
-            }
-            self.opener.check_folder(&path, is_disk_full)?;
-            let mut removed =
-                |removed: &Path, why: &str| books.report(format_args!("removed {}, {why}", shown(removed)));
-            match rotation.day() {
-                Some((dated, day)) => dated.trim(day, rotation.keep, |path| removed(path, "beyond --rotate-keep"))?,
-                None => {
-                    Rotated::new(&path, rotation.keep).trim(removed)?;
-                    self.has_rotated = true;
-                }
-            }
-        }
+        self.settle_rotated(&path, true, books)?;
         self.ensure_open()?;
         // On a full disk the newline waits, as lines do.
         let _ = self.end_torn_line(books);

@@ -114,13 +114,13 @@ impl Rotated {
         done.map(|()| file)
     }
 
-    /// At start: removes the rotated files numbered above `keep`, since `--rotate-keep` may have been larger before, and
-    /// tells of each; and brings into order what a kill has left of compressing.
+    /// Removes the rotated files numbered above `keep`, since `--rotate-keep` may have been larger before, and tells of each;
+    /// and, at the start (`is_first`), brings into order what a kill has left of compressing.
     ///
     /// # Errors
     /// Of the system: the last one, after every file was tried. A name that is too long is found here too, and not
     /// only by the first shift.
-    pub(super) fn trim(&self, mut removed: impl FnMut(&Path, &str)) -> io::Result<()> {
+    pub(super) fn trim(&self, is_first: bool, mut removed: impl FnMut(&Path, &str)) -> io::Result<()> {
         // A directory of that name is told of elsewhere.
         there(fs::symlink_metadata(self.numbered(self.keep)).map(drop))?;
         let mut result = Ok(());
@@ -135,7 +135,7 @@ impl Rotated {
                 Err(error) => result = Err(error),
             }
         }
-        for path in self.unfinished()? {
+        for path in if is_first { self.unfinished()? } else { Vec::new() } {
             result = result.and(remove(&path).map(drop));
         }
         result
@@ -548,7 +548,7 @@ mod tests {
     /// The names of the files that a trim removes, sorted.
     fn trimmed(rotated: &Rotated) -> String {
         let mut names = Vec::new();
-        rotated.trim(|path, _| names.push(name_of(path))).unwrap();
+        rotated.trim(true, |path, _| names.push(name_of(path))).unwrap();
         names.sort();
         names.join(" ")
     }
@@ -803,7 +803,7 @@ mod tests {
             fs::write(rotated.numbered(1), &text).unwrap();
             fs::write(folder.0.join("app.log.1.gz"), compressed).unwrap();
             let mut said = Vec::new();
-            rotated.trim(|_, why| said.push(why.to_owned())).unwrap();
+            rotated.trim(true, |_, why| said.push(why.to_owned())).unwrap();
             assert_eq!(said, [why], "{case}");
             assert_eq!(folder.names(), ["app.log", left, "app.log.2.gz", "app.log.gz.new", "b.1.gz.new"], "{case}");
         }
@@ -847,7 +847,7 @@ mod tests {
         let path = folder.0.join("x".repeat(253));
         fs::write(&path, "").unwrap();
         assert_eq!(trimmed(&Rotated::new(&path, 9)), "", "255 bytes are possible");
-        assert_eq!(Rotated::new(&path, 10).trim(|_, _| ()).unwrap_err().kind(), ErrorKind::InvalidFilename);
+        assert_eq!(Rotated::new(&path, 10).trim(true, |_, _| ()).unwrap_err().kind(), ErrorKind::InvalidFilename);
     }
 
     #[test]

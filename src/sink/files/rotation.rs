@@ -4,11 +4,13 @@
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::daily::{Begun, Daily, Found};
 use super::dates::Dated;
 use super::rotate::{Removed, Rotated};
+use crate::config::output::OutputOptions;
 use crate::sink::pace::Backoff;
 
 /// When a file is begun anew.
@@ -43,6 +45,19 @@ pub(super) enum Age {
     OldAt(Duration),
 }
 
+impl Age {
+    /// The same of a file that may be so old from now on (0: nobody asks), and could be as old as `before` says.
+    pub(super) fn renewed(self, before: Duration, longest: Duration) -> Self {
+        match self {
+            Self::OldAt(at) if !before.is_zero() && !longest.is_zero() => {
+                Self::OldAt((at + longest).saturating_sub(before))
+            }
+            Self::Was(age) if !longest.is_zero() => Self::Was(age),
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// What is known of when a file was begun, for one that is closed and opened again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Known {
@@ -51,6 +66,32 @@ pub(super) struct Known {
 }
 
 impl Rotation {
+    /// That of the file at `path`, if these options ask for it.
+    pub(super) fn new(path: &Path, options: &OutputOptions) -> Option<Self> {
+        options.rotates().then(|| {
+            let mut rotation = Self {
+                files: Rotated::new(path, 0),
+                keep: 0,
+                size: 0,
+                age: Duration::ZERO,
+                daily: options.rotate_at.map(Daily::new),
+                dated: None,
+                is_full: false,
+                trouble: None,
+            };
+            rotation.configure(path, options);
+            rotation
+        })
+    }
+
+    /// Takes over what can change (P27).
+    pub(super) fn configure(&mut self, path: &Path, options: &OutputOptions) {
+        self.files = Rotated::new(path, options.rotate_keep);
+        self.keep = options.rotate_keep;
+        self.size = if options.rotate_size == 0 { u64::MAX } else { options.rotate_size as u64 };
+        self.age = options.rotate_age;
+    }
+
     /// Whether it may be rotated: not shortly after that has failed.
     pub(super) fn may_try(&self, now: Duration) -> bool {
         self.trouble.is_none_or(|backoff| backoff.is_due(now))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::compress::{self, Compressor};
 use super::log_file::LogFile;
-use super::path::shown;
+use super::path::{resolved, shown};
 use super::rotate::is_disk_full;
 use super::sync::{Synced, Syncs};
 use crate::config::output::{OutputOptions, SyncEvery};
@@ -131,6 +131,16 @@ impl Target for SingleFile {
 
     fn try_now(&mut self) {
         self.file.try_now();
+    }
+
+    fn configure(&mut self, options: &OutputOptions, books: &mut Books) {
+        if self.file.configure(options) {
+            let path = resolved(self.file.path());
+            if let Err(error) = self.file.settle_rotated(&path, false, books) {
+                books.report(format_args!("cannot bring the rotated files of {} into order: {error}", self.name));
+            }
+            self.note_rotated();
+        }
     }
 
     fn reopen(&mut self) {

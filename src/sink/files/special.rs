@@ -182,6 +182,12 @@ impl Target for Special {
         self.target_mut().try_now();
     }
 
+    fn configure(&mut self, options: &OutputOptions, books: &mut Books) {
+        // What is opened in its place keeps to them too.
+        self.options.renew(options);
+        self.target_mut().configure(options, books);
+    }
+
     fn reopen(&mut self) {
         self.reopening = Reopening::Asked;
         self.target_mut().reopen();

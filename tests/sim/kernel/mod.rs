@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use lumberjack::internals::{Key, Ready, Source};
-use lumberjack::{Framing, Peer};
+use lumberjack::{Framing, Limits, Peer};
 
 use super::client::Client;
 use super::dice::Dice;
@@ -54,6 +54,8 @@ pub(crate) enum Event {
     Descriptors(usize),
     /// Somebody asks for files to be opened anew.
     Reopen,
+    /// Somebody asks for the next of [`Kernel::changes`].
+    Change,
     /// Somebody asks the server to stop.
     Stop,
 }
@@ -250,6 +252,13 @@ pub(crate) struct Kernel {
     /// Lines that were written died with a descriptor: whose they were, gets no receipt.
     pub(crate) has_doubts: bool,
     pub(crate) is_reopen_asked: bool,
+    /// Limits that the server gets while it runs, and how many of them are asked for now.
+    pub(crate) changes: VecDeque<Limits>,
+    pub(crate) changes_asked: usize,
+    /// So many were in when there were to be fewer, less those who have left: none of them has to go.
+    staying: usize,
+    /// The limits have changed: what is beyond them may have been within others.
+    has_changed: bool,
     is_sink_watched: bool,
     timeline: BTreeMap<(Duration, u64), Event>,
     serial: u64,
@@ -310,6 +319,10 @@ impl Kernel {
             has_sink_edge: false,
             has_doubts: false,
             is_reopen_asked: false,
+            changes: VecDeque::new(),
+            changes_asked: 0,
+            staying: 0,
+            has_changed: false,
             is_sink_watched: false,
             timeline: BTreeMap::new(),
             serial: 0,
@@ -325,6 +338,24 @@ impl Kernel {
     pub(crate) fn at(&mut self, time: Duration, event: Event) {
         self.serial += 1;
         self.timeline.insert((time, self.serial), event);
+    }
+
+    /// From now on the server keeps to these terms.
+    pub(crate) fn change(&mut self, terms: Terms) {
+        if terms.max_connections < self.terms.max_connections {
+            self.staying = self.taken;
+        }
+        // An end that has come is not put off.
+        self.was_quiet |= self.is_drain_over();
+        (self.terms, self.has_changed) = (terms, true);
+        // What is late by new limits need not be by those that were.
+        self.is_calm = false;
+        self.runs_again();
+    }
+
+    /// How many may be in before somebody has to go.
+    fn most(&self) -> usize {
+        self.staying.max(self.terms.max_connections)
     }
 
     /// A new descriptor takes the place of a dead one, and takes everything.
@@ -417,6 +448,7 @@ impl Kernel {
                 }
                 Event::Descriptors(limit) => self.descriptor_limit = limit,
                 Event::Reopen => self.is_reopen_asked = true,
+                Event::Change => self.changes_asked += 1,
                 Event::Stop => self.is_stop_asked = true,
             }
         }
@@ -462,6 +494,7 @@ impl Kernel {
             || is_sink_ready
             || self.is_stop_asked
             || self.is_reopen_asked
+            || self.changes_asked > 0
             || self.is_woken
     }
 
@@ -587,6 +620,7 @@ impl Kernel {
         self.edges.remove(&index);
         let Some(key) = socket.key else { return self.check_refusal(index) };
         self.taken -= 1;
+        self.staying = self.staying.min(self.taken);
         self.stale.push(key);
         if self.is_over {
             return;

@@ -225,7 +225,8 @@ impl Net for SimNet {
         let kernel = &mut *self.0.borrow_mut();
         assert!(time <= kernel.terms.gather && std::mem::take(&mut kernel.has_read), "a pause of {time:?}");
         let end = kernel.now + time;
-        while kernel.now < end && !kernel.is_stop_asked && !kernel.is_reopen_asked {
+        let is_asked = |kernel: &Kernel| kernel.is_stop_asked || kernel.is_reopen_asked || kernel.changes_asked > 0;
+        while kernel.now < end && !is_asked(kernel) {
             kernel.happen();
             let next = kernel.next_event_at().unwrap_or(end);
             kernel.now = next.min(end).max(kernel.now);

@@ -290,7 +290,11 @@ impl LogFile {
                 let (end, age) = (mem::replace(&mut self.end, End::Whole), self.age);
                 self.keep_for_sync();
                 let adopted = self.adopt(file);
-                (self.end, self.age) = (end, age);
+                self.end = end;
+                // Nobody asked before: then it is as old as it was found now.
+                if age != Age::Unknown {
+                    self.age = age;
+                }
                 adopted?;
             } else {
                 self.take_back();
