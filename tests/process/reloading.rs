@@ -470,6 +470,19 @@ fn p27_new_files_look_as_it_is_said_now() {
 }
 
 #[test]
+fn p27_a_file_in_place_of_a_fifo_looks_as_it_is_said_now() {
+    let dir = Dir::new();
+    let path = dir.file("fifo");
+    nix::unistd::mkfifo(path.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut one = Configured::with(dir, "file-mode = 0600\n", &[], |setup| setup, &path);
+    fs::remove_file(&path).unwrap();
+    one.assert_changes("file-mode", "0600", "0604", "");
+    let mode = || fs::metadata(&path).ok().map(|found| found.permissions().mode() & 0o777);
+    until_equal("the file", &Some(0o604), mode);
+    one.stop();
+}
+
+#[test]
 fn p27_a_directory_that_is_missing_is_made_from_now_on() {
     let dir = Dir::new();
     fs::create_dir(dir.file("logs")).unwrap();

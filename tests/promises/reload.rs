@@ -263,10 +263,19 @@ fn p27_a_rate_begins_to_hold_for_who_is_here_and_what_is_owed_stays_owed() {
 
 #[test]
 fn p27_who_is_slowed_is_not_timed_by_new_limits_either() {
-    let mut world = World::listening("0.0.0.0:0,rate=1,burst=1", Limits::default());
-    let client = slowed(&mut world, 40);
-    world.server.set_limits(&Limits { idle_timeout: ms(100), line_timeout: ms(100), ..Limits::default() }).unwrap();
-    world.turns_for(ms(500));
-    assert!(!is_told_goodbye(&client), "it is our silence");
+    // Two of a host: a token wakes one of them, and what times the other would let it read that too.
+    let mut world = World::listening("0.0.0.0:0,rate=20,burst=1", Limits::default());
+    let line = format!("{:0299}\n", 7);
+    let [mut first, mut second] = [(); 2].map(|()| world.client_of([127, 0, 27, 3]));
+    for client in [&mut first, &mut second] {
+        send(client, line.repeat(40).as_bytes());
+    }
+    world.until("it is slowed", |world| world.status().counters.slowed == 1);
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < ms(800) {
+        world.server.set_limits(&Limits { idle_timeout: ms(10), ..Limits::default() }).unwrap();
+        world.turn(ms(5)).unwrap();
+    }
+    assert!(!is_told_goodbye(&first) && !is_told_goodbye(&second), "it is our silence");
     assert_eq!(world.status().counters.evicted_idle, 0);
 }
