@@ -37,6 +37,7 @@ struct Entry {
 
 /// Bytes of memory that a connection may need here besides: two hosts, each with a place in a map that has just doubled and
 /// one on the wheel, and itself in a list that has just doubled.
+#[cfg(feature = "cli")]
 pub(super) const BYTES_EACH: usize =
     2 * (size_of::<Entry>() * 2 + (size_of::<(Host, u32)>() + 1) * 24 / 7 + 32) + 2 * size_of::<Key>();
 

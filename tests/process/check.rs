@@ -93,7 +93,9 @@ fn check_prints_a_config_file_that_leads_to_the_same_settings() {
         let again = check(&["--config", &path]);
         again.assert_clean();
         assert_eq!(without_origins(&again), without_origins(&ended));
-        assert_eq!(settings(&["--config", &path]), settings(args));
+        let mut read = settings(&["--config", &path]);
+        assert_eq!(read.config_file.take(), Some(path.clone()));
+        assert_eq!(read, settings(args));
         for option in OPTIONS {
             assert!(settings_in(&ended).iter().any(|(name, ..)| name == option.name), "--{} is missing", option.name);
         }
