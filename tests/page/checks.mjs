@@ -214,7 +214,7 @@ export class Checks {
     const ofOutputs = Object.fromEntries(
       ['droppedLines', 'rotationFailures', 'syncFailures'].map((name) => [name, sumOf(name)]),
     )
-    const { lines, bytes, accepted, ...limits } = d.counters
+    const { lines, bytes, accepted, datagrams, ...limits } = d.counters
     const counters = await this.browser.run(() =>
       [...document.querySelectorAll('#counters tr')].map((row) => [
         row.cells[0].textContent,
