@@ -1,5 +1,6 @@
-//! UDP: each datagram becomes lines as it is read, and nothing is kept of who sent it (P23). Invariant: a datagram is taken
-//! from the kernel only while the sink has room for it; until then it waits there, and what the kernel has to drop is told.
+//! UDP: each datagram becomes lines as it is read, and nothing is kept of who sent it (P23), but what its host's rate has
+//! left. Invariant: a datagram is taken from the kernel only while the sink has room for it; until then it waits there, and
+//! what the kernel has to drop is told.
 
 use std::io::ErrorKind;
 use std::time::Duration;
