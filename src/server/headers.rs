@@ -3,6 +3,7 @@
 use crate::engine::proxy::Header;
 
 /// Bytes of memory that a connection takes besides while its header is there in part.
+#[cfg(feature = "cli")]
 pub(super) const BYTES_EACH: usize = size_of::<Header>() + 2 * size_of::<Option<Box<Header>>>();
 
 /// By the connection's place in the table. Most come in one piece, and are never here.

@@ -43,6 +43,7 @@ type Lost = Option<(Peer, Gap)>;
 
 /// Bytes of memory that a connection may need here besides: two hosts, each with a place in a map that has just doubled,
 /// one on the wheel and one among those with a mark to come, and itself in a list that has just doubled.
+#[cfg(feature = "cli")]
 pub(super) const BYTES_EACH: usize = 2
     * ((size_of::<Entry>() + size_of::<Lost>()) * 2 + (size_of::<(Host, u32)>() + 1) * 24 / 7 + 32)
     + 2 * size_of::<Key>();
