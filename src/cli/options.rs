@@ -595,13 +595,13 @@ pub const OPTIONS: &[Opt] = options! {
     "trust-host" = "" Output Switch(syslog.trust_host)
         "with parse=syslog: the host in a header is taken for the one that sent it; anybody can write any";
     "allow" = "NETWORK,..." Input Nets(listen_defaults.allow) live
-        "who may connect, such as 192.0.2.0/24,2001:db8::/32: all others may not; where --listen says nothing else";
+        "who may connect, or send datagrams, such as 192.0.2.0/24,2001:db8::/32: all others may not; where --listen says nothing else";
     "deny" = "NETWORK,..." Input Nets(listen_defaults.deny) live
         "who may not connect; of several networks that an address is in, the smallest decides";
     "proxy" = "" Input Switch(listen_defaults.proxy)
         "clients come through a proxy that says who they are, by the PROXY protocol, version 1 or 2; needs --allow for the proxy";
     "rate" = "LINES|SIZE|off" Input Word(listen_defaults.rate) live
-        "what a host may send in a second: 200 is lines, 64KiB bytes; who sends more is read more slowly, and loses nothing";
+        "what a host may send in a second: 200 is lines, 64KiB bytes; who sends more is read more slowly, and loses nothing; more datagrams are dropped";
     "burst" = "LINES|SIZE|off" Input Word(listen_defaults.burst) live
         "what a host may send at once before --rate slows it; off: what it may send in a second";
     "unix-mode" = "OCTAL" Input Octal(config.unix_mode)

@@ -53,7 +53,7 @@ pub struct ListenOptions {
     /// Whether each connection begins with a header of the PROXY protocol, which says who the client is (`proxy`, P25). Needs
     /// [`Self::allow`]. Default false.
     pub proxy: bool,
-    /// What a host may send in a second (`rate`, P26). Default off.
+    /// What a host may send in a second (`rate`, P26); more datagrams are dropped. Default off.
     pub rate: Rate,
     /// What a host may send at once (`burst`, P26), in the unit of [`Self::rate`]. Default off: what it may in a second.
     pub burst: Rate,

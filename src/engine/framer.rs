@@ -1,5 +1,5 @@
 //! The framer of a connection, whichever framing its listener has. Every framing is translated into lines that end in
-//! `\n`, in the buffer that was read into, so that caps, gaps and memory are one piece of code ([`LineFramer`]). Invariant:
+//! `\n`, in the buffer that was read into, so that caps, gaps and memory are one piece of code (`LineFramer`). Invariant:
 //! this is the only place that asks which framing it is.
 
 use super::framing::{Frame, Place};

@@ -29,6 +29,8 @@ pub enum Why {
     BadLength,
     /// The disk was full, and the oldest rotated file had to go, with `--disk-full drop-oldest`.
     DiskFull,
+    /// The host sent more datagrams than its `--rate` lets through (P26).
+    Rate,
 }
 
 impl fmt::Display for Why {
@@ -39,6 +41,7 @@ impl fmt::Display for Why {
             Self::Stalled => "stalled",
             Self::BadLength => "bad-length",
             Self::DiskFull => "disk-full",
+            Self::Rate => "rate",
         })
     }
 }
@@ -49,7 +52,10 @@ mod tests {
 
     #[test]
     fn p16_each_reason_has_its_word() {
-        let all = [Why::TooLong, Why::Memory, Why::Stalled, Why::BadLength, Why::DiskFull];
-        assert_eq!(all.map(|why| why.to_string()), ["too-long", "memory", "stalled", "bad-length", "disk-full"]);
+        let all = [Why::TooLong, Why::Memory, Why::Stalled, Why::BadLength, Why::DiskFull, Why::Rate];
+        assert_eq!(
+            all.map(|why| why.to_string()),
+            ["too-long", "memory", "stalled", "bad-length", "disk-full", "rate"]
+        );
     }
 }

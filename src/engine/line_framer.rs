@@ -298,10 +298,10 @@ impl LineFramer {
 
     /// Works through whole lines of at most [`PIECE_BYTES`] together; nothing is pending.
     fn walk_piece(&mut self, piece: &[u8], rules: &Rules, out: &mut impl LineSink, fed: &mut Fed<'_>) {
+        let strips_cr = self.strips_cr();
         if !has_long_line(0, piece, rules.max_line) {
             let starts_empty = !rules.keep_empty && piece.first() == Some(&b'\n');
             // If the first line ends in `\r\n`, all of them most likely do.
-            let strips_cr = self.strips_cr();
             let (count, is_clean) = match memchr(b'\n', piece).filter(|_| strips_cr) {
                 Some(end) if end > 0 && piece.get(end - 1) == Some(&b'\r') => {
                     (memchr_iter(b'\n', piece).count() as u64, false)
@@ -321,7 +321,12 @@ impl LineFramer {
         for newline in memchr_iter(b'\n', piece) {
             let line = piece.get(start..newline).unwrap_or_default();
             start = newline + 1;
-            self.end_line(line, rules, out, fed);
+            let content = if strips_cr { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
+            if content.len() > rules.max_line {
+                self.end_line(line, rules, out, fed);
+            } else if !content.is_empty() || rules.keep_empty {
+                emit(&[], content, fed, out);
+            }
         }
     }
 

@@ -165,7 +165,7 @@ pub enum Opening {
     Proxied,
     /// A byte order mark has come, and nothing else.
     Marked,
-    /// So many bytes of [`PROXY_V2`] have come, and nothing else. They do not stay pending: newlines are among them.
+    /// So many bytes of `PROXY_V2` have come, and nothing else. They do not stay pending: newlines are among them.
     Header(u8),
     /// All that has come is pending: no newline and no end of a message, but so many marks of other ends: of the first of
     /// the two in the lower four bits, of the second in the upper. Every connection has room for this.

@@ -122,12 +122,12 @@ numbers! {
             ("P10");
         refused_per_host "refusedPerHost" "host_refused_connections" Loss
             "Connections turned away because their host had --max-per-host." ("P14");
-        not_allowed "notAllowed" "not_allowed_connections" Event
-            "Connections closed at once because their address is not allowed (--allow, --deny)." ("P24");
+        not_allowed "notAllowed" "not_allowed" Event
+            "Connections closed at once, and datagrams dropped, because their address is not allowed (--allow, --deny)." ("P24");
         proxy_errors "proxyErrors" "proxy_header_errors" Loss
             "Connections closed because they did not begin with a header of the PROXY protocol (--proxy)." ("P25");
         slowed "slowed" "slowed_hosts" Event
-            "Times that a host was slowed because it sent more than --rate; no line is lost by that." ("P26");
+            "Times that a host was slowed because it sent more than --rate; connections lose no line by that." ("P26");
         cut_off "cutOff" "cut_off_connections" Loss
             "Connections closed while their client still sent, 16 MiB after our goodbye." ("P6, P11");
         datagrams "datagrams" "received_datagrams" Count
@@ -136,6 +136,8 @@ numbers! {
             "Datagrams that the kernel dropped because its receive buffer was full (UDP, --udp-buffer)." ("P23");
         held_up_datagrams "heldUpDatagrams" "held_up_datagrams" Loss
             "Datagrams dropped because the file of their host took nothing (UDP, {host})." ("P23");
+        over_rate_datagrams "overRateDatagrams" "over_rate_datagrams" Loss
+            "Datagrams dropped because their host sent more than --rate (UDP)." ("P26");
         probes "probes" "probes" Event
             "Connections that ended without a byte, as port probes and health checks do." ("P12");
         accept_pauses "acceptPauses" "accept_pauses" Event

@@ -1,5 +1,6 @@
-//! UDP: each datagram becomes lines as it is read, and nothing is kept of who sent it (P23). Invariant: a datagram is taken
-//! from the kernel only while the sink has room for it; until then it waits there, and what the kernel has to drop is told.
+//! UDP: each datagram becomes lines as it is read, and nothing is kept of who sent it (P23), but what its host's rate has
+//! left. Invariant: a datagram is taken from the kernel only while the sink has room for it; until then it waits there, and
+//! what the kernel has to drop is told.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -102,7 +103,7 @@ impl<L> Datagrams<L> {
 impl<S: Sink, N: Net> Server<S, N> {
     /// Reads a round from each listener of UDP, as far as the sink has room.
     pub(super) fn read_datagrams(&mut self) {
-        if !self.datagrams.may_wait() {
+        if !self.mark_lost() || !self.datagrams.may_wait() {
             return;
         }
         // The server's methods need `self` while they use what was read, so the buffer is not in it meanwhile.
@@ -126,10 +127,10 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn read_round(&mut self, at: usize, buffer: &mut [u8]) {
         let (mut bytes, mut errors) = (0, 0);
         for _ in 0..ROUND {
-            let Some(one) = self.datagrams.open.get_mut(at).filter(|one| one.may_have && one.left > 0) else { return };
-            if self.outlet.is_stalled() || bytes >= ROUND_BYTES {
+            if self.outlet.is_stalled() || bytes >= ROUND_BYTES || !self.mark_lost() {
                 return;
             }
+            let Some(one) = self.datagrams.open.get_mut(at).filter(|one| one.may_have && one.left > 0) else { return };
             if !self.outlet.has_room_for_datagrams() {
                 return self.stall();
             }
@@ -157,18 +158,67 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// A datagram of `count` bytes has come, at the start of `buffer`.
     fn take_datagram(&mut self, number: u8, peer: &Peer, buffer: &mut [u8], count: usize) {
         self.counters.datagrams = self.counters.datagrams.saturating_add(1);
+        if !self.listeners.permits(number, peer) {
+            return self.tally().datagram_not_allowed(peer);
+        }
         self.counters.bytes = self.counters.bytes.saturating_add(count as u64);
         self.clock.note_bytes();
+        // What ends it is no part of it: some senders put a `\n`, `\r\n` or NUL there.
+        let datagram = buffer.get(..count).unwrap_or_default();
+        let end = datagram.iter().rposition(|byte| !b"\n\r\0".contains(byte)).map_or(0, |last| last + 1);
+        let datagram = datagram.get(..end).unwrap_or_default();
+        if self.rates.are_on() && !self.keeps_to_rate(number, peer, datagram) {
+            return;
+        }
         if self.outlet.sink.welcome(peer) == Welcome::Nothing {
             // Its host's file can't be written. A connection would not be read; all other hosts can't wait for this one.
             return self.tally().datagram_held_up(peer, count);
         }
-        // What ends it is no part of it: some senders put a `\n`, `\r\n` or NUL there.
-        let datagram = buffer.get(..count).unwrap_or_default();
-        let end = datagram.iter().rposition(|byte| !b"\n\r\0".contains(byte)).map_or(0, |last| last + 1);
-        let is_long = end > self.outlet.datagram_room();
-        let kept = if is_long { self.cut_to_room(peer, datagram.get(..end).unwrap_or_default()) } else { end };
+        let kept = if end > self.outlet.datagram_room() { self.cut_to_room(peer, datagram) } else { end };
+        let lines = |server: &Self| server.counters.lines + server.counters.skipped_lines;
+        let before = lines(self);
         self.frame_datagram(number, peer, buffer, kept);
+        if self.rates.are_on() {
+            self.charge(number, peer.host(), [lines(self) - before, count as u64]);
+        }
+    }
+
+    /// Whether the host of a datagram keeps to its rate (P26). If not, the datagram is dropped, as UDP can't be slowed: the mark
+    /// of it comes before the host's next line.
+    fn keeps_to_rate(&mut self, number: u8, peer: &Peer, datagram: &[u8]) -> bool {
+        if let Some(gap) = self.rates.let_in(number, peer.host(), self.clock.tick()) {
+            if let Some((peer, gap)) = gap {
+                self.mark_gap(&peer, gap);
+            }
+            return true;
+        }
+        // A syslog message is one, however many newlines it has.
+        let is_message = self.listeners.rules(number).framing() == Framing::Nul;
+        let ends = if is_message { 0 } else { newlines(datagram) };
+        let gap = Gap { lines: ends as u64 + 1, bytes: (datagram.len() - ends) as u64, why: Why::Rate };
+        let is_new = self.rates.keep_out(number, peer, gap, self.clock.tick());
+        self.tally().datagram_over_rate(gap.bytes);
+        if let Some(rate) = is_new {
+            self.tally().datagrams_over_rate(peer.host(), &rate);
+        }
+        false
+    }
+
+    fn mark_gap(&mut self, peer: &Peer, gap: Gap) {
+        self.outlet.sink.gap(&Origin { peer, wall_ms: self.clock.wall_ms(), parse: Parse::Off }, gap);
+    }
+
+    /// Marks what hosts lost that have not sent since, as far as the sink has room. False if some is left.
+    pub(super) fn mark_lost(&mut self) -> bool {
+        while let Some((peer, gap)) = self.rates.next_lost() {
+            if !self.outlet.has_room_for(0) {
+                self.rates.put_back(peer, gap);
+                self.stall();
+                return false;
+            }
+            self.mark_gap(&peer, gap);
+        }
+        true
     }
 
     /// How much of a long datagram is taken: all of it, unless the budget is so small that its lines, as they will be written, may
@@ -185,7 +235,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let ends = newlines(rest);
         let gap = Gap { lines: ends as u64 + 1, bytes: (rest.len() - ends) as u64, why: Why::Memory };
         self.tally().datagram_cut(peer, datagram.len(), room, &gap);
-        self.outlet.sink.gap(&Origin { peer, wall_ms: self.clock.wall_ms(), parse: Parse::Off }, gap);
+        self.mark_gap(peer, gap);
         room
     }
 

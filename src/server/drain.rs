@@ -161,7 +161,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             has_more_to_read: connections.iter().any(|(_, conn)| !conn.is_owed()),
             is_ready: connections.ready_len() > 0,
             has_listeners: !self.listeners.are_closed(),
-            has_datagrams: !self.datagrams.are_closed(),
+            has_datagrams: !self.datagrams.are_closed() || self.rates.have_lost(),
             is_paused: self.listeners.are_paused(),
             is_full: self.is_full(),
             gives_way_in: self.gives_way_in(),

@@ -49,7 +49,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.tally().ended_at_goodbye(&conn.peer);
         }
         self.listeners.end_pause();
-        self.charge(conn.listener, conn.peer.host(), last.lines);
+        self.charge(conn.listener, conn.peer.host(), [last.lines, 0]);
         self.tally().fed(&conn.peer, &last);
         if let Some(protocol) = spoken {
             self.tally().speaks(&conn.peer, protocol, framing);
@@ -178,7 +178,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         );
         let (listener, host) = (conn.listener, peer.host());
         self.clients.hold(key);
-        self.charge(listener, host, fed.lines);
+        self.charge(listener, host, [fed.lines, 0]);
         self.account(key, 0, fed.lines);
         self.tally().fed(&peer, &fed);
     }

@@ -104,13 +104,13 @@ impl<L> Listeners<L> {
 
     /// The listener with this number takes over the options that can change while it is open, and gives those that hold now.
     /// Who is connected stays so, whoever may connect from now on.
-    pub(super) fn set_options(&mut self, number: usize, options: &ListenOptions) -> Option<&ListenOptions> {
+    pub(super) fn set_options(&mut self, number: usize, options: &ListenOptions) -> Option<Listen> {
         let own = self.options.get_mut(number)?;
         own.renew(options);
         if let Some(access) = self.access.get_mut(number) {
             *access = Access::new(&own.allow.0, &own.deny.0);
         }
-        Some(own)
+        Some(Listen::new(self.local_addrs.get(number)?.clone(), own.clone()))
     }
 
     /// The rules of the listener with this number, also after it was closed.

@@ -161,7 +161,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             let is_udp = local.at.is_udp();
             let buffers = (net.udp_buffer(&listener).unwrap_or(udp_buffer), udp_buffer);
             announce(&local, net.is_early(&listener), buffers);
-            rates.add(&local.options, &limits, clock.tick());
+            rates.add(&local, &limits, clock.tick());
             let number = listeners.note(local, &limits);
             if is_udp { datagrams.add(number, listener) } else { listeners.add(number, listener) }
         }
@@ -298,7 +298,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let now = self.clock.now();
         let can_read = !self.outlet.is_stalled();
         let can_be_read = self.clients.connections.ready_len() > 0 && self.life.reads_in_turn();
-        if (can_read && (can_be_read || self.can_accept() || self.datagrams.may_wait()))
+        if (can_read && (can_be_read || self.can_accept() || self.datagrams.may_wait() || self.rates.have_lost()))
             || (self.limits.receipt && self.is_receipt_due())
         {
             return Some(Duration::ZERO);

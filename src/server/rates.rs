@@ -11,8 +11,9 @@ use super::Server;
 use super::connection::{Connection, Readiness};
 use super::life::Next;
 use crate::config::limits::Limits;
-use crate::config::listen::ListenOptions;
-use crate::engine::peer::Host;
+use crate::config::listen::{Listen, ListenOptions};
+use crate::engine::gap::Gap;
+use crate::engine::peer::{Host, Peer};
 use crate::engine::rate::{Bucket, Limit};
 use crate::engine::sniff::Opening;
 use crate::engine::wheel::{Tick, TimerWheel};
@@ -33,19 +34,27 @@ struct Entry {
     waiting: VecDeque<Key>,
     /// Since when it is slowed, and when one of its connections had to wait the last time.
     slowed: Option<(Tick, Tick)>,
+    /// Datagrams of which the output has no mark yet, and who sent the last of them.
+    lost: Lost,
 }
 
-/// Bytes of memory that a connection may need here besides: two hosts, each with a place in a map that has just doubled and
-/// one on the wheel, and itself in a list that has just doubled.
+/// What of a peer is not in the output, and not yet marked.
+type Lost = Option<(Peer, Gap)>;
+
+/// Bytes of memory that a connection may need here besides: two hosts, each with a place in a map that has just doubled,
+/// one on the wheel and one among those with a mark to come, and itself in a list that has just doubled.
 #[cfg(feature = "cli")]
-pub(super) const BYTES_EACH: usize =
-    2 * (size_of::<Entry>() * 2 + (size_of::<(Host, u32)>() + 1) * 24 / 7 + 32) + 2 * size_of::<Key>();
+pub(super) const BYTES_EACH: usize = 2
+    * ((size_of::<Entry>() + size_of::<Lost>()) * 2 + (size_of::<(Host, u32)>() + 1) * 24 / 7 + 32)
+    + 2 * size_of::<Key>();
 
 /// What is known of the hosts of one listener.
 struct Table {
     limit: Limit,
     /// The rate as people write it.
     shown: String,
+    /// Its hosts send datagrams, which do not wait.
+    is_udp: bool,
     hosts: HashMap<Host, u32>,
     entries: Slab<Entry>,
     wheel: TimerWheel,
@@ -60,6 +69,8 @@ pub(super) struct Rates {
     /// By the listener's number.
     tables: Vec<Option<Box<Table>>>,
     are_on: bool,
+    /// What hosts have lost that are forgotten, or keep to their rate again.
+    lost: Vec<(Peer, Gap)>,
 }
 
 /// How much may be read of a connection.
@@ -92,9 +103,10 @@ fn most_hosts(limits: &Limits) -> usize {
 }
 
 impl Table {
-    fn new(limit: Limit, options: &ListenOptions, most: usize, now: Tick) -> Self {
+    fn new(limit: Limit, listen: &Listen, most: usize, now: Tick) -> Self {
         let wheel = TimerWheel::new(now, 0);
-        Self { limit, shown: shown(options), hosts: HashMap::new(), entries: Slab::new(), wheel, look_at: FEW, most }
+        let (shown, is_udp) = (shown(&listen.options), listen.at.is_udp());
+        Self { limit, shown, is_udp, hosts: HashMap::new(), entries: Slab::new(), wheel, look_at: FEW, most }
     }
 
     /// Another rate, of the same unit, holds from now on. What time brought until now, the old one says.
@@ -111,41 +123,45 @@ impl Table {
 
     /// The host's entry, with what time has brought.
     #[inline(never)] // one copy, for size
-    fn entry(&mut self, host: Host, now: Tick) -> Option<(u32, &mut Entry)> {
+    fn entry(&mut self, host: Host, now: Tick, lost: &mut Vec<(Peer, Gap)>) -> Option<(u32, &mut Entry)> {
         let id = match self.hosts.get(&host) {
             Some(id) => *id,
-            None => self.add(host, now),
+            None => self.add(host, now, lost),
         };
         let entry = self.entries.get_mut(id as usize)?;
         entry.bucket.fill(&self.limit, now);
         Some((id, entry))
     }
 
-    fn add(&mut self, host: Host, now: Tick) -> u32 {
+    fn add(&mut self, host: Host, now: Tick, lost: &mut Vec<(Peer, Gap)>) -> u32 {
         if self.entries.len() >= self.look_at {
-            self.forget(now, false);
+            self.forget(now, None);
             // Hosts that come and go faster than their buckets fill: all begin anew, but for those who wait.
             if self.entries.len() >= self.most {
-                self.forget(now, true);
+                self.forget(now, Some(lost));
             }
             self.look_at = (2 * self.entries.len()).clamp(FEW, self.most.max(FEW));
         }
         let bucket = self.limit.full(now);
-        let id = self.entries.insert(Entry { host, bucket, waiting: VecDeque::new(), slowed: None });
+        let id = self.entries.insert(Entry { host, bucket, waiting: VecDeque::new(), slowed: None, lost: None });
         let id = u32::try_from(id).unwrap_or_default();
         self.hosts.insert(host, id);
         id
     }
 
-    /// Forgets hosts of which nothing has to be known, or all but those of which somebody waits.
+    /// Forgets hosts of which nothing has to be known; or, if what they have lost is asked for, all but those of which somebody
+    /// waits.
     #[inline(never)] // one copy, for size
-    fn forget(&mut self, now: Tick, all: bool) {
+    fn forget(&mut self, now: Tick, mut all: Option<&mut Vec<(Peer, Gap)>>) {
         let Self { limit, hosts, entries, wheel, .. } = self;
         entries.retain(|id, entry| {
             entry.bucket.fill(limit, now);
             let is_known = entry.slowed.is_some() || !entry.bucket.is_full(limit);
-            let stays = !entry.waiting.is_empty() || (is_known && !all);
+            let stays = !entry.waiting.is_empty() || (is_known && all.is_none());
             if !stays {
+                if let Some(lost) = &mut all {
+                    lost.extend(entry.lost);
+                }
                 hosts.remove(&entry.host);
                 wheel.cancel(u32::try_from(id).unwrap_or_default());
             }
@@ -156,7 +172,8 @@ impl Table {
     /// A connection of the host is not read until there are tokens. True if the host was not slowed before.
     fn wait(&mut self, host: Host, key: Key, now: Tick) -> bool {
         let limit = self.limit;
-        let Some((id, entry)) = self.entry(host, now) else { return false };
+        // Who waits here has a connection, and loses nothing.
+        let Some((id, entry)) = self.entry(host, now, &mut Vec::new()) else { return false };
         let since = entry.slowed.map(|(since, _)| since);
         entry.slowed = Some((since.unwrap_or(now), now));
         entry.waiting.push_back(key);
@@ -166,7 +183,7 @@ impl Table {
     }
 
     /// Acts on each host whose time has come. `woken` answers whether that was of use.
-    fn wake(&mut self, now: Tick, woken: &mut dyn FnMut(Woken) -> bool) {
+    fn wake(&mut self, now: Tick, lost: &mut Vec<(Peer, Gap)>, woken: &mut dyn FnMut(Woken) -> bool) {
         while let Some(id) = self.wheel.pop_due(now) {
             let Some(entry) = self.entries.get_mut(id as usize) else { continue };
             entry.bucket.fill(&self.limit, now);
@@ -185,6 +202,7 @@ impl Table {
                 self.wheel.arm(id, calm);
             } else {
                 entry.slowed = None;
+                lost.extend(entry.lost.take());
                 woken(Woken::Calm(entry.host, last.0.saturating_sub(since.0)));
             }
         }
@@ -194,10 +212,10 @@ impl Table {
 impl Rates {
     /// A listener with these options is added; nobody has come yet.
     #[inline(never)] // for size
-    pub(super) fn add(&mut self, options: &ListenOptions, limits: &Limits, now: Tick) {
-        let limit = Limit::new(options.rate, options.burst);
+    pub(super) fn add(&mut self, listen: &Listen, limits: &Limits, now: Tick) {
+        let limit = Limit::new(listen.options.rate, listen.options.burst);
         self.are_on |= limit.is_some();
-        self.tables.push(limit.map(|limit| Box::new(Table::new(limit, options, most_hosts(limits), now))));
+        self.tables.push(limit.map(|limit| Box::new(Table::new(limit, listen, most_hosts(limits), now))));
     }
 
     /// Other limits hold from now on.
@@ -208,25 +226,22 @@ impl Rates {
     /// The listener with this number may have another rate from now on (P27). Where it is of the same unit, hosts keep what
     /// they owe; else all begin anew. Gives the connections that have to wait no more.
     #[inline(never)] // for size
-    pub(super) fn set_options(
-        &mut self,
-        number: usize,
-        options: &ListenOptions,
-        limits: &Limits,
-        now: Tick,
-    ) -> Vec<Key> {
+    pub(super) fn set_options(&mut self, number: usize, listen: &Listen, limits: &Limits, now: Tick) -> Vec<Key> {
         // At the end there are none any more.
         let Some(slot) = self.tables.get_mut(number) else { return Vec::new() };
-        let limit = Limit::new(options.rate, options.burst);
+        let limit = Limit::new(listen.options.rate, listen.options.burst);
         let freed = match (slot.as_deref_mut(), limit) {
             (Some(table), Some(limit)) if table.limit.is_like(&limit) => {
-                table.set_limit(limit, options, now);
+                table.set_limit(limit, &listen.options, now);
                 Vec::new()
             }
             (before, _) => {
-                let waiting = before.into_iter().flat_map(|table| &table.entries);
-                let freed = waiting.flat_map(|(_, entry)| &entry.waiting).copied().collect();
-                *slot = limit.map(|limit| Box::new(Table::new(limit, options, most_hosts(limits), now)));
+                let mut freed = Vec::new();
+                for (_, entry) in before.into_iter().flat_map(|table| &table.entries) {
+                    self.lost.extend(entry.lost);
+                    freed.extend(&entry.waiting);
+                }
+                *slot = limit.map(|limit| Box::new(Table::new(limit, listen, most_hosts(limits), now)));
                 freed
             }
         };
@@ -240,23 +255,27 @@ impl Rates {
         self.are_on
     }
 
-    fn table(&mut self, listener: u8) -> Option<&mut Table> {
-        self.tables.get_mut(usize::from(listener))?.as_deref_mut()
+    /// What is known of a host at a listener, if that has a rate.
+    fn entry(&mut self, listener: u8, host: Host, now: Tick) -> Option<(Limit, &mut Entry)> {
+        let table = self.tables.get_mut(usize::from(listener))?.as_deref_mut()?;
+        let limit = table.limit;
+        Some((limit, table.entry(host, now, &mut self.lost)?.1))
     }
 
     fn room(&mut self, listener: u8, host: Host, now: Tick) -> Room {
-        let Some(table) = self.table(listener) else { return Room::Any };
-        let limit = table.limit;
-        let Some((_, entry)) = table.entry(host, now) else { return Room::Any };
+        let Some((limit, entry)) = self.entry(listener, host, now) else { return Room::Any };
         entry.bucket.room(&limit).map_or(Room::Nothing, Room::Bytes)
     }
 
     fn take(&mut self, listener: u8, host: Host, [lines, bytes]: [u64; 2], now: Tick) {
-        let Some(table) = self.table(listener) else { return };
-        let limit = table.limit;
-        if let Some((_, entry)) = table.entry(host, now) {
+        if let Some((limit, entry)) = self.entry(listener, host, now) {
             entry.bucket.take(&limit, lines, bytes);
         }
+    }
+
+    /// Whether marks are to come of what hosts have lost.
+    pub(super) fn have_lost(&self) -> bool {
+        !self.lost.is_empty()
     }
 
     /// When somebody's time has come.
@@ -267,7 +286,7 @@ impl Rates {
     /// Everybody has left: what a crowd took is given back, but for what hosts owe.
     pub(super) fn forget_crowd(&mut self, now: Tick) {
         for table in self.tables.iter_mut().flatten() {
-            table.forget(now, false);
+            table.forget(now, None);
             if table.entries.is_empty() {
                 (table.hosts, table.entries) = (HashMap::new(), Slab::new());
             }
@@ -288,6 +307,42 @@ impl Rates {
             }
         }
         assert_eq!(found, waiting, "who waits is waited for once (P26)");
+    }
+}
+
+/// Of UDP.
+#[cfg(feature = "udp")]
+impl Rates {
+    /// Whether a datagram of the host may be taken now: then what it has lost before, which is marked first.
+    pub(super) fn let_in(&mut self, listener: u8, host: Host, now: Tick) -> Option<Lost> {
+        let Some((limit, entry)) = self.entry(listener, host, now) else { return Some(None) };
+        entry.bucket.room(&limit).map(|_| entry.lost.take())
+    }
+
+    /// A datagram is dropped. Gives the rate if the host kept to it before.
+    pub(super) fn keep_out(&mut self, listener: u8, peer: &Peer, gap: Gap, now: Tick) -> Option<String> {
+        let table = self.tables.get_mut(usize::from(listener))?.as_deref_mut()?;
+        let (id, entry) = table.entry(peer.host(), now, &mut self.lost)?;
+        let (lines, bytes) = entry.lost.map_or((0, 0), |(_, lost)| (lost.lines, lost.bytes));
+        let (lines, bytes) = (gap.lines.saturating_add(lines), gap.bytes.saturating_add(bytes));
+        entry.lost = Some((*peer, Gap { lines, bytes, ..gap }));
+        let since = entry.slowed.map(|(since, _)| since);
+        entry.slowed = Some((since.unwrap_or(now), now));
+        if since.is_some() {
+            return None;
+        }
+        table.wheel.arm(id, now.saturating_add(CALM_TICKS));
+        Some(table.shown.clone())
+    }
+
+    /// The next of which a mark is to come.
+    pub(super) fn next_lost(&mut self) -> Option<(Peer, Gap)> {
+        self.lost.pop()
+    }
+
+    /// The sink had no room for that.
+    pub(super) fn put_back(&mut self, peer: Peer, gap: Gap) {
+        self.lost.push((peer, gap));
     }
 }
 
@@ -319,9 +374,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         next
     }
 
-    /// Lines that ended without a read count too, or a client could begin a connection for each.
-    pub(super) fn charge(&mut self, listener: u8, host: Host, lines: u64) {
-        self.rates.take(listener, host, [lines, 0], self.clock.tick());
+    /// Lines and bytes that came without a read count too, or a client could begin a connection for each.
+    pub(super) fn charge(&mut self, listener: u8, host: Host, lines_and_bytes: [u64; 2]) {
+        self.rates.take(listener, host, lines_and_bytes, self.clock.tick());
     }
 
     /// A connection that is on no queue waits until its host may send more. It is not timed meanwhile: it is our silence.
@@ -345,12 +400,13 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn wake_slowed(&mut self) {
         let now = self.clock.tick();
         let mut rates = std::mem::take(&mut self.rates);
-        for table in rates.tables.iter_mut().flatten() {
-            let shown = std::mem::take(&mut table.shown);
-            table.wake(now, &mut |woken| match woken {
+        let Rates { tables, lost, .. } = &mut rates;
+        for table in tables.iter_mut().flatten() {
+            let (shown, is_udp) = (std::mem::take(&mut table.shown), table.is_udp);
+            table.wake(now, lost, &mut |woken| match woken {
                 Woken::Reads(key) => self.clients.speed_up(key, now),
                 Woken::Calm(host, ticks) => {
-                    self.tally().not_slowed(host, &shown, ticks);
+                    self.tally().not_slowed(host, &shown, ticks, is_udp);
                     true
                 }
             });
@@ -363,9 +419,12 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn end_rates(&mut self) {
         let now = self.clock.tick();
         let rates = std::mem::take(&mut self.rates);
-        for key in rates.tables.iter().flatten().flat_map(|table| &table.entries).flat_map(|(_, entry)| &entry.waiting)
-        {
-            self.clients.speed_up(*key, now);
+        self.rates.lost = rates.lost;
+        for (_, entry) in rates.tables.iter().flatten().flat_map(|table| &table.entries) {
+            self.rates.lost.extend(entry.lost);
+            for key in &entry.waiting {
+                self.clients.speed_up(*key, now);
+            }
         }
     }
 

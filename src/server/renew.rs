@@ -49,8 +49,8 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// configuration, in its order. Who is in stays in, though it may not connect any more.
     pub fn set_listen_options(&mut self, listen: &[Listen]) {
         for (number, listen) in listen.iter().enumerate() {
-            if let Some(options) = self.listeners.set_options(number, &listen.options) {
-                let freed = self.rates.set_options(number, options, &self.limits, self.clock.tick());
+            if let Some(listen) = self.listeners.set_options(number, &listen.options) {
+                let freed = self.rates.set_options(number, &listen, &self.limits, self.clock.tick());
                 for key in freed {
                     self.clients.speed_up(key, self.clock.tick());
                 }

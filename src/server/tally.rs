@@ -154,9 +154,10 @@ impl Tally<'_> {
 
     /// And keeps to its rate again, after so many ticks.
     #[cold]
-    pub(super) fn not_slowed(&mut self, host: Host, rate: &str, ticks: u64) {
+    pub(super) fn not_slowed(&mut self, host: Host, rate: &str, ticks: u64, is_udp: bool) {
         let time = DisplayDuration(Tick(ticks).begins_at());
-        let message = format_args!("[tcp] Host {host} keeps to {rate} again; it was slowed for {time}");
+        let [room, what] = if is_udp { ["udp", "its datagrams were dropped"] } else { ["tcp", "it was slowed"] };
+        let message = format_args!("[{room}] Host {host} keeps to {rate} again; {what} for {time}");
         self.notices.warn(self.now, Notice::Slowed, message);
     }
 
@@ -240,6 +241,30 @@ impl Tally<'_> {
         count(&mut self.counters.missed_datagrams, u64::from(*drops));
         let message = format_args!("[udp] The kernel dropped {drops} datagram(s) at {listener}: {why}");
         self.notices.warn(self.now, Notice::Missed, message);
+    }
+
+    /// A datagram came from who may not send any.
+    #[cold]
+    pub(super) fn datagram_not_allowed(&mut self, peer: &Peer) {
+        count(&mut self.counters.not_allowed, 1);
+        let message =
+            format_args!("[udp] {peer} is not allowed to send, dropping a datagram; --allow and --deny say who is");
+        self.notices.warn(self.now, Notice::NotAllowed, message);
+    }
+
+    /// A datagram is dropped, as its host sends more than it may. That it does is said once.
+    pub(super) fn datagram_over_rate(&mut self, bytes: u64) {
+        count(&mut self.counters.over_rate_datagrams, 1);
+        count(&mut self.counters.dropped_bytes, bytes);
+    }
+
+    /// A host sends more than it may.
+    #[cold]
+    pub(super) fn datagrams_over_rate(&mut self, host: Host, rate: &str) {
+        count(&mut self.counters.slowed, 1);
+        let message =
+            format_args!("[udp] Host {host} sends more than {rate}: what is beyond that is dropped; --rate sets it");
+        self.notices.warn(self.now, Notice::Slowed, message);
     }
 
     /// A datagram came whose lines its host's file does not take.

@@ -288,3 +288,95 @@ fn p11_the_output_that_is_full_at_the_stop_gets_what_was_queued() {
     world.stop().unwrap();
     assert_eq!(world.valve.lines().len(), 100);
 }
+
+/// A sender of another loopback address: another host.
+fn sender_of(ip: [u8; 4]) -> UdpSocket {
+    UdpSocket::bind(SocketAddr::from((ip, 0))).unwrap()
+}
+
+#[test]
+fn p24_a_datagram_of_who_is_not_allowed_is_dropped_and_counted() {
+    let options = ",allow=127.0.24.0/24,deny=127.0.24.0/26";
+    let (mut world, at) = World::listening_udp(options, Limits::default(), LARGE);
+    let (stranger, friend) = (sender_of([127, 0, 24, 2]), sender_of([127, 0, 24, 65]));
+    send_all(&stranger, at, [b"forged"; 100]);
+    // Who is not named at all.
+    send_all(&sender(), at, [b"forged"]);
+    send_all(&friend, at, [b"welcome"]);
+    world.until_lines(&["welcome"]);
+    let counters = world.status().counters;
+    assert_eq!((counters.datagrams, counters.not_allowed, counters.lines), (102, 101, 1));
+    assert_eq!((counters.bytes, counters.dropped_bytes), (7, 0), "what is not allowed is no loss");
+    let name = stranger.local_addr().unwrap().to_string();
+    let told = said(&["WARN [udp]", &name, "is not allowed to send", "--allow"]).len();
+    assert_eq!(told, 5, "told of, but a flood can't fill the log (P12)");
+    // The other listener has its own list.
+    let mut client = world.client_of([127, 0, 24, 2]);
+    send(&mut client, b"of a client\n");
+    world.until_lines(&["welcome", "of a client"]);
+}
+
+#[test]
+fn p26_beyond_the_rate_datagrams_are_dropped_counted_and_marked_and_others_are_not() {
+    let (mut world, at) = World::listening_udp(",rate=2,burst=5", Limits::default(), LARGE);
+    let (loud, calm) = (sender_of([127, 0, 26, 1]), sender_of([127, 0, 26, 2]));
+    send_all(&loud, at, (0..5).map(|number| format!("loud {number}")));
+    send_all(&loud, at, [b"lost\nlost too\n"; 10]);
+    send_all(&calm, at, [b"calm"]);
+    world.until("the other's line", |world| world.texts().contains(&"calm".to_owned()));
+    let counters = world.status().counters;
+    assert_eq!((counters.datagrams, counters.over_rate_datagrams, counters.slowed), (16, 10, 1));
+    assert_eq!((counters.lines, counters.dropped_bytes), (6, 10 * 12), "newlines do not count");
+    assert_eq!(said(&["WARN [udp] Host 127.0.26.1 sends more than 2 lines/s", "is dropped; --rate sets it"]).len(), 1);
+    // Its next line has the mark of them before it.
+    world.turns_for(Duration::from_millis(700));
+    send_all(&loud, at, [b"next"]);
+    world.until("the next", |world| world.texts().contains(&"next".to_owned()));
+    let gap = format!("20 of 120 bytes, rate, of {}", loud.local_addr().unwrap());
+    assert_eq!(world.valve.story()[5..], ["calm".to_owned(), gap, "next".to_owned()]);
+    // Without a next one the mark comes when it keeps to its rate again, and that is said.
+    send_all(&loud, at, [b"a"; 3]);
+    world.until("it is dropped", |world| world.status().counters.over_rate_datagrams >= 12);
+    let end = "WARN [udp] Host 127.0.26.1 keeps to 2 lines/s again; its datagrams were dropped for ";
+    world.until("the end is said", |_| said(&[end]).len() == 1);
+    world.until("its mark", |world| {
+        world.valve.story().last().is_some_and(|last| last.contains("rate, of 127.0.26.1:"))
+    });
+    assert_eq!(world.status().counters.slowed, 1, "said once while it lasts");
+}
+
+#[test]
+fn p26_hosts_without_number_are_forgotten_with_their_marks_and_the_end_marks_what_is_left() {
+    let limits = Limits { max_connections: 50, ..Limits::default() };
+    let (mut world, at) = World::listening_udp(",rate=1,burst=1", limits, LARGE);
+    for host in 0..300_u16 {
+        let [high, low] = host.to_be_bytes();
+        send_all(&sender_of([127, 26, high, low]), at, [b"taken", b"taken", b"last."]);
+        if host % 50 == 49 {
+            let expected = 3 * (u64::from(host) + 1);
+            world.until("these", |world| world.status().counters.datagrams == expected);
+        }
+    }
+    let marks = |world: &World| world.valve.story().iter().filter(|one| one.contains(" rate, of ")).count();
+    let before = marks(&world);
+    assert!((100..300).contains(&before), "{before} marks: of those who are forgotten, and not yet of the others");
+    world.stop().unwrap();
+    let counters = world.status().counters;
+    let lost: u64 = world.valve.story().iter().filter_map(|one| one.split_once(" of ")?.0.parse::<u64>().ok()).sum();
+    assert_eq!((lost, counters.lines + lost), (counters.over_rate_datagrams, 900), "each is a line or in a mark");
+}
+
+#[test]
+fn p26_a_rate_of_bytes_is_owed_by_long_datagrams() {
+    let (mut world, at) = World::listening_udp(",rate=1KiB", Limits::default(), LARGE);
+    let from = sender_of([127, 0, 26, 3]);
+    send_all(&from, at, [[b'x'; 4096]; 2]);
+    world.until("both", |world| world.status().counters.datagrams == 2);
+    assert_eq!((world.valve.lines().len(), world.status().counters.over_rate_datagrams), (1, 1));
+    world.turns_for(Duration::from_millis(1500));
+    send_all(&from, at, [b"too early"]);
+    world.until("it is read", |world| world.status().counters.over_rate_datagrams == 2);
+    world.turns_for(Duration::from_millis(2000));
+    send_all(&from, at, [b"paid"]);
+    world.until("it is there", |world| world.texts().contains(&"paid".to_owned()));
+}

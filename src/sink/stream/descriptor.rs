@@ -84,9 +84,10 @@ impl Descriptor {
         identity_of(&self.file.metadata().ok()?)
     }
 
-    /// Whether its path leads to something else: somebody removed it, and put another in its place.
+    /// Whether its path leads to something else: somebody removed it, and put another in its place. Of what never waits,
+    /// such as `/dev/null`, nobody removes the device: it is not asked with each write.
     pub(in crate::sink) fn is_replaced_at(&self, path: &Path) -> bool {
-        self.file.metadata().is_ok_and(|found| found.nlink() == 0) && path.exists()
+        self.way != Way::Plain && self.file.metadata().is_ok_and(|found| found.nlink() == 0) && path.exists()
     }
 
     /// What it did not get, from the start of a line.
