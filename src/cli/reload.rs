@@ -131,7 +131,11 @@ impl Reload {
         read.lowered = fit_to_the_box(wanted);
         wanted.config.limits.memory = memory;
         // What is asked for makes sense with what else is asked for; but perhaps not with what stays.
-        wanted.validate()?;
+        let fixed = &read.fixed;
+        wanted.validate().map_err(|error| match fixed.is_empty() {
+            true => error,
+            false => format!("{} says {fixed}: that needs a restart, and the rest does not work without it", self.file),
+        })?;
         if added(wanted).least_share(wanted.config.limits.max_line) > self.share {
             return Err(
                 "--flush-every and --on-stall drop need more memory for the outputs than was set aside: restart"

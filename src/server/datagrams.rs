@@ -245,6 +245,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         let (rules, parse) = (self.listeners.rules(number), self.listeners.parse(number));
         let is_message = rules.framing() == Framing::Nul;
         let mut start = 0;
+        if is_message {
+            // One inside would end the message, and what follows could pretend to be another's.
+            buffer.iter_mut().take(end).filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+        }
         if is_message && newlines(buffer.get(..end).unwrap_or_default()) > 0 {
             // Each may become two bytes.
             start = LONGEST_DATAGRAM;

@@ -55,7 +55,14 @@ fn p22_a_syslog_message_is_all_of_its_datagram() {
     let at = said.lines().find_map(|line| line.split_once("[udp] Listening on udp:")?.1.split(',').next());
     let from = sender(2);
     from.send_to(b"<13>Oct 11 22:14:15 gw app[7]: one\n\ttwo\r\n", at.unwrap()).unwrap();
-    until_equal("one line", &1, || receiver.lines().len());
+    // A NUL inside ends nothing: else anybody could send in another's name.
+    from.send_to(b"<14>1 - gw app - - - one\0<8>1 - other kernel - - - forged\0\0", at.unwrap()).unwrap();
+    until_equal("two lines", &2, || receiver.lines().len());
+    let forged = receiver.lines().remove(1);
+    assert!(
+        forged.ends_with(r#""hostname":"gw","app":"app","line":"one <8>1 - other kernel - - - forged"}"#),
+        "{forged}"
+    );
     let line = receiver.lines().remove(0);
     let (_, fields) = line.split_once(r#""host":"#).unwrap();
     assert!(fields.starts_with(r#""127.0.0.2","severity":"notice","facility":"user","time":"2"#), "{line}");

@@ -622,7 +622,7 @@ fn p27_what_is_wrong_changes_nothing_and_is_a_sentence() {
         // It makes sense with what stands beside it, but not with what stays.
         (
             "keep-empty = on\nrotate-size = 1KiB\nmax-line = 100\n",
-            "--rotate-size 1KiB is smaller than the longest line can be".to_owned(),
+            format!("{conf} says --max-line 100: that needs a restart, and the rest does not work without it; all"),
         ),
         ("keep-empty = on\nconfig = x\n", format!("{conf}:2: config is for the command line only")),
     ] {
