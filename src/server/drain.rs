@@ -240,7 +240,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         Err(RunError::SinkGivenUp {
             sink: self.outlet.sink.describe(),
             lost_bytes: self.outlet.sink.state().held,
-            missed_lines: 0,
+            // What it was passed over for before.
+            missed_lines: self.outlet.sink.outputs().iter().map(|output| output.counters.dropped_lines).sum(),
             connections: self.clients.connections.len(),
         })
     }

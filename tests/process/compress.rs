@@ -464,6 +464,16 @@ fn cat_shows_a_mixed_set_from_its_oldest_line_on() {
     assert_eq!(String::from_utf8(cat(&[&format!("{path}.10.gz")]).output).unwrap(), line(1, "one"));
 }
 
+/// A name behind which no number has room: no other file has one, and the search ends.
+#[test]
+fn cat_shows_a_file_whose_rotated_names_would_be_too_long() {
+    let dir = Dir::new();
+    let path = dir.file(&"a".repeat(254));
+    fs::write(&path, "one\n").unwrap();
+    let ended = cat(&[&path]);
+    assert_eq!((ended.code, ended.lines()), (Some(0), vec!["one".to_owned()]), "{}", ended.stderr);
+}
+
 #[test]
 fn cat_shows_days_in_their_order_and_asks_for_one_host() {
     let dir = Dir::new();

@@ -101,7 +101,10 @@ fn open_all(files: &Rotated) -> io::Result<(Vec<Open>, Vec<io::Error>)> {
             Ok(None) if number > 0 => open_one(files.compressed(number)),
             found => found,
         };
-        let is_found = !matches!(found, Ok(None));
+        // Of a name beyond the last that was seen, an error tells of no file: it may be too long, or no descriptor be free.
+        if number > last && !matches!(found, Ok(Some(_))) {
+            break;
+        }
         let found = found.unwrap_or_else(|error| {
             unreadable.push(error);
             None
@@ -110,9 +113,6 @@ fn open_all(files: &Rotated) -> io::Result<(Vec<Open>, Vec<io::Error>)> {
         let is_known = |one: &Open| opened.iter().any(|other| identity_of(&other.2) == identity_of(&one.2));
         if let Some(found) = found.filter(|found| !is_known(found)) {
             opened.push(found);
-        }
-        if number > last && !is_found {
-            break;
         }
     }
     opened.reverse();
