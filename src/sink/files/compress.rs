@@ -222,7 +222,8 @@ impl Compressor {
         self.queue.clear();
         match self.under_way.take() {
             Some(UnderWay { task, file, is_put: true }) => {
-                let _ = done(task).and_then(|()| file.put(true));
+                let _ = done(task);
+                let _ = file.put(true);
             }
             Some(UnderWay { file, .. }) => file.give_up(),
             None => {}
@@ -231,7 +232,9 @@ impl Compressor {
 
     /// The thread is done.
     fn finish(&mut self, UnderWay { task, file, is_put }: UnderWay, now: Duration, books: &mut Books) {
-        match done(task).and_then(|()| file.put(is_put)) {
+        // A directory that can't be synced keeps nobody from going on: both files would stay, and have each line twice.
+        let packed = if is_put { Ok(()) } else { done(task) };
+        match packed.and_then(|()| file.put(is_put)) {
             Ok(_) if is_put => {
                 self.is_failing = false;
                 // There may be more.
