@@ -197,7 +197,7 @@ fn p23_haproxy_log() {
         |receiver| {
             let program = Program::find("haproxy")?;
             let config = format!(
-                "global\n  log 127.0.0.1:{to} local0\ndefaults\n  mode http\n  log global\n  option httplog\n  timeout connect 5s\n  \
+                "global\n  nbthread 1\n  log 127.0.0.1:{to} local0\ndefaults\n  mode http\n  log global\n  option httplog\n  timeout connect 5s\n  \
                  timeout client 1h\n  timeout server 1h\nfrontend web\n  bind 127.0.0.1:{port}\n  http-request return status 204\n",
                 to = receiver.udp_port(),
             );
