@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
 
-use super::options::LogFormat;
+use super::settings::LogFormat;
 use crate::sink::{Adopted, Borrowed, Way, adopt, send_without_waiting, write_time};
 
 /// Lines of our own log that stderr did not take.

@@ -8,6 +8,7 @@ mod check;
 mod config_file;
 mod help;
 mod inherit;
+mod kinds;
 mod logging;
 mod notify;
 pub mod options;
@@ -15,6 +16,7 @@ mod parse;
 mod reload;
 mod report;
 mod runner;
+mod settings;
 mod signals;
 
 use std::fmt;
@@ -216,7 +218,7 @@ fn start(
     #[cfg(feature = "status")]
     if let Some(at) = &settings.status {
         status = Some(server.serve_status(at, settings.status_tail).map_err(refused)?);
-        server.show_settings(settings.shown());
+        server.show_settings(options::shown(settings));
     }
     let runner = signals
         .hand_to(&server.handle(), reload.is_some())

@@ -87,7 +87,7 @@ impl Reload {
         server.change_sink(|sink| sink.configure(&wanted.output));
         server.set_listen_options(&wanted.config.listen);
         #[cfg(feature = "status")]
-        server.show_settings(wanted.shown());
+        server.show_settings(super::options::shown(&wanted));
         // By the level that says more, whichever that is.
         log::set_max_level(wanted.log_level.max(self.running.log_level));
         info!("[config] {} was read again: {changes}", self.file);

@@ -1,0 +1,210 @@
+//! What the command line and the config file say together, and what of it makes no sense. Invariant: nothing is opened or made
+//! here.
+
+use core::fmt;
+use core::str::FromStr;
+use std::path::Path;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::config::limits::{Config, DEFAULT_UNIX_MODE, EmbeddedNewline, Limits, WordError, word_enum};
+use crate::config::listen::{DEFAULT_LISTEN, ListenAddr, ListenOptions};
+use crate::config::output::{DATE_WORD, DEFAULT_KEEP, OnStall, OutputOptions};
+use crate::config::syslog::{Parse, SyslogOptions};
+use crate::sink::{DiskUse, Format, OutputAddr, Outputs, User, conflict};
+
+word_enum! {
+    /// How a line of our own log begins (`--log-format`).
+    LogFormat {
+        /// `journal` if stderr is the journal, else `plain`.
+        #[default]
+        Auto = "auto",
+        /// With the time.
+        Plain = "plain",
+        /// With the priority, for the journal, which adds the time itself.
+        Journal = "journal",
+    }
+}
+
+/// What the command line and the config file say together. [`Settings::default`] is what holds if they say nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to listen, and the limits.
+    pub config: Config,
+    /// Options of listeners that say nothing else.
+    pub listen_defaults: ListenOptions,
+    /// What is done with syslog headers.
+    pub syslog: SyslogOptions,
+    /// Where lines go.
+    pub outputs: Vec<OutputAddr>,
+    /// How lines are written.
+    pub format: Format,
+    /// How files and the next receivers are treated.
+    pub output: OutputOptions,
+    /// Address of the status endpoint, if there is one.
+    #[cfg(feature = "status")]
+    pub status: Option<ListenAddr>,
+    /// Whether the status endpoint shows lines.
+    #[cfg(feature = "status")]
+    pub status_tail: bool,
+    /// How much of our own log is shown.
+    pub log_level: LevelFilter,
+    /// How lines of our own log begin.
+    pub log_format: LogFormat,
+    /// How often our own log gets a line of rates; 0 is never.
+    pub report_interval: Duration,
+    /// The file that `--config` names.
+    pub config_file: Option<String>,
+    /// Whether `--listen` was given. If not, sockets that a supervisor hands over replace its default.
+    pub is_listen_given: bool,
+    /// Whether `--memory` was given. If not, it is lowered on a box with little memory.
+    pub is_memory_given: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let listen = DEFAULT_LISTEN.parse().into_iter().collect();
+        Self {
+            config: Config { listen, unix_mode: DEFAULT_UNIX_MODE, udp_buffer: 0, limits: Limits::default() },
+            listen_defaults: ListenOptions::default(),
+            syslog: SyslogOptions::default(),
+            outputs: vec![OutputAddr::stdout()],
+            format: Format::Raw,
+            output: OutputOptions::default(),
+            #[cfg(feature = "status")]
+            status: None,
+            #[cfg(feature = "status")]
+            status_tail: true,
+            log_level: LevelFilter::Info,
+            log_format: LogFormat::Auto,
+            report_interval: Duration::ZERO,
+            config_file: None,
+            is_listen_given: false,
+            is_memory_given: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Whether there is a status endpoint.
+    #[must_use]
+    pub fn has_status(&self) -> bool {
+        #[cfg(feature = "status")]
+        return self.status.is_some();
+        #[cfg(not(feature = "status"))]
+        false
+    }
+
+    /// Gives each listener the options that it says nothing of.
+    pub fn give_defaults(&mut self) {
+        self.config.listen.iter_mut().for_each(|listen| listen.inherit(&self.listen_defaults));
+        let has_syslog = self.config.listen.iter().any(|listen| listen.options.parse == Parse::Syslog);
+        self.output.syslog = has_syslog.then_some(self.syslog);
+    }
+
+    /// Checks all that is known before anything is opened or made. Of the box only the paths are looked at.
+    ///
+    /// # Errors
+    /// A sentence about the first setting that does not work.
+    pub fn validate(&self) -> Result<(), String> {
+        self.config.validate().map_err(|error| error.to_string())?;
+        if let Some((option, value, why)) = self.listen_defaults.useless(self.config.listen.iter().map(|one| &one.at)) {
+            return Err(format!("--{option} {value} fits no --listen: {why}"));
+        }
+        #[cfg(feature = "status")]
+        if let Some(status) = &self.status {
+            if status.is_udp() {
+                return Err(crate::config::limits::ConfigError::StatusUdp { at: status.clone() }.to_string());
+            }
+            let listen = &self.config.listen;
+            let mut others = listen.iter().map(|listen| &listen.at);
+            if let Some(other) = others.find(|other| other.covers(status, listen) || status.covers(other, listen)) {
+                return Err(format!(
+                    "--status {status} is taken by --listen {other}: clients would not know what to speak; choose another port"
+                ));
+            }
+        }
+        self.check_syslog()?;
+        let max_line = self.config.limits.max_line;
+        Outputs::validate(&self.outputs, self.format, &self.output, max_line).map_err(|error| error.to_string())?;
+        if self.format == Format::Raw && !self.output.tag.is_empty() {
+            return Err("--tag is a field of --format peer and json, and raw has none: choose one of them".to_owned());
+        }
+        let not_stdout = self.outputs.iter().find(|output| **output != OutputAddr::stdout());
+        let keeps = self.config.limits.embedded_newline == EmbeddedNewline::Keep;
+        if let Some(output) = not_stdout.filter(|_| keeps && self.format != Format::Json) {
+            return Err(format!(
+                "--embedded-newline keep would make two lines of one for who reads --output {}: choose escape or space, or --format json",
+                output.name()
+            ));
+        }
+        if self.config.limits.receipt && self.output.on_stall == OnStall::Drop {
+            return Err("--receipt says that lines are written, and --on-stall drop may drop them: choose one of them"
+                .to_owned());
+        }
+        match self
+            .outputs
+            .iter()
+            .find(|output| self.config.listen.iter().any(|listen| output.comes_back_to(&listen.at)))
+        {
+            Some(own) => Err(format!(
+                "--output {} is where this program listens itself, and would send its lines round for ever: name the next receiver",
+                own.name()
+            )),
+            None => self.check_paths(None),
+        }
+    }
+
+    /// What is asked for and comes to nothing, as a sentence. No refusal: there are config files that have it.
+    pub(super) fn warning(&self) -> Option<String> {
+        let keep = self.output.rotate_keep;
+        let rotates =
+            || self.output.rotates() || self.outputs.iter().any(|output| output.disk(&self.output) == DiskUse::Days);
+        (keep != DEFAULT_KEEP && !rotates()).then(|| {
+            format!("--rotate-keep {keep} is of no use, as nothing rotates: give --rotate-size, --rotate-age or --rotate-at too, or {DATE_WORD} in a file's name")
+        })
+    }
+
+    /// Options about headers need somebody who reads them, and fields that show them.
+    fn check_syslog(&self) -> Result<(), String> {
+        let given = self.syslog;
+        let flags = [
+            ("min-severity", given.min_severity.is_some(), false),
+            ("keep-original", given.keep_original, true),
+            ("trust-host", given.trust_host, true),
+        ];
+        for (flag, _, needs_fields) in flags.into_iter().filter(|(_, is_given, _)| *is_given) {
+            if self.output.syslog.is_none() {
+                return Err(format!(
+                    "--{flag} is about headers, which nobody reads: add --parse syslog, or --listen ADDR:PORT,parse=syslog"
+                ));
+            }
+            if needs_fields && self.format != Format::Json {
+                return Err(format!("--{flag} is about the fields of --format json: add that, or leave it out"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that each path is used for one thing, those of outputs, sockets and the config file.
+    ///
+    /// # Errors
+    /// A sentence about the first two that use one path.
+    pub(super) fn check_paths(&self, config_file: Option<&str>) -> Result<(), String> {
+        let mut users: Vec<User> = self.outputs.iter().map(|output| output.uses(&self.output)).collect();
+        let mut add_socket = |flag: &str, at: &ListenAddr| {
+            if let ListenAddr::Unix(path) = at {
+                users.push(User::of_path(format!("{flag} {at}"), path));
+            }
+        };
+        self.config.listen.iter().for_each(|listen| add_socket("--listen", &listen.at));
+        #[cfg(feature = "status")]
+        self.status.iter().for_each(|status| add_socket("--status", status));
+        // One that is piped in is no path of ours.
+        if let Some(path) = config_file.filter(|path| Path::new(path).is_file()) {
+            users.push(User::of_path(format!("--config {}", path.escape_debug()), path.as_ref()));
+        }
+        conflict(&users).map_or(Ok(()), Err)
+    }
+}
