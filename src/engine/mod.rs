@@ -18,5 +18,6 @@ pub mod ranking;
 pub mod rate;
 pub mod sniff;
 pub mod stats;
+pub(crate) mod structured;
 pub mod syslog;
 pub mod wheel;

@@ -6,7 +6,8 @@ use std::fmt;
 use super::escape::{escape, put};
 use crate::config::calendar::{Clock, civil, nearest};
 use crate::config::syslog::SyslogOptions;
-use crate::engine::syslog::{Data, Element, Header, Local, MOST_PARAMS, Time, plain};
+use crate::engine::structured::{Data, Element, MOST_PARAMS, plain};
+use crate::engine::syslog::{Header, Local, Time};
 
 /// What the names of all fields take, with severity and facility as words, a completed time, and the longest host.
 const NAMES_BYTES: usize = 240;
