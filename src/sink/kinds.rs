@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use super::files::{dated, hosts, named};
+use super::files::{dated, hosts_place, named};
 use super::misread;
 use super::next::forward;
 use super::place::{OutputAddr, OutputAddrError};
@@ -13,7 +13,8 @@ use super::stream::stdout;
 type Parse = fn(&str) -> Option<Result<OutputAddr, OutputAddrError>>;
 
 /// Every kind of output. They are asked in this order, so the one that accepts any text, as a file's name, is the last.
-const KINDS: &[Parse] = &[stdout::parse, forward::parse, misread::parse, dated::parse, hosts::parse, named::parse];
+const KINDS: &[Parse] =
+    &[stdout::parse, forward::parse, misread::parse, dated::parse, hosts_place::parse, named::parse];
 
 /// What `--output` takes, in the order in which a person wants to read it.
 #[cfg(feature = "cli")]

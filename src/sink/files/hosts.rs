@@ -3,7 +3,6 @@
 //! while they are synced; and what one of them can't do holds up no other.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::mem;
@@ -12,102 +11,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::compress::{self, Compressor};
+use super::compress::Compressor;
 use super::lane::Lane;
 use super::log_file::note_removed;
 use super::names::{self, Owner, found};
 use super::opener::Opener;
-#[cfg(feature = "cli")]
-use super::opener::foresee_folder;
 use super::path::{folder_of, shown};
-use super::rotate::{Rotated, is_disk_full, new_name, numbered_name, remove, remove_counted};
+use super::rotate::{Rotated, is_disk_full, remove, remove_counted};
 use super::rotation::Known;
 use super::single::{note_sync, syncs_of};
 use super::sync::{Syncs, most_descriptors};
-use crate::config::output::{DiskFull, HOST_WORD, OutputOptions};
+use crate::config::output::{DiskFull, OutputOptions};
 use crate::engine::gap::Gap;
 use crate::engine::peer::Host;
 use crate::host::descriptor_limit;
 use crate::linux::is_descriptor_shortage;
 use crate::sink::Welcome;
-use crate::sink::claim::{Claim, NumberOf};
-use crate::sink::place::{DiskUse, Identity, Kept, Opened, OutputAddr, OutputAddrError, Place};
+use crate::sink::place::Identity;
 use crate::sink::target::{Books, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::{Parts, len_of};
-
-/// Reads a file's name that holds `{host}`.
-pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    let rest = text.get(text.find(HOST_WORD)? + HOST_WORD.len()..).unwrap_or_default();
-    Some(if rest.contains('/') || rest.contains(HOST_WORD) {
-        Err(OutputAddrError::new("{host} may stand once, in the file's name, not in a directory's"))
-    } else if !names::fits(Path::new(text)) {
-        Err(OutputAddrError::new(
-            "with the longest address in it, and the number of a rotated file, this name is too long: shorten it",
-        ))
-    } else {
-        Ok(OutputAddr::new(HostFilesPlace(text.into())))
-    })
-}
-
-/// The pattern of their paths.
-struct HostFilesPlace(PathBuf);
-
-impl fmt::Display for HostFilesPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.display().fmt(f)
-    }
-}
-
-impl Place for HostFilesPlace {
-    fn open(&self, options: &OutputOptions, books: &mut Books) -> io::Result<Opened> {
-        let files = HostFiles::open(&self.0, options, books)?;
-        let identity = files.identity();
-        Ok(Opened { target: Box::new(files), identity })
-    }
-
-    fn descriptors(&self, options: &OutputOptions) -> usize {
-        let others = 2 + compress::most_descriptors(options);
-        match most_descriptors(options.sync) {
-            0 => most_open(options) + others,
-            // Those that are being synced may have been closed by us meanwhile.
-            syncs => 2 * most_open(options) + others + syncs,
-        }
-    }
-
-    fn least_descriptors(&self, options: &OutputOptions) -> usize {
-        // A file, and, as each of them is asked for: the next one while it is rotated; one that is being synced, with the
-        // directory; and what compressing takes.
-        let syncing = if most_descriptors(options.sync) > 0 { 2 } else { 0 };
-        1 + usize::from(options.rotates()) + syncing + compress::most_descriptors(options)
-    }
-
-    fn kept(&self, _: &OutputOptions) -> Kept {
-        // What gathers (`--flush-every`), or what files that can't be written hold though the others go on.
-        Kept { bytes: MOST_GATHERED, holds_a_line: false }
-    }
-
-    fn disk(&self, options: &OutputOptions) -> DiskUse {
-        DiskUse::Files(options.host_files as u64 + 1)
-    }
-
-    #[cfg(feature = "cli")]
-    fn foresee(&self, options: &OutputOptions) -> io::Result<Option<String>> {
-        foresee_folder(&self.0, options)?;
-        if folder_of(&self.0).exists() { names::in_the_way(&self.0, options.rotates()) } else { Ok(None) }
-    }
-
-    fn claims(&self, options: &OutputOptions) -> Vec<Claim> {
-        let number_of = options.rotates().then_some(numbered_name as NumberOf);
-        let all = Claim::pattern(&self.0, names::examples(&self.0), names::is_of_host, number_of);
-        // By this one it is found out whether files can be made.
-        let tried = Claim::path(&new_name(&names::path_of(&self.0, None)), None);
-        [all].into_iter().chain(tried).collect()
-    }
-
-    fn file(&self) -> Option<&Path> {
-        Some(&self.0)
-    }
-}
 
 /// Files that stay open while nothing waits for them: a descriptor each, and some memory of the kernel. Opening one
 /// costs as much as writing some lines; with `--sync`, one that is closed may be synced early.
@@ -119,14 +41,14 @@ const SHARE_OF_DESCRIPTORS: usize = 4;
 /// How many are closed at once: finding those that were used least recently costs a look at all.
 const CLOSED_AT_ONCE: usize = 16;
 /// What all of them together may gather (`--flush-every`) before all is written.
-const MOST_GATHERED: usize = 256 * 1024;
+pub(super) const MOST_GATHERED: usize = 256 * 1024;
 
 /// Of files that can't be written at the same time, so many are named, or hundreds of them would hide what else is to be
 /// said of this output.
 const MOST_NAMED: usize = 2;
 
 /// The files.
-struct HostFiles {
+pub(super) struct HostFiles {
     pattern: PathBuf,
     name: String,
     options: OutputOptions,
@@ -209,7 +131,7 @@ fn note_rotated(
 }
 
 /// How many files stay open at rest.
-fn most_open(options: &OutputOptions) -> usize {
+pub(super) fn most_open(options: &OutputOptions) -> usize {
     let allowed = usize::try_from(descriptor_limit()).unwrap_or(usize::MAX);
     let syncs = if most_descriptors(options.sync) > 0 { 2 } else { 1 };
     let share = allowed.saturating_sub(OTHER_DESCRIPTORS) / SHARE_OF_DESCRIPTORS / syncs;
@@ -221,7 +143,7 @@ impl HostFiles {
     ///
     /// # Errors
     /// The directory can't be read, or no files be made in it.
-    fn open(pattern: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
+    pub(super) fn open(pattern: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
         let opener = Opener::new(options);
         if opener.makes_folder(pattern)? {
             books.report(format_args!("made the directory of {}", shown(pattern)));
@@ -271,7 +193,7 @@ impl HostFiles {
     }
 
     /// Device and number of the directory, and the name in it: what tells whether two outputs write to the same files.
-    fn identity(&self) -> Option<Identity> {
+    pub(super) fn identity(&self) -> Option<Identity> {
         let found = fs::metadata(folder_of(&self.pattern)).ok()?;
         Some((found.dev(), found.ino(), self.pattern.file_name()?.to_owned()))
     }
