@@ -1,7 +1,9 @@
 //! A server and its clients in one thread: the test makes every turn, and every invariant is checked after each.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use lumberjack::{Config, Framing, Handle, Limits, Listen, ListenAddr, RunError, Server, Status, Turn};
@@ -20,6 +22,19 @@ pub(crate) struct World {
     pub(crate) handle: Handle,
     pub(crate) valve: Valve,
     addr: SocketAddr,
+}
+
+/// A socket with an address that no other client of these tests has had: what the log says of it is told by that.
+fn bound_anew(ip: [u8; 4]) -> Socket {
+    static HAD: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    loop {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+        let addr = socket.local_addr().unwrap().as_socket().unwrap();
+        if HAD.lock().unwrap().insert(addr) {
+            return socket;
+        }
+    }
 }
 
 impl World {
@@ -77,8 +92,7 @@ impl World {
 
     /// Connects from another loopback address: another host.
     pub(crate) fn client_of(&self, ip: [u8; 4]) -> TcpStream {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+        let socket = bound_anew(ip);
         socket.connect_timeout(&self.addr.into(), PATIENCE).unwrap();
         // A write that the server is to make room for, in this thread, would wait for ever.
         TcpStream::from(socket).patient()
