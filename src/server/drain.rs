@@ -237,11 +237,13 @@ impl<S: Sink, N: Net> Server<S, N> {
             return Ok(());
         }
         self.notices.finish();
+        let sink = self.outlet.sink.describe();
+        let of_it = self.outlet.sink.outputs().iter().find(|output| output.name == sink);
         Err(RunError::SinkGivenUp {
-            sink: self.outlet.sink.describe(),
-            lost_bytes: self.outlet.sink.state().held,
             // What it was passed over for before.
-            missed_lines: self.outlet.sink.outputs().iter().map(|output| output.counters.dropped_lines).sum(),
+            missed_lines: of_it.map_or(0, |output| output.counters.dropped_lines),
+            sink,
+            lost_bytes: self.outlet.sink.state().held,
             connections: self.clients.connections.len(),
         })
     }

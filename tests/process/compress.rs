@@ -300,6 +300,29 @@ fn the_directory_is_synced_before_the_plain_file_is_removed() {
     }
 }
 
+#[test]
+fn a_directory_that_can_not_be_synced_leaves_no_file_beside_its_compressed_one() {
+    if !may_trace() {
+        return;
+    }
+    let dir = Dir::new();
+    let path = dir.file("app.log");
+    let mut under = strace(&dir, "fsync", &["fsync:error=EIO".to_owned()]);
+    // Only calls about the directory itself.
+    under.extend(["-P".to_owned(), dir.path().to_str().unwrap().to_owned()]);
+    let args = ["--output", &path, "--rotate-size", "16KiB", "--max-line", "1KiB", "--rotate-compress"];
+    let receiver = Setup::new(&args).under(under).start();
+    let sent = stream(0, 0..1_000);
+    receiver.client().write_all(&sent).unwrap();
+    until("all compressed", || {
+        let all = names_of_kind(&dir);
+        if all.0 >= 2 && all.1 == 0 { Ok(()) } else { Err(format!("{all:?}: {}", receiver.said())) }
+    });
+    receiver.stop().assert_clean();
+    until_logged(&dir);
+    assert!(calls(&dir, "fsync").len() >= 2, "each was refused");
+}
+
 /// How many rotated files are compressed, and how many are not, or not yet.
 fn names_of_kind(dir: &Dir) -> (usize, usize) {
     let (compressed, others): (Vec<_>, Vec<_>) =

@@ -197,6 +197,25 @@ fn p8_a_line_that_fills_the_room_of_an_output_that_is_passed_over_stops_nobody()
 }
 
 #[test]
+fn p12_the_only_output_that_was_passed_over_and_is_given_up_says_what_it_missed() {
+    let args = ["--output", "-", "--on-stall", "drop", "--stall-timeout", "300ms", "--drain-timeout", "500ms"];
+    let (receiver, _reader) = Receiver::start_unread(&args);
+    let mut client = receiver.client();
+    // More than a pipe takes, and then what comes while it is passed over.
+    client.write_all(&numbered(0..2_000)).unwrap();
+    receiver.until_said("it is passed over, its lines are dropped");
+    client.write_all(&numbered(2_000..2_500)).unwrap();
+    drop(client);
+    let ended = receiver.stop();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let (_, missed) =
+        ended.stderr.split_once(" bytes of lines are lost, and ").unwrap_or_else(|| panic!("{}", ended.stderr));
+    let missed: u32 = missed.split(' ').next().unwrap().parse().unwrap();
+    let written = ended.output.iter().filter(|byte| **byte == b'\n').count();
+    assert!((500..2_500).contains(&missed), "{missed} {written}: {}", ended.stderr);
+}
+
+#[test]
 fn p13_outputs_that_make_no_sense_are_refused_in_a_sentence() {
     let folder = Dir::new();
     let file = path(&folder, "app.log");
