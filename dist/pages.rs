@@ -107,7 +107,7 @@ pub fn conf() -> String {
 pub fn man() -> String {
     let mut text = format!(
         ".TH LUMBERJACK 1 \"\" \"lumberjack {}\" \"User commands\"\n\
-         .SH NAME\nlumberjack \\- receives log lines over TCP and Unix sockets and writes each to every output\n\
+         .SH NAME\nlumberjack \\- receives log lines over TCP, UDP and Unix sockets and writes each to every output\n\
          .SH SYNOPSIS\n.B lumberjack\n[\\fIOPTIONS\\fR]\n{MAN_CAT_SYNOPSIS}{}\
          .SH DESCRIPTION\n\
          Applications connect and send lines that end in a newline. Whole lines come out, in order, once. No client\n\

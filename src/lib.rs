@@ -1,4 +1,4 @@
-//! Lumberjack receives newline-delimited log lines over TCP and Unix sockets from many clients at once and writes each
+//! Lumberjack receives newline-delimited log lines over TCP, UDP and Unix sockets from many clients at once and writes each
 //! to a sink: a file, stdout, another receiver, several of them, or one of your own. A single thread, a single poll
 //! loop, no allocation per line. No client can make it leak, grow past its memory budget, stall the others, or lose a
 //! line that was taken. Of the program of the same name this is everything but the command line.

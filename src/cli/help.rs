@@ -52,7 +52,7 @@ pub(super) fn of_status() -> String {
 #[must_use]
 pub fn help() -> String {
     let mut text = String::from(
-        "lumberjack receives log lines over TCP and Unix sockets and writes each to every output.\n\n\
+        "lumberjack receives log lines over TCP, UDP and Unix sockets and writes each to every output.\n\n\
          Usage: lumberjack [--listen ADDR:PORT]... [--output -|FILE] [OPTIONS]\n",
     );
     #[cfg(feature = "status")]
