@@ -118,12 +118,16 @@ fn slowly_v1(all: &[u8]) -> Said {
     // A number is written in one way only.
     let port = |word: &str| word.parse::<u16>().ok().filter(|port| port.to_string() == word);
     let (Some(port), Some(_)) = (port(from_port), port(to_port)) else { return Said::Invalid };
-    let peer = if family == "TCP4" {
-        let both = from.parse::<Ipv4Addr>().ok().zip(to.parse::<Ipv4Addr>().ok());
-        both.map(|(ip, _)| SocketAddr::from((ip, port)))
-    } else {
-        let both = from.parse::<Ipv6Addr>().ok().zip(to.parse::<Ipv6Addr>().ok());
-        both.map(|(ip, _)| SocketAddr::from((ip, port)))
+    let peer = match family {
+        "TCP4" => {
+            let both = from.parse::<Ipv4Addr>().ok().zip(to.parse::<Ipv4Addr>().ok());
+            both.map(|(ip, _)| SocketAddr::from((ip, port)))
+        }
+        "TCP6" => {
+            let both = from.parse::<Ipv6Addr>().ok().zip(to.parse::<Ipv6Addr>().ok());
+            both.map(|(ip, _)| SocketAddr::from((ip, port)))
+        }
+        _ => None, // what begins as UNKNOWN and goes on
     };
     peer.map_or(Said::Invalid, |addr| Said::Done(Some(Peer::from(addr)), line.len()))
 }
