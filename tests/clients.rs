@@ -5,10 +5,16 @@
 mod common;
 #[path = "clients/datagrams.rs"]
 mod datagrams;
+#[cfg(feature = "syslog")]
+#[path = "clients/docker.rs"]
+mod docker;
 #[path = "clients/goodbyes.rs"]
 mod goodbyes;
 #[path = "clients/receiver.rs"]
 mod receiver;
+#[cfg(feature = "syslog")]
+#[path = "clients/senders.rs"]
+mod senders;
 #[cfg(feature = "status")]
 #[path = "clients/status.rs"]
 mod status;

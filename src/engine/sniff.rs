@@ -9,6 +9,10 @@ use crate::config::listen::Framing;
 
 /// So many marks of another end before any newline are no accident. Fewer fit four bits.
 const MANY_MARKS: u8 = 16;
+/// So many syslog headers in one message are no accident: a relay may send one inside another's.
+const MANY_HEADERS: usize = 4;
+/// They are looked for in so many bytes: four messages of nearly a kilobyte.
+const HEADERS_BYTES: usize = 4096;
 
 /// A protocol that is not newline-delimited text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub enum Protocol {
     CrEnded,
     /// Lines, where something else was to end messages.
     NewlineEnded,
+    /// Syslog messages one behind the other, with nothing between them.
+    Endless,
 }
 
 impl Protocol {
@@ -67,6 +73,9 @@ impl Protocol {
             Self::NewlineEnded => {
                 "framing=lines takes them (--listen ADDR:PORT,framing=lines); else all of them are one"
             }
+            Self::Endless => {
+                "have the sender end each (Log4j 2: newLine=\"true\"; winston-syslog: eol: '\\n'); else all of them are one"
+            }
         }
     }
 }
@@ -87,6 +96,7 @@ impl fmt::Display for Protocol {
             Self::NulEnded => "NUL-ended messages",
             Self::CrEnded => "CR-ended messages",
             Self::NewlineEnded => "newline-ended messages",
+            Self::Endless => "syslog messages that nothing ends",
         })
     }
 }
@@ -241,6 +251,10 @@ impl Opening {
                 return None;
             }
         }
+        // Where more comes without a pause, no silence would tell, and in the end the line is too long to be at hand.
+        if newline.is_none() && has_many_headers(pending) {
+            return Some(Protocol::Endless);
+        }
         // What was taken for the start of a header may have marks, too.
         let seen = match count_marks(seen, known, framing)? {
             Ok(seen) => count_marks(seen, bytes, framing)?,
@@ -261,8 +275,7 @@ impl Opening {
     #[must_use]
     pub fn is_doubtful(self, pending: &[u8]) -> bool {
         let (Self::Begun(seen) | Self::Open(seen)) = self else { return false };
-        // Of a NUL and a CR only one can be pending and no mark of the first kind.
-        seen % MANY_MARKS > 0 || (seen > 0 && matches!(pending.last(), Some(0 | b'\r')))
+        has_marks(seen, pending) || has_many_headers(pending)
     }
 
     /// The connection has ended, or fallen silent. Tells the protocol, once.
@@ -273,12 +286,43 @@ impl Opening {
     }
 
     /// What messages end in, if nothing follows: a mark of the first kind has come, or one of the second is the last that has,
-    /// and no end of a message.
+    /// or nothing has but headers; and no end of a message.
     fn other_end(self, pending: &[u8], framing: Framing) -> Option<Protocol> {
         let (Self::Begun(seen) | Self::Open(seen)) = self else { return None };
         let (_, [(_, first), (_, second)]) = marks(framing)?;
-        self.is_doubtful(pending).then_some(if seen % MANY_MARKS > 0 { first } else { second })
+        if has_marks(seen, pending) {
+            return Some(if seen % MANY_MARKS > 0 { first } else { second });
+        }
+        has_many_headers(pending).then_some(Protocol::Endless)
     }
+}
+
+/// Whether a mark of the first kind has come, or one of the second is the last that has. Of a NUL and a CR only one can be
+/// pending and no mark of the first kind.
+fn has_marks(seen: u8, pending: &[u8]) -> bool {
+    let firsts = seen % MANY_MARKS;
+    firsts > 0 || (seen > 0 && matches!(pending.last(), Some(0 | b'\r')))
+}
+
+/// Whether what is pending are several syslog messages, as senders over TCP that forget to end them make one of all.
+fn has_many_headers(pending: &[u8]) -> bool {
+    let start = pending.get(..HEADERS_BYTES).unwrap_or(pending);
+    let is_header = |at: &usize| start.get(*at..).is_some_and(begins_with_header);
+    is_header(&0) && memchr::memchr_iter(b'<', start).filter(is_header).count() >= MANY_HEADERS
+}
+
+/// Whether these bytes begin with a priority, and version and time of RFC 5424, or a month and a day of RFC 3164, or a year.
+fn begins_with_header(bytes: &[u8]) -> bool {
+    let Some(rest) = bytes.strip_prefix(b"<") else { return false };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let Some(rest) = rest.get(digits..).and_then(|rest| rest.strip_prefix(b">")) else { return false };
+    let is_time = matches!(
+        rest,
+        [b'1', b' ', b'0'..=b'9' | b'-', ..]
+            | [b'A'..=b'Z', b'a'..=b'z', b'a'..=b'z', b' ', b'0'..=b'3' | b' ', ..]
+            | [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'-', ..]
+    );
+    is_time && (1..=3).contains(&digits)
 }
 
 /// The marks of a message, with these bytes of it; the protocol, if they are many. `None`: it has ended, or no marks are looked
@@ -415,9 +459,9 @@ mod tests {
 
     #[test]
     fn p12_each_protocol_has_a_name_and_a_cure_of_its_own() {
-        use Protocol::{Beats, CrEnded, Gzip, Http, Java, Msgpack, NewlineEnded};
+        use Protocol::{Beats, CrEnded, Endless, Gzip, Http, Java, Msgpack, NewlineEnded};
         use Protocol::{NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16};
-        let one = [Beats, CrEnded, Gzip, Http, Java, Msgpack, NewlineEnded];
+        let one = [Beats, CrEnded, Endless, Gzip, Http, Java, Msgpack, NewlineEnded];
         let all = [&one[..], &[NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16]].concat();
         let of_all = |what: fn(&Protocol) -> String| {
             let mut said = all.iter().map(what).collect::<Vec<_>>();
@@ -425,7 +469,7 @@ mod tests {
             said.dedup();
             said
         };
-        assert_eq!((of_all(Protocol::to_string).len(), of_all(|one| one.cure().to_owned()).len()), (13, 13));
+        assert_eq!((of_all(Protocol::to_string).len(), of_all(|one| one.cure().to_owned()).len()), (14, 14));
         assert!(all.iter().all(|one| !one.to_string().is_empty() && one.cure().contains(' ')));
     }
 
@@ -508,6 +552,47 @@ mod tests {
         // One that is not the last is no end: a progress bar.
         assert_eq!(told(&[(b"10 %\r20", true), (b" %", true)]), (vec![None, None], None));
         assert_eq!(told(&[(b"GET / HTTP/1.1\r\n", false), (b"m\0", false)]).0, [Some(Protocol::Http), None]);
+    }
+
+    #[test]
+    fn p12_syslog_messages_that_nothing_ends_are_told_of_when_more_comes_or_nothing_does() {
+        let endless = Some(Protocol::Endless);
+        for message in [
+            "<134>1 2026-11-26T18:11:36.123Z box app 7 - - me",
+            "<13>1 - - - - - - me",
+            "<134>Nov 26 18:11:36 box app[7]: me",
+            "<134>Nov  6 18:11:36 box app[7]: me",
+            "<30>2026-11-26T18:11:36Z box app[7]: me",
+        ] {
+            let (three, four) = (message.repeat(3), message.repeat(4));
+            assert_eq!(told(&[(four.as_bytes(), false)]), (vec![None], endless), "{message}");
+            assert_eq!(told(&[(four.as_bytes(), false), (b"x", false)]), (vec![None, endless], None), "{message}");
+            assert_eq!(told(&[(four.as_bytes(), false), (b"x", true)]), (vec![None, endless], None), "{message}");
+            assert_eq!(told(&[(three.as_bytes(), false), (b"x", true)]), (vec![None, None], None), "{message}");
+            assert_eq!(told(&[(four.as_bytes(), false), (b"x\n", false)]), (vec![None, None], None), "its end came");
+            assert_eq!(told(&[((four.clone() + "\n").as_bytes(), false)]), (vec![None], None), "one line");
+            assert_eq!(
+                told(&[(b"no header ", false), (four.as_bytes(), false)]),
+                (vec![None, None], None),
+                "{message}"
+            );
+            for framing in [Framing::Nul, Framing::Cr, Framing::AutoOctet] {
+                assert_eq!(told_in(framing, &[(four.as_bytes(), false)]), (vec![None], endless), "{framing} {message}");
+            }
+            assert_eq!(told_in(Framing::Octet, &[(four.as_bytes(), false)]).1, None, "{message}");
+            for cut in 0..four.len() {
+                let (head, tail) = four.split_at(cut);
+                let (told, end) = told(&[(head.as_bytes(), false), (tail.as_bytes(), false)]);
+                assert_eq!(
+                    told.into_iter().flatten().chain(end).collect::<Vec<_>>(),
+                    [Protocol::Endless],
+                    "{message} at {cut}"
+                );
+            }
+        }
+        for text in ["<1>", "<b>1 2", "<1234>1 2026", "<>1 2026", "<34>me", "<34>1  2026", "<13>MAY 1 ", "<13>May x"] {
+            assert_eq!(told(&[(text.repeat(9).as_bytes(), false), (b"x", true)]), (vec![None, None], None), "{text}");
+        }
     }
 
     #[test]

@@ -72,8 +72,15 @@ impl Receiver {
     pub(crate) fn udp_port(&self) -> u16 {
         eventually("the UDP port in the log", || {
             let log = self.log();
-            let place =
-                |line: &str| line.strip_suffix('\n')?.split_once("[udp] Listening on udp:127.0.0.1:")?.1.parse().ok();
+            let place = |line: &str| {
+                line.strip_suffix('\n')?
+                    .split_once("[udp] Listening on udp:127.0.0.1:")?
+                    .1
+                    .split(',')
+                    .next()?
+                    .parse()
+                    .ok()
+            };
             log.split_inclusive('\n').find_map(place).ok_or(log)
         })
     }

@@ -16,9 +16,13 @@ use crate::common::skip::skip;
 const OPTIONS: &[&str] = &["--format", "json", "--parse", "syslog"];
 
 /// Whether a line is `fields`, in which `*` stands for what changes, and the message.
-fn fits(got: &str, fields: &str, message: &str) -> bool {
+pub(super) fn fits(got: &str, fields: &str, message: &str) -> bool {
     let Some(got) = got.strip_suffix(&format!(r#","line":"{message}"}}"#)) else { return false };
-    let Some((_, got)) = got.split_once(r#"","host":"127.0.0.1",""#) else { return false };
+    got.split_once(r#"","host":"127.0.0.1",""#).is_some_and(|(_, got)| matches(got, fields))
+}
+
+/// Whether `got` is `fields`, in which `*` stands for what changes.
+pub(super) fn matches(got: &str, fields: &str) -> bool {
     let mut pieces = fields.split('*');
     let Some(mut rest) = got.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
     for piece in pieces {
@@ -56,8 +60,13 @@ fn fields_of(name: &str, fields: &str, command: impl FnOnce(&Job) -> Result<Comm
 }
 
 /// A daemon that follows the file.
-fn fields_of_daemon(name: &str, fields: &str, command: impl FnOnce(&Receiver, &Path) -> Result<Command, Missing>) {
-    let mut receiver = Receiver::start(name, OPTIONS);
+pub(super) fn fields_of_daemon(
+    name: &str,
+    options: &[&str],
+    fields: &str,
+    command: impl FnOnce(&Receiver, &Path) -> Result<Command, Missing>,
+) {
+    let mut receiver = Receiver::start(name, &[OPTIONS, options].concat());
     let sent = lines(MANY);
     let file = write_lines(&receiver, &sent);
     let mut daemon = match command(&receiver, &file) {
@@ -122,7 +131,7 @@ fn p22_fields_of_rsyslogd() {
         ("rsyslogd-forward", "RSYSLOG_ForwardFormat"),
         ("rsyslogd-traditional", "RSYSLOG_TraditionalForwardFormat"),
     ] {
-        fields_of_daemon(name, same, |receiver, file| {
+        fields_of_daemon(name, &[], same, |receiver, file| {
             // These templates have no newline at their end; traditional framing brings it.
             rsyslog_as(receiver, file, &format!(r#"TCP_Framing="traditional" template="{template}""#))
         });
@@ -136,7 +145,7 @@ fn p22_fields_of_syslog_ng() {
     for (name, flags, fields) in
         [("syslog-ng-3164", "", old), ("syslog-ng-5424", "flags(syslog-protocol)", new.as_str())]
     {
-        fields_of_daemon(name, fields, |receiver, file| {
+        fields_of_daemon(name, &[], fields, |receiver, file| {
             let source = "program-override(\"me\") host-override(\"gw-7\")";
             syslog_ng(receiver, file, source, |port| {
                 format!(r#"network("127.0.0.1" port({port}) transport("tcp") {flags})"#)

@@ -1,11 +1,14 @@
 //! Where the real clients are: in the tree of unpacked packages that `LUMBERJACK_PEERS` names, then on this machine.
-//! `.ci/install-clients` makes that tree, and `LUMBERJACK_NODE_MODULES`.
+//! `.ci/install-clients` makes that tree, `LUMBERJACK_NODE_MODULES`, and `LUMBERJACK_GO_SENDER`.
 
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+#[cfg(feature = "syslog")]
+use crate::common::patience::output_of;
 
 /// Why a client can't be run here: a sentence.
 #[derive(Debug)]
@@ -119,4 +122,30 @@ pub(crate) fn node(packages: &[&str]) -> Result<Command, Missing> {
     let mut command = Program::find("node")?.command();
     command.env("NODE_PATH", modules);
     Ok(command)
+}
+
+/// `python3` that knows graypy.
+#[cfg(feature = "syslog")]
+pub(crate) fn graypy() -> Result<Command, Missing> {
+    let python = Program::find("python3")?;
+    let known = || {
+        let mut command = python.command();
+        if let Some(root) = peers() {
+            command.env("PYTHONPATH", root.join("usr/lib/python3/dist-packages"));
+        }
+        command
+    };
+    let output = output_of(known().args(["-c", "import graypy"]));
+    if output.is_ok_and(|output| output.status.success()) {
+        return Ok(known());
+    }
+    Err(Missing("graypy is neither in Python's path nor under LUMBERJACK_PEERS".to_owned()))
+}
+
+/// The built `syslog.go`.
+#[cfg(feature = "syslog")]
+pub(crate) fn go_sender() -> Result<Command, Missing> {
+    let path = env::var_os("LUMBERJACK_GO_SENDER").map(PathBuf::from).filter(|path| path.is_file());
+    path.map(Command::new)
+        .ok_or_else(|| Missing("LUMBERJACK_GO_SENDER names no built tests/clients/syslog.go".to_owned()))
 }

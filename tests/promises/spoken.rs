@@ -143,3 +143,35 @@ fn p12_messages_that_never_end_in_a_newline_are_told_of_before_one_comes() {
     world.until("it is gone", |world| world.status().active_connections == 0);
     assert!(said(&[&words]).is_empty());
 }
+
+#[test]
+fn p12_syslog_messages_that_nothing_ends_are_told_of() {
+    let words = "seems to speak syslog messages that nothing ends, not lines: have the sender end each";
+    let message = b"<134>1 2026-11-26T18:11:36.123Z box app 7 - - a message of log4j2";
+    // A crowd of them without a pause, a few and then silence, or the end: they are one line either way.
+    let mut world = World::new(Limits::default());
+    let mut client = world.taken_client();
+    let of_it = name(&client);
+    world.send_and_wait(&mut client, &message.repeat(3));
+    world.turns_for(std::time::Duration::from_millis(1200));
+    assert!(said(&[&of_it, words]).is_empty(), "a line may have headers in it");
+    world.send_and_wait(&mut client, message);
+    world.until("it is told of", |_| said(&[&of_it, words]).len() == 1);
+    for _ in 0..5 {
+        world.send_and_wait(&mut client, message);
+    }
+    drop(client);
+    world.until("the line", |world| world.valve.lines() == [message.repeat(9)]);
+    assert_eq!(said(&[&of_it, words]).len(), 1, "once");
+    for pieces in [1, 5] {
+        let mut world = World::new(Limits::default());
+        let mut client = world.taken_client();
+        let of_it = name(&client);
+        for _ in 0..pieces {
+            world.send_and_wait(&mut client, &message.repeat(5));
+        }
+        assert_eq!(said(&[&of_it, words]).len(), usize::from(pieces > 1), "at once, if more comes");
+        drop(client);
+        world.until("it is told of", |_| said(&[&of_it, words]).len() == 1);
+    }
+}
