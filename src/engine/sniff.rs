@@ -27,6 +27,10 @@ pub enum Protocol {
     OctetCounted,
     /// A proxy's header before the connection's bytes.
     Proxy,
+    /// What an SSH client says first.
+    Ssh,
+    /// RELP, rsyslog's protocol with acknowledgements.
+    Relp,
     /// Text in 16-bit units.
     Utf16,
     /// Objects of Java's `ObjectOutputStream`.
@@ -61,6 +65,10 @@ impl Protocol {
             Self::Proxy => {
                 "its header is taken for a line: --proxy reads it, with --allow for the proxy; or turn it off there"
             }
+            Self::Ssh => "this port takes plain lines; give the SSH client its server's port",
+            Self::Relp => {
+                "send plain TCP (rsyslog: omfwd or @@ in place of omrelp); RELP waits for answers that none gives"
+            }
             Self::Utf16 => "set the sender's encoding to UTF-8",
             Self::Java => {
                 "give the sender's appender a layout that writes text (Log4j 2: PatternLayout or JsonTemplateLayout)"
@@ -88,6 +96,8 @@ impl fmt::Display for Protocol {
             Self::Beats => "Beats",
             Self::OctetCounted => "octet-counted syslog",
             Self::Proxy => "the PROXY protocol",
+            Self::Ssh => "SSH",
+            Self::Relp => "RELP",
             Self::Utf16 => "UTF-16",
             Self::Java => "Java serialisation",
             Self::Pickle => "Python's pickle",
@@ -134,7 +144,8 @@ pub enum Verdict {
     Foreign(Protocol),
 }
 
-const METHODS: [&[u8]; 7] = [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"CONNECT "];
+/// The last is how HTTP/2 begins.
+const METHODS: [&[u8]; 8] = [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PRI "];
 const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// U+FEFF in UTF-8: what some senders begin a connection with, though no byte order is to be told.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -158,6 +169,8 @@ pub fn sniff(first_bytes: &[u8]) -> Verdict {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Protocol::Utf16,
         [1..=255, 0, 1..=255, 0, 1..=255, 0, ..] | [0, 1..=255, 0, 1..=255, 0, 1..=255, ..] => Protocol::Utf16,
         _ if first_bytes.starts_with(PROXY_V2) || is_proxy_v1(line) => Protocol::Proxy,
+        _ if line.starts_with(b"SSH-2.0-") => Protocol::Ssh,
+        _ if is_relp(line) => Protocol::Relp,
         _ if is_http(line) => Protocol::Http,
         _ if is_octet_counted(line) => Protocol::OctetCounted,
         _ => return Verdict::Text,
@@ -399,6 +412,13 @@ fn is_http(line: &[u8]) -> bool {
         && (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0") || line.ends_with(b" HTTP/2.0"))
 }
 
+/// The first line of RELP: `1 open LENGTH relp_version=…`.
+fn is_relp(line: &[u8]) -> bool {
+    let Some(rest) = line.strip_prefix(b"1 open ") else { return false };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && rest.get(digits..).is_some_and(|rest| rest.starts_with(b" relp_"))
+}
+
 /// A line that begins with a length of up to six digits, a space, and a priority: `83 <34>1 2026-…`.
 fn is_octet_counted(line: &[u8]) -> bool {
     let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -418,6 +438,9 @@ mod tests {
             (b"GET / HTTP/1.1\r\nHost: x\r\n", Protocol::Http),
             (b"PUT /x HTTP/1.0\r\n", Protocol::Http),
             (b"POST /x HTTP/2.0\n", Protocol::Http),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Protocol::Http),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", Protocol::Ssh),
+            (b"1 open 85 relp_version=0\nrelp_software=librelp,1.11.0", Protocol::Relp),
             (b"2W\0\0\0\x01", Protocol::Beats),
             (b"83 <34>1 2026-01-01T00:00:00Z host app - - - hello", Protocol::OctetCounted),
             (b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n", Protocol::Proxy),
@@ -449,6 +472,9 @@ mod tests {
             b"\0\0\0\0\0\0\0\0",
             b"\xff\x00\x80",
             b"PROXY down\n",
+            b"1 open door\n",
+            b"1 open 2 doors\n",
+            b"SSH-2 is what it speaks\n",
             b"\x92quoted\x94 in Windows-1252\n",
             b"\0\0\x01\x9a}",
             b"\x1f\x8b",
@@ -460,16 +486,16 @@ mod tests {
     #[test]
     fn p12_each_protocol_has_a_name_and_a_cure_of_its_own() {
         use Protocol::{Beats, CrEnded, Endless, Gzip, Http, Java, Msgpack, NewlineEnded};
-        use Protocol::{NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16};
+        use Protocol::{NulEnded, OctetCounted, Pickle, Proxy, Relp, Ssh, Tls, Utf16};
         let one = [Beats, CrEnded, Endless, Gzip, Http, Java, Msgpack, NewlineEnded];
-        let all = [&one[..], &[NulEnded, OctetCounted, Pickle, Proxy, Tls, Utf16]].concat();
+        let all = [&one[..], &[NulEnded, OctetCounted, Pickle, Proxy, Relp, Ssh, Tls, Utf16]].concat();
         let of_all = |what: fn(&Protocol) -> String| {
             let mut said = all.iter().map(what).collect::<Vec<_>>();
             said.sort_unstable();
             said.dedup();
             said
         };
-        assert_eq!((of_all(Protocol::to_string).len(), of_all(|one| one.cure().to_owned()).len()), (14, 14));
+        assert_eq!((of_all(Protocol::to_string).len(), of_all(|one| one.cure().to_owned()).len()), (16, 16));
         assert!(all.iter().all(|one| !one.to_string().is_empty() && one.cure().contains(' ')));
     }
 
