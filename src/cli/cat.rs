@@ -12,6 +12,7 @@ use memchr::{memchr, memchr_iter};
 
 use super::logging::complain;
 use crate::config::units::parse_duration;
+use crate::host;
 use crate::sink::open_set;
 
 /// Read, and written, at once.
@@ -75,6 +76,8 @@ pub(super) fn cat(listing: &Listing) -> bool {
 
 fn try_cat(listing: &Listing) -> Result<bool, String> {
     let name = listing.path.to_string_lossy().escape_debug().to_string();
+    // All files are open at once, so that none is left out or shown twice while they rotate.
+    let _ = host::raise_descriptor_limit();
     let set = open_set(&listing.path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => format!("cannot read {name}: there is no such file, nor a rotated one of that name"),
         ErrorKind::IsADirectory => format!("cannot read {name}: it is a directory; name a file in it"),

@@ -565,6 +565,17 @@ fn cat_shows_the_files_beside_one_that_it_can_not_read() {
 }
 
 #[test]
+fn cat_shows_more_files_than_the_soft_limit_has_descriptors() {
+    let dir = Dir::new();
+    let path = dir.file("app.log");
+    fs::write(&path, "0\n").unwrap();
+    (1..60).for_each(|number| fs::write(format!("{path}.{number}"), format!("{number}\n")).unwrap());
+    let ended = Setup::new(&["cat", &path]).before("ulimit -S -n 32;").run();
+    let expected: String = (0..60).rev().map(|number| format!("{number}\n")).collect();
+    assert_eq!((ended.code, &*ended.stderr, &ended.output[..]), (Some(0), "", expected.as_bytes()));
+}
+
+#[test]
 fn p13_a_name_that_is_too_long_to_be_compressed_is_refused() {
     let dir = Dir::new();
     for (len, code) in [(246, 0), (247, 2)] {
