@@ -107,8 +107,8 @@ fn check(mut settings: Settings, origins: &Origins) -> Exit {
         }
     };
     // At the start, Rust's runtime opens /dev/null in place of a closed stdout: this finds that out.
-    if own_stdout().is_err() {
-        logging::complain(&"cannot write to stdout: it is closed, or /dev/null opened to read too; redirect it");
+    if let Err(error) = own_stdout() {
+        logging::complain(&format_args!("cannot write to stdout: {error}"));
         return Exit::Failure;
     }
     let mut exit = show(&bill);

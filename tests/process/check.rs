@@ -214,7 +214,9 @@ fn p13_check_of_a_mistake_is_one_sentence_and_exit_2() {
 
 #[test]
 fn p13_check_that_cannot_be_written_is_one_sentence_and_exit_1() {
-    for (redirect, why) in [(">&-", "it is closed"), (">/dev/full", "No space left")] {
+    for (redirect, why) in
+        [(">&-", "it is closed"), ("1</dev/null", "it is open to read only"), (">/dev/full", "No space left")]
+    {
         let ended = Setup::new(&["--check"]).redirect(redirect).run();
         assert_eq!(ended.code, Some(1), "{redirect}: {}", ended.stderr);
         assert!(ended.stderr.starts_with(&format!("lumberjack: cannot write to stdout: {why}")), "{}", ended.stderr);

@@ -188,21 +188,23 @@ fn p13_a_reader_that_goes_while_much_waits_ends_it_with_what_is_lost() {
 }
 
 #[test]
-fn p13_a_stdout_that_is_closed_at_the_start_is_a_sentence_and_exit_1() {
-    let mut setup = Setup::new(&["--listen", "127.0.0.1:0"]).redirect(">&-");
-    let mut guard = setup.spawn(Stdio::piped());
-    let stderr = Collected::from(guard.0.stderr.take().unwrap());
-    // Lines would vanish if it went on: it is to end before it takes any.
-    let code = until("an end, and no start", || match guard.0.try_wait().unwrap() {
-        Some(status) => Ok(status.code()),
-        None => {
-            let said = stderr.text();
-            assert!(!said.contains("Memory budget"), "it started, and lines would go nowhere: {said}");
-            Err(said)
-        }
-    });
-    let said = String::from_utf8(stderr.finish()).unwrap();
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.starts_with("lumberjack: ") && said.matches('\n').count() == 1, "{said}");
-    assert!(said.contains("stdout") && said.contains("closed"), "it says what and what to do: {said}");
+fn p13_a_stdout_that_takes_nothing_at_the_start_is_a_sentence_and_exit_1() {
+    for (redirect, words) in [(">&-", "closed"), ("</dev/null 1</dev/zero", "open to read only; redirect it with >")] {
+        let mut setup = Setup::new(&["--listen", "127.0.0.1:0"]).redirect(redirect);
+        let mut guard = setup.spawn(Stdio::piped());
+        let stderr = Collected::from(guard.0.stderr.take().unwrap());
+        // Lines would vanish if it went on: it is to end before it takes any.
+        let code = until("an end, and no start", || match guard.0.try_wait().unwrap() {
+            Some(status) => Ok(status.code()),
+            None => {
+                let said = stderr.text();
+                assert!(!said.contains("Memory budget"), "it started, and lines would go nowhere: {said}");
+                Err(said)
+            }
+        });
+        let said = String::from_utf8(stderr.finish()).unwrap();
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.starts_with("lumberjack: ") && said.matches('\n').count() == 1, "{said}");
+        assert!(said.contains("stdout") && said.contains(words), "it says what and what to do: {said}");
+    }
 }

@@ -33,7 +33,8 @@ impl fmt::Display for Stdout {
 
 impl Place for Stdout {
     fn open(&self, _: &OutputOptions, _: &mut Books) -> io::Result<Opened> {
-        let descriptor = Descriptor::new(adopt(own()?)?);
+        let own = own().map_err(|error| io::Error::other(format!("{error}{OR_ELSE}")))?;
+        let descriptor = Descriptor::new(adopt(own)?);
         let identity = descriptor.identity();
         Ok(Opened { target: Box::new(descriptor), identity })
     }
@@ -51,31 +52,33 @@ impl Place for Stdout {
     }
 }
 
+/// What else an output may be.
+const OR_ELSE: &str = ", or name a file with --output (/dev/null throws lines away)";
 /// The number of Linux's `/dev/null`: major 1, minor 3.
 const NULL_DEVICE: u64 = 1 << 8 | 3;
 
 /// A descriptor of our own for stdout.
 ///
 /// # Errors
-/// When stdout is closed, or can't be duplicated.
+/// When stdout is closed, can't be duplicated, or takes nothing, and never will.
 pub(crate) fn own() -> io::Result<File> {
     let own = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    if is_stand_in(&own)? {
-        let closed = "it is closed, or /dev/null opened to read too; redirect it, or name a file with --output (/dev/null throws lines away)";
-        return Err(io::Error::other(closed));
+    let info = told_of_us(&format!("fdinfo/{}", own.as_raw_fd()));
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default();
+    // The last octal digit holds the access mode: 0 read, 1 write, 2 both. Where a process starts without stdout, Rust's
+    // runtime puts `/dev/null` in its place, opened both ways: every line would be lost without a word. A shell's
+    // `> /dev/null` opens it to write only, and is what somebody wanted.
+    match flags.trim().as_bytes().last() {
+        Some(b'0') => Err(io::Error::other(READ_ONLY)),
+        Some(b'2') if is_null(&own)? => Err(io::Error::other(CLOSED)),
+        _ => Ok(own),
     }
-    Ok(own)
 }
 
-/// Where a process starts without stdout, Rust's runtime puts `/dev/null` in its place, opened both ways: every line
-/// would be lost without a word. A shell's `> /dev/null` opens it to write only, and is what somebody wanted.
-fn is_stand_in(stdout: &File) -> io::Result<bool> {
+const READ_ONLY: &str = "it is open to read only; redirect it with >";
+const CLOSED: &str = "it is closed, or /dev/null opened to read too; redirect it";
+
+fn is_null(stdout: &File) -> io::Result<bool> {
     let found = stdout.metadata()?;
-    if !found.file_type().is_char_device() || found.rdev() != NULL_DEVICE {
-        return Ok(false);
-    }
-    let info = told_of_us(&format!("fdinfo/{}", stdout.as_raw_fd()));
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    // The last octal digit holds the access mode: 0 read, 1 write, 2 both.
-    Ok(flags.is_some_and(|flags| flags.trim().ends_with('2')))
+    Ok(found.file_type().is_char_device() && found.rdev() == NULL_DEVICE)
 }
