@@ -360,6 +360,21 @@ mod tests {
     }
 
     #[test]
+    fn p21_many_newlines_inside_have_room_whatever_came_before() {
+        for (before, after) in [("", "3 end"), ("2 yy", ""), ("2 yy2 yy", "3 end5 a\nb\nc")] {
+            let text = format!("{}x", "\n".repeat(100));
+            let sent = format!("{before}{} {text}{after}", text.len());
+            let (found, _) = moved(sent.as_bytes(), EmbeddedNewline::Escape);
+            let lines = |sent: &str| sent.matches("yy").count() + sent.matches("end").count();
+            let escaped = format!("{}x\n", "\\n".repeat(100));
+            let last = if after.ends_with('c') { "a\\nb\\nc\n" } else { "" };
+            let expected =
+                ["yy\n".repeat(lines(before)), escaped, "end\n".repeat(lines(after)), last.to_owned()].concat();
+            assert_eq!(String::from_utf8_lossy(&found), expected);
+        }
+    }
+
+    #[test]
     fn p21_a_length_is_read_where_all_of_its_message_is_here_and_else_left() {
         let found = |sent: &[u8]| whole_message(sent, 0, 1000);
         assert_eq!(found(b"5 hello and more"), Some(2..7));
