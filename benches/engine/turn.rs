@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lumberjack::internals::{Key, Net, Now, Ready, SocketOptions, Source};
-use lumberjack::{Config, Format, Limits, ListenAddr, OutputAddr, Outputs, Peer, Server};
+use lumberjack::{Config, Format, Framing, Limits, Listen, ListenAddr, OutputAddr, Outputs, Peer, Server};
 
+use super::framer::copy;
 use super::{Case, Pass};
 
 const READ_BYTES: usize = 64 * 1024;
@@ -19,6 +20,7 @@ const LINE: usize = 128;
 /// What every client sends.
 #[derive(Clone)]
 struct Script {
+    framing: Framing,
     clients: u32,
     /// Clients that are only there.
     silent: u32,
@@ -69,7 +71,7 @@ impl Net for Memory {
         let chunk = self.script.chunks.get(stream.at).ok_or(ErrorKind::NotFound)?;
         stream.at = (stream.at + 1) % self.script.chunks.len();
         if !self.is_filled.replace(self.script.chunks.len() == 1) {
-            buffer[..chunk.len()].copy_from_slice(chunk);
+            copy(chunk, &mut buffer[..chunk.len()]);
         }
         Ok(chunk.len())
     }
@@ -117,7 +119,9 @@ fn serve(script: &Script) -> Server<Outputs, Memory> {
     // A turn is a millisecond here: nobody is to be told goodbye after so many.
     let idle_timeout = Duration::ZERO;
     let limits = Limits { max_connections: 200_000, max_per_host: Some(0), idle_timeout, ..Limits::default() };
-    let config = Config { limits, ..Config::listen("127.0.0.1:1".parse().unwrap()) };
+    let mut listen: Listen = "127.0.0.1:1".parse().unwrap();
+    listen.options.framing = script.framing;
+    let config = Config { limits, listen: vec![listen.clone()], ..Config::listen(listen.at) };
     let sink = Outputs::one(OutputAddr::file("/dev/null"), Format::Raw).unwrap();
     let (keys, to_accept, is_filled) = (Vec::new(), script.clients + script.silent, Cell::new(false));
     let net = Memory { script: script.clone(), keys, turns: 0, to_accept, is_filled };
@@ -154,11 +158,20 @@ fn chunk(len: usize, before: usize) -> Vec<u8> {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let script = |clients, chunks| Script { clients, silent: 0, chunks };
-    let one_of = |all: u32| Script { clients: 1, silent: all - 1, chunks: vec![chunk(LINE, 0)] };
+    let in_framing = |framing, clients, chunks| Script { framing, clients, silent: 0, chunks };
+    let script = |clients, chunks| in_framing(Framing::Lines, clients, chunks);
+    let one_of = |all: u32| Script { silent: all - 1, ..script(1, vec![chunk(LINE, 0)]) };
+    // Two reads, so that one ends and the other begins within a message, and each is copied anew.
+    let messages = |before: &[u8], after: &[u8]| {
+        let text = vec![b'x'; LINE - before.len() - after.len()];
+        let all = [before, &text, after].concat().repeat(2 * READ_BYTES / LINE);
+        all.chunks(READ_BYTES + 37).map(<[u8]>::to_vec).collect()
+    };
     vec![
         case("bulk-1", script(1, vec![chunk(READ_BYTES, 37)]), 16),
         case("bulk-whole-1", script(1, vec![chunk(READ_BYTES, 0)]), 16),
+        case("bulk-1-octet", in_framing(Framing::Octet, 1, messages(b"124 ", b"")), 16),
+        case("bulk-1-nul", in_framing(Framing::Nul, 1, messages(b"", b"\0")), 16),
         case("bulk-1000x1460", script(1000, vec![chunk(1408, 37)]), 1),
         case("lone-1", script(1, vec![chunk(LINE, 0)]), 1000),
         case("lone-1-of-1000", one_of(1_000), 1000),

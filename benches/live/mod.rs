@@ -76,8 +76,9 @@ impl Receiver {
         let addr = loop {
             let before = said.len();
             assert!(stderr.read_line(&mut said).unwrap() > 0, "the receiver did not start: {said}");
-            if let Some((_, addr)) = said[before..].trim_end().split_once("Listening on ") {
-                break addr.parse().unwrap();
+            if let Some((_, place)) = said[before..].trim_end().split_once("Listening on ") {
+                // Options of the listener follow.
+                break place.split(',').next().unwrap().parse().unwrap();
             }
         };
         // What it says later is nothing to us, but it must not wait for us to read it.

@@ -107,7 +107,8 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     // there twice while it grows, and JSON may build one in a buffer that doubles.
     let copies = 2 * plan.sink_share as u64 + 3 * limits.max_line as u64;
     let compressing = compressors(settings) * COMPRESSING_BYTES;
-    let program = host::program_memory() + cost::BUFFER_BYTES as u64 + copies + compressing;
+    let buffers = cost::buffer_bytes(&settings.config.listen) as u64;
+    let program = host::program_memory() + buffers + copies + compressing;
     let total = lines.saturating_add(waste + tables + program);
     let listen = &settings.config.listen;
     let (buffer, kernel) = kernel_buffers(listen, connections);

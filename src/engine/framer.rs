@@ -4,7 +4,7 @@
 
 use super::framing::{Frame, Place};
 use super::line_framer::LineFramer;
-use super::marked;
+use super::marked::{self, Moved};
 use super::octet::{self, Withheld};
 use crate::config::limits::EmbeddedNewline;
 use crate::config::listen::Framing;
@@ -29,8 +29,8 @@ impl Framer {
         Self(LineFramer::new(Frame::new(framing)))
     }
 
-    /// How many of `len` bytes of a buffer have to be free before those that are read into it: a message may become twice as
-    /// long. For lines none.
+    /// How many bytes of a buffer have to be free before `len` that are read into it: a message may become twice as long. For
+    /// lines none.
     #[must_use]
     #[inline]
     pub fn room_before(&self, len: usize) -> usize {
@@ -42,7 +42,7 @@ impl Framer {
     /// next.
     pub fn feed<'c>(&mut self, buffer: &'c mut [u8], start: usize, rules: &Rules, out: &mut impl LineSink) -> Fed<'c> {
         match self.0.frame.place {
-            Place::Lines => self.0.feed(buffer.get(start..).unwrap_or_default(), rules, out),
+            Place::Lines => self.0.feed(buffer.get(start..).unwrap_or_default(), None, rules, out),
             _ => self.translate(buffer, start, rules, out),
         }
     }
@@ -58,10 +58,10 @@ impl Framer {
         let keeps = rules.embedded_newline == EmbeddedNewline::Keep;
         let translated = match lines.frame.place {
             Place::Marked if keeps => return marked::walk(lines, buffer.get(start..).unwrap_or_default(), rules, out),
-            Place::Marked => marked::translate(buffer, start, rules)..len,
-            Place::Lines => at..len,
+            Place::Marked => marked::translate(buffer, start, rules),
+            Place::Lines => Moved { range: at..len, lines: None },
             // Nothing of what has come goes out yet, or ever.
-            Place::Undecided | Place::UndecidedSpace | Place::Broken => len..len,
+            Place::Undecided | Place::UndecidedSpace | Place::Broken => Moved { range: len..len, lines: None },
             Place::Length | Place::Message | Place::MessageCr if keeps => {
                 return octet::walk(lines, buffer, at, rules, out);
             }
@@ -69,7 +69,7 @@ impl Framer {
                 octet::move_together(&mut lines.frame, buffer, &mut at, rules)
             }
         };
-        let mut fed = lines.feed(buffer.get(translated).unwrap_or_default(), rules, out);
+        let mut fed = lines.feed(buffer.get(translated.range).unwrap_or_default(), translated.lines, rules, out);
         octet::break_off(lines, len - at, &mut fed);
         fed
     }
@@ -175,10 +175,10 @@ impl Framer {
     }
 }
 
-/// So much of a buffer of `len` bytes is left free where messages may become longer.
+/// So many bytes are left free before `len` that may become longer.
 #[cold] // lines come nowhere near
 fn room_to_translate(len: usize) -> usize {
-    (len / 2 + octet::LONGEST_START).min(len)
+    len + octet::LONGEST_START
 }
 
 /// How many bytes have come that may be a length.

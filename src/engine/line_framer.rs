@@ -16,7 +16,7 @@ use crate::config::limits::{EmbeddedNewline, LongLines};
 const ROUNDING: usize = 64;
 /// Bytes that a step of [`count_lines`] compares: with 32 the compiler makes vector instructions of it, with 16 it does
 /// not.
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 /// Bytes after which the counts, one byte for each lane, are added up: none of them may overflow.
 const PASS_BYTES: usize = 254 * LANES;
 /// A block that can't go out as it is is worked through in pieces of so many bytes.
@@ -73,9 +73,15 @@ impl LineFramer {
 /// Input: these methods take bytes or their end, and give lines to `out`.
 impl LineFramer {
     /// Finds the lines of one chunk. The tail in the answer has to be given to [`Self::keep`] or [`Self::skip_with`]
-    /// before the next.
+    /// before the next. `counted`: how many `\n` it has, if that is known, and that there is something before each.
     #[inline(always)] // most servers have nothing else
-    pub(super) fn feed<'c>(&mut self, chunk: &'c [u8], rules: &Rules, out: &mut impl LineSink) -> Fed<'c> {
+    pub(super) fn feed<'c>(
+        &mut self,
+        chunk: &'c [u8],
+        counted: Option<u64>,
+        rules: &Rules,
+        out: &mut impl LineSink,
+    ) -> Fed<'c> {
         let mut fed = Fed::default();
         if self.pending() > rules.max_line && chunk.first().is_some_and(|byte| *byte != b'\n') {
             self.shorten_pending(rules, out, &mut fed);
@@ -86,7 +92,7 @@ impl LineFramer {
             return fed;
         };
         let (block, tail) = chunk.split_at(last + 1);
-        match self.count_if_clean(block, rules) {
+        match self.count_if_clean(block, counted, rules) {
             Some((head, count)) => {
                 let has_pending = !head.is_empty();
                 out.lines(Lines { head, body: block, count, ended: true });
@@ -254,7 +260,7 @@ impl LineFramer {
 impl LineFramer {
     /// What is pending, and how many lines `block`, which ends in `\n`, holds with it, if all of it can go out as it is.
     #[inline(always)] // each read comes here
-    fn count_if_clean(&self, block: &[u8], rules: &Rules) -> Option<(&[u8], u64)> {
+    fn count_if_clean(&self, block: &[u8], counted: Option<u64>, rules: &Rules) -> Option<(&[u8], u64)> {
         let Line::Pending(pending) = &self.line else { return None };
         if self.is_piece && rules.keep_empty {
             return None;
@@ -270,7 +276,10 @@ impl LineFramer {
         if has_long_line(pending.len(), block, rules.max_line) {
             return None;
         }
-        let (count, is_clean) = count_lines(block, self.strips_cr(), !rules.keep_empty);
+        let (count, is_clean) = match counted {
+            Some(count) => (count, true),
+            None => count_lines(block, self.strips_cr(), !rules.keep_empty),
+        };
         is_clean.then_some((pending, count))
     }
 
@@ -626,7 +635,7 @@ mod tests {
             let line = Line::Skipped { passed_bytes: u32::MAX - 2, why: Why::TooLong, is_cut: kept > 0 };
             let mut framer = LineFramer { line, ..LineFramer::new(Frame::new(Framing::Lines)) };
             for chunk in [&b"xxxx"[..], b"xxxx\n"] {
-                let fed = framer.feed(chunk, &rules, &mut out);
+                let fed = framer.feed(chunk, None, &rules, &mut out);
                 assert_eq!((fed.dropped_bytes, fed.overflows), (4, 0), "the counters go on");
             }
             let bytes = u64::from(u32::MAX) - kept;

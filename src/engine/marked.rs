@@ -9,20 +9,28 @@ use super::framing::{Fed, LineSink, Rules};
 use super::line_framer::LineFramer;
 use crate::config::limits::EmbeddedNewline;
 
-/// Translates the bytes of `buffer` from `start` on, where newlines are not kept. They begin where the answer says then.
-pub(super) fn translate(buffer: &mut [u8], start: usize, rules: &Rules) -> usize {
+/// What messages became in the buffer that they were read into.
+pub(super) struct Moved {
+    /// Where they are.
+    pub(super) range: Range<usize>,
+    /// How many `\n` they have, if it is known, and that each of them ends something.
+    pub(super) lines: Option<u64>,
+}
+
+/// Translates the bytes of `buffer` from `start` on, where newlines are not kept.
+pub(super) fn translate(buffer: &mut [u8], start: usize, rules: &Rules) -> Moved {
     let mut begin = start;
-    if rules.embedded_newline == EmbeddedNewline::Space {
-        replace(buffer, start, b'\n', b' ');
-    } else {
-        let newlines = memchr_iter(b'\n', buffer.get(start..).unwrap_or_default()).count();
-        if newlines > 0 {
-            begin = start.saturating_sub(newlines);
+    let messages = buffer.get(start..).unwrap_or_default();
+    if let Some(first) = memchr(b'\n', messages) {
+        if rules.embedded_newline == EmbeddedNewline::Space {
+            replace(buffer, start + first, b'\n', b' ');
+        } else {
+            begin = start.saturating_sub(memchr_iter(b'\n', messages).count());
             move_down(buffer, start..buffer.len(), begin, true, rules);
         }
     }
     replace(buffer, begin, rules.mark, b'\n');
-    begin
+    Moved { range: begin..buffer.len(), lines: None }
 }
 
 /// One byte for another, from a place on.

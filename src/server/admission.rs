@@ -152,11 +152,12 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// Says what has changed about how full the server is.
     fn note_fullness(&mut self) {
-        if self.life != Life::Serving {
+        let connections = self.clients.connections.len();
+        if self.life != Life::Serving || self.fullness.is_calm(connections, self.limits.max_connections) {
             return;
         }
         let occupancy = Occupancy {
-            connections: self.clients.connections.len(),
+            connections,
             max_connections: self.limits.max_connections,
             is_full: self.is_full(),
             is_waited_for: self.fullness.was_full() && self.can_accept(),

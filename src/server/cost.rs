@@ -9,7 +9,7 @@ use super::reading::READ_BYTES;
 use super::receipts::Sum;
 use super::{headers, rates};
 use crate::config::limits::{IdleClose, Limits};
-use crate::config::listen::Listen;
+use crate::config::listen::{Framing, Listen};
 use crate::config::rate::Rate;
 use crate::engine::budget;
 use crate::net::{EVENTS, Key, Ready};
@@ -42,8 +42,12 @@ pub(crate) fn option_bytes(listen: &[Listen]) -> usize {
     proxied + rated * rates::BYTES_EACH
 }
 
-/// What there is once: the read buffer, and room for events, ours and the kernel's of up to 16 bytes.
-pub(crate) const BUFFER_BYTES: usize = READ_BYTES + EVENTS * (size_of::<Ready>() + 16);
+/// What there is once: the read buffer, twice as much of it where messages may become longer, and room for events, ours and
+/// the kernel's of up to 16 bytes.
+pub(crate) fn buffer_bytes(listen: &[Listen]) -> usize {
+    let translates = listen.iter().any(|one| one.options.framing != Framing::Lines);
+    READ_BYTES * (1 + usize::from(translates)) + EVENTS * (size_of::<Ready>() + 16)
+}
 
 /// Lines that warnings can bring to our own log in a day: of each kind and each output, in each window, a burst and the
 /// sum of the rest.

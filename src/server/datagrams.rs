@@ -103,6 +103,13 @@ impl<L> Datagrams<L> {
 impl<S: Sink, N: Net> Server<S, N> {
     /// Reads a round from each listener of UDP, as far as the sink has room.
     pub(super) fn read_datagrams(&mut self) {
+        if self.rates.have_lost() || self.datagrams.may_wait() {
+            self.read_rounds();
+        }
+    }
+
+    #[inline(never)] // most servers have no UDP
+    fn read_rounds(&mut self) {
         if !self.mark_lost() || !self.datagrams.may_wait() {
             return;
         }

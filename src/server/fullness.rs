@@ -64,6 +64,12 @@ impl Fullness {
         self.staying.max(max_connections)
     }
 
+    /// Whether so many connections are no news, and nothing was said that would have to be taken back: nearly always.
+    #[inline]
+    pub(super) fn is_calm(&self, connections: usize, max_connections: usize) -> bool {
+        !self.is_full && !self.is_nearly_full && connections < max_connections / 5 * 4
+    }
+
     /// What has changed since the last time.
     pub(super) fn changes(&mut self, now: Occupancy) -> impl Iterator<Item = Change> + use<> {
         let (len, limit) = (now.connections, now.max_connections);

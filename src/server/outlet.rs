@@ -62,12 +62,14 @@ impl<S: Sink> Outlet<S> {
 
     /// How many bytes may be read from a connection that has `pending` bytes, so that whatever they turn out to be
     /// fits. `None`: too few to bother; the sink is full.
+    #[inline(always)] // each read asks
     pub(super) fn allowance(&self, pending: usize) -> Option<usize> {
         let room = self.share.saturating_sub(self.sink.state().held);
         self.bytes_in(room, pending).filter(|bytes| *bytes >= LEAST_READ_BYTES)
     }
 
     /// How many bytes, behind `pending`, are sure to fit so much room.
+    #[inline(always)] // each read asks
     fn bytes_in(&self, room: usize, pending: usize) -> Option<usize> {
         let room = room.checked_sub(self.overhead.at_most(pending, 1))?;
         // At worst each byte is a line of its own (`--keep-empty`).

@@ -27,6 +27,10 @@ const CROWD_READ_BYTES: usize = 64 * 1024;
 /// So many ready connections are many: with full reads of the larger size, 4 MiB a turn, which take 3 ms.
 const CROWD: usize = 16;
 
+/// What the buffer has: before what is read of other framings than lines there is as much room, and a little more. Where all
+/// are lines, none of that is ever resident.
+pub(super) const BUFFER_BYTES: usize = 2 * READ_BYTES + 64;
+
 const _: () = assert!(READ_BYTES > 2 * LONGEST_DATAGRAM, "a datagram and a newline fit, though each byte becomes two");
 
 /// So much is read of a host whose file is not open while those of others can't be written: what a thousand of them hold on
@@ -41,7 +45,7 @@ pub(super) struct ReadBuffer {
 
 impl ReadBuffer {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; READ_BYTES], most: READ_BYTES }
+        Self { bytes: vec![0; BUFFER_BYTES], most: READ_BYTES }
     }
 
     /// A turn begins in which so many connections can be read.
@@ -163,8 +167,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         let is_open = !conn.opening.is_decided();
         // The server's methods need `self` while they use what was read, so the buffer is not in it meanwhile.
         let mut buffer = std::mem::take(&mut self.read_buffer.bytes);
-        let start = conn.framer.room_before(self.read_buffer.most);
-        let room = buffer.get_mut(start..(start + allowance).min(self.read_buffer.most)).unwrap_or_default();
+        let most = allowance.min(self.read_buffer.most);
+        let start = conn.framer.room_before(most);
+        let room = buffer.get_mut(start..start + most).unwrap_or_default();
         let next = match self.net.read(&mut conn.stream, room) {
             Ok(0) if self.limits.receipt && self.owe_receipt(key) => Next::Wait,
             Ok(0) => Next::Close(Close::Ended),

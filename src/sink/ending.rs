@@ -23,6 +23,17 @@ impl End {
         if let Self::Torn { start } = self { start.len() } else { 0 }
     }
 
+    /// The first `count` bytes of these parts, which are whole lines, were written behind it.
+    #[inline]
+    pub(super) fn note_lines(&mut self, parts: &[IoSlice<'_>], count: usize) {
+        // Nearly every write takes all.
+        if parts.iter().map(|part| part.len()).sum::<usize>() == count {
+            *self = Self::Whole;
+        } else {
+            self.note(parts, count);
+        }
+    }
+
     /// The first `count` bytes of these parts were written behind it.
     pub(super) fn note(&mut self, parts: &[IoSlice<'_>], count: usize) {
         let (mut torn, mut left) = (self.torn(), count);

@@ -80,7 +80,7 @@ impl Output {
 
     pub(super) fn counters(&self) -> OutputCounters {
         OutputCounters {
-            waiting_bytes: self.standing().waiting as u64,
+            waiting_bytes: self.target.waiting() as u64,
             sync_failures: self.books.doubts,
             ..self.books.counters
         }
@@ -169,9 +169,9 @@ impl Output {
     }
 
     fn write(&mut self, now: Duration) -> io::Result<()> {
-        let before = self.target.standing().waiting;
+        let before = self.target.waiting();
         let written = self.target.write(now, &mut self.books);
-        let has_moved = self.target.standing().waiting < before;
+        let has_moved = self.target.waiting() < before;
         let is_away = matches!(written, Ok(Wrote::Away));
         if has_moved && !is_away {
             self.pacing.progress();
@@ -234,7 +234,7 @@ impl Output {
         if let Some(gap) = self.target.next_gap() {
             return Some(gap);
         }
-        if self.target.standing().waiting > 0 || !self.pacing.is_flowing() {
+        if self.target.waiting() > 0 || !self.pacing.is_flowing() {
             return None;
         }
         let Stand::PassedOver { missed } = self.stand else { return self.books.gap.take() };
@@ -247,6 +247,9 @@ impl Output {
     pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
         if !self.books.reports.is_empty() {
             return Some(Duration::ZERO);
+        }
+        if self.pacing.is_at_ease() {
+            return self.target.due_in(now);
         }
         let stuck_for = self.stuck_since().filter(|_| self.stand == Stand::Taking);
         let left_of = |time: Duration| stuck_for.map(|since| time.saturating_sub(now.saturating_sub(since)));
@@ -302,10 +305,10 @@ impl Output {
 
     /// The same; answers how many lines and bytes these are.
     fn part_with(&mut self, why: fmt::Arguments<'_>) -> (u64, usize) {
-        let bytes = self.target.standing().waiting;
+        let bytes = self.target.waiting();
         let (lines, _) = self.target.drop_lines();
         // The first line is not among them, as it may have been written in part.
-        let lines = lines + u64::from(self.target.standing().waiting > 0);
+        let lines = lines + u64::from(self.target.waiting() > 0);
         self.books.dropped(lines, bytes as u64);
         let missed = match self.stand {
             Stand::PassedOver { missed } => missed.lines,

@@ -199,7 +199,9 @@ impl Outputs {
             state.behind += standing.behind;
             state.releases += standing.releases;
             state.doubts += output.doubts();
-            state.stuck_since = state.stuck_since.into_iter().chain(output.stuck_since()).min();
+            if let Some(since) = output.stuck_since() {
+                state.stuck_since = Some(state.stuck_since.map_or(since, |before| before.min(since)));
+            }
         }
         self.state = state;
     }

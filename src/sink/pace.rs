@@ -80,6 +80,12 @@ impl Pacing {
         self.pace == Pace::Flowing
     }
 
+    /// Whether the last write worked, and nothing has waited since.
+    #[must_use]
+    pub fn is_at_ease(&self) -> bool {
+        self.is_flowing() && self.stuck_since.is_none()
+    }
+
     /// Whether the last write failed.
     #[must_use]
     pub fn is_failing(&self) -> bool {

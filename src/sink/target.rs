@@ -129,6 +129,11 @@ pub(super) trait Target {
     /// What it holds, and how far it has come.
     fn standing(&self) -> Standing;
 
+    /// Bytes that wait to be written: what [`Self::standing`] says of them, for who asks with each line.
+    fn waiting(&self) -> usize {
+        self.standing().waiting
+    }
+
     /// Drops the lines that wait, but for the first, which may have been written in part. Returns how many lines and bytes
     /// it dropped.
     fn drop_lines(&mut self) -> (u64, usize);
@@ -199,7 +204,7 @@ pub(super) trait Target {
     /// until it is. From the first time on, nothing waits on purpose any more.
     fn settle(&mut self, now: Duration, books: &mut Books) -> bool {
         let _ = (now, books);
-        self.standing().waiting == 0
+        self.waiting() == 0
     }
 }
 

@@ -57,7 +57,10 @@ impl Waiting {
         if self.written >= self.buffer.len() {
             self.written = 0;
             self.buffer.clear();
-            self.buffer.shrink_to(self.kept);
+            // It is asked for with each line, and makes a call of it.
+            if self.buffer.capacity() > self.kept {
+                self.buffer.shrink_to(self.kept);
+            }
         } else if self.written >= self.kept.max(64 * 1024) / 2 && self.written * 2 >= self.buffer.len() {
             // Half of the buffer is behind us: moving the rest costs no more than writing it did.
             self.buffer.drain(..self.written);

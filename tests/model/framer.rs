@@ -11,8 +11,6 @@ use super::{Script, Shown, Story, assert_same_bytes};
 
 /// What a framer holds grows in steps of this many bytes (P4, P5).
 const ALLOCATION_STEP: usize = 64;
-/// Bytes that a server leaves free before those that it reads, besides half of its buffer.
-const LONGEST_START: usize = 10;
 /// What fed bytes are drawn from, so that random input is full of endings.
 const ALPHABET: &[u8; 16] = b"abcdef \0\xff\r\r\r\n\n\n\n";
 /// The same where messages end in a NUL or a CR.
@@ -410,10 +408,8 @@ impl Real {
     }
 
     fn feed(&mut self, chunk: &[u8], has_room: bool) {
-        // As much room before the bytes as a server has, and one byte of it to see.
-        let len =
-            (2 * chunk.len() + 2 * LONGEST_START..).find(|len| len - self.framer.room_before(*len) >= chunk.len());
-        let start = self.framer.room_before(len.unwrap());
+        // As much room before the bytes as a server has.
+        let start = self.framer.room_before(chunk.len());
         let mut buffer = vec![b'#'; start];
         buffer.extend_from_slice(chunk);
         let fed = self.framer.feed(&mut buffer, start, &self.rules, &mut self.given);

@@ -84,10 +84,21 @@ impl Descriptor {
         identity_of(&self.file.metadata().ok()?)
     }
 
-    /// Whether its path leads to something else: somebody removed it, and put another in its place. Of what never waits,
-    /// such as `/dev/null`, nobody removes the device: it is not asked with each write.
+    /// Whether it is to be asked with each write whether it is still there: of what never waits, such as `/dev/null`, nobody
+    /// removes the device.
+    #[inline]
+    pub(in crate::sink) fn may_be_replaced(&self) -> bool {
+        self.way != Way::Plain
+    }
+
+    /// Whether its path leads to something else: somebody removed it, and put another in its place.
     pub(in crate::sink) fn is_replaced_at(&self, path: &Path) -> bool {
-        self.way != Way::Plain && self.file.metadata().is_ok_and(|found| found.nlink() == 0) && path.exists()
+        self.may_be_replaced() && self.file.metadata().is_ok_and(|found| found.nlink() == 0) && path.exists()
+    }
+
+    /// Bytes taken so far.
+    pub(in crate::sink) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// What it did not get, from the start of a line.
@@ -104,7 +115,7 @@ impl Descriptor {
             match self.write_once(&parts) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => {
-                    self.end.note(&parts, count);
+                    self.end.note_lines(&parts, count);
                     self.waiting.advance(count);
                     books.wrote(count);
                 }
@@ -121,7 +132,7 @@ impl Descriptor {
         let mut waiting = std::mem::replace(&mut self.waiting, Waiting::new(0));
         waiting.write_through(parts, |parts| match self.write_once(parts) {
             Ok(count) => {
-                self.end.note(parts, count);
+                self.end.note_lines(parts, count);
                 books.wrote(count);
                 count
             }
@@ -189,6 +200,12 @@ impl Target for Descriptor {
         }
     }
 
+    #[inline]
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    #[inline]
     fn standing(&self) -> Standing {
         let waiting = self.waiting.len();
         Standing { waiting, held: waiting, delivered: self.taken - waiting as u64, ..Standing::default() }
