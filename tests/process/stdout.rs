@@ -188,6 +188,22 @@ fn p13_a_reader_that_goes_while_much_waits_ends_it_with_what_is_lost() {
 }
 
 #[test]
+fn p13_cat_and_status_without_a_stdout_are_a_sentence_and_exit_1() {
+    let dir = Dir::new();
+    let path = dir.file("app.log");
+    fs::write(&path, "a line\n").unwrap();
+    let mut commands = vec![vec!["cat", &path]];
+    if cfg!(feature = "status") {
+        commands.push(vec!["status", "127.0.0.1:1"]);
+    }
+    for args in commands {
+        let ended = Setup::new(&args).redirect(">&-").run();
+        assert_eq!(ended.code, Some(1), "{args:?}: {}", ended.stderr);
+        assert!(ended.stderr.starts_with("lumberjack: cannot write to stdout: it is closed"), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn p13_a_stdout_that_is_closed_at_the_start_is_a_sentence_and_exit_1() {
     let mut setup = Setup::new(&["--listen", "127.0.0.1:0"]).redirect(">&-");
     let mut guard = setup.spawn(Stdio::piped());
