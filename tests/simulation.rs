@@ -30,6 +30,11 @@ fn add(total: &mut Report, world: &Report) {
     total.datagrams += world.datagrams;
     total.missed += world.missed;
     total.changes += world.changes;
+    total.denied += world.denied;
+    total.introduced += world.introduced;
+    total.no_headers += world.no_headers;
+    total.slowed += world.slowed;
+    total.over_rate += world.over_rate;
 }
 
 /// Lives through the worlds of these seeds; the first that fails ends it.
@@ -91,6 +96,11 @@ fn in_every_world_nothing_is_lost_leaked_or_late() {
             (total.datagrams, "a datagram"),
             (total.missed, "a datagram that the kernel dropped"),
             (total.changes, "a change of the limits"),
+            (total.denied, "somebody who may not connect"),
+            (total.introduced, "a client of a proxy"),
+            (total.no_headers, "a header that is none"),
+            (total.slowed, "a host that is slowed"),
+            (total.over_rate, "a datagram beyond its rate"),
         ] {
             assert!(count > 0, "no world met {what}");
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use memchr::{memchr, memchr_iter};
 
 use super::logging::complain;
-use crate::config::units::parse_duration;
+use crate::config::units::{DisplayLines, parse_duration};
 use crate::host;
 use crate::sink::open_set;
 
@@ -119,7 +119,8 @@ fn try_cat(listing: &Listing) -> Result<bool, String> {
         _ => {}
     }
     if lines.untimed > 0 {
-        complain(&format_args!("{} lines have no time, and are shown whatever --since says", lines.untimed));
+        let untimed = DisplayLines(lines.untimed);
+        complain(&format_args!("{untimed:#} without a time, and shown whatever --since says"));
     }
     Ok(is_whole)
 }

@@ -15,7 +15,7 @@ use crate::config::units::DisplaySize;
 use crate::engine::access::Access;
 use crate::host;
 use crate::server::cost;
-use crate::sink::{DiskUse, foresee, overhead};
+use crate::sink::{DiskUse, OutputAddr, foresee, overhead};
 
 /// How a comment about what does not fit begins.
 const MISFIT: &str = "# Does not fit: ";
@@ -158,9 +158,11 @@ fn costs(text: &mut String, settings: &Settings, plan: MemoryPlan) {
     };
 }
 
-/// Outputs that may be compressing a file. One that is none has its share too, for size.
+/// Outputs that may be compressing a file.
 fn compressors(settings: &Settings) -> u64 {
-    if settings.output.compresses() { settings.outputs.len() as u64 } else { 0 }
+    let options = &settings.output;
+    let is_file = |output: &&OutputAddr| matches!(output.disk(options), DiskUse::Files(_) | DiskUse::Days);
+    if options.compresses() { settings.outputs.iter().filter(is_file).count() as u64 } else { 0 }
 }
 
 /// The most bytes that our own log can take in a day, debug lines not counted.

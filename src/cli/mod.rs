@@ -38,7 +38,7 @@ use self::runner::Runner;
 use self::signals::Signals;
 use crate::config::limits::DEFAULT_MEMORY;
 use crate::config::listen::ListenAddr;
-use crate::config::units::DisplaySize;
+use crate::config::units::{DisplayLines, DisplaySize};
 use crate::host;
 use crate::inherited::Inherited;
 use crate::net::MOST_VISITORS;
@@ -68,8 +68,9 @@ pub fn main() -> ExitCode {
         Ok(Invocation::Version) => show(concat!("lumberjack ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Invocation::Run(settings)) => run(*settings, signals),
         Ok(Invocation::Check(settings, origins)) => check(*settings, &origins),
-        Ok(Invocation::Cat(listing)) if cat::cat(&listing) => Exit::Clean,
+        Ok(Invocation::Cat(listing)) if has_stdout() && cat::cat(&listing) => Exit::Clean,
         Ok(Invocation::Cat(_)) => Exit::Failure,
+        #[cfg(feature = "status")]
         #[cfg(feature = "status")]
         Ok(Invocation::Ask(question)) => match ask::ask(&question) {
             ask::Found::Healthy => Exit::Clean,
@@ -95,6 +96,12 @@ fn show(text: &str) -> Exit {
     }
 }
 
+/// Whether what is written to stdout gets anywhere; if not, that is said.
+fn has_stdout() -> bool {
+    // At the start, Rust's runtime opens /dev/null in place of a closed stdout: this finds that out.
+    own_stdout().map_err(|error| logging::complain(&format_args!("cannot write to stdout: {error}"))).is_ok()
+}
+
 /// `--check`: writes settings and costs to stdout, and what does not fit this box to stderr too. Opens nothing.
 #[inline(never)] // for size
 fn check(mut settings: Settings, origins: &Origins) -> Exit {
@@ -106,9 +113,7 @@ fn check(mut settings: Settings, origins: &Origins) -> Exit {
             return Exit::Usage;
         }
     };
-    // At the start, Rust's runtime opens /dev/null in place of a closed stdout: this finds that out.
-    if let Err(error) = own_stdout() {
-        logging::complain(&format_args!("cannot write to stdout: {error}"));
+    if !has_stdout() {
         return Exit::Failure;
     }
     let mut exit = show(&bill);
@@ -242,7 +247,8 @@ fn have_descriptors(settings: &Settings) -> std::io::Result<()> {
 
 fn finish(ended: Result<(), RunError>) -> Exit {
     if logging::dropped() > 0 {
-        warn!("[log] {} lines of this log were dropped, since stderr did not take them", logging::dropped());
+        let dropped = DisplayLines(logging::dropped());
+        warn!("[log] {dropped:#} left out of this log, since stderr took no more");
     }
     match ended {
         Ok(()) => {

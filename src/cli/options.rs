@@ -148,9 +148,9 @@ pub const OPTIONS: &[Opt] = options! {
     "proxy" = "" Input Switch(listen_defaults.proxy)
         "clients come through a proxy that says who they are, by the PROXY protocol, version 1 or 2; needs --allow for the proxy";
     "rate" = "LINES|SIZE|off" Input Word(listen_defaults.rate) live
-        "what a host may send in a second: 200 is lines, 64KiB bytes; who sends more is read more slowly, and loses nothing; more datagrams are dropped";
+        "what a host may send in a second: 200 is lines, 64KiB bytes; who sends more is read more slowly, and loses nothing; more datagrams are dropped; off or 0: as much as it likes";
     "burst" = "LINES|SIZE|off" Input Word(listen_defaults.burst) live
-        "what a host may send at once before --rate slows it; off: what it may send in a second";
+        "what a host may send at once before --rate slows it; off or 0: what it may send in a second";
     "unix-mode" = "OCTAL" Input Octal(config.unix_mode)
         "permission bits of a Unix socket's file";
     "udp-buffer" = "SIZE" Input Size(config.udp_buffer)

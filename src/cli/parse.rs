@@ -115,6 +115,7 @@ fn put_together(
             UsageError(format!("--config {path}: cannot be read ({error}); name a readable file"))
         })?;
         read_config_file(path, &text, &mut settings, &mut origins)?;
+        settings.sets_nothing = origins.is_empty();
     }
     // What flags give replaces what the file gave.
     for (option, _) in &given {

@@ -13,6 +13,7 @@ use super::options::{OPTIONS, Settings};
 use super::parse::{Invocation, parse};
 use crate::config::limits::MemoryPlan;
 use crate::config::listen::{Listen, ListenAddr};
+use crate::config::network::Networks;
 use crate::server::Server;
 use crate::sink::{Outputs, foresee};
 
@@ -92,8 +93,23 @@ impl Reload {
         log::set_max_level(wanted.log_level.max(self.running.log_level));
         info!("[config] {} was read again: {changes}", self.file);
         log::set_max_level(wanted.log_level);
+        self.warn_of_open_doors(&wanted);
         self.running = wanted;
         Some(&self.running)
+    }
+
+    /// Says where anybody may connect that only some could before: a list may have been lost rather than taken out.
+    fn warn_of_open_doors(&self, wanted: &Settings) {
+        let mut places = String::new();
+        for (before, now) in self.running.config.listen.iter().zip(&wanted.config.listen) {
+            if before.options.allow != Networks::default() && now.options.allow == Networks::default() {
+                append(&mut places, format_args!("{}", now.at));
+            }
+        }
+        if !places.is_empty() {
+            let rest = "anybody may connect now whom deny does not name";
+            warn!("[config] {} has no allow any more for {places}: {rest}", self.file);
+        }
     }
 
     /// Reads the file again, with the flags of the start, and checks all as at the start.
@@ -112,20 +128,29 @@ impl Reload {
         };
         inherit::listen_on(&self.inherited, &mut asked);
         asked.validate()?;
+        // An editor or a full disk may have cut it off: back to the defaults would let in whoever may not connect.
+        if asked.sets_nothing && !running.sets_nothing {
+            return Err(format!("{} sets nothing any more; restart if the defaults are meant", self.file));
+        }
         let memory = running.config.limits.memory;
         if !asked.is_memory_given && !running.is_memory_given {
             asked.config.limits.memory = memory;
         }
         let mut read = Box::new(Read { wanted: running.clone(), fixed: String::new(), lowered: None });
         let wanted = &mut read.wanted;
+        wanted.sets_nothing = asked.sets_nothing;
         OPTIONS.iter().filter_map(|option| option.renew).for_each(|renew| renew(wanted, &asked));
         renew_listeners(&mut wanted.config.listen, &asked.config.listen);
         let min_severity = wanted.syslog.min_severity;
         wanted.output.syslog.iter_mut().for_each(|syslog| syslog.min_severity = min_severity);
+        // In which order listeners and outputs are given is all the same.
+        let sorted = |mut values: Vec<String>| {
+            values.sort();
+            values
+        };
         for option in OPTIONS.iter().filter(|option| option.renew.is_none()) {
-            let value = option.current(&asked);
-            if value != option.current(wanted) {
-                append(&mut read.fixed, format_args!("--{} {value}", option.name));
+            if sorted(option.values(&asked)) != sorted(option.values(wanted)) {
+                append(&mut read.fixed, format_args!("--{} {}", option.name, option.current(&asked)));
             }
         }
         read.lowered = fit_to_the_box(wanted);

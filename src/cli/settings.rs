@@ -56,6 +56,8 @@ pub struct Settings {
     pub report_interval: Duration,
     /// The file that `--config` names.
     pub config_file: Option<String>,
+    /// Whether that file sets nothing: it is empty, or has but comments.
+    pub sets_nothing: bool,
     /// Whether `--listen` was given. If not, sockets that a supervisor hands over replace its default.
     pub is_listen_given: bool,
     /// Whether `--memory` was given. If not, it is lowered on a box with little memory.
@@ -80,6 +82,7 @@ impl Default for Settings {
             log_format: LogFormat::Auto,
             report_interval: Duration::ZERO,
             config_file: None,
+            sets_nothing: false,
             is_listen_given: false,
             is_memory_given: false,
         }
@@ -109,7 +112,8 @@ impl Settings {
     /// A sentence about the first setting that does not work.
     pub fn validate(&self) -> Result<(), String> {
         self.config.validate().map_err(|error| error.to_string())?;
-        if let Some((option, value, why)) = self.listen_defaults.useless(self.config.listen.iter().map(|one| &one.at)) {
+        let listeners = self.config.listen.iter().map(|listen| (&listen.at, &listen.options));
+        if let Some((option, value, why)) = self.listen_defaults.useless(listeners) {
             return Err(format!("--{option} {value} fits no --listen: {why}"));
         }
         #[cfg(feature = "status")]

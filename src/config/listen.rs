@@ -8,6 +8,7 @@ use core::str::FromStr;
 use super::listen_options::{Given, split};
 use super::syslog::Parse;
 
+pub(crate) use super::listen_addr::MOST_UNIX_BYTES;
 pub use super::listen_addr::{ListenAddr, ListenAddrError};
 pub use super::listen_options::{Framing, ListenError, ListenOptions};
 
@@ -165,7 +166,10 @@ mod tests {
                 "127.0.0.1:1,framing",
                 "framing is no option of a listener: behind the address comes KEY=VALUE, with one of",
             ),
-            ("127.0.0.1:1,", " is no option of a listener"),
+            ("127.0.0.1:1,", "there is nothing behind a comma of it: leave that comma out"),
+            ("127.0.0.1:1,allow=192.0.2.1,", "there is nothing behind a comma of it: leave that comma out"),
+            ("127.0.0.1:1,allow=192.0.2.1,,rate=2", "there is nothing behind a comma of it: leave that comma out"),
+            ("127.0.0.1:1, ,rate=2", "there is nothing behind a comma of it: leave that comma out"),
             ("127.0.0.1:1,framing=lines,framing=lines", "framing is given twice: give it once"),
             ("127.0.0.1:1,127.0.0.1:2", "127.0.0.1:2 is no option of a listener"),
             ("127.0.0.1:1,a\nb=c", "a\\nb=c is no option of a listener"),

@@ -9,6 +9,8 @@ use super::pattern;
 
 /// What an address of UDP begins with.
 const UDP: &str = "udp:";
+/// The longest path that the address of a Unix socket has room for, with the NUL behind it: `sun_path` has 108 bytes.
+pub(crate) const MOST_UNIX_BYTES: usize = 107;
 
 /// An address to listen on: `ADDR:PORT`, `[ADDR]:PORT`, `udp:ADDR:PORT` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,8 @@ impl fmt::Display for ListenAddr {
 pub enum ListenAddrError {
     /// `unix:` without an absolute path after it, or with control characters in the path, or with a folder's.
     UnixPath,
+    /// `unix:` with a path of more bytes than an address has room for.
+    UnixTooLong,
     /// `unix:` with a path in which other programs would replace something.
     UnixPattern,
     /// A path without `unix:` before it.
@@ -83,6 +87,7 @@ impl fmt::Display for ListenAddrError {
             Self::UnixPath => {
                 "a Unix socket needs an absolute path without control characters, such as unix:/run/lumberjack.sock"
             }
+            Self::UnixTooLong => "the path of a Unix socket has 107 bytes at most: choose a shorter one",
             Self::UnixPattern => {
                 "nothing is replaced in a socket's path; write ./ before its name if it is meant, such as unix:/run/./%i.sock"
             }
@@ -120,6 +125,7 @@ impl FromStr for ListenAddr {
             let is_usable = path.starts_with('/') && !path.ends_with('/') && !path.contains(char::is_control);
             return match is_usable {
                 false => Err(ListenAddrError::UnixPath),
+                true if path.len() > MOST_UNIX_BYTES => Err(ListenAddrError::UnixTooLong),
                 true if pattern::sign(path, &[]).is_some() && !pattern::is_literal(path) => {
                     Err(ListenAddrError::UnixPattern)
                 }
@@ -265,6 +271,7 @@ mod tests {
             ("unix:/run/", ListenAddrError::UnixPath),
             ("unix:@name", ListenAddrError::UnixPath),
             ("unix:relative.sock", ListenAddrError::UnixPath),
+            (&format!("unix:/{}", "x".repeat(MOST_UNIX_BYTES)), ListenAddrError::UnixTooLong),
             ("unix:/run/%i.sock", ListenAddrError::UnixPattern),
             ("unix:/run/$NAME.sock", ListenAddrError::UnixPattern),
             ("unix:/run/{host}.sock", ListenAddrError::UnixPattern),

@@ -259,6 +259,9 @@ impl ListenOptions {
             "proxy" if self.proxy && self.allow == Networks::default() => Some(
                 "anybody could say who its lines are from: name the addresses of the proxy itself with allow, such as allow=192.0.2.7",
             ),
+            "burst" if self.burst != Rate::Off && self.rate == Rate::Off => Some(
+                "a burst goes with a rate, and there is none: give one in the same unit too, such as --rate 200 or ,rate=200",
+            ),
             "burst" if self.burst != Rate::Off && !self.burst.is_like(self.rate) => {
                 Some("a burst goes with a rate in the same unit: a bare number is lines, one with KiB is bytes")
             }
@@ -266,20 +269,22 @@ impl ListenOptions {
         }
     }
 
-    /// Of these as defaults, the first that makes sense at none of these addresses: its key, its value and why.
+    /// Of these as defaults, the first that makes sense at none of these listeners: its key, its value and why.
     #[must_use]
     #[inline(never)] // for size
     pub fn useless<'a>(
         &self,
-        places: impl Iterator<Item = &'a ListenAddr> + Clone,
+        listen: impl Iterator<Item = (&'a ListenAddr, &'a Self)> + Clone,
     ) -> Option<(&'static str, String, &'static str)> {
         ROWS.iter().filter(|row| !(row.is_default)(self)).find_map(|row| {
+            // One listener may have the rate that goes with it.
             if row.key == "burst"
                 && let Some(why) = self.lacks(row.key)
+                && !listen.clone().any(|(_, options)| self.burst.is_like(options.rate))
             {
                 return Some((row.key, self.value(row), why));
             }
-            let mut whys = places.clone().map(|at| (row.contradicts)(self, at));
+            let mut whys = listen.clone().map(|(at, _)| (row.contradicts)(self, at));
             let first = whys.next()??;
             whys.all(|why| why.is_some()).then(|| (row.key, self.value(row), first))
         })
@@ -307,6 +312,9 @@ impl ListenOptions {
 /// Why a piece is no option: the end of a sentence.
 #[inline(never)] // for size
 fn unknown(piece: &str) -> ListenError {
+    if piece.trim().is_empty() {
+        return ListenError::Option("there is nothing behind a comma of it: leave that comma out".to_owned());
+    }
     let keys = ROWS.iter().map(|row| row.key).collect::<Vec<_>>().join(", ");
     // What comes out has no control characters, whatever went in.
     ListenError::Option(format!(

@@ -48,6 +48,18 @@ impl fmt::Display for UnitError {
 
 impl core::error::Error for UnitError {}
 
+/// A number of lines in a sentence: `1 line`, `2 lines`; with `{:#}` its verb too: `1 line was`, `2 lines were`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DisplayLines(pub u64);
+
+impl fmt::Display for DisplayLines {
+    #[inline(never)] // for size
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [noun, verb] = if self.0 == 1 { ["line", " was"] } else { ["lines", " were"] };
+        write!(f, "{} {noun}{}", self.0, if f.alternate() { verb } else { "" })
+    }
+}
+
 /// Reads a size in bytes: digits, then optionally `KiB`, `MiB`, `GiB`, or their first letter alone, `kB`, `MB` or `GB`, in
 /// any case. Spaces between are allowed.
 ///
@@ -136,6 +148,16 @@ fn lookup(units: &[(&str, u64)], unit: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_one_and_lines_are_several() {
+        for (number, noun, with_verb) in
+            [(0, "0 lines", "0 lines were"), (1, "1 line", "1 line was"), (12, "12 lines", "12 lines were")]
+        {
+            let lines = DisplayLines(number);
+            assert_eq!((format!("{lines}").as_str(), format!("{lines:#}").as_str()), (noun, with_verb));
+        }
+    }
 
     #[test]
     fn sizes_are_read_in_every_unit() {

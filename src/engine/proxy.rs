@@ -2,14 +2,15 @@
 //! header is told from its first byte on. Invariant: however the bytes are cut, what comes out is the same; and no more than
 //! [`KEPT_BYTES`] of them are kept.
 
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::peer::Peer;
 
 /// A header of version 1 is never longer, its `\r\n` included.
 const LONGEST_V1: usize = 107;
-/// A header of version 2 may not be longer here; the protocol's limit is 64 KiB.
-const LONGEST_V2: usize = 4096;
+/// So much may follow the fixed bytes of a header of version 2 here; the protocol's limit is 64 KiB.
+const MOST_DECLARED: u16 = 4096;
 /// What a header of version 2 begins with.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Bytes of it before the addresses: the signature, version and command, family, and the length of what follows.
@@ -28,7 +29,50 @@ enum Parsed {
     /// A header of so many bytes, which may not all be there yet.
     Header { len: usize, source: Option<Peer> },
     /// No header, whatever may follow.
-    Invalid,
+    Invalid(Flaw),
+}
+
+/// What is wrong with what should be a header. `Display` is the middle of a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// It begins as none does.
+    Start,
+    /// Version 1: another protocol than TCP4, TCP6 and UNKNOWN.
+    Protocol,
+    /// Version 1: no end within [`LONGEST_V1`].
+    Endless,
+    /// Version 1: its `\n` has no `\r` before it.
+    BareNewline,
+    /// Version 1: its addresses or ports.
+    Addresses,
+    /// Another version than 2 behind the signature of that.
+    Version(u8),
+    /// Version 2: neither LOCAL nor PROXY.
+    Command(u8),
+    /// Version 2: family and transport.
+    Family(u8),
+    /// Version 2: fewer bytes than its addresses have.
+    Short(u16),
+    /// Version 2: more bytes than are taken here.
+    Long(u16),
+}
+
+impl fmt::Display for Flaw {
+    #[inline(never)] // for size
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("its first bytes are none"),
+            Self::Protocol => f.write_str("its protocol is not TCP4, TCP6 or UNKNOWN"),
+            Self::Endless => write!(f, "it has no end within {LONGEST_V1} bytes"),
+            Self::BareNewline => f.write_str("its newline has no CR before it"),
+            Self::Addresses => f.write_str("its addresses or ports are not two of each, of its protocol"),
+            Self::Version(version) => write!(f, "its version is {version}, not 1 or 2"),
+            Self::Command(command) => write!(f, "its command is {command}, not 0 (LOCAL) or 1 (PROXY)"),
+            Self::Family(family) => write!(f, "its family and transport are {family:#04x}, which is none"),
+            Self::Short(len) => write!(f, "its length is {len}, too little for its addresses"),
+            Self::Long(len) => write!(f, "its length is {len}, and may be {MOST_DECLARED} at most"),
+        }
+    }
 }
 
 /// Reads a header at the start of `bytes`.
@@ -40,21 +84,24 @@ fn parse_v1(bytes: &[u8]) -> Parsed {
     let is_v4 = agree(bytes, b"PROXY TCP4 ");
     let is_known = is_v4 || agree(bytes, b"PROXY TCP6 ");
     if !is_known && !agree(bytes, b"PROXY UNKNOWN") {
-        return Parsed::Invalid;
+        return Parsed::Invalid(if bytes.starts_with(b"PROXY ") { Flaw::Protocol } else { Flaw::Start });
     }
     let most = bytes.get(..LONGEST_V1).unwrap_or(bytes);
     let Some(end) = memchr::memchr(b'\n', most) else {
-        return if bytes.len() < LONGEST_V1 { Parsed::Partial } else { Parsed::Invalid };
+        return if bytes.len() < LONGEST_V1 { Parsed::Partial } else { Parsed::Invalid(Flaw::Endless) };
     };
-    let line = most.get(..end).and_then(|line| line.strip_suffix(b"\r")).unwrap_or_default();
+    let Some(line) = most.get(..end).and_then(|line| line.strip_suffix(b"\r")) else {
+        return Parsed::Invalid(Flaw::BareNewline);
+    };
     let source = if is_known {
         let rest = line.get(b"PROXY TCP4 ".len()..).unwrap_or_default();
         str::from_utf8(rest).ok().and_then(|rest| source(is_v4, rest)).map(Some)
     } else {
         // What is behind the word may be anything.
-        matches!(line.get(b"PROXY UNKNOWN".len()..), Some([] | [b' ', ..])).then_some(None)
+        let is_word = matches!(line.get(b"PROXY UNKNOWN".len()..), Some([] | [b' ', ..]));
+        return if is_word { Parsed::Header { len: end + 1, source: None } } else { Parsed::Invalid(Flaw::Protocol) };
     };
-    source.map_or(Parsed::Invalid, |source| Parsed::Header { len: end + 1, source })
+    source.map_or(Parsed::Invalid(Flaw::Addresses), |source| Parsed::Header { len: end + 1, source })
 }
 
 /// Whether one begins with the other.
@@ -83,11 +130,12 @@ fn source(is_v4: bool, rest: &str) -> Option<Peer> {
 
 fn parse_v2(bytes: &[u8]) -> Parsed {
     if !agree(bytes, SIGNATURE) {
-        return Parsed::Invalid;
+        return Parsed::Invalid(Flaw::Start);
     }
     let Some((fixed, addresses)) = bytes.split_first_chunk::<FIXED_BYTES>() else { return Parsed::Partial };
     let [.., command, family, high, low] = *fixed;
-    let len = usize::from(u16::from_be_bytes([high, low]));
+    let declared = u16::from_be_bytes([high, low]);
+    let len = usize::from(declared);
     // How many bytes of addresses there have to be, and how many of these are the client's.
     let (least, ip_bytes) = match (command, family) {
         // What the proxy says of itself, such as a check of health: anything.
@@ -100,10 +148,15 @@ fn parse_v2(bytes: &[u8]) -> Parsed {
         (0x21, 0x31 | 0x32) => (UNIX_BYTES, 0),
         // UNSPEC in one half alone is legal too.
         (0x21, 0x01 | 0x02 | 0x10 | 0x20 | 0x30) => (0, 0),
-        _ => return Parsed::Invalid,
+        (0x21, _) => return Parsed::Invalid(Flaw::Family(family)),
+        (0x22..=0x2f, _) => return Parsed::Invalid(Flaw::Command(command & 15)),
+        _ => return Parsed::Invalid(Flaw::Version(command >> 4)),
     };
-    if len < least || FIXED_BYTES + len > LONGEST_V2 {
-        return Parsed::Invalid;
+    if len < least {
+        return Parsed::Invalid(Flaw::Short(declared));
+    }
+    if declared > MOST_DECLARED {
+        return Parsed::Invalid(Flaw::Long(declared));
     }
     let port = |at: usize| addresses.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes);
     let source = match ip_bytes {
@@ -125,7 +178,7 @@ pub enum Step<'a> {
     /// It has: who the client is, if it says so, and what is behind it.
     Done(Option<Peer>, &'a [u8]),
     /// That is no header.
-    Invalid,
+    Invalid(Flaw),
 }
 
 /// The header of one connection, as far as it has come.
@@ -162,13 +215,13 @@ impl Header {
         } else {
             let more = chunk.len().min(KEPT_BYTES - before);
             let (Some(room), Some(piece)) = (both.get_mut(before..before + more), chunk.get(..more)) else {
-                return Step::Invalid;
+                return Step::Invalid(Flaw::Endless);
             };
             room.copy_from_slice(piece);
             both.get(..before + more).unwrap_or_default()
         };
         match parse(bytes) {
-            Parsed::Invalid => Step::Invalid,
+            Parsed::Invalid(flaw) => Step::Invalid(flaw),
             Parsed::Header { len, source } => match chunk.get(len.saturating_sub(before)..) {
                 Some(behind) => Step::Done(source, behind),
                 None => {
@@ -178,7 +231,7 @@ impl Header {
                 }
             },
             Parsed::Partial => {
-                let Some(room) = self.kept.get_mut(..bytes.len()) else { return Step::Invalid };
+                let Some(room) = self.kept.get_mut(..bytes.len()) else { return Step::Invalid(Flaw::Endless) };
                 room.copy_from_slice(bytes);
                 self.len = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
                 Step::Partial
@@ -202,14 +255,14 @@ mod tests {
     }
 
     /// Feeds it whole, cut in two at every place, and byte by byte; the answer has to be the same.
-    fn feed(bytes: &[u8]) -> Option<(Option<Peer>, Vec<u8>)> {
+    fn feed(bytes: &[u8]) -> Result<(Option<Peer>, Vec<u8>), Flaw> {
         let cuts = |cuts: &[usize]| {
             let (mut header, mut from) = (Header::default(), 0);
             for to in cuts.iter().copied().chain([bytes.len()]) {
                 match header.feed(&bytes[from..to]) {
                     Step::Partial => from = to,
-                    Step::Done(source, behind) => return Some((source, [behind, &bytes[to..]].concat())),
-                    Step::Invalid => return None,
+                    Step::Done(source, behind) => return Ok((source, [behind, &bytes[to..]].concat())),
+                    Step::Invalid(flaw) => return Err(flaw),
                 }
             }
             panic!("{} has not ended", bytes.escape_ascii());
@@ -234,18 +287,18 @@ mod tests {
             (b"PROXY UNKNOWN ffff::1 x \xff\r\n".to_vec(), None),
             (v2(0x21, 0x11, &v4), peer("192.0.2.1:56236")),
             (v2(0x21, 0x11, &[&v4[..], &[3, 0, 4, 1, 2, 3, 4]].concat()), peer("192.0.2.1:56236")),
-            (v2(0x21, 0x11, &[&v4[..], &[4; 4068]].concat()), peer("192.0.2.1:56236")),
+            (v2(0x21, 0x11, &[&v4[..], &[4; 4084]].concat()), peer("192.0.2.1:56236")),
             (v2(0x21, 0x21, &v6), peer("[2001::9]:258")),
             (v2(0x21, 0x21, &mapped), peer("192.0.2.5:7")),
             (v2(0x20, 0, &[]), None),
             (v2(0x20, 0x11, &v4), None),
             (v2(0x20, 0xff, &[7; 99]), None),
-            (v2(0x21, 0, &[7; 4080]), None),
+            (v2(0x21, 0, &[7; 4096]), None),
             (v2(0x21, 0x12, &v4), None),
             (v2(0x21, 0x31, &[b'/'; 216]), None),
         ] {
             for behind in [b"".as_slice(), b"a line\n", b"\r\n", b"PROXY TCP4 1"] {
-                let expected = Some((source, behind.to_vec()));
+                let expected = Ok((source, behind.to_vec()));
                 assert_eq!(feed(&[&bytes, behind].concat()), expected, "{}", bytes.escape_ascii());
             }
         }
@@ -254,7 +307,7 @@ mod tests {
     #[test]
     fn p25_what_is_no_header_is_told_at_the_first_byte_that_can_be_none() {
         let longest = format!("PROXY UNKNOWN{}\r\n", " ".repeat(92));
-        assert_eq!((longest.len(), feed(longest.as_bytes())), (107, Some((None, vec![]))));
+        assert_eq!((longest.len(), feed(longest.as_bytes())), (107, Ok((None, vec![]))));
         for (text, at) in [
             ("a line\n", 0),
             ("<13>", 0),
@@ -267,34 +320,41 @@ mod tests {
             ("\r\r", 1),
         ] {
             let mut header = Header::default();
-            let told = text.bytes().position(|byte| header.feed(&[byte]) == Step::Invalid);
+            let told = text.bytes().position(|byte| matches!(header.feed(&[byte]), Step::Invalid(_)));
             assert_eq!(told, Some(at), "{text:?}");
         }
-        for bytes in [
-            b"PROXY TCP4 192.0.2.1 198.51.100.2 5 6\n".to_vec(),
-            b"PROXY TCP4 192.0.2.1 198.51.100.2 5\r\n".to_vec(),
-            b"PROXY TCP4 192.0.2.1 198.51.100.2 5 6 7\r\n".to_vec(),
-            b"PROXY TCP4 192.0.2.1  198.51.100.2 5 6\r\n".to_vec(),
-            b"PROXY TCP4 192.0.2.1 198.51.100.2 5 6 \r\n".to_vec(),
-            b"PROXY TCP4 192.0.2.1 198.51.100.2 05 6\r\n".to_vec(),
-            b"PROXY TCP4 192.0.2.1 198.51.100.2 +5 6\r\n".to_vec(),
-            b"PROXY TCP4 192.0.2.1 198.51.100.2 65536 6\r\n".to_vec(),
-            b"PROXY TCP4 192.0.2.01 198.51.100.2 5 6\r\n".to_vec(),
-            b"PROXY TCP4 ::1 ::2 5 6\r\n".to_vec(),
-            b"PROXY TCP6 192.0.2.1 198.51.100.2 5 6\r\n".to_vec(),
-            b"PROXY TCP6 fe80::1%1 ::2 5 6\r\n".to_vec(),
-            b"PROXY UNKNOWNS\r\n".to_vec(),
-            format!("PROXY UNKNOWN{}\r\n", " ".repeat(93)).into_bytes(),
-            v2(0x11, 0x11, &[0; 12]),
-            v2(0x22, 0x11, &[0; 12]),
-            v2(0x21, 0x41, &[0; 12]),
-            v2(0x21, 0x13, &[0; 12]),
-            v2(0x21, 0x11, &[0; 11]),
-            v2(0x21, 0x21, &[0; 35]),
-            v2(0x21, 0x31, &[0; 215]),
-            v2(0x20, 0, &[0; 4081]),
+    }
+
+    #[test]
+    fn p25_what_is_wrong_with_a_header_is_told_wherever_it_is_cut() {
+        for (bytes, flaw) in [
+            (b"a line\n".to_vec(), Flaw::Start),
+            (b"PROXYTCP4 ".to_vec(), Flaw::Start),
+            (b"PROXY TCP5 ".to_vec(), Flaw::Protocol),
+            (b"PROXY TCP4 192.0.2.1 198.51.100.2 5 6\n".to_vec(), Flaw::BareNewline),
+            (b"PROXY TCP4 192.0.2.1 198.51.100.2 5\r\n".to_vec(), Flaw::Addresses),
+            (b"PROXY TCP4 192.0.2.1 198.51.100.2 5 6 7\r\n".to_vec(), Flaw::Addresses),
+            (b"PROXY TCP4 192.0.2.1  198.51.100.2 5 6\r\n".to_vec(), Flaw::Addresses),
+            (b"PROXY TCP4 192.0.2.1 198.51.100.2 5 6 \r\n".to_vec(), Flaw::Addresses),
+            (b"PROXY TCP4 192.0.2.1 198.51.100.2 05 6\r\n".to_vec(), Flaw::Addresses),
+            (b"PROXY TCP4 192.0.2.1 198.51.100.2 +5 6\r\n".to_vec(), Flaw::Addresses),
+            (b"PROXY TCP4 192.0.2.1 198.51.100.2 65536 6\r\n".to_vec(), Flaw::Addresses),
+            (b"PROXY TCP4 192.0.2.01 198.51.100.2 5 6\r\n".to_vec(), Flaw::Addresses),
+            (b"PROXY TCP4 ::1 ::2 5 6\r\n".to_vec(), Flaw::Addresses),
+            (b"PROXY TCP6 192.0.2.1 198.51.100.2 5 6\r\n".to_vec(), Flaw::Addresses),
+            (b"PROXY TCP6 fe80::1%1 ::2 5 6\r\n".to_vec(), Flaw::Addresses),
+            (b"PROXY UNKNOWNS\r\n".to_vec(), Flaw::Protocol),
+            (format!("PROXY UNKNOWN{}\r\n", " ".repeat(93)).into_bytes(), Flaw::Endless),
+            (v2(0x11, 0x11, &[0; 12]), Flaw::Version(1)),
+            (v2(0x22, 0x11, &[0; 12]), Flaw::Command(2)),
+            (v2(0x21, 0x41, &[0; 12]), Flaw::Family(0x41)),
+            (v2(0x21, 0x13, &[0; 12]), Flaw::Family(0x13)),
+            (v2(0x21, 0x11, &[0; 11]), Flaw::Short(11)),
+            (v2(0x21, 0x21, &[0; 35]), Flaw::Short(35)),
+            (v2(0x21, 0x31, &[0; 215]), Flaw::Short(215)),
+            (v2(0x20, 0, &[0; 4097]), Flaw::Long(4097)),
         ] {
-            assert_eq!(feed(&bytes), None, "{}", bytes.escape_ascii());
+            assert_eq!(feed(&bytes), Err(flaw), "{}", bytes.escape_ascii());
         }
     }
 }

@@ -187,8 +187,8 @@ impl<S: Sink, N: Net> Server<S, N> {
     #[cold]
     pub(super) fn break_off(&mut self, key: Key) {
         let Some(conn) = self.clients.connections.get(key) else { return };
-        let peer = conn.peer;
-        self.tally().sent_no_length(&peer);
+        let (peer, framing) = (conn.peer, self.listeners.rules(conn.listener).framing());
+        self.tally().sent_no_length(&peer, framing);
         if self.limits.linger.is_zero() && self.life == Life::Serving {
             return self.close(key, Close::BadLength);
         }

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 
 use crate::config::limits::ConfigError;
 use crate::config::listen::ListenAddr;
+use crate::config::units::DisplayLines;
 use crate::linux::is_descriptor_shortage;
 use crate::sink::{Loss, LossCause};
 
@@ -233,7 +234,8 @@ impl fmt::Display for RunError {
             ),
             Self::SinkMissed { sink, lines } => write!(
                 f,
-                "{sink} took nothing to the end and did not get {lines} lines (--on-stall drop); everything else is written; find out why it stands still"
+                "{sink} took nothing to the end and did not get {} (--on-stall drop); everything else is written; find out why it stands still",
+                DisplayLines(*lines)
             ),
             Self::NotSynced { sink, source } => write!(
                 f,

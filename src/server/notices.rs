@@ -147,12 +147,20 @@ impl Window {
 }
 
 fn report(window: &mut Window, name: &str) {
-    match (window.suppressed, &window.last) {
-        (0, _) => {}
-        (count, Some(last)) => warn!("[out] {last} ({} similar suppressed)", count - 1),
-        (count, None) => warn!("[tcp] {count} similar suppressed ({name})"),
+    if let Some(sentence) = summary(window, name) {
+        warn!("{sentence}");
     }
     *window = Window::default();
+}
+
+/// What there is to say of a window at its end.
+fn summary(window: &Window, name: &str) -> Option<String> {
+    match (window.suppressed, &window.last) {
+        (0, _) => None,
+        (1, Some(last)) => Some(format!("[out] {last}")),
+        (count, Some(last)) => Some(format!("[out] {last} ({} similar suppressed)", count - 1)),
+        (count, None) => Some(format!("[tcp] {count} similar suppressed ({name})")),
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +196,19 @@ mod tests {
         assert_eq!((window.begin, window.sent, window.suppressed), (second(61), 1, 0));
         notices.finish();
         assert!(!notices.has_open && notices.windows.iter().all(|window| window.sent == 0));
+    }
+
+    #[test]
+    fn p12_nothing_suppressed_is_not_said() {
+        for (suppressed, last, said) in [
+            (0, None, None),
+            (1, None, Some("[tcp] 1 similar suppressed (rate)")),
+            (1, Some("a is full"), Some("[out] a is full")),
+            (3, Some("a is full"), Some("[out] a is full (2 similar suppressed)")),
+        ] {
+            let window = Window { suppressed, last: last.map(str::to_owned), ..Window::default() };
+            assert_eq!(summary(&window, "rate").as_deref(), said);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::Server;
 use super::clients::TurnedAway;
 use super::life::{Close, Life, Next};
 use crate::engine::peer::Peer;
-use crate::engine::proxy::Step;
+use crate::engine::proxy::{Flaw, Step};
 use crate::net::{Key, Net};
 use crate::sink::Sink;
 
@@ -33,8 +33,8 @@ impl<S: Sink, N: Net> Server<S, N> {
                 self.introduce(key, client.unwrap_or(proxy))?;
                 behind.len()
             }
-            Step::Invalid => {
-                self.tally().no_header(&proxy, "its first bytes are none");
+            Step::Invalid(flaw) => {
+                self.tally().no_header(&proxy, format_args!("{flaw}"), flaw != Flaw::Start);
                 return Err(Next::Close(Close::Refused));
             }
         };
@@ -71,8 +71,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         let is_begun = self.clients.headers.take(key.index).is_some();
         match why {
             Close::Refused => return true,
-            Close::Headless => self.tally().no_header(peer, "none came within 5 seconds"),
-            _ if is_begun => self.tally().no_header(peer, "it ended in the middle of one"),
+            Close::Headless if is_begun => {
+                self.tally().no_header(peer, format_args!("it had not ended after 5 seconds"), true);
+            }
+            Close::Headless => self.tally().no_header(peer, format_args!("none came within 5 seconds"), false),
+            _ if is_begun => {
+                self.tally().no_header(peer, format_args!("the connection ended in the middle of it"), true)
+            }
             _ => return false,
         }
         true

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::connection::{Connection, Connections, Phase, Readiness};
 use super::lingering::Group;
 use crate::config::limits::{IdleClose, Limits};
+use crate::engine::sniff::Opening;
 use crate::engine::wheel::{Tick, ticks};
 use crate::net::Key;
 
@@ -121,9 +122,10 @@ impl Quiet {
     }
 }
 
-/// Whether a connection is expected to speak, and we were not told that it has said all: then it waits for its receipt.
+/// Whether a connection is expected to speak, and we were not told that it has said all: then it waits for its receipt. One
+/// whose header is still to come has a few seconds for that, and is no client of any host yet (P25).
 fn is_expected<T>(conn: &Connection<T>) -> bool {
-    matches!(conn.phase, Phase::Silent | Phase::Speaking)
+    matches!(conn.phase, Phase::Silent | Phase::Speaking) && conn.opening != Opening::Proxied
 }
 
 /// Whether it is, and nothing of it is left to be read.
@@ -144,7 +146,6 @@ mod tests {
     use crate::config::listen::Framing;
     use crate::engine::framer::{LineSink, Lines, Rules};
     use crate::engine::peer::{Host, Peer};
-    use crate::engine::sniff::Opening;
     use crate::server::connection::Newcomer;
 
     struct Nowhere;
@@ -168,6 +169,23 @@ mod tests {
         }
         let keys = table.keys().collect();
         (table, keys)
+    }
+
+    #[test]
+    fn p25_who_has_not_said_whose_it_is_is_not_quiet() {
+        let (mut table, mut quiet) = (Connections::new(1), quiet(IdleClose::Needed));
+        let peer = Peer::V4 { ip: [127, 0, 0, 1], port: 1 };
+        table.vacant().insert(
+            Newcomer { stream: (), peer, listener: 0, framing: Framing::Lines, opening: Opening::Proxied },
+            Tick(7),
+        );
+        let key = table.keys().next().unwrap();
+        for group in [Group::All, Group::Of(peer.host())] {
+            assert_eq!(quiet.first(group, &table, Tick(5000)), None);
+        }
+        let conn = table.get_mut(key).unwrap();
+        conn.opening = Opening::Fresh;
+        assert_eq!(quiet.first(Group::All, &table, Tick(9000)), Some(key));
     }
 
     fn set_pending(conn: &mut Connection<()>) {

@@ -3,7 +3,6 @@
 //! when its readiness says so; and a host is forgotten only when it has all that it may have, or there are too many.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt::Write;
 
 use slab::Slab;
 
@@ -12,6 +11,7 @@ use super::connection::{Connection, Readiness};
 use super::life::Next;
 use crate::config::limits::Limits;
 use crate::config::listen::{Listen, ListenOptions};
+use crate::config::rate::Rate;
 use crate::engine::gap::Gap;
 use crate::engine::peer::{Host, Peer};
 use crate::engine::rate::{Bucket, Limit};
@@ -32,7 +32,7 @@ struct Entry {
     bucket: Bucket,
     /// Connections that are to be read, the first that was held up first.
     waiting: VecDeque<Key>,
-    /// Since when it is slowed, and when one of its connections had to wait the last time.
+    /// Since when it is slowed, and when one of its connections waited the last time.
     slowed: Option<(Tick, Tick)>,
     /// Datagrams of which the output has no mark yet, and who sent the last of them.
     lost: Lost,
@@ -92,8 +92,12 @@ enum Woken {
 /// A rate as people write it.
 fn shown(options: &ListenOptions) -> String {
     let mut shown = options.rate.to_string();
-    let is_lines = shown.ends_with(|last: char| last.is_ascii_digit());
-    let _ = write!(shown, "{}/s", if is_lines { " lines" } else { "" });
+    let unit = match options.rate {
+        Rate::Lines(1) => " line/s",
+        Rate::Lines(_) => " lines/s",
+        _ => "/s",
+    };
+    shown.push_str(unit);
     shown
 }
 
@@ -191,7 +195,12 @@ impl Table {
             while reads > 0
                 && let Some(key) = entry.waiting.pop_front()
             {
-                reads -= usize::from(woken(Woken::Reads(key)));
+                let is_read = woken(Woken::Reads(key));
+                reads -= usize::from(is_read);
+                // It was held up until now.
+                if let Some((_, last)) = entry.slowed.as_mut().filter(|_| is_read) {
+                    *last = now;
+                }
             }
             let Some((since, last)) = entry.slowed else { continue };
             let calm = last.saturating_add(CALM_TICKS);
@@ -355,7 +364,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         // Who has said all, who has but a second, and who is not known yet.
         let is_final = self.clients.deadlines.are_final() || conn.framer.is_broken();
         let is_last = conn.is_owed() || (conn.is_lingering() && is_final);
-        let is_free = is_last || conn.opening == Opening::Proxied;
+        let is_headed = conn.opening == Opening::Proxied;
+        let is_free = is_last || is_headed;
         let room = if is_free { Room::Any } else { self.rates.room(listener, host, now) };
         let most = match room {
             Room::Any => usize::MAX,
@@ -365,7 +375,8 @@ impl<S: Sink, N: Net> Server<S, N> {
         let most = self.read_buffer.limit(most);
         let sums = |server: &Self| [server.counters.lines + server.counters.skipped_lines, server.counters.bytes];
         let before = sums(self);
-        let next = self.read_freely(key);
+        // What is behind a header is read when it is known whose it is: not at once, though its end be there.
+        let next = if is_headed { self.read_once(key, true) } else { self.read_freely(key) };
         self.read_buffer.limit_again(most);
         let [lines, bytes] = sums(self);
         // A header may have told meanwhile whose these were.
@@ -434,5 +445,34 @@ impl<S: Sink, N: Net> Server<S, N> {
         let connections = &self.clients.connections;
         let slowed = connections.iter().filter(|(_, conn)| is_slowed(conn)).count();
         self.rates.check(slowed, |key| connections.get(key).is_some_and(is_slowed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p26_the_time_that_a_host_was_slowed_has_its_last_pause_in_it() {
+        let mut listen: Listen = "127.0.0.1:0".parse().unwrap();
+        (listen.options.rate, listen.options.burst) = (Rate::Lines(1), Rate::Lines(1));
+        let limit = Limit::new(listen.options.rate, listen.options.burst).unwrap();
+        let mut table = Table::new(limit, &listen, 10, Tick(0));
+        let (host, key) = (Host::V4([127, 0, 0, 1]), Key { index: 0, generation: 0 });
+        // It owes three lines more than it has: 300 ticks until it has none, and 100 for one.
+        table.entry(host, Tick(0), &mut Vec::new()).unwrap().1.bucket.take(&limit, 4, 0);
+        assert!(table.wait(host, key, Tick(0)));
+        let (mut reads, mut calm) = (Vec::new(), None);
+        for now in (0..5000).map(Tick) {
+            table.wake(now, &mut Vec::new(), &mut |woken| {
+                match woken {
+                    Woken::Reads(_) => reads.push(now),
+                    Woken::Calm(_, ticks) => calm = Some((now, ticks)),
+                }
+                true
+            });
+        }
+        assert_eq!(reads, [Tick(400)]);
+        assert_eq!(calm, Some((Tick(400 + CALM_TICKS), 400)), "when, and how long it was");
     }
 }

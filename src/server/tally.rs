@@ -1,6 +1,7 @@
 //! What happens to clients and their bytes, counted and said (P12). Invariant: whatever is dropped, turned away or cut
 //! off has a counter and a warning, and both are made here together.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -89,11 +90,17 @@ impl Tally<'_> {
 
     /// A client sent something else where the length of a message has to be.
     #[cold]
-    pub(super) fn sent_no_length(&mut self, peer: &Peer) {
+    pub(super) fn sent_no_length(&mut self, peer: &Peer, framing: Framing) {
         count(&mut self.counters.bad_lengths, 1);
         let most = self.limits.max_buffer;
+        let cure = match framing {
+            Framing::AutoOctet => {
+                "it began as octet counting does, and auto-octet took it for that; if it sends lines, use framing=lines"
+            }
+            _ => "framing=octet is for octet counting alone, auto-octet takes lines too",
+        };
         let message = format_args!(
-            "[tcp] {peer} sent no length from 1 to {most} and a space where a message begins, dropping what follows, closing connection; framing=octet is for octet counting alone, auto-octet takes lines too"
+            "[tcp] {peer} sent no length from 1 to {most} and a space where a message begins, dropping what follows, closing connection; {cure}"
         );
         self.notices.warn(self.now, Notice::BadLength, message);
     }
@@ -132,13 +139,16 @@ impl Tally<'_> {
         }
     }
 
-    /// A connection that has to begin with a header of the PROXY protocol did not.
+    /// A connection that has to begin with a header of the PROXY protocol did not; or its header is broken, which is no
+    /// question of settings.
     #[cold]
-    pub(super) fn no_header(&mut self, proxy: &Peer, why: &str) {
+    pub(super) fn no_header(&mut self, proxy: &Peer, why: fmt::Arguments<'_>, is_broken: bool) {
         count(&mut self.counters.proxy_errors, 1);
-        let message = format_args!(
-            "[tcp] No PROXY header from {proxy}: {why}, closing connection; it needs send-proxy at the proxy, and no --proxy here for who is none"
-        );
+        let [what, cure] = match is_broken {
+            true => ["Broken", "it takes whole headers of version 1 and 2"],
+            false => ["No", "it needs send-proxy at the proxy, and no --proxy here for who is none"],
+        };
+        let message = format_args!("[tcp] {what} PROXY header from {proxy}: {why}, closing connection; {cure}");
         self.notices.warn(self.now, Notice::NoHeader, message);
     }
 

@@ -26,7 +26,7 @@ pub(super) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
     if pattern::is_literal(text) {
         return None;
     }
-    let sentence = like_a_pattern(text).or_else(|| like_an_address(text))?;
+    let sentence = like_a_pattern(text).or_else(|| like_an_address(text)).or_else(|| like_a_folder(text))?;
     Some(Err(OutputAddrError::new(sentence)))
 }
 
@@ -90,6 +90,11 @@ fn like_an_address(text: &str) -> Option<String> {
         return sentence(&[scheme, ": is not served: ", known], Some(text));
     }
     sentence(&["it reads like an address: ", known], Some(text))
+}
+
+/// A name that only a directory can have.
+fn like_a_folder(text: &str) -> Option<String> {
+    text.ends_with('/').then(|| "this is the name of a directory: name a file in it".to_owned())
 }
 
 /// What other programs, or shells, replace.
@@ -175,6 +180,13 @@ mod tests {
             ("STDERR", "write /dev/stderr, or "),
         ] {
             assert_refused(text, sentence);
+        }
+    }
+
+    #[test]
+    fn p13_a_name_that_only_a_directory_can_have_is_refused() {
+        for text in ["app.log/", "/var/log/", "{host}.log/", "{date}/"] {
+            assert_refused(text, "this is the name of a directory: name a file in it");
         }
     }
 

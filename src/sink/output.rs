@@ -12,6 +12,7 @@ use super::target::{Books, Gone, Standing, Target, Took, Whose, Wrote};
 use super::waiting::{Parts, len_of};
 use super::{Interest, LossCause, Welcome};
 use crate::config::output::{OnStall, OutputOptions};
+use crate::config::units::DisplayLines;
 use crate::engine::gap::{Gap, Why};
 use crate::engine::peer::Host;
 use crate::engine::stats::OutputCounters;
@@ -239,8 +240,8 @@ impl Output {
         }
         let Stand::PassedOver { missed } = self.stand else { return self.books.gap.take() };
         self.stand = Stand::Taking;
-        let (name, lines) = (&self.name, missed.lines);
-        self.books.report(format_args!("{name} takes lines again; {lines} lines were dropped meanwhile"));
+        let (name, lines) = (&self.name, DisplayLines(missed.lines));
+        self.books.report(format_args!("{name} takes lines again; {lines:#} dropped meanwhile"));
         Some(missed)
     }
 

@@ -81,7 +81,7 @@ pub(crate) fn compare(pieces: &[Vec<u8>]) {
         all.extend_from_slice(piece);
         let said = match header.feed(piece) {
             Step::Partial => Said::Partial,
-            Step::Invalid => Said::Invalid,
+            Step::Invalid(_) => Said::Invalid,
             Step::Done(peer, behind) => {
                 assert!(all.ends_with(behind) && behind.len() < all.len(), "what is behind it is what came");
                 Said::Done(peer, all.len() - behind.len())
@@ -142,7 +142,7 @@ fn slowly_v2(all: &[u8]) -> Said {
     let (version, command) = (all[12] >> 4, all[12] & 15);
     let (family, transport) = (all[13] >> 4, all[13] & 15);
     let len = usize::from(all[14]) * 256 + usize::from(all[15]);
-    if version != 2 || command > 1 || len > 4080 {
+    if version != 2 || command > 1 || len > 4096 {
         return Said::Invalid;
     }
     if command == 0 {

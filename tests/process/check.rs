@@ -194,15 +194,51 @@ fn check_of_what_does_not_fit_exits_2_with_a_sentence() {
 }
 
 #[test]
+fn check_counts_disk_and_compressing_only_of_what_is_a_file() {
+    let dir = Dir::new();
+    let (fifo, path) = (dir.file("fifo"), dir.file("app.log"));
+    nix::unistd::mkfifo(fifo.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for (output, grows) in [("/dev/null", false), (fifo.as_str(), false), (&path, true), ("-", true)] {
+        let ended = check(&["--output", output]);
+        ended.assert_clean();
+        assert_eq!(
+            ended.lines().iter().any(|line| line.starts_with("# disk: ")),
+            grows,
+            "{output}: {:?}",
+            ended.lines()
+        );
+    }
+    #[cfg(feature = "compress")]
+    {
+        let rotated = ["--output", &path, "--rotate-size", "1MiB"];
+        let next = ["--output", "unix:/run/next.sock"];
+        let with_one_more = |options: &[&str]| {
+            let [one, two] = [&[][..], &next].map(|more| checked_kib(&[&rotated[..], more, options].concat()));
+            two - one
+        };
+        // What a run counts of itself differs by some pages: a thread's MiB is more.
+        let (plain, compressed) = (with_one_more(&[]), with_one_more(&["--rotate-compress"]));
+        assert!(
+            compressed < plain + 700,
+            "{compressed} KiB for an output that is no file, {plain} without compressing"
+        );
+    }
+}
+
+#[test]
 fn p13_check_of_a_mistake_is_one_sentence_and_exit_2() {
     let dir = Dir::new();
     let path = dir.file("bad.conf");
     fs::write(&path, "check = true").unwrap();
+    let long = format!("unix:/{}", "x".repeat(107));
     for (args, begins) in [
         (&["--max-line", "x"][..], "--max-line x: it does not start"),
         (&["--max-buffer", "1KiB"], "--max-buffer 1KiB is less than twice"),
         (&["--format", "json", "--memory", "2MiB"], "--memory 2MiB is too little for --max-line 100KiB in this format"),
         (&["--config", &path], &format!("{path}:1: check is for the command line only")),
+        (&["--output", "app.log/"], "--output app.log/: this is the name of a directory: name a file in it"),
+        (&["--listen", &long], &format!("--listen {long}: the path of a Unix socket has 107 bytes at most")),
+        (&["--output", &long], &format!("--output {long}: the path of a Unix socket has 107 bytes at most")),
         (&["--chek"], "--chek is no option; did you mean --check?"),
     ] {
         let ended = check(args);
@@ -210,6 +246,11 @@ fn p13_check_of_a_mistake_is_one_sentence_and_exit_2() {
         assert!(ended.stderr.starts_with(&format!("lumberjack: {begins}")), "{:?}", ended.stderr);
         assert_eq!(ended.stderr.matches('\n').count(), 1, "{:?}", ended.stderr);
     }
+}
+
+#[test]
+fn a_burst_for_all_goes_with_the_rate_of_one() {
+    check(&["--burst", "5", "--listen", "127.0.0.1:0,rate=3", "--listen", "127.0.0.1:0"]).assert_clean();
 }
 
 #[test]

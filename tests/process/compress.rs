@@ -477,7 +477,7 @@ fn cat_shows_a_mixed_set_from_its_oldest_line_on() {
     let all = line(1, "one") + &line(2, "two") + "torn\n" + &line(3, "three") + &line(4, "four pumps");
     assert_eq!(shown(&[]), (all, String::new()));
     assert_eq!(shown(&["--match", "pump"]), (line(4, "four pumps"), String::new()));
-    let untimed = "lumberjack: 1 lines have no time, and are shown whatever --since says\n".to_owned();
+    let untimed = "lumberjack: 1 line was without a time, and shown whatever --since says\n".to_owned();
     let late = "torn\n".to_owned() + &line(3, "three") + &line(4, "four pumps");
     assert_eq!(shown(&["--since", "2024-11-25T21:02:30+01:00"]), (late, untimed));
     assert_eq!(shown(&["--since", "1h", "--match", "192"]), (String::new(), String::new()), "long ago");

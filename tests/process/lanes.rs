@@ -308,7 +308,7 @@ fn p11_the_end_comes_in_time_though_one_host_is_stuck_and_says_so() {
             assert!(said.lines().last().unwrap_or_default().starts_with("lumberjack: "), "{case}");
             assert!(!said.contains("everything is written"), "{case}");
             if on_stall == "drop" {
-                let lost = format!("{bad} still takes nothing, and is not waited for: 3 lines are lost");
+                let lost = format!("{bad} still takes nothing, and is not waited for: 3 lines were lost");
                 assert!(said.contains(&lost) && said.contains(" did not get 3 lines "), "{case}");
             }
             assert_eq!(text(&dir.file("127.0.0.1.log")), lines("good", 0, 3), "{case}");

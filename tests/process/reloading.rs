@@ -542,6 +542,29 @@ fn p27_a_list_of_who_may_connect_changes_and_who_is_in_stays() {
 }
 
 #[test]
+fn p27_a_file_that_sets_nothing_any_more_lets_nobody_in_and_a_list_that_is_gone_is_told() {
+    let mut one = Configured::start("allow = 127.0.0.2\n", &[]);
+    let conf = one.dir.file("lumberjack.conf");
+    for empty in ["", "\n# allow = 127.0.0.2\n"] {
+        let answer = one.reload(empty);
+        let sentence = "sets nothing any more; restart if the defaults are meant; all settings stay as they are";
+        assert_eq!(answer, format!("{conf} {sentence}"));
+        read_close(&one.receiver.client_from(3));
+    }
+    one.reload("idle-timeout = 5m\n");
+    let told = format!("{conf} has no allow any more for 127.0.0.1:0: anybody may connect now whom deny does not name");
+    let said = one.receiver.said();
+    assert_eq!(said.lines().filter(|line| line.contains("WARN") && line.ends_with(&told)).count(), 1, "{said}");
+    let mut client = one.receiver.client_from(3);
+    send(&mut client, "in\n");
+    one.until_text("in\n");
+    // Once.
+    one.reload("idle-timeout = 6m\n");
+    assert_eq!(one.receiver.said().matches("no allow any more").count(), 1);
+    one.stop();
+}
+
+#[test]
 fn p27_a_list_behind_an_address_changes_wherever_that_is_in_the_file() {
     let dir = Dir::new();
     // Handed over, so that the file alone says where it listens.
@@ -556,6 +579,7 @@ fn p27_a_list_behind_an_address_changes_wherever_that_is_in_the_file() {
     read_close(&one.client());
     let answer = one.reload(&(unix + &text("127.0.0.1")));
     assert!(answer.contains(&format!("listen is {at},allow=127.0.0.1, ")), "{answer}");
+    assert!(!one.receiver.said().contains("needs a restart"), "in another order: {}", one.receiver.said());
     let mut client = one.client();
     send(&mut client, "a line\n");
     one.until_text("a line\n");
@@ -567,7 +591,7 @@ fn p27_a_rate_changes() {
     let mut one = Configured::start("rate = 1\n", &[]);
     let mut client = one.client();
     send(&mut client, &"a line\n".repeat(400));
-    one.receiver.until_said("sends more than 1 lines/s");
+    one.receiver.until_said("sends more than 1 line/s");
     one.assert_listener_changes(("rate", "1", "off"), "");
     one.until_text(&"a line\n".repeat(400));
     one.assert_listener_changes(("rate", "off", "2"), "");
@@ -576,7 +600,7 @@ fn p27_a_rate_changes() {
     one.receiver.until_said("sends more than 2 lines/s");
     // What goes only with the other is wrong without it.
     let answer = one.reload("burst = 5\n");
-    assert!(answer.contains("a burst goes with a rate in the same unit"), "{answer}");
+    assert!(answer.contains("a burst goes with a rate, and there is none"), "{answer}");
     one.stop();
 }
 
@@ -686,7 +710,7 @@ fn p27_what_needs_a_restart_is_named_once() {
     assert_eq!(said(&one).len(), 1, "it is known");
     one.reload("format = json\n");
     assert_eq!(said(&one)[1..], [format!("{conf} says --format json: that needs a restart")]);
-    one.reload("");
+    one.reload("format = raw\n");
     one.reload("format = json\n");
     assert_eq!(said(&one).len(), 3, "it was as it is in between");
     // Listeners too, though one that flags give wins.

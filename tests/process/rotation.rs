@@ -359,6 +359,30 @@ fn what_is_to_be_kept_though_nothing_rotates_is_a_warning() {
 }
 
 #[test]
+fn p13_a_fifo_that_had_the_files_name_and_went_is_no_rotation() {
+    let dir = Dir::new();
+    let path = dir.file("app.log");
+    let receiver = start(&path, &["--rotate-size", "100", "--max-line", "50", "--rotate-keep", "1"]);
+    let lines = |from: u32, to: u32| (from..to).map(|number| format!("{number:039}\n")).collect::<String>();
+    let mut client = receiver.client();
+    client.write_all(lines(0, 1).as_bytes()).unwrap();
+    until_equal("the first", &lines(0, 1), || text(&path));
+    fs::rename(&path, dir.file("moved")).unwrap();
+    nix::unistd::mkfifo(path.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    client.write_all(lines(1, 4).as_bytes()).unwrap();
+    receiver.until_said(&format!("[out] cannot rotate {path}: a fifo has its name"));
+    fs::remove_file(&path).unwrap();
+    until("the new file", || {
+        client.write_all(lines(4, 5).as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        fs::metadata(&path).map(drop).map_err(|error| error.to_string())
+    });
+    receiver.until_said(&format!("[out] {path} was opened anew, and is within its bound again"));
+    assert!(!receiver.said().contains("was rotated"), "{}", receiver.said());
+    receiver.stop().assert_clean();
+}
+
+#[test]
 fn a_rotation_that_fails_is_said_once_stops_no_line_and_is_made_up_for() {
     for signal in ["", "HUP"] {
         let dir = Dir::new();

@@ -188,6 +188,16 @@ fn p13_a_reader_that_goes_while_much_waits_ends_it_with_what_is_lost() {
 }
 
 #[test]
+fn p13_cat_without_a_stdout_is_a_sentence_and_exit_1() {
+    let dir = Dir::new();
+    let path = dir.file("app.log");
+    fs::write(&path, "a line\n").unwrap();
+    let ended = Setup::new(&["cat", &path]).redirect(">&-").run();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("lumberjack: cannot write to stdout: it is closed"), "{}", ended.stderr);
+}
+
+#[test]
 fn p13_a_stdout_that_takes_nothing_at_the_start_is_a_sentence_and_exit_1() {
     for (redirect, words) in [(">&-", "closed"), ("</dev/null 1</dev/zero", "open to read only; redirect it with >")] {
         let mut setup = Setup::new(&["--listen", "127.0.0.1:0"]).redirect(redirect);

@@ -181,7 +181,7 @@ fn p8_a_stopped_terminal_that_is_named_holds_up_nobody() {
     client.write_all(b"two\n").unwrap();
     until_file(&log, "one\ntwo\n");
     terminal.go_on();
-    receiver.until_said("takes lines again; 1 lines were dropped meanwhile");
+    receiver.until_said("takes lines again; 1 line was dropped meanwhile");
     client.write_all(b"three\n").unwrap();
     terminal.until_shown("one\nthree\n");
     drop(client);
@@ -273,7 +273,7 @@ fn our_own_log_at_a_stopped_terminal_stops_nothing_and_says_what_it_lost() {
     until_file(&log, "one\ntwo\n");
     terminal.go_on();
     assert_eq!(receiver.stop(), Some(0));
-    terminal.until_shown("[log] 1 lines of this log were dropped, since stderr did not take them");
+    terminal.until_shown("[log] 1 line was left out of this log, since stderr took no more");
     terminal.assert_untouched();
 }
 

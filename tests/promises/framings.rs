@@ -133,6 +133,18 @@ fn p21_no_length_is_one_warning_and_a_goodbye_and_nothing_before_it_is_lost() {
 }
 
 #[test]
+fn p21_who_was_taken_for_octet_counting_is_told_so_and_what_to_use() {
+    let mut world = world(Framing::AutoOctet, Limits::default());
+    let mut client = world.taken_client();
+    let name = name(&client);
+    send(&mut client, b"4 <one and then a line\n");
+    world.until_lines(&["<one"]);
+    world.until("it is told", |world| world.status().gauges.lingering == 1);
+    let words = ["it began as octet counting does, and auto-octet took it for that", "use framing=lines"];
+    assert_eq!(said(&[&name, words[0], words[1]]).len(), 1);
+}
+
+#[test]
 fn p21_who_sends_no_length_and_floods_is_closed_after_five_seconds() {
     let mut world = world(Framing::Octet, Limits::default());
     let mut client = world.taken_client();

@@ -79,8 +79,9 @@ fn p25_what_is_no_header_is_one_warning_and_a_close_and_a_probe_is_none() {
     let mut errors = 0;
     for (bytes, why) in [
         (b"a line of somebody who is no proxy\n".as_slice(), Some("its first bytes are none")),
-        (b"\r\n\r\n\0\r\nQUIT\n\x21\x41\0\0", Some("its first bytes are none")),
-        (b"PROXY TCP4 192.0.2.1 ", Some("it ended in the middle of one")),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x41\0\0", Some("its family and transport are 0x41, which is none")),
+        (b"PROXY TCP4 192.0.2.1 ", Some("the connection ended in the middle of it")),
+        (b"PROXY TCP4 192.0.2.1 198.51.100.2 5 6 7\r\n", Some("its addresses or ports are not two of each")),
         (b"", None),
         (b"PROXY UNKNOWN\r\n", None),
     ] {
@@ -98,7 +99,8 @@ fn p25_what_is_no_header_is_one_warning_and_a_close_and_a_probe_is_none() {
         let is_probe = u64::from(why.is_none());
         assert_eq!((counters.proxy_errors, counters.probes - probes), (errors, is_probe), "{why:?}");
         if let Some(why) = why {
-            assert_eq!(said(&["WARN [tcp] No PROXY header from", &name, why]).len(), 1);
+            let what = if bytes.starts_with(b"a") { "No" } else { "Broken" };
+            assert_eq!(said(&["WARN [tcp] ", what, " PROXY header from", &name, why]).len(), 1, "{why}");
         }
     }
     let client = world.taken_client();

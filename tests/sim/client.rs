@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lumberjack::Peer;
 
+use super::doors::Head;
 use super::kernel::{Event, Kernel};
 
 /// What a client does next.
@@ -27,6 +28,8 @@ pub(crate) struct Client {
     pub(crate) looks: bool,
     /// Whether it takes our goodbye for the end: it closes so long after it, and what it had to say is never said.
     pub(crate) obeys: Option<Duration>,
+    /// What it says first, where a proxy names its clients.
+    pub(crate) head: Option<Head>,
     /// Room in the receive queue that it gets.
     pub(crate) room: usize,
     pub(crate) socket: Option<usize>,

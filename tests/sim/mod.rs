@@ -3,18 +3,20 @@
 
 mod client;
 mod dice;
+mod doors;
 mod kernel;
 mod sink;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use lumberjack::internals::Pacing;
 use lumberjack::internals::limits::{LEAST_READ_BYTES, MemoryPlan, Overhead};
 use lumberjack::{
-    Config, EmbeddedNewline, Framing, Handle, IdleClose, Limits, LongLines, Peer, RunError, Server, Turn, WhenFull,
+    Config, EmbeddedNewline, Framing, Handle, IdleClose, Limits, Listen, LongLines, Peer, RunError, Server, Turn,
+    WhenFull, Why,
 };
 
 use crate::model::framer::{Counts, Mark, Op, Sums, expected, with_length};
@@ -22,6 +24,7 @@ use client::Client;
 #[allow(unused_imports)] // a fuzzer makes its own worlds
 pub(crate) use client::Step;
 pub(crate) use dice::Dice;
+use doors::{draw_change, draw_doors};
 #[allow(unused_imports)]
 pub(crate) use kernel::Event;
 use kernel::{Kernel, Luck, SimNet, Terms};
@@ -56,6 +59,11 @@ pub(crate) struct Report {
     pub(crate) datagrams: u64,
     pub(crate) missed: u64,
     pub(crate) changes: u64,
+    pub(crate) denied: u64,
+    pub(crate) introduced: u64,
+    pub(crate) no_headers: u64,
+    pub(crate) slowed: u64,
+    pub(crate) over_rate: u64,
 }
 
 pub(crate) fn ms(ms: u64) -> Duration {
@@ -95,6 +103,7 @@ pub(crate) fn run(mut dice: Dice, luck: Dice) -> Report {
     // Without a stop of its own a world goes on until nothing more will ever happen, which only a poll without end
     // finds.
     let longest_poll = dice.pick(&[None, None, Some(ms(500)), Some(ms(7000))]).filter(|_| has_stop);
+    draw_doors(&mut dice, &mut kernel);
     draw_changes(&mut dice, &mut kernel, &limits);
     World { checks_every, longest_poll, ..World::new(limits, kernel, is_watched) }.live()
 }
@@ -122,7 +131,8 @@ fn draw_changes(dice: &mut Dice, kernel: &mut Kernel, limits: &Limits) {
             newer.embedded_newline = limits.embedded_newline;
             newer.line_timeout = limits.line_timeout;
         }
-        kernel.changes.push_back(newer);
+        let rules = draw_change(dice, kernel);
+        kernel.changes.push_back((newer, rules));
         time += draw_delay(dice);
         kernel.at(time, Event::Change);
     }
@@ -145,6 +155,7 @@ pub(crate) fn run_script(limits: Limits, clients: &[&[(u64, Step)]], events: &[(
             script,
             looks: false,
             obeys: None,
+            head: None,
             room,
             socket: None,
             delivered: Vec::new(),
@@ -402,7 +413,8 @@ fn draw_client(dice: &mut Dice, limits: &Limits, number: usize, terms: &Terms) -
     // A small receive queue makes many turns, which are not to be without end.
     let room = dice.pick(&[65_536, 1 << 20, 1, 100, 5000]).max(bytes / 1000);
     let obeys = dice.pick(&[None, None, Some(ms(0)), Some(ms(700)), Some(ms(1500))]);
-    Client { peer, listener, script, looks: dice.chance(25), obeys, room, socket: None, delivered: Vec::new() }
+    let looks = dice.chance(25);
+    Client { peer, listener, script, looks, obeys, head: None, room, socket: None, delivered: Vec::new() }
 }
 
 /// Pieces of lines of every kind.
@@ -419,6 +431,16 @@ fn draw_bytes(dice: &mut Dice, max_line: usize, has_endings: bool) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// The listeners of a world, with what holds now.
+fn places(kernel: &Kernel) -> Vec<Listen> {
+    let terms = &kernel.terms;
+    let options =
+        |number: usize| kernel.doors.get(number).map_or(String::new(), |door| door.rules.text(door.is_proxied));
+    let tcp = |number: usize| format!("127.0.0.1:{},framing={}", number + 1, terms.framings[number]) + &options(number);
+    let udp = terms.has_udp.then(|| "udp:127.0.0.1:3".to_owned() + &options(terms.listeners));
+    (0..terms.listeners).map(tcp).chain(udp).map(|place| place.parse().unwrap()).collect()
 }
 
 impl World {
@@ -441,9 +463,7 @@ impl World {
         };
         let net = SimNet(Rc::clone(&kernel), Rc::clone(&record));
         let mut config = Config { limits: limits.clone(), ..Config::listen("127.0.0.1:1".parse().unwrap()) };
-        let places = (1..=terms.listeners).map(|port| format!("127.0.0.1:{port},framing={}", terms.framings[port - 1]));
-        config.listen = places.map(|place| place.parse().unwrap()).collect();
-        config.listen.extend(terms.has_udp.then(|| "udp:127.0.0.1:3".parse().unwrap()));
+        config.listen = places(&kernel.borrow());
         let server = Server::bind_with(config, sink, net).unwrap();
         let handle = server.handle();
         Self {
@@ -501,7 +521,7 @@ impl World {
     fn change_limits(&mut self) {
         let mut kernel = self.kernel.borrow_mut();
         for _ in 0..std::mem::take(&mut kernel.changes_asked) {
-            let newer = kernel.changes.pop_front().unwrap();
+            let (newer, rules) = kernel.changes.pop_front().unwrap();
             let terms = kernel.terms;
             kernel.change(Terms {
                 listeners: terms.listeners,
@@ -512,6 +532,13 @@ impl World {
             });
             drop(kernel);
             self.server.set_limits(&newer).unwrap();
+            if let Some(rules) = rules {
+                let mut kernel = self.kernel.borrow_mut();
+                kernel.change_rules(&rules);
+                let listen = places(&kernel);
+                drop(kernel);
+                self.server.set_listen_options(&listen);
+            }
             self.server.check();
             assert_eq!(self.handle.diagnostics().limits, newer, "what is shown is in force");
             kernel = self.kernel.borrow_mut();
@@ -590,17 +617,49 @@ impl World {
         let newlines = record.taken.split(|byte| *byte == b'\n').count() as u64 - 1;
         assert_eq!(counters.lines, newlines, "lines");
         let read: usize = kernel.sockets.iter().map(|socket| socket.read.len()).sum();
-        let of_datagrams: usize = kernel.udp.read.iter().map(|(_, bytes)| bytes.len()).sum();
-        assert_eq!(counters.bytes, (read + of_datagrams) as u64, "bytes");
+        let permitted = || kernel.udp.read.iter().filter(|read| read.is_permitted);
+        let of_datagrams: usize = permitted().map(|read| read.bytes.len()).sum();
+        // Of what is turned away the last read does not count.
+        let is_uncertain =
+            |socket: &&kernel::Socket| socket.head.is_some_and(|head| !head.is_valid) || socket.may_be_refused;
+        let uncertain: usize = kernel.sockets.iter().filter(is_uncertain).map(|socket| socket.read.len()).sum();
+        let most = (read + of_datagrams) as u64;
+        assert!((most - uncertain as u64..=most).contains(&counters.bytes), "{} of {most} bytes", counters.bytes);
         assert_eq!(counters.datagrams, kernel.udp.read.len() as u64, "datagrams");
         assert_eq!(counters.missed_datagrams, u64::from(kernel.udp.dropped), "datagrams that the kernel dropped");
         let taken = || kernel.sockets.iter().filter(|socket| socket.is_taken());
         assert_eq!(counters.accepted, taken().count() as u64, "accepted");
-        let probes = taken().filter(|socket| socket.read.is_empty()).count();
-        assert_eq!(counters.probes, probes as u64, "probes");
+        self.check_doors(kernel);
         self.check_obeyed(kernel);
-        let turned_away = kernel.sockets.iter().filter(|socket| !socket.is_taken() && !socket.is_stranded).count();
-        assert_eq!(counters.rejected + counters.refused_per_host, turned_away as u64, "turned away");
+        let turned_away = kernel.sockets.iter().filter(|socket| !socket.is_taken() && !socket.is_stranded);
+        let turned_away = turned_away.filter(|socket| !socket.is_denied).count() as u64;
+        let counted = counters.rejected + counters.refused_per_host;
+        let may_be = taken().filter(|socket| socket.may_be_refused).count() as u64;
+        assert!((turned_away..=turned_away + may_be).contains(&counted), "{counted} turned away, not {turned_away}");
+    }
+
+    /// Who may not connect, who sent no header, and who sent nothing at all.
+    fn check_doors(&self, kernel: &Kernel) {
+        let counters = self.handle.status().counters;
+        let denied = kernel.sockets.iter().filter(|socket| socket.is_denied).count();
+        let datagrams = kernel.udp.read.iter().filter(|read| !read.is_permitted).count();
+        assert_eq!(counters.not_allowed, (denied + datagrams) as u64, "not allowed");
+        let taken = || kernel.sockets.iter().filter(|socket| socket.is_taken());
+        let headless = || taken().filter(|socket| socket.head.is_some() && socket.introduced_at.is_none());
+        let begun = headless().filter(|socket| !socket.read.is_empty()).count() as u64;
+        // Of those without a byte, who was closed for that is an error, and who left a probe.
+        let silent = headless().filter(|socket| socket.read.is_empty()).count() as u64;
+        let errors = counters.proxy_errors;
+        assert!((begun..=begun + silent).contains(&errors), "{errors} headers were none, not {begun}");
+        let is_probe = |socket: &&kernel::Socket| socket.lines().is_empty();
+        let probes = taken().filter(|socket| socket.head.is_none() || socket.introduced_at.is_some()).filter(is_probe);
+        let probes = probes.count() as u64 + silent - (errors - begun);
+        let refused = taken().filter(|socket| socket.may_be_refused).count() as u64;
+        assert!(
+            (probes.saturating_sub(refused)..=probes).contains(&counters.probes),
+            "{} probes, not {probes}",
+            counters.probes
+        );
     }
 
     /// Who had spoken, and has closed within a second of a goodbye without another word, is counted: to a tick.
@@ -629,12 +688,14 @@ impl World {
     /// All that was dropped is a gap in the output of who sent it (P12), now that every line has ended.
     fn check_gaps(&self, record: &Record) {
         let counters = self.handle.status().counters;
-        let sums = Sums::of(record.gaps.values().flatten().map(|(_, gap)| gap));
+        let gaps = || record.gaps.values().flatten().map(|(_, gap)| gap);
+        let of_rates: u64 = gaps().filter(|gap| gap.why == Why::Rate).map(|gap| gap.bytes).sum();
+        let sums = Sums::of(gaps().filter(|gap| gap.why != Why::Rate));
         let expected = Sums {
             too_long: counters.skipped_lines + counters.cut_lines,
             memory: counters.dropped_for_budget,
             bad_length: counters.bad_lengths,
-            bytes: counters.dropped_bytes,
+            bytes: counters.dropped_bytes - of_rates,
         };
         assert_eq!(sums, expected, "what the gaps add up to, and what was counted");
     }
@@ -646,29 +707,36 @@ impl World {
     /// The shortest line that the budget may have taken: of those that hold most, the longest, by the number of hosts
     /// and of connections that share it. What is held grows by a quarter, and to a multiple of 64.
     fn least_missing(&self, kernel: &Kernel) -> usize {
-        let held = self.pending_share() / (HOSTS * kernel.most_taken.max(1));
+        let hosts = if kernel.has_proxies() { HOSTS + doors::LAST.len() } else { HOSTS };
+        let held = self.pending_share() / (hosts * kernel.most_taken.max(1));
         held.saturating_sub(64) * 4 / 5
     }
 
     /// What came out of one client's bytes is what a naive framing makes of them.
     fn check_lines(&self, client: &Client, kernel: &Kernel, record: &Record, balance: &mut Balance) {
-        let out = record.by_peer.get(&client.peer).map_or(&[][..], Vec::as_slice);
-        let gaps = record.gaps.get(&client.peer).map_or(&[][..], Vec::as_slice);
+        // Whose it is by its header.
+        let peer = client.socket.map_or(client.peer, |index| kernel.sockets[index].peer);
+        let out = record.by_peer.get(&peer).map_or(&[][..], Vec::as_slice);
+        let gaps = record.gaps.get(&peer).map_or(&[][..], Vec::as_slice);
         let Some(socket) = client.socket.map(|index| &kernel.sockets[index]) else {
             return assert!(out.is_empty() && gaps.is_empty());
         };
+        if peer != client.peer {
+            assert!(!record.by_peer.contains_key(&client.peer), "lines of {peer} are those of its proxy");
+        }
         assert!(client.delivered.starts_with(&socket.read), "bytes were read that nobody sent");
         let framing = kernel.terms.framings[client.listener];
-        if self.has_other_rules {
+        let is_refused = socket.may_be_refused && out.is_empty() && gaps.is_empty();
+        if self.has_other_rules || is_refused {
             return;
         }
         if self.had_line_timeout {
             if framing != Framing::Lines {
                 return;
             }
-            return self.check_pieces(client, &socket.read, out, balance);
+            return self.check_pieces(client, socket.lines(), out, balance);
         }
-        let expected = expected(framing, &self.limits, &operations(&socket.read, &socket.flushes));
+        let expected = expected(framing, &self.limits, &operations(socket.lines(), &socket.flushes));
         balance.counts.add(&expected.counts);
         if *out == expected.bytes {
             return self.check_places(client, gaps, &expected.gaps);
@@ -695,9 +763,15 @@ impl World {
             return;
         }
         let mut by_peer: HashMap<Peer, Vec<u8>> = HashMap::new();
-        for (peer, datagram) in &kernel.udp.read {
-            let end = datagram.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r' | 0)).map_or(0, |last| last + 1);
-            by_peer.entry(*peer).or_default().extend([&datagram[..end], b"\n"].concat());
+        let is_rated = kernel.udp.read.iter().any(|read| read.is_rated);
+        for read in kernel.udp.read.iter().filter(|read| read.is_permitted) {
+            by_peer.entry(read.peer).or_default().extend([content(&read.bytes), b"\n"].concat());
+        }
+        for read in kernel.udp.read.iter().filter(|read| !read.is_permitted && !by_peer.contains_key(&read.peer)) {
+            assert!(!record.by_peer.contains_key(&read.peer), "{} may not send", read.peer);
+        }
+        if is_rated {
+            return by_peer.into_keys().for_each(|peer| self.check_slowed_datagrams(peer, kernel, record));
         }
         for (peer, bytes) in by_peer {
             let expected = expected(Framing::Lines, &self.limits, &[Op::Feed(bytes)]);
@@ -710,6 +784,37 @@ impl World {
             );
             assert_eq!(record.gaps.get(&peer).map_or(&[][..], Vec::as_slice), expected.gaps, "gaps of {peer}");
         }
+    }
+
+    /// Where there is a rate, each datagram came out whole, in order, or is a part of a gap.
+    fn check_slowed_datagrams(&self, peer: Peer, kernel: &Kernel, record: &Record) {
+        let out = record.by_peer.get(&peer).map_or(&[][..], Vec::as_slice);
+        // How much of the output there may be after each, and the least and the most that was dropped by then.
+        let mut ways: BTreeMap<usize, (u64, u64)> = BTreeMap::from([(0, (0, 0))]);
+        for read in kernel.udp.read.iter().filter(|read| read.is_permitted && read.peer == peer) {
+            let datagram = content(&read.bytes);
+            let piece = expected(Framing::Lines, &self.limits, &[Op::Feed([datagram, b"\n"].concat())]).bytes;
+            let dropped = datagram.iter().filter(|byte| **byte != b'\n').count() as u64;
+            let mut next: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+            for (at, (least, most)) in ways {
+                let mut add = |at: usize, more: u64| {
+                    let found = next.entry(at).or_insert((u64::MAX, 0));
+                    *found = (found.0.min(least + more), found.1.max(most + more));
+                };
+                if out[at..].starts_with(&piece) {
+                    add(at + piece.len(), 0);
+                }
+                if read.is_rated {
+                    add(at, dropped);
+                }
+            }
+            ways = next;
+        }
+        let (least, most) =
+            ways.get(&out.len()).unwrap_or_else(|| panic!("datagrams of {peer}: {}", out.escape_ascii()));
+        let gaps = record.gaps.get(&peer).into_iter().flatten().filter(|(_, gap)| gap.why == Why::Rate);
+        let marked: u64 = gaps.map(|(_, gap)| gap.bytes).sum();
+        assert!((*least..=*most).contains(&marked), "{marked} bytes of {peer} are marked, not {least} to {most}");
     }
 
     /// Each gap of a client whose lines all came stands where its line would, and is as large. None is missing but at
@@ -750,7 +855,8 @@ impl World {
         assert!(missing == 0 || drops > 0, "{missing} lines are missing");
         let (share, may_have_held) = (self.pending_share(), self.kernel.borrow().may_have_held);
         assert!(drops == 0 || may_have_held > share, "{drops} dropped, of {may_have_held} bytes, for {share}");
-        if counters.dropped_for_budget == 0 && !self.had_line_timeout && !self.has_other_rules {
+        let is_whole = counters.dropped_for_budget == 0 && counters.over_rate_datagrams == 0;
+        if is_whole && !self.had_line_timeout && !self.has_other_rules && !self.kernel.borrow().has_rated_datagrams() {
             let told = Counts {
                 lines: counters.lines,
                 skipped: counters.skipped_lines,
@@ -785,6 +891,11 @@ impl World {
             receipts: kernel.sockets.iter().filter(|socket| socket.has_receipt).count() as u64,
             datagrams: counters.datagrams,
             missed: counters.missed_datagrams,
+            denied: counters.not_allowed,
+            introduced: kernel.sockets.iter().filter(|socket| socket.introduced_at.is_some()).count() as u64,
+            no_headers: counters.proxy_errors,
+            slowed: counters.slowed,
+            over_rate: counters.over_rate_datagrams,
         }
     }
 }
@@ -799,6 +910,12 @@ struct Balance {
     least_missing: usize,
     /// A line that is not whole, as a sentence.
     broken: Option<String>,
+}
+
+/// A datagram without what ends it.
+fn content(datagram: &[u8]) -> &[u8] {
+    let end = datagram.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r' | 0)).map_or(0, |last| last + 1);
+    &datagram[..end]
 }
 
 /// What happened to a connection's bytes: they came, and at some places the pending line went out without its ending.

@@ -37,6 +37,8 @@ pub(crate) enum Drain {
 pub(crate) struct Record {
     /// What each peer's lines came to, in order.
     pub(crate) by_peer: HashMap<Peer, Vec<u8>>,
+    /// How many lines that was.
+    pub(crate) lines: HashMap<Peer, usize>,
     /// The gaps of each peer, among these.
     pub(crate) gaps: HashMap<Peer, Vec<Mark>>,
     /// All that was taken, in order.
@@ -52,13 +54,17 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// How many lines of a peer were taken.
+    pub(crate) fn count(&self, peer: &Peer) -> usize {
+        self.lines.get(peer).copied().unwrap_or(0)
+    }
+
     /// How many lines of a peer were taken, and whether they are all delivered.
     pub(crate) fn lines_of(&self, peer: &Peer) -> (usize, bool) {
-        let newlines = |bytes: &Vec<u8>| bytes.iter().filter(|byte| **byte == b'\n').count();
         let is_there = |(begin, end): &(usize, usize)| {
             *end <= self.delivered && !self.lost.iter().any(|lost| lost.0 < *end && *begin < lost.1)
         };
-        (self.by_peer.get(peer).map_or(0, newlines), self.ends.get(peer).is_none_or(is_there))
+        (self.count(peer), self.ends.get(peer).is_none_or(is_there))
     }
 }
 
@@ -106,6 +112,8 @@ impl Sink for SimSink {
                 out.push(b'\n');
             }
         }
+        *record.lines.entry(*origin.peer).or_default() +=
+            if lines.ended { usize::try_from(lines.count).unwrap() } else { 1 };
         let end = record.taken.len();
         let begin = end - lines.head.len() - lines.body.len() - usize::from(!lines.ended);
         record.ends.entry(*origin.peer).or_insert((begin, end)).1 = end;

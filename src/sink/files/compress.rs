@@ -9,6 +9,7 @@
 //! leaves a `.gz.new`, which the next start removes; one behind it both, of which the next start removes the plain one, and
 //! so does a rotation that comes before that. What a power cut does is the same.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::mem;
@@ -56,7 +57,7 @@ pub(super) fn check_names(path: &Path, options: &OutputOptions) -> io::Result<()
 /// What compresses the rotated files of one output.
 pub(super) struct Compressor {
     /// Output files that may have rotated ones to be compressed. Which is asked when it is their turn.
-    queue: Vec<Rotated>,
+    queue: VecDeque<Rotated>,
     under_way: Option<UnderWay>,
     /// The last one could not be compressed, and that was said.
     is_failing: bool,
@@ -139,7 +140,7 @@ impl Compressor {
     /// If it is asked for.
     pub(super) fn new(options: &OutputOptions) -> Option<Self> {
         let _packing = packing().filter(|_| options.rotate_compress)?;
-        Some(Self { queue: Vec::new(), under_way: None, is_failing: false, is_ending: false, _packing })
+        Some(Self { queue: VecDeque::new(), under_way: None, is_failing: false, is_ending: false, _packing })
     }
 
     /// These may have a file to be compressed.
@@ -148,7 +149,7 @@ impl Compressor {
             // Another number of them may be kept now.
             Some(known) => *known = files,
             None if self.is_ending => {}
-            None => self.queue.push(files),
+            None => self.queue.push_back(files),
         }
     }
 
@@ -157,9 +158,9 @@ impl Compressor {
         if let Some(done) = self.under_way.take_if(|under_way| under_way.task.is_done()) {
             self.finish(done, now, books);
         }
-        // What was rotated last will be there longest.
+        // One after the other: a host that rotates often must not keep those that wait from their turn.
         if self.under_way.is_none()
-            && let Some(files) = self.queue.pop()
+            && let Some(files) = self.queue.pop_front()
             && let Some(plain) = files.newest_plain()
         {
             match open(files, &plain) {
@@ -411,6 +412,26 @@ mod tests {
         }
         assert_eq!(fixture.compressor.due_in(fixture.now), None);
         assert!(fixture.books.reports.is_empty());
+    }
+
+    #[test]
+    fn each_has_its_turn_in_the_order_in_which_they_came() {
+        let mut fixture = Fixture::with("turns", &["app.log.1", "b.log.1", "c.log.1", "c.log.2"]);
+        for name in ["b.log", "c.log"] {
+            fixture.compressor.note(Rotated::new(&fixture.folder.join(name), 5));
+        }
+        fixture.go_on();
+        assert_eq!(fixture.names(), "app.log.1 app.log.1.gz.new b.log.1 c.log.1 c.log.2");
+        // One that rotates again and again waits like the others.
+        fixture.compressor.note(Rotated::new(&fixture.folder.join("c.log"), 5));
+        for name in ["b.log.1", "c.log.1"] {
+            while !fixture.names().contains(&format!("{name}.gz.new")) {
+                assert!(!fixture.names().contains(&format!("{name}.gz")), "{name} is over: {}", fixture.names());
+                fixture.until_done();
+                fixture.go_on();
+            }
+        }
+        assert!(fixture.names().contains("b.log.1.gz "), "b had its turn before c: {}", fixture.names());
     }
 
     #[test]

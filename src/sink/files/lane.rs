@@ -11,6 +11,7 @@ use super::names::Owner;
 use super::path::shown;
 use super::sync::Syncs;
 use crate::config::output::{OnStall, OutputOptions};
+use crate::config::units::DisplayLines;
 use crate::engine::gap::{Gap, Why};
 use crate::sink::Welcome;
 use crate::sink::pace::Pacing;
@@ -206,8 +207,8 @@ impl Lane {
             }
             Stand::Taking => None,
             Stand::PassedOver { missed } => {
-                let (path, lines) = (shown(self.file.path()), missed.lines);
-                books.report(format_args!("{path} takes lines again; {lines} lines were dropped meanwhile"));
+                let (path, lines) = (shown(self.file.path()), DisplayLines(missed.lines));
+                books.report(format_args!("{path} takes lines again; {lines:#} dropped meanwhile"));
                 Some(missed)
             }
         }
@@ -278,8 +279,8 @@ impl Lane {
         missed.lines += lines;
         missed.bytes += bytes as u64;
         books.dropped(lines, bytes as u64);
-        let (path, lines) = (shown(self.file.path()), missed.lines);
-        books.report(format_args!("{path} still takes nothing, and is not waited for: {lines} lines are lost"));
+        let (path, lines) = (shown(self.file.path()), DisplayLines(missed.lines));
+        books.report(format_args!("{path} still takes nothing, and is not waited for: {lines:#} lost"));
     }
 
     /// The end has come, and the file still took nothing: how many lines it did not get.

@@ -28,6 +28,7 @@ use super::rotate::{Removed, Rotated, is_disk_full};
 use super::rotation::{Age, Known, Rotation};
 use super::sync::Syncs;
 use crate::config::output::{DiskFull, OutputOptions, SyncEvery};
+use crate::config::units::DisplayLines;
 use crate::engine::gap::{Gap, Why};
 use crate::sink::ending::End;
 use crate::sink::pace::Backoff;
@@ -577,7 +578,8 @@ impl LogFile {
 /// among them told of, which is told again.
 pub(super) fn note_removed(removed: &Removed, books: &mut Books) -> Gap {
     let (path, lines, bytes) = (shown(&removed.path), removed.lines.unwrap_or_default(), removed.bytes);
-    books.report(format_args!("the disk is full: removed {path} with {lines} lines, {bytes} bytes"));
+    let counted = DisplayLines(lines);
+    books.report(format_args!("the disk is full: removed {path} with {counted}, {bytes} bytes"));
     books.dropped(lines, bytes);
     let told = removed.told;
     Gap { lines: lines + told.lines, bytes: bytes + told.bytes, why: Why::DiskFull }

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fmt;
-#[cfg(feature = "cli")]
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,7 +58,9 @@ impl Place for FilePlace {
     }
 
     fn disk(&self, _: &OutputOptions) -> DiskUse {
-        DiskUse::Files(1)
+        // Nothing stays of what a device or a fifo takes.
+        let is_special = fs::metadata(&self.0).is_ok_and(|found| !found.is_file() && !found.is_dir());
+        if is_special { DiskUse::Nothing } else { DiskUse::Files(1) }
     }
 
     #[cfg(feature = "cli")]

@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use crate::config::listen::{ListenAddr, ListenAddrError};
+use crate::config::listen::{ListenAddr, ListenAddrError, MOST_UNIX_BYTES};
 use crate::config::pattern;
 
 /// The most links that are followed from one name to another.
@@ -52,6 +52,7 @@ fn misread_path(path: &str) -> Option<String> {
         _ if path.starts_with('@') => "abstract sockets are not served: give a path, such as unix:/run/next.sock",
         _ if first.contains(':') => "it reads like an address: write tcp:HOST:PORT, or a socket's path, unix:/path",
         _ if !path.starts_with('/') || path.ends_with('/') => return Some(ListenAddrError::UnixPath.to_string()),
+        _ if path.len() > MOST_UNIX_BYTES => return Some(ListenAddrError::UnixTooLong.to_string()),
         _ => return None,
     };
     Some(sentence.to_owned())

@@ -1,6 +1,7 @@
 //! The simulated kernel: sockets with receive queues, edge-triggered events, a clock, and its bad days. Time passes
 //! only in `poll`, so that a turn sees one moment, as the server reads its clock once.
 
+mod doors;
 mod net;
 mod promises;
 mod udp;
@@ -14,6 +15,7 @@ use lumberjack::{Framing, Limits, Peer};
 
 use super::client::Client;
 use super::dice::Dice;
+use super::doors::{Door, Head, Rules};
 use super::sink::Drain;
 
 pub(crate) use net::SimNet;
@@ -100,6 +102,18 @@ pub(crate) struct Socket {
     pub(crate) has_receipt: bool,
     /// Where in `read` the server said goodbye, and so sent its pending line out without an ending.
     pub(crate) flushes: Vec<usize>,
+    /// What it begins with, where a proxy names its clients; and when that had come.
+    pub(crate) head: Option<Head>,
+    pub(crate) introduced_at: Option<Duration>,
+    /// Its host had as many as it may then.
+    pub(crate) may_be_refused: bool,
+    /// Nobody of its host may connect.
+    pub(crate) is_denied: bool,
+    taken_at: Duration,
+    /// How many of its lines its host's rate was charged with, and how often that had changed by then.
+    charged: (usize, usize),
+    /// When it was last read, and its host had something left before.
+    had_room_at: Option<Duration>,
 }
 
 /// The rates of bad luck, in percent.
@@ -224,6 +238,10 @@ pub(crate) struct Kernel {
     pub(crate) is_woken: bool,
     /// Whether nothing ever keeps the server from its timers: then they are on time.
     pub(crate) is_calm: bool,
+    /// The same, but for what a rate or a header makes it wait for.
+    pub(crate) is_punctual: bool,
+    /// What listeners ask of who comes, by their numbers. A script's have none.
+    pub(crate) doors: Vec<Door>,
     /// Whether the server has ended, by an error or otherwise: what it closes then is excused.
     pub(crate) is_over: bool,
     last_read_at: Duration,
@@ -253,7 +271,7 @@ pub(crate) struct Kernel {
     pub(crate) has_doubts: bool,
     pub(crate) is_reopen_asked: bool,
     /// Limits that the server gets while it runs, and how many of them are asked for now.
-    pub(crate) changes: VecDeque<Limits>,
+    pub(crate) changes: VecDeque<(Limits, Option<Vec<Rules>>)>,
     pub(crate) changes_asked: usize,
     /// So many were in when there were to be fewer, less those who have left: none of them has to go.
     staying: usize,
@@ -301,6 +319,8 @@ impl Kernel {
             is_stop_asked: false,
             is_woken: false,
             is_calm: true,
+            is_punctual: true,
+            doors: Vec::new(),
             is_over: false,
             last_read_at: Duration::ZERO,
             has_read: false,
@@ -349,7 +369,7 @@ impl Kernel {
         self.was_quiet |= self.is_drain_over();
         (self.terms, self.has_changed) = (terms, true);
         // What is late by new limits need not be by those that were.
-        self.is_calm = false;
+        (self.is_calm, self.is_punctual) = (false, false);
         self.runs_again();
     }
 
@@ -366,7 +386,7 @@ impl Kernel {
 
     /// A client connects. `None`: nobody listens.
     pub(crate) fn connect(&mut self, client: usize) -> Option<usize> {
-        let Client { peer, room, listener, .. } = self.clients[client];
+        let Client { peer, room, listener, head, .. } = self.clients[client];
         let index = self.sockets.len();
         self.backlogs.get_mut(listener)?.as_mut()?.push_back(index);
         self.listener_edges.insert(listener);
@@ -397,6 +417,13 @@ impl Kernel {
             end_read_at: None,
             has_receipt: false,
             flushes: Vec::new(),
+            head,
+            introduced_at: None,
+            may_be_refused: false,
+            is_denied: false,
+            taken_at: Duration::ZERO,
+            charged: (0, 0),
+            had_room_at: None,
         });
         Some(index)
     }
@@ -632,6 +659,9 @@ impl Kernel {
         self.check_answer(index);
         let socket = &self.sockets[index];
         let by_client = socket.fin || socket.rst;
+        if socket.may_be_turned_away(self.now) {
+            return;
+        }
         assert!(
             socket.queue.is_empty(),
             "{} bytes of {} were in the kernel when the server closed it",

@@ -90,7 +90,9 @@ impl Net for SimNet {
     }
 
     fn receive(&mut self, _: &mut SimListener, buffer: &mut [u8]) -> io::Result<(usize, Peer)> {
-        self.0.borrow_mut().receive(buffer)
+        let kernel = &mut *self.0.borrow_mut();
+        kernel.check_rate_of_datagrams(&self.1.borrow());
+        kernel.receive(buffer)
     }
 
     fn new_drops(&mut self, _: &mut SimListener) -> u32 {
@@ -108,6 +110,8 @@ impl Net for SimNet {
             kernel.sockets[stream.index].is_unlucky = true;
             return Err(io::Error::from_raw_os_error(kernel.dice.pick(&UNWATCHED)));
         }
+        let found = &kernel.sockets[stream.index];
+        assert!(kernel.permits(found.listener, &found.peer), "{} came in, and may not connect", found.peer);
         kernel.taken += 1;
         // One more for a moment, while somebody is closed for it (P10), and at the end likewise (P11).
         assert!(kernel.taken <= kernel.terms.max_connections + 1, "{} connections", kernel.taken);
@@ -116,7 +120,7 @@ impl Net for SimNet {
         let socket = &mut kernel.sockets[stream.index];
         assert!(socket.key.is_none(), "registered twice");
         socket.key = Some(key);
-        socket.last_activity = now;
+        (socket.last_activity, socket.taken_at) = (now, now);
         if !socket.queue.is_empty() || socket.fin || socket.rst {
             kernel.arrived(stream.index);
         }
@@ -146,12 +150,19 @@ impl Net for SimNet {
                 (false, false) => Err(ErrorKind::WouldBlock.into()),
             };
         }
+        kernel.check_rate(stream.index, count, &self.1.borrow());
+        let socket = &mut kernel.sockets[stream.index];
         socket.queue.read_exact(&mut buffer[..count])?;
+        socket.read.extend_from_slice(&buffer[..count]);
+        let behind = kernel.take_head(stream.index, count);
+        kernel.charge_bytes(stream.index, count);
+        let socket = &mut kernel.sockets[stream.index];
         let held_before = socket.most_held(kernel.terms.max_line);
-        socket.note_line(&buffer[..count], kernel.terms.framings[kernel.clients[socket.client].listener], now);
+        if behind > 0 {
+            socket.note_line(&buffer[count - behind..count], kernel.terms.framings[socket.listener], now);
+        }
         kernel.may_hold = kernel.may_hold - held_before + socket.most_held(kernel.terms.max_line);
         kernel.may_have_held = kernel.may_have_held.max(kernel.may_hold);
-        socket.read.extend_from_slice(&buffer[..count]);
         kernel.check_wait(stream.index);
         kernel.check_turn(stream.index, count);
         let socket = &mut kernel.sockets[stream.index];
@@ -207,8 +218,10 @@ impl Net for SimNet {
                 "{} was told goodbye after {silence:?}",
                 socket.peer
             );
-            socket.flushes.push(socket.read.len());
+            socket.flushes.push(socket.lines().len());
+            kernel.check_silence(stream.index);
         }
+        let socket = &kernel.sockets[stream.index];
         if socket.rst { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
     }
 

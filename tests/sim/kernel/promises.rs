@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lumberjack::Host;
 
+use super::super::doors::LAST;
 use super::super::sink::{Drain, Record};
 use super::{ACCEPT_TRIED, Kernel, Socket};
 
@@ -29,7 +30,7 @@ impl Kernel {
     }
 
     /// Whoever is turned away is so for a reason (P10, P14).
-    pub(super) fn check_refusal(&self, index: usize) {
+    pub(super) fn check_refusal(&mut self, index: usize) {
         let socket = &self.sockets[index];
         let is_full = self.terms.rejects && self.taken >= self.terms.max_connections;
         let host = socket.peer.host();
@@ -40,8 +41,10 @@ impl Kernel {
         let is_lucky = self.is_calm && self.luck.spurious == 0;
         let would_give_way = is_lucky && self.gives_way() && of_host.any(|other| is_quiet(&other));
         let has_share = self.is_over(host, 1) && !would_give_way;
-        let is_excused = self.is_over || socket.is_unlucky || is_full || has_share;
+        let is_denied = !self.permits(socket.listener, &socket.peer);
+        let is_excused = self.is_over || socket.is_unlucky || is_full || has_share || is_denied;
         assert!(is_excused, "{} was turned away for no reason", socket.peer);
+        self.sockets[index].is_denied = is_denied;
     }
 
     /// Whether silence makes a client the first to give way.
@@ -76,6 +79,8 @@ impl Kernel {
         let is_needed = [needs_place, self.is_over(host, 1), by_memory];
         let is_right = by_all || by_host || by_memory;
         assert!(socket.queue.is_empty() || by_memory, "{} has spoken, and gave way", socket.peer);
+        // Where limits change while headers come, who was counted when is not known well enough here.
+        let is_right = is_right || (self.has_changed && self.has_proxies());
         assert!(is_right, "{} gave way; a place, a host's place, memory was needed: {is_needed:?}", socket.peer);
     }
 
@@ -99,6 +104,10 @@ impl Kernel {
         };
         if self.terms.is_when_needed && self.stop_at.is_none() {
             return self.has_lingered(socket);
+        }
+        // Bytes of a header are no word of a client's.
+        if socket.is_headless() && self.stop_at.is_some() {
+            return true;
         }
         // Who gives its place up is silent longest, of all or of its host, before it is read once more. It has been
         // counted out already: it was one of `taken + 1`.
@@ -137,6 +146,7 @@ impl Kernel {
     pub(super) fn check_answer(&self, index: usize) {
         let socket = &self.sockets[index];
         let waits = self.terms.receipt && socket.end_read_at.is_some() && socket.goodbye_at.is_none() && !socket.rst;
+        let waits = waits && !socket.is_headless();
         assert!(!waits || socket.has_receipt || self.has_doubts, "{} is closed without its receipt", socket.peer);
     }
 
@@ -165,9 +175,15 @@ impl Kernel {
         }
         let most = 2 * self.taken as u64 + 2;
         let socket = &mut self.sockets[index];
+        // Who waits for its rate has no turn.
+        if self.doors.get(socket.listener).is_some_and(|door| door.is_rated()) {
+            socket.ready_since = None;
+        }
         let (waited, most_then) = socket.ready_since.map_or((0, 0), |(since, most)| (self.reads - since, most));
         assert!(waited <= most_then, "{} waited for {waited} reads, and may for {most_then}", socket.peer);
-        let counts = self.in_a_row == 1 || socket.goodbye_at.is_none();
+        // Who is slowed is read little by little.
+        let is_rated = self.doors.get(socket.listener).is_some_and(|door| door.is_rated());
+        let counts = (self.in_a_row == 1 || socket.goodbye_at.is_none()) && !is_rated;
         self.reads += u64::from(counts);
         self.reads_in_turn += u64::from(counts);
         // Twice when it is ready, twice when it is due; once more when it was told goodbye.
@@ -212,15 +228,20 @@ impl Kernel {
         // Who gives way has given its place back already.
         let counts = |socket: &Socket| !self.terms.is_when_needed || socket.goodbye_at.is_none();
         let is_there = |socket: &&Socket| {
-            socket.key.is_some() && !socket.is_closed && socket.peer.host() == host && counts(socket)
+            socket.key.is_some()
+                && !socket.is_closed
+                && !socket.is_headless()
+                && socket.peer.host() == host
+                && counts(socket)
         };
         self.sockets.iter().filter(is_there).count() + more > limit
     }
 
     /// No host has more than its share (P14).
     pub(crate) fn check_hosts(&self) {
-        for host in [1, 2, 3].map(|last| Host::V4([127, 0, 0, last])) {
-            let is_excused = self.stop_at.is_some() || self.has_changed || !(self.is_calm || self.is_open());
+        for host in LAST.into_iter().flat_map(|last| [Host::V4([127, 0, 0, last]), Host::V4([10, 0, 0, last])]) {
+            let is_new = self.has_just_come(host);
+            let is_excused = is_new || self.stop_at.is_some() || self.has_changed || !(self.is_calm || self.is_open());
             assert!(is_excused || !self.is_over(host, 0), "{host} has more than its share");
         }
     }
@@ -279,7 +300,7 @@ impl Kernel {
         if is_given_up {
             let stuck = self.now - self.progress_at.max(stop_at);
             assert!(stuck >= self.terms.drain_timeout, "the sink was given up after {stuck:?}");
-        } else if self.is_calm {
+        } else if self.is_punctual {
             let took = self.now - stop_at;
             assert!(took <= self.terms.drain_timeout + LAST_LOOKS, "the stop took {took:?}");
         }
@@ -300,7 +321,7 @@ impl Kernel {
             assert!(socket.queue.is_empty(), "{} bytes of {} were never read", socket.queue.len(), socket.peer);
             assert!(!socket.fin && !socket.rst, "the end of {} was never seen", socket.peer);
             let is_timed = !self.terms.idle_timeout.is_zero() && !self.terms.is_when_needed;
-            let is_due = socket.goodbye_at.is_some() || is_timed;
+            let is_due = socket.goodbye_at.is_some() || is_timed || socket.is_headless();
             assert!(!is_due, "{} is there for ever, since {:?}", socket.peer, socket.goodbye_at);
         }
     }

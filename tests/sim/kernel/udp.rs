@@ -1,6 +1,6 @@
 //! A UDP socket of the simulated kernel: datagrams arrive, wait for their turn, and are dropped when there is no room.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
@@ -10,6 +10,16 @@ use super::{Event, Kernel, NETWORK};
 
 /// The longest pause of a server that has such a socket.
 const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// A datagram that was read.
+pub(crate) struct Read {
+    pub(crate) peer: Peer,
+    pub(crate) bytes: Vec<u8>,
+    /// Whether its sender may send.
+    pub(crate) is_permitted: bool,
+    /// Whether it may be dropped, as there is a rate.
+    pub(crate) is_rated: bool,
+}
 
 /// The socket, and who sends to it.
 #[derive(Default)]
@@ -21,10 +31,14 @@ pub(crate) struct Udp {
     is_open: bool,
     queue: VecDeque<(Duration, Peer, Vec<u8>)>,
     /// All that the server read, in order.
-    pub(crate) read: Vec<(Peer, Vec<u8>)>,
+    pub(crate) read: Vec<Read>,
     /// How many were dropped, and how many of these the server was told of.
     pub(crate) dropped: u32,
     told: u32,
+    /// How many lines of each peer its host's rate was charged with.
+    pub(super) charged: HashMap<Peer, usize>,
+    /// How often the rate had changed by then.
+    pub(super) changes: usize,
     /// How many had come in when the server was told to stop.
     before_stop: Option<usize>,
 }
@@ -103,7 +117,14 @@ impl Kernel {
         buffer[..bytes.len()].copy_from_slice(&bytes);
         (self.last_read_at, self.has_read) = (self.now, true);
         let count = bytes.len();
-        self.udp.read.push((peer, bytes));
+        // At the end there are no rates; in the turn of the stop there may be.
+        let (is_permitted, number) = (self.permits(self.terms.listeners, &peer), self.terms.listeners);
+        let has_ended = self.stop_at.is_some_and(|stop_at| stop_at < self.now);
+        let is_rated = self.doors.get(number).is_some_and(|door| door.is_rated()) && !has_ended;
+        if let Some(door) = self.doors.get_mut(number) {
+            door.last_datagram = Some((peer, bytes.len(), self.now));
+        }
+        self.udp.read.push(Read { peer, bytes, is_permitted, is_rated });
         Ok((count, peer))
     }
 }

@@ -184,7 +184,7 @@ impl LogFile {
     /// Begins the file anew; false if that could not be done: then lines go on into the one that is there, since writing
     /// needs no rotation. That is said once, and tried again after pauses.
     pub(super) fn rotate(&mut self, books: &mut Books) -> bool {
-        let name = shown(&self.path);
+        let (name, before) = (shown(&self.path), books.counters.rotations);
         let rotated = match self.try_rotate(books) {
             // Not even a name has room.
             Err(error) if is_disk_full(&error) && self.remove_oldest(1, books).is_ok_and(|is_removed| is_removed) => {
@@ -195,10 +195,12 @@ impl LogFile {
         let now = self.now;
         let Some(rotation) = &mut self.rotation else { return false };
         match (rotated, rotation.trouble) {
-            (Ok(()), before) => {
+            (Ok(()), trouble) => {
                 rotation.trouble = None;
-                if before.is_some() {
-                    books.report(format_args!("{name} was rotated, and is within its bound again"));
+                if trouble.is_some() {
+                    // Where somebody has moved our file away, or put a fifo there, what has its name now is only opened.
+                    let how = if books.counters.rotations > before { "rotated" } else { "opened anew" };
+                    books.report(format_args!("{name} was {how}, and is within its bound again"));
                 }
                 return true;
             }
