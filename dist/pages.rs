@@ -339,7 +339,7 @@ const MORE: &[(&str, &str)] = &[
     (
         "output",
         "Up to [eight outputs](outputs.md#several-outputs), [files](files.md), \
-         [other receivers](forwarding.md), [a file for each host](files.md#a-file-for-each-host), [one for each day](files.md#a-file-a-day)",
+         [other receivers](forwarding.md), [a file for each host](files.md#a-file-for-each-host), [one for each app](files.md#a-file-for-each-app-or-severity), [one for each day](files.md#a-file-a-day)",
     ),
     ("format", "[How a line looks](outputs.md#how-a-line-looks)"),
     ("tag", "[How a line looks](outputs.md#how-a-line-looks)"),

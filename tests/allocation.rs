@@ -114,6 +114,37 @@ fn p22_a_warm_formatter_allocates_nothing_for_a_syslog_message() {
     assert_eq!(heap, AllocationInfo::default());
 }
 
+#[cfg(feature = "syslog")]
+#[test]
+fn a_line_for_a_file_that_is_there_allocates_nothing_whatever_its_name_is_made_of() {
+    use lumberjack::{Format, OutputAddr, OutputOptions, Outputs, Parse, Peer, SyslogOptions};
+
+    watch();
+    let folder = std::env::temp_dir().join(format!("lumberjack-allocation-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let pattern = folder.join("{host}/{severity}-{app}");
+    let output: OutputAddr = pattern.to_str().unwrap().parse().unwrap();
+    let options = OutputOptions { syslog: Some(SyslogOptions::default()), host_files: 3, ..OutputOptions::default() };
+    let mut outputs = Outputs::open(&[output], Format::Raw, &options).unwrap();
+    // Each line is for another file than the one before. Two would be named as rotated ones are, and one shares that of others.
+    let messages =
+        "<30>1 - - a - - - x\n<11>1 - - a.1 - - - x\n<30>1 - - b.7.gz - - - x\n<30>1 - - c - - - x\n".repeat(25);
+    let origin = Origin { peer: &Peer::Unix { serial: 1 }, wall_ms: 1_795_704_286_003, parse: Parse::Syslog };
+    let mut turn = |times: usize| {
+        let block = Lines { head: b"", body: messages.as_bytes(), count: 100, ended: true };
+        (0..times).for_each(|_| outputs.append(&origin, block));
+        outputs.flush(Duration::ZERO).unwrap();
+    };
+    turn(1);
+    let (once, often) = (measure(|| turn(1)), measure(|| turn(20)));
+    let files = std::fs::read_dir(folder.join("unix")).unwrap().count();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(files, 3);
+    // What is gathered in a turn is a buffer for each file, which doubles.
+    assert!(once.count_total <= 4 * 8, "{once:?}");
+    assert!(often.count_total <= once.count_total + 4 * 6, "{often:?} for 2,000 lines, {once:?} for 100");
+}
+
 #[test]
 fn p5_a_line_in_two_chunks_costs_one_buffer_that_is_given_back() {
     let rules = Rules::new(&Limits::default(), Framing::Lines);

@@ -158,7 +158,7 @@ pub const OPTIONS: &[Opt] = options! {
     "receipt" = "" Input Switch(config.limits.receipt)
         "a client that ends its sending side gets \"N lines\" back once its lines are written";
     "output" / 'o' = SYNTAX Output List(outputs)
-        "where lines go: - is stdout, a file ({host} in its name: one for each client host; {date}: one for each day), or another receiver; may be given more than once";
+        "where lines go: - is stdout, a file ({host} in its name: one for each client host; {date}: one for each day; {app}, {severity}, {facility}: one for each of these in syslog messages), or another receiver; may be given more than once";
     "format" = "raw|peer|json" Output Word(format)
         "raw: the line as it came; peer: time, client address, line; json: the same as an object";
     "tag" = "NAME" Output Tag(output.tag)
@@ -189,7 +189,7 @@ pub const OPTIONS: &[Opt] = options! {
     "make-dirs" = "" Files Switch(output.make_dirs) live
         "a directory of output files that is missing is made, at the start and later";
     "host-files" = "NUMBER" Files Number(output.host_files)
-        "most files that {host} makes; further hosts share one";
+        "most files that {host}, {app} and so on make; further ones share one";
     "on-stall" = "wait|drop" Output Word(output.on_stall) live
         "when an output accepts nothing: clients wait, or it is skipped and misses lines";
     "stall-timeout" = "DURATION" Output Time(output.stall_timeout) live

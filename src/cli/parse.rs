@@ -15,7 +15,7 @@ use super::help;
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
 #[cfg(feature = "status")]
 use crate::config::listen::ListenAddrError;
-use crate::config::output::HOST_WORD;
+use crate::config::output::{DATE_WORD, WORDS};
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,10 +157,10 @@ fn listing(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
     }
     let path: PathBuf =
         path.ok_or_else(|| UsageError("cat needs a file, such as lumberjack cat app.log".to_owned()))?;
-    if path.to_string_lossy().contains(HOST_WORD) && !path.exists() {
-        let name = path.to_string_lossy();
+    let name = path.to_string_lossy();
+    if WORDS.iter().any(|word| *word != DATE_WORD && name.contains(word)) && !path.exists() {
         let name = name.escape_debug();
-        return Err(UsageError(format!("cat {name}: the files of hosts are not one set; name that of one host")));
+        return Err(UsageError(format!("cat {name}: these files are not one set; name one of them")));
     }
     Ok(Invocation::Cat(Listing { path, since, wanted }))
 }

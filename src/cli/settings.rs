@@ -10,7 +10,7 @@ use log::LevelFilter;
 
 use crate::config::limits::{Config, DEFAULT_UNIX_MODE, EmbeddedNewline, Limits, WordError, word_enum};
 use crate::config::listen::{DEFAULT_LISTEN, ListenAddr, ListenOptions};
-use crate::config::output::{DATE_WORD, DEFAULT_KEEP, OnStall, OutputOptions};
+use crate::config::output::{DATE_WORD, DEFAULT_KEEP, HOST_WORD, OnStall, OutputOptions};
 use crate::config::syslog::{Parse, SyslogOptions};
 use crate::sink::{DiskUse, Format, OutputAddr, Outputs, User, conflict};
 
@@ -184,7 +184,10 @@ impl Settings {
                     "--{flag} is about headers, which nobody reads: add --parse syslog, or --listen ADDR:PORT,parse=syslog"
                 ));
             }
-            if needs_fields && self.format != Format::Json {
+            // A name may show the host that is believed, too.
+            let is_in_name =
+                || flag == "trust-host" && self.outputs.iter().any(|one| one.to_string().contains(HOST_WORD));
+            if needs_fields && self.format != Format::Json && !is_in_name() {
                 return Err(format!("--{flag} is about the fields of --format json: add that, or leave it out"));
             }
         }

@@ -13,6 +13,14 @@ use super::units::{DisplayDuration, DisplaySize};
 pub(crate) const HOST_WORD: &str = "{host}";
 /// What stands there for the day.
 pub(crate) const DATE_WORD: &str = "{date}";
+/// What stands there for the program that a syslog message names.
+pub(crate) const APP_WORD: &str = "{app}";
+/// What stands there for how grave it is.
+pub(crate) const SEVERITY_WORD: &str = "{severity}";
+/// What stands there for the part of a system that it came from.
+pub(crate) const FACILITY_WORD: &str = "{facility}";
+/// All of these.
+pub(crate) const WORDS: &[&str] = &[DATE_WORD, HOST_WORD, APP_WORD, SEVERITY_WORD, FACILITY_WORD];
 /// The most outputs at once: each may take a descriptor that is watched.
 pub const MOST_OUTPUTS: usize = 8;
 /// Default of [`OutputOptions::rotate_keep`]: enough to look back, and with files of 1 MiB a small part of any flash.

@@ -13,7 +13,7 @@ pub use super::structured::{Data, Element, plain};
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What the numbers of a facility are called, from 0 on: as rsyslog and `syslog.conf` have it.
-const FACILITIES: [&str; 24] = [
+pub(crate) const FACILITIES: [&str; 24] = [
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
     "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];

@@ -22,6 +22,7 @@ pub(crate) struct User {
 pub(super) struct Claim {
     /// By the path that leads there without links.
     folder: PathBuf,
+    /// A pattern may lead through directories below that one.
     name: Vec<u8>,
     /// Names that it stands for: at least one of each form.
     examples: Vec<Vec<u8>>,
@@ -45,29 +46,24 @@ impl Claim {
         if fs::metadata(path).is_ok_and(|found| found.file_type().is_char_device()) {
             return Vec::new();
         }
-        let one = |path: &Path, number_of| Self::new(path, vec![name_in(path)], |own, name| own == name, number_of);
+        let one = |path: &Path, number_of| {
+            let (folder, name) = (without_links(folder_of(path)), name_in(path));
+            Self { folder, examples: vec![name.clone()], name, stands_for: |own, name| own == name, number_of }
+        };
         let target = resolved(path);
         let link = (target != path).then(|| one(path, None));
         link.into_iter().chain([one(&target, number_of)]).collect()
     }
 
-    /// Every file whose name `pattern` stands for.
+    /// Every file below `folder` whose path from there `pattern` stands for.
     pub(super) fn pattern(
-        pattern: &Path,
-        examples: impl Iterator<Item = PathBuf>,
+        (folder, pattern): (&Path, &[u8]),
+        examples: impl Iterator<Item = String>,
         stands_for: fn(&[u8], &[u8]) -> bool,
         number_of: Option<NumberOf>,
     ) -> Self {
-        Self::new(pattern, examples.map(|path| name_in(&path)).collect(), stands_for, number_of)
-    }
-
-    fn new(
-        path: &Path,
-        examples: Vec<Vec<u8>>,
-        stands_for: fn(&[u8], &[u8]) -> bool,
-        number_of: Option<NumberOf>,
-    ) -> Self {
-        Self { folder: without_links(folder_of(path)), name: name_in(path), examples, stands_for, number_of }
+        let examples = examples.map(String::into_bytes).collect();
+        Self { folder: without_links(folder), name: pattern.to_vec(), examples, stands_for, number_of }
     }
 
     /// Whether it uses a file of this name; and if so, whether as it is, or as one that is being rotated.
@@ -86,17 +82,20 @@ impl Claim {
     /// A path that both use, and how. To be asked of both: numbers are tried that may be a part of the other's name.
     #[inline(never)] // one copy, for size
     fn meets(&self, other: &Self) -> Option<(PathBuf, Taken)> {
-        if self.folder != other.folder {
+        // What it may use is below its directory, at whatever depth.
+        if !self.folder.starts_with(&other.folder) && !other.folder.starts_with(&self.folder) {
             return None;
         }
         let endings = if self.number_of.is_some() { endings_for(&other.name) } else { vec![String::new()] };
         for example in &self.examples {
             for ending in &endings {
                 let name = [example, ending.as_bytes()].concat();
+                let path = self.folder.join(OsStr::from_bytes(&name));
+                let Ok(theirs) = path.strip_prefix(&other.folder) else { continue };
                 // A number may be none that a rotated file can have.
-                if let (Some(own), Some(their)) = (self.takes(&name), other.takes(&name)) {
+                if let (Some(own), Some(their)) = (self.takes(&name), other.takes(theirs.as_os_str().as_bytes())) {
                     let taken = own.max(their);
-                    return Some((self.folder.join(OsStr::from_bytes(&name)), taken));
+                    return Some((path, taken));
                 }
             }
         }

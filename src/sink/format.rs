@@ -18,7 +18,7 @@ use crate::config::syslog::{Parse, SyslogOptions};
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
-use crate::engine::syslog;
+use crate::engine::syslog::{self, Header};
 
 /// Bytes of a tag at most.
 const MAX_TAG: usize = 64;
@@ -244,16 +244,29 @@ impl Formatter {
                 put(rest, &mut first_line);
                 line = &first_line;
             }
-            kept += u64::from(self.write_message(origin.wall_ms, line, out));
+            kept += u64::from(self.write_message(origin.wall_ms, syslog::parse(line).as_ref(), line, out));
         });
         self.first_line = first_line;
         self.shrink();
         kept
     }
 
+    /// Appends a message whose header was read, unless it is not grave enough.
+    pub(super) fn message(
+        &mut self,
+        origin: &Origin<'_>,
+        header: Option<&Header<'_>>,
+        line: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if self.format != Format::Raw {
+            self.set_prefix(origin);
+        }
+        self.write_message(origin.wall_ms, header, line, out)
+    }
+
     /// Appends a message, unless it is not grave enough.
-    fn write_message(&mut self, wall_ms: u64, line: &[u8], out: &mut Vec<u8>) -> bool {
-        let header = syslog::parse(line);
+    fn write_message(&mut self, wall_ms: u64, header: Option<&Header<'_>>, line: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(fields) = &mut self.fields else { return false };
         if header.is_some_and(|header| !fields.options().keeps(header.priority.severity)) {
             return false;
@@ -266,7 +279,7 @@ impl Formatter {
         let ending = self.format.layout().ending;
         if self.format == Format::Json {
             out.extend_from_slice(self.between.get(ending.len()..self.peer_end).unwrap_or_default());
-            fields.write(&Came { header: header.as_ref(), line, host: &self.host, wall_ms }, out);
+            fields.write(&Came { header, line, host: &self.host, wall_ms }, out);
         } else {
             put(self.between().get(ending.len()..).unwrap_or_default(), out);
             put(line, out);

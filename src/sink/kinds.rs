@@ -54,6 +54,7 @@ mod tests {
             "app.log",
             "/var/log/{host}.log",
             "app-{date}.log",
+            "/var/log/{host}/{app}-{severity}-{facility}-{date}.log",
             "unix:/run/next.sock",
             "tcp:gw:4445",
             "tcp:[::1]:1",
@@ -76,14 +77,13 @@ mod tests {
             ("tcp::1", "give a host and a port, such as tcp:192.0.2.7:4445"),
             ("tcp:host:0", "the port is a number from 1 to 65535"),
             ("tcp:::1:4445", "an IPv6 address needs brackets: tcp:[2001:db8::1]:4445"),
-            ("{host}/app.log", "{host} may stand once, in the file's name, not in a directory's"),
+            ("{host}/", "behind {host} and the like, name a file, and no directory .."),
+            ("{host}/../app.log", "behind {host} and the like, name a file, and no directory .."),
             ("{date}/app.log", "{date} may stand once, in the file's name, not in a directory's"),
             ("{date}{date}", "{date} may stand once, in the file's name, not in a directory's"),
-            (
-                "{date}-{host}",
-                "{date} and {host} can't stand in one name: choose one of them, and --rotate-at with {host}",
-            ),
-            ("{host}{host}", "{host} may stand once, in the file's name, not in a directory's"),
+            ("{app}/{date}/x.log", "{date} may stand once, in the file's name, not in a directory's"),
+            ("{host}{host}", "{host} may stand once in a name"),
+            ("{app}/{severity}-{app}", "{app} may stand once in a name"),
         ] {
             assert_eq!(text.parse::<OutputAddr>(), Err(OutputAddrError::new(error)), "{text}");
         }

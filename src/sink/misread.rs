@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::next::address;
 use super::place::{OutputAddr, OutputAddrError};
-use crate::config::output::{DATE_WORD, HOST_WORD};
+use crate::config::output::WORDS;
 use crate::config::pattern;
 
 /// Words by which others name a place, and what they are here.
@@ -17,8 +17,6 @@ const MEANT: &[(&str, &str)] = &[
     ("tcp", "tcp:HOST:PORT"),
     ("unix", "unix:/path"),
 ];
-/// What of a name is replaced.
-const REPLACED: &[&str] = &[DATE_WORD, HOST_WORD];
 
 /// Knows texts that no file is meant by.
 #[inline(never)] // for size
@@ -99,14 +97,14 @@ fn like_a_folder(text: &str) -> Option<String> {
 
 /// What other programs, or shells, replace.
 fn like_a_pattern(text: &str) -> Option<String> {
-    let sign = pattern::sign(text, REPLACED).or_else(|| odd_brace(text))?;
+    let sign = pattern::sign(text, WORDS).or_else(|| odd_brace(text))?;
     // Behind `./` it would be replaced all the same.
     let (cure, name) = match sign {
         "%" => ("; for a file a day, write {date}, or see --rotate-at", Some(text)),
         "{{" | "}}" => (", and in single braces", None),
         _ => ("", Some(text)),
     };
-    let replaced = REPLACED.join(" and ");
+    let replaced = WORDS.join(", ");
     sentence(&[sign, " is taken as it is: only ", &replaced, " are replaced", cure], name)
 }
 
@@ -219,28 +217,31 @@ mod tests {
         for (text, sentence) in [
             (
                 "/log/%Y.log",
-                "% is taken as it is: only {date} and {host} are replaced; for a file a day, write {date}, or see --rotate-at, or write /log/./%Y.log for a file of that name",
+                "% is taken as it is: only {date}, {host}, {app}, {severity}, {facility} are replaced; for a file a day, write {date}, or see --rotate-at, or write /log/./%Y.log for a file of that name",
             ),
             ("{host}-%d.log", "% is taken as it is: "),
             ("%{host}.log", "% is taken as it is: "),
             (
                 "{ip}.log",
-                "{ip} is taken as it is: only {date} and {host} are replaced, or write ./{ip}.log for a file of that name",
+                "{ip} is taken as it is: only {date}, {host}, {app}, {severity}, {facility} are replaced, or write ./{ip}.log for a file of that name",
             ),
             ("{host}-{HOST}.log", "{HOST} is taken as it is: "),
             ("{time:%Y}", "% is taken as it is: "),
             (
                 "$HOME/app.log",
-                "$ is taken as it is: only {date} and {host} are replaced, or write $HOME/./app.log for ",
+                "$ is taken as it is: only {date}, {host}, {app}, {severity}, {facility} are replaced, or write $HOME/./app.log for ",
             ),
             ("/log/${HOSTNAME}.log", "$ is taken as it is: "),
             ("~/app.log", "~ is taken as it is: "),
-            ("{{host}}.log", "{{ is taken as it is: only {date} and {host} are replaced, and in single braces"),
+            (
+                "{{host}}.log",
+                "{{ is taken as it is: only {date}, {host}, {app}, {severity}, {facility} are replaced, and in single braces",
+            ),
             ("{host}-{date}}", "}} is taken as it is: "),
             ("{{ip}}.log", "{ip} is taken as it is: "),
             (
                 "{host",
-                "{ is taken as it is: only {date} and {host} are replaced, or write ./{host for a file of that name",
+                "{ is taken as it is: only {date}, {host}, {app}, {severity}, {facility} are replaced, or write ./{host for a file of that name",
             ),
             ("app-date}.log", "} is taken as it is: "),
             ("/log/*.log", "* is taken as it is: "),

@@ -21,6 +21,7 @@ mod output;
 mod outputs;
 mod pace;
 mod place;
+mod said;
 mod stream;
 mod target;
 mod task;

@@ -372,6 +372,7 @@ fn is_final(error: &io::Error) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::sink::said::Said;
     use std::cell::RefCell;
     use std::rc::Rc;
 
@@ -468,7 +469,7 @@ pub(super) mod tests {
         /// Lines of two bytes.
         fn take(&mut self, lines: &[u8]) -> bool {
             let peer = crate::engine::peer::Peer::Unix { serial: 1 };
-            self.output.take(Whose::Client(&peer), [lines, &[], &[]], lines.len() as u64 / 2)
+            self.output.take(Whose::Client(&peer, &Said::NOTHING), [lines, &[], &[]], lines.len() as u64 / 2)
         }
 
         /// A flush at which the target does that; answers what is said then.

@@ -13,15 +13,18 @@ use super::files::daily::{clock, complaint};
 use super::format::{Format, Formatter};
 use super::output::Output;
 use super::place::{Identity, Kept, OutputAddr};
+use super::said::Said;
 use super::target::{Books, KEPT_BYTES, Whose};
 use super::waiting::{Parts, len_of};
 use super::{Event, Loss, LossCause, Order, Origin, Sink, State, Watch, Welcome};
 use crate::config::limits::Overhead;
 use crate::config::output::{OnStall, OutputError, OutputOptions};
+use crate::config::syslog::Parse;
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
 use crate::engine::stats::OutputStats;
+use crate::engine::syslog;
 
 /// Writes lines to one output or several.
 ///
@@ -39,12 +42,16 @@ pub struct Outputs {
     formatter: Formatter,
     overhead: Overhead,
     marks_gaps: bool,
+    /// Some output's name is made of what headers of messages say.
+    asks_messages: bool,
     places: Vec<OutputAddr>,
     options: OutputOptions,
     outputs: Vec<Output>,
     stats: Vec<OutputStats>,
     /// Lines of one call, formatted.
     formatted: Vec<u8>,
+    /// A line that came in two parts.
+    whole_line: Vec<u8>,
     /// The sum over all outputs, after the last call. The server asks for it before each read.
     state: State,
     /// When the last lines came, in milliseconds since 1970.
@@ -83,6 +90,13 @@ impl Outputs {
         let users: Vec<User> = outputs.iter().map(|output| output.uses(options)).collect();
         if let Some(sentence) = conflict(&users) {
             return Err(OutputError::new(sentence));
+        }
+        if let Some(output) = outputs.iter().find(|output| output.place().asks_messages(options))
+            && options.syslog.is_none()
+        {
+            return Err(OutputError::new(format!(
+                "--output {output:?} asks for what headers say, which nobody reads: add --parse syslog, or --listen ADDR:PORT,parse=syslog"
+            )));
         }
         let has_file = outputs.iter().any(|output| output.place().file().is_some());
         let mut options = options.clone();
@@ -139,11 +153,14 @@ impl Outputs {
             formatter,
             overhead: overhead(outputs, format, options),
             marks_gaps: options.mark_gaps,
+            asks_messages: options.syslog.is_some()
+                && outputs.iter().any(|output| output.place().asks_messages(options)),
             places: outputs.to_vec(),
             options: options.clone(),
             stats: stats.collect(),
             outputs: opened,
             formatted: Vec::new(),
+            whole_line: Vec::new(),
             state: State::default(),
             wall_ms: 0,
             gone: None,
@@ -170,12 +187,12 @@ impl Outputs {
         self.add_up();
     }
 
-    fn give(&mut self, origin: &Origin<'_>, parts: Parts<'_>, lines: u64) {
+    fn give(&mut self, origin: &Origin<'_>, said: &Said, parts: Parts<'_>, lines: u64) {
         let len = len_of(parts);
         self.state.taken += len as u64;
         let mut all_waits = true;
         for output in &mut self.outputs {
-            all_waits &= output.take(Whose::Client(origin.peer), parts, lines);
+            all_waits &= output.take(Whose::Client(origin.peer, said), parts, lines);
         }
         if all_waits {
             // What a short line comes to: no output has to be asked.
@@ -207,12 +224,44 @@ impl Outputs {
     }
 
     /// Gives the formatted lines to all outputs; the buffer is used again.
-    fn give_formatted(&mut self, origin: &Origin<'_>, lines: u64) {
+    fn give_formatted(&mut self, origin: &Origin<'_>, said: &Said, lines: u64) {
         let mut formatted = mem::take(&mut self.formatted);
-        self.give(origin, [&formatted, &[], &[]], lines);
+        self.give(origin, said, [&formatted, &[], &[]], lines);
         formatted.clear();
         formatted.shrink_to(KEPT_BYTES);
         self.formatted = formatted;
+    }
+
+    /// Messages whose headers say which file they go to: those of one kind that follow each other are given together.
+    #[cold] // for who has no such outputs
+    fn append_messages(&mut self, origin: &Origin<'_>, lines: Lines<'_>) {
+        let trusts_host = self.options.syslog.is_some_and(|syslog| syslog.trust_host);
+        let (mut said, mut count) = (Said::NOTHING, 0);
+        let mut whole_line = mem::take(&mut self.whole_line);
+        lines.each(|head, rest| {
+            let mut line = rest;
+            if !head.is_empty() {
+                whole_line.clear();
+                whole_line.extend_from_slice(head);
+                whole_line.extend_from_slice(rest);
+                line = &whole_line;
+            }
+            let header = syslog::parse(line);
+            let says = Said::of(header.as_ref(), trusts_host);
+            if says != said && count > 0 {
+                self.give_formatted(origin, &said, mem::take(&mut count));
+            }
+            said = says;
+            let is_kept = self.formatter.message(origin, header.as_ref(), line, &mut self.formatted);
+            count += u64::from(is_kept);
+            self.state.filtered = self.state.filtered.saturating_add(u64::from(!is_kept));
+        });
+        whole_line.clear();
+        whole_line.shrink_to(KEPT_BYTES);
+        self.whole_line = whole_line;
+        if count > 0 {
+            self.give_formatted(origin, &said, count);
+        }
     }
 
     /// # Errors
@@ -281,7 +330,7 @@ pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputO
     let count = outputs.len().max(1);
     Overhead {
         per_byte: one.per_byte * count,
-        per_line: one.per_line * count,
+        per_line: one.per_line * count + kept.iter().map(|kept| kept.per_line).sum::<usize>(),
         kept: kept.iter().map(|kept| kept.bytes).sum(),
         // An output that forwards may have to send a line again, and one that is passed over keeps one: room for one line
         // in each output.
@@ -292,21 +341,25 @@ pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputO
 impl Sink for Outputs {
     fn append(&mut self, origin: &Origin<'_>, lines: Lines<'_>) {
         self.wall_ms = origin.wall_ms;
+        if self.asks_messages && origin.parse == Parse::Syslog {
+            return self.append_messages(origin, lines);
+        }
+        let said = &Said::NOTHING;
         if self.formatter.format() == Format::Raw && !self.formatter.reads(origin) {
             let ending: &[u8] = if lines.ended { b"" } else { b"\n" };
-            return self.give(origin, [lines.head, lines.body, ending], lines.count);
+            return self.give(origin, said, [lines.head, lines.body, ending], lines.count);
         }
         let count = self.formatter.write(origin, lines, &mut self.formatted);
         self.state.filtered = self.state.filtered.saturating_add(lines.count.saturating_sub(count));
         if count > 0 {
-            self.give_formatted(origin, count);
+            self.give_formatted(origin, said, count);
         }
     }
 
     fn gap(&mut self, origin: &Origin<'_>, gap: Gap) {
         if self.marks_gaps {
             self.formatter.gap(origin, gap, &mut self.formatted);
-            self.give_formatted(origin, 1);
+            self.give_formatted(origin, &Said::NOTHING, 1);
         }
     }
 

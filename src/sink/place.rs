@@ -15,7 +15,8 @@ use crate::config::listen::ListenAddr;
 use crate::config::output::OutputOptions;
 
 /// One place where lines go (`--output`): `-` is stdout, `unix:/path` and `tcp:HOST:PORT` are the next receiver, anything
-/// else is a file, or, with `{host}` in its name, a file for each host, and with `{date}`, for each day. A text that reads
+/// else is a file, or, with `{host}` in its name, a file for each host, with `{date}`, for each day, and with `{app}`,
+/// `{severity}` or `{facility}`, for each value of these in syslog messages. A text that reads
 /// like another address, or like another pattern, is refused; behind `./` it is the name of a file.
 ///
 /// ```
@@ -90,6 +91,12 @@ pub(super) trait Place: fmt::Display + Send + Sync {
         false
     }
 
+    /// Whether its name has words whose values are what messages say in their headers.
+    fn asks_messages(&self, options: &OutputOptions) -> bool {
+        let _ = options;
+        false
+    }
+
     /// Whether lines that go there would come in again at this listener, as far as the two addresses tell.
     fn comes_back_to(&self, listener: &ListenAddr) -> bool {
         let _ = listener;
@@ -97,11 +104,13 @@ pub(super) trait Place: fmt::Display + Send + Sync {
     }
 }
 
-/// What an output may hold in memory even while it can be written to: bytes; and whether it may hold one line more.
+/// What an output may hold in memory even while it can be written to: bytes; whether it may hold one line more; and what it
+/// remembers of each line that waits.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Kept {
     pub(super) bytes: usize,
     pub(super) holds_a_line: bool,
+    pub(super) per_line: usize,
 }
 
 /// How much of a disk an output may take.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use super::said::Said;
 use super::waiting::Parts;
 use super::{Interest, Welcome};
 use crate::config::output::OutputOptions;
@@ -80,8 +81,8 @@ impl Books {
 /// Whose lines a block holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Whose<'a> {
-    /// A client's.
-    Client(&'a Peer),
+    /// A client's, and what each of them says of itself.
+    Client(&'a Peer, &'a Said),
     /// No client's: the block is a mark that says what this output alone is missing.
     Mark,
 }

@@ -507,7 +507,7 @@ fn cat_shows_days_in_their_order_and_asks_for_one_host() {
     ended.assert_clean();
     assert_eq!(ended.output, b"2025-12-31\n2026-01-02\n");
     for (args, sentence) in [
-        (&["app-{host}.log"][..], "cat app-{host}.log: the files of hosts are not one set; name that of one host"),
+        (&["app-{host}.log"][..], "cat app-{host}.log: these files are not one set; name one of them"),
         (&["app.log", "--since", "2026-02-30"], "--since 2026-02-30: give a duration, such as 2h, or a time"),
     ] {
         let ended = cat(args);

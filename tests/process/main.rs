@@ -26,6 +26,8 @@ mod limits;
 mod midnight;
 mod misused;
 mod modes;
+#[cfg(feature = "syslog")]
+mod names;
 mod outputs;
 #[cfg(feature = "status")]
 mod proxies;

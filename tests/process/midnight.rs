@@ -360,7 +360,7 @@ fn p13_days_that_make_no_sense_are_one_sentence_and_exit_2() {
         (&["--rotate-at", "09:00"], "--rotate-at is for files, and no --output names one", "leave it out"),
         (&["--output", "{date}{date}"], "--output {date}{date}: {date} may stand once", "not in a directory's"),
         (&["--output", "/x/{date}/a"], "--output /x/{date}/a: {date} may stand once", "not in a directory's"),
-        (&["--output", "{host}-{date}"], "--output {host}-{date}: {date} and {host} can't stand in one name", ""),
+        (&["--output", "{host}-{date}", "--rotate-size", "1MiB"], "--output {host}-{date} begins one file a day", ""),
         (
             &["--output", "a-{date}", "--rotate-size", "1MiB"],
             "--output a-{date} begins one file a day",

@@ -236,7 +236,7 @@ fn p13_outputs_that_make_no_sense_are_refused_in_a_sentence() {
             "--rotate-size 1KiB is smaller than the longest line can be",
         ),
         (&["--output", &file, "--disk-full", "drop-oldest"], 2, "--disk-full drop-oldest removes rotated files"),
-        (&["--output", "a/{host}/b.log"], 2, "{host} may stand once, in the file's name"),
+        (&["--output", "a/{host}/{host}.log"], 2, "{host} may stand once in a name"),
         (&["--output", "/no/such/{host}.log"], 1, "its directory does not exist"),
         (&["--on-stall", "drop", "--stall-timeout", "0"], 2, "--stall-timeout is 0"),
         (&["--tag", "x"], 2, "--tag is a field of --format peer and json"),

@@ -1,5 +1,6 @@
 //! A file for each day as an output: `{date}` in its name stands for the day.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -16,23 +17,21 @@ use super::path::resolved;
 use super::rotate::new_name;
 use super::single::SingleFile;
 use super::sync::most_descriptors;
-use crate::config::output::{DATE_WORD, HOST_WORD, OutputOptions};
+use super::words;
+use crate::config::output::{DATE_WORD, OutputOptions};
 use crate::sink::claim::Claim;
 use crate::sink::place::{DiskUse, Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::target::{Books, GATHERED_BYTES, KEPT_BYTES};
 
 /// Reads a file's name that holds `{date}`.
 pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    let (_, rest) = text.split_once(DATE_WORD)?;
-    Some(if text.contains(HOST_WORD) {
-        Err(OutputAddrError::new(
-            "{date} and {host} can't stand in one name: choose one of them, and --rotate-at with {host}",
-        ))
-    } else if rest.contains('/') || rest.contains(DATE_WORD) {
-        Err(OutputAddrError::new("{date} may stand once, in the file's name, not in a directory's"))
-    } else {
-        Ok(OutputAddr::new(DatedPlace(text.into())))
-    })
+    let (before, rest) = text.split_once(DATE_WORD)?;
+    if rest.contains('/') || rest.contains(DATE_WORD) {
+        return Some(Err(OutputAddrError::new("{date} may stand once, in the file's name, not in a directory's")));
+    }
+    // With other words beside it, there are many files for each day.
+    let is_alone = words::first(before).or(words::first(rest)).is_none();
+    is_alone.then(|| Ok(OutputAddr::new(DatedPlace(text.into()))))
 }
 
 /// The pattern of their paths.
@@ -44,8 +43,8 @@ impl fmt::Display for DatedPlace {
     }
 }
 
-/// 2026-11-26: a date that an address may end with, as it has no `-0`.
-const EXAMPLE: i64 = 20_783;
+/// A date that an address may end with, as it has no `-0`.
+const EXAMPLE: &str = "2026-11-26";
 
 impl DatedPlace {
     fn file_of_today(&self, options: &OutputOptions) -> LogFile {
@@ -54,7 +53,7 @@ impl DatedPlace {
 }
 
 /// Each day ends at midnight, unless it is said when.
-fn with_days(options: &OutputOptions) -> OutputOptions {
+pub(super) fn with_days(options: &OutputOptions) -> OutputOptions {
     OutputOptions { rotate_at: Some(options.rotate_at.unwrap_or_default()), ..options.clone() }
 }
 
@@ -71,7 +70,7 @@ impl Place for DatedPlace {
     }
 
     fn kept(&self, options: &OutputOptions) -> Kept {
-        Kept { bytes: if options.flush_every.is_zero() { 0 } else { GATHERED_BYTES }, holds_a_line: false }
+        Kept { bytes: if options.flush_every.is_zero() { 0 } else { GATHERED_BYTES }, ..Kept::default() }
     }
 
     fn disk(&self, _: &OutputOptions) -> DiskUse {
@@ -89,8 +88,9 @@ impl Place for DatedPlace {
         // By the second it is found out whether files can be made.
         let patterns = [self.0.clone(), new_name(&self.0)];
         let claim = |pattern: &PathBuf| {
-            let example = Dated::new(pattern).path_of(EXAMPLE);
-            Claim::pattern(pattern, [example].into_iter(), is_of_day, None)
+            let name = pattern.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            let example = name.replace(DATE_WORD, EXAMPLE);
+            Claim::pattern((folder_of(pattern), name.as_bytes()), [example].into_iter(), is_of_day, None)
         };
         patterns.iter().map(claim).collect()
     }

@@ -1,6 +1,6 @@
-//! A file for each host: `{host}` in the name stands for its address. Invariant: there are never more files than
-//! `--host-files` and one, each with its rotated ones, nor more of them open at rest than [`most_open`], and as many again
-//! while they are synced; and what one of them can't do holds up no other.
+//! A file for each name that is made of what is known of a line: `{host}`, `{app}` and so on. Invariant: there are never more
+//! files than `--host-files` and one, each with its rotated ones, nor more of them open at rest than [`most_open`], and as many
+//! again while they are synced; and what one of them can't do holds up nobody whose lines don't go there.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -12,13 +12,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::compress::Compressor;
+use super::dated::with_days;
+use super::dates::Dated;
 use super::lane::Lane;
-use super::log_file::note_removed;
-use super::names::{self, Owner, found};
+use super::log_file::{LogFile, note_removed};
+use super::names::Names;
+use super::noted;
 use super::opener::Opener;
-use super::path::{folder_of, shown};
+use super::path::{resolved, shown};
 use super::rotate::{Rotated, is_disk_full, remove, remove_counted};
-use super::rotation::Known;
 use super::single::{note_sync, syncs_of};
 use super::sync::{Syncs, most_descriptors};
 use crate::config::output::{DiskFull, OutputOptions};
@@ -28,6 +30,7 @@ use crate::host::descriptor_limit;
 use crate::linux::is_descriptor_shortage;
 use crate::sink::Welcome;
 use crate::sink::place::Identity;
+use crate::sink::said::Said;
 use crate::sink::target::{Books, Standing, Target, Took, Whose, Wrote};
 use crate::sink::waiting::{Parts, len_of};
 
@@ -43,21 +46,31 @@ const CLOSED_AT_ONCE: usize = 16;
 /// What all of them together may gather (`--flush-every`) before all is written.
 pub(super) const MOST_GATHERED: usize = 256 * 1024;
 
+/// What it takes to list a host at a file whose lines several may send; twice, as the list doubles when it grows.
+pub(super) const HOST_BYTES: usize = 2 * size_of::<Host>();
+
 /// Of files that can't be written at the same time, so many are named, or hundreds of them would hide what else is to be
 /// said of this output.
 const MOST_NAMED: usize = 2;
 
 /// The files.
 pub(super) struct HostFiles {
-    pattern: PathBuf,
+    names: Names,
     name: String,
     options: OutputOptions,
     removes_when_full: bool,
     most_open: usize,
-    /// The hosts for which there is a file, in order, and how old it is, for one that was closed.
-    known: Vec<(Host, Known)>,
-    /// The files that are open, or have lines that wait, by owner.
+    /// The names that have a file, that of all others among them.
+    known: noted::Names,
+    /// The name of all others.
+    others: String,
+    /// Of whom lines came last, what they said, and the name that this makes.
+    last: Option<(Host, Said)>,
+    last_name: String,
+    /// The files that are open, or have lines that wait, by name.
     lanes: Vec<Lane>,
+    /// How many hosts they list, if several may send to one of them.
+    listed: usize,
     syncs: Option<Syncs>,
     compressor: Option<Compressor>,
     taken: u64,
@@ -71,62 +84,58 @@ pub(super) struct HostFiles {
     /// What [`Target::due_in`] says: when a file is to be written to though nothing came.
     due_at: Option<Duration>,
     /// What is missing from whose file, and is to be marked there.
-    gaps: VecDeque<(Owner, Gap)>,
-    /// Whose file gets the next mark.
-    marked: Owner,
+    gaps: VecDeque<(String, Gap)>,
+    /// The file that gets the next mark.
+    marked: String,
     /// How many hosts are held up.
     held_up: usize,
     /// How many files are behind: they could not be written, and the others are counted without them.
     behind: usize,
     /// Grows when a host is held up or behind no more.
     releases: u64,
-    /// Somebody was told that a host has to share a file.
+    /// Somebody was told that names have to share a file.
     has_told: bool,
 }
 
-/// Where in the list of known hosts one is, or would be.
-#[inline(never)] // one copy, for size
-fn place_in(known: &[(Host, Known)], host: Host) -> Result<usize, usize> {
-    known.binary_search_by_key(&host, |known| known.0)
-}
-
-/// Removes rotated files beyond what is to be kept, and tells of each other file: whose it is, and its number.
+/// Removes rotated files beyond what is to be kept, and tells of each other file: its name, and its number. Of names that
+/// senders choose, only those that `is_ours` knows: others may have files that are called so.
 fn settle(
-    pattern: &Path,
+    names: &Names,
     options: &OutputOptions,
+    is_ours: &dyn Fn(&str) -> bool,
     books: &mut Books,
-    each: &mut dyn FnMut(Owner, usize),
+    each: &mut dyn FnMut(String, usize),
 ) -> io::Result<()> {
-    for (path, owner, number) in found(pattern)? {
+    for (path, name, number) in names.found()? {
         if number > 0 && !options.rotates() {
             continue;
         }
-        if number > options.rotate_keep {
-            if remove(&path)? {
-                books.report(format_args!("removed {}, beyond --rotate-keep", shown(&path)));
+        if number > 0 && is_ours(&name) {
+            if number > options.rotate_keep {
+                if remove(&path)? {
+                    books.report(format_args!("removed {}, beyond --rotate-keep", shown(&path)));
+                }
+                continue;
             }
-            continue;
-        }
-        if number > 0 {
-            let files = Rotated::new(&names::path_of(pattern, owner), options.rotate_keep);
+            let files = Rotated::new(&names.path_of(&name), options.rotate_keep);
             if let Some((path, why)) = files.settle(number)? {
                 books.report(format_args!("removed {}, {why}", shown(&path)));
             }
         }
-        each(owner, number);
+        each(name, number);
     }
     Ok(())
 }
 
-/// A file with this owner and number is there, which may be one to be compressed.
+/// A file with this name and number is there, which may be one to be compressed.
 fn note_rotated(
     compressor: &mut Option<Compressor>,
-    pattern: &Path,
+    names: &Names,
     options: &OutputOptions,
-    (owner, number): (Owner, usize),
+    (name, number): (&str, usize),
 ) {
     if let Some(compressor) = compressor.as_mut().filter(|_| number > 0) {
-        compressor.note(Rotated::new(&names::path_of(pattern, owner), options.rotate_keep));
+        compressor.note(Rotated::new(&names.path_of(name), options.rotate_keep));
     }
 }
 
@@ -139,44 +148,49 @@ pub(super) fn most_open(options: &OutputOptions) -> usize {
 }
 
 impl HostFiles {
-    /// Finds the files that are there already: they count. Rotated ones beyond what is to be kept are removed.
+    /// Finds the files that are there already: they count. Rotated ones beyond what is to be kept are removed; of names that
+    /// senders choose, when lines come for them.
     ///
     /// # Errors
     /// The directory can't be read, or no files be made in it.
     pub(super) fn open(pattern: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
+        let names = Names::new(pattern, options.syslog.is_some_and(|syslog| syslog.trust_host));
         let opener = Opener::new(options);
-        if opener.makes_folder(pattern)? {
+        if opener.makes_folder(&names.trial())? {
             books.report(format_args!("made the directory of {}", shown(pattern)));
         }
-        opener.check_folder(&names::path_of(pattern, None), is_disk_full)?;
-        if let Some(obstacle) = names::in_the_way(pattern, options.rotates())? {
+        opener.check_folder(&names.trial(), is_disk_full)?;
+        if let Some(obstacle) = names.in_the_way(options.rotates())? {
             books.report(format_args!("{obstacle}"));
         }
-        let mut known: Vec<(Host, Known)> = Vec::new();
-        let mut compressor = Compressor::new(options);
-        for path in names::unfinished(pattern)? {
+        let options = if names.is_dated() { with_days(options) } else { options.clone() };
+        let (mut known, mut compressor) = (noted::Names::default(), Compressor::new(&options));
+        let is_settled = !names.is_said() && !names.is_dated();
+        for path in if is_settled { names.unfinished()? } else { Vec::new() } {
             remove(&path)?;
         }
-        settle(pattern, options, books, &mut |owner, number| {
-            note_rotated(&mut compressor, pattern, options, (owner, number));
-            if let Some(host) = owner
-                && let Err(at) = place_in(&known, host)
-            {
-                known.insert(at, (host, Known::default()));
+        settle(&names, &options, &|_| is_settled, books, &mut |name, number| {
+            if is_settled {
+                note_rotated(&mut compressor, &names, &options, (&name, number));
             }
+            known.find(name, is_settled);
         })?;
-        // The oldest file of all hosts is removed here, not that of the one who met the full disk.
-        let removes_when_full = options.disk_full == DiskFull::DropOldest;
+        known.find(names.others(), is_settled);
         Ok(Self {
-            pattern: pattern.to_owned(),
             name: shown(pattern),
-            options: OutputOptions { disk_full: DiskFull::Wait, ..options.clone() },
-            removes_when_full,
-            most_open: most_open(options),
-            syncs: syncs_of(pattern, options),
+            // The oldest file of all is removed here, not that of the one who met the full disk.
+            removes_when_full: options.disk_full == DiskFull::DropOldest,
+            most_open: most_open(&options),
+            syncs: syncs_of(&options),
+            options: OutputOptions { disk_full: DiskFull::Wait, ..options },
             compressor,
             known,
+            others: names.others(),
+            names,
+            last: None,
+            last_name: String::new(),
             lanes: Vec::new(),
+            listed: 0,
             taken: 0,
             waiting: 0,
             written: 0,
@@ -184,7 +198,7 @@ impl HostFiles {
             now: Duration::ZERO,
             due_at: None,
             gaps: VecDeque::new(),
-            marked: None,
+            marked: String::new(),
             held_up: 0,
             behind: 0,
             releases: 0,
@@ -192,46 +206,88 @@ impl HostFiles {
         })
     }
 
-    /// Device and number of the directory, and the name in it: what tells whether two outputs write to the same files.
+    /// Device and number of the directory, and the names below it: what tells whether two outputs write to the same files.
     pub(super) fn identity(&self) -> Option<Identity> {
-        let found = fs::metadata(folder_of(&self.pattern)).ok()?;
-        Some((found.dev(), found.ino(), self.pattern.file_name()?.to_owned()))
+        let found = fs::metadata(self.names.folder()).ok()?;
+        Some((found.dev(), found.ino(), self.names.pattern().into()))
     }
 
-    /// Whose file a host's lines go to.
-    fn owner_of(&mut self, host: Host, books: &mut Books) -> Owner {
-        if self.find(Some(host)).is_ok() {
-            return Some(host);
+    /// Where in the list the file is that these lines of a host go to.
+    fn place_for(&mut self, host: Host, said: &Said, books: &mut Books) -> usize {
+        let is_same = |last: &(Host, Said)| last.0 == host && (!self.names.is_said() || last.1 == *said);
+        if !self.last.as_ref().is_some_and(is_same) {
+            self.last = Some((host, *said));
+            self.names.put(host, said, &mut self.last_name);
         }
-        let Err(at) = place_in(&self.known, host) else { return Some(host) };
+        let at = match self.find(&self.last_name) {
+            Ok(at) => at,
+            Err(_) => self.place_of_new(host, books),
+        };
+        if self.names.is_said()
+            && let Some(lane) = self.lanes.get_mut(at)
+        {
+            let before = lane.hosts.len();
+            lane.list(host);
+            self.listed = self.listed + lane.hosts.len() - before;
+        }
+        at
+    }
+
+    /// The same for a name whose file is not open.
+    fn place_of_new(&mut self, host: Host, books: &mut Books) -> usize {
         let most = self.options.host_files;
-        if self.known.len() < most {
-            self.known.insert(at, (host, Known::default()));
-            return Some(host);
+        if self.known.admit(&self.last_name, most + 1) {
+            let at = self.place_of(&self.last_name.clone());
+            if let Some(lane) = self.lanes.get_mut(at).filter(|_| !self.names.is_said()) {
+                lane.hosts = vec![host];
+            }
+            return at;
         }
         if !mem::replace(&mut self.has_told, true) {
-            books.report(format_args!("{most} hosts have a file: further ones share one; --host-files sets it"));
+            let what = if self.names.is_said() { "names" } else { "hosts" };
+            books.report(format_args!("{most} {what} have a file: further ones share one; --host-files sets it"));
         }
-        None
+        self.find(&self.others).unwrap_or_else(|_| self.place_of(&self.others.clone()))
     }
 
     #[inline(never)] // one copy, for size
-    fn find(&self, owner: Owner) -> Result<usize, usize> {
-        self.lanes.binary_search_by_key(&owner, |lane| lane.owner)
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.lanes.binary_search_by(|lane| (*lane.name).cmp(name))
     }
 
-    /// Where in the list the file of an owner is, which need not be open yet.
-    fn place_of(&mut self, owner: Owner) -> usize {
-        self.find(owner).unwrap_or_else(|at| {
-            let mut lane = Lane::new(owner, &names::path_of(&self.pattern, owner), &self.options);
-            let known = owner.and_then(|host| place_in(&self.known, host).ok());
-            lane.file.set_known(known.and_then(|at| self.known.get(at)).map_or(Known::default(), |known| known.1));
-            self.lanes.insert(at, lane);
+    /// Where in the list the file of a name is, which need not be open yet.
+    fn place_of(&mut self, name: &str) -> usize {
+        self.find(name).unwrap_or_else(|at| {
+            let path = self.names.path_of(name);
+            let mut file = match self.names.is_dated() {
+                // It knows itself which day it is.
+                true => LogFile::dated(Dated::new(&path), &self.options, 0),
+                false => LogFile::new(&path, &self.options, 0),
+            };
+            file.makes_folders(self.names.levels());
+            if let Some(noted) = self.known.get(name).filter(|_| !self.names.is_dated()) {
+                file.set_known(noted.known);
+            }
+            self.lanes.insert(at, Lane::new(name.to_owned(), file, !self.names.is_said(), &self.options));
             at
         })
     }
 
-    /// One file was opened: the least recently used are closed, if there are too many now.
+    /// The file at this place in the list was opened. What an earlier run has left of one that is not known to be ours before
+    /// lines come for it is brought into order; and the least recently used are closed, if there are too many now.
+    fn note_opened(&mut self, at: usize, books: &mut Books) {
+        if let Some(lane) = self.lanes.get_mut(at)
+            && let Some(noted) = self.known.get_mut(&lane.name)
+            && !mem::replace(&mut noted.is_settled, true)
+        {
+            let path = resolved(lane.file.path());
+            if let Err(error) = lane.file.settle_rotated(&path, true, books) {
+                books.report(format_args!("cannot bring the earlier files of {} into order: {error}", shown(&path)));
+            }
+        }
+        self.close_some(books);
+    }
+
     fn close_some(&mut self, books: &mut Books) {
         let most = self.most_open;
         let count = self.lanes.iter().filter(|lane| lane.file.is_open()).count();
@@ -245,9 +301,9 @@ impl HostFiles {
         for closed in 0..count {
             let closable = self.lanes.iter_mut().filter(|lane| lane.file.is_closable());
             let Some(oldest) = closable.min_by_key(|lane| lane.used) else { return closed > 0 };
-            let owner = oldest.owner;
             oldest.file.close();
-            if let Ok(at) = self.find(owner) {
+            let name = oldest.name.clone();
+            if let Ok(at) = self.find(&name) {
                 self.hand_over(at, books);
             }
         }
@@ -281,14 +337,13 @@ impl HostFiles {
         self.compressor.iter_mut().for_each(|compressor| compressor.go_on(self.now, books));
     }
 
-    /// What is closed and has nothing to write is known by its host alone.
+    /// What is closed and has nothing to write is known by its name alone.
     fn forget_closed(&mut self) {
         let known = &mut self.known;
         self.lanes.retain(|lane| {
             let is_at_rest = lane.is_at_rest();
-            let at = lane.owner.and_then(|host| place_in(known, host).ok());
-            if let Some(known) = at.and_then(|at| known.get_mut(at)).filter(|_| is_at_rest) {
-                known.1 = lane.file.known();
+            if is_at_rest && let Some(noted) = known.get_mut(&lane.name) {
+                noted.known = lane.file.known();
             }
             !is_at_rest
         });
@@ -307,7 +362,7 @@ impl HostFiles {
             self.waiting = self.waiting + lane.file.waiting() - before;
             let needed = lane.file.waiting();
             if !was_open && lane.file.is_open() {
-                self.close_some(books);
+                self.note_opened(at, books);
             }
             self.hand_over(at, books);
             match written {
@@ -323,7 +378,7 @@ impl HostFiles {
                 }
                 Err(error) if is_disk_full(&error) && self.gives_way(books) => {}
                 Err(error) if is_disk_full(&error) && mem::replace(may_remove, false) => {
-                    if self.remove_oldest(needed, books) {
+                    if self.remove_oldest(at, needed, books) {
                         continue;
                     }
                     return self.note_failure(at, &error, books);
@@ -340,7 +395,7 @@ impl HostFiles {
     fn note_success(&mut self, at: usize, books: &mut Books) {
         let Some(lane) = self.lanes.get_mut(at) else { return };
         if let Some(missed) = lane.succeed(books) {
-            self.gaps.push_back((lane.owner, missed));
+            self.gaps.push_back((lane.name.clone(), missed));
         }
     }
 
@@ -353,21 +408,30 @@ impl HostFiles {
 
     /// `--disk-full drop-oldest`: the rotated files that were written to longest ago go, whosever they are, until so many
     /// bytes are free. Whether any was removed.
-    fn remove_oldest(&mut self, needed: usize, books: &mut Books) -> bool {
-        let Ok(found) = found(&self.pattern) else { return false };
+    fn remove_oldest(&mut self, at: usize, needed: usize, books: &mut Books) -> bool {
+        let Ok(found) = self.names.found() else { return false };
         let written_at = |path: &Path| fs::symlink_metadata(path).and_then(|found| found.modified());
-        let rotated = found.into_iter().filter(|(_, _, number)| *number > 0);
-        let mut rotated: Vec<_> = rotated
-            .map(|(path, owner, _)| (written_at(&path).unwrap_or(SystemTime::UNIX_EPOCH), path, owner))
-            .collect();
+        let today = self.lanes.get(at).and_then(|lane| lane.file.day());
+        let is_earlier = |path: &Path, name: &str| match today {
+            // Days come in the order of their names.
+            Some(today) => path.as_os_str() < Dated::new(&self.names.path_of(name)).path_of(today).as_os_str(),
+            None => false,
+        };
+        let is_ours = |name: &str| !self.names.is_said() || self.known.get(name).is_some_and(|noted| noted.is_settled);
+        let mut rotated: Vec<(SystemTime, PathBuf, String)> = Vec::new();
+        for (path, name, number) in found {
+            if (number > 0 || is_earlier(&path, &name)) && is_ours(&name) {
+                rotated.push((written_at(&path).unwrap_or(SystemTime::UNIX_EPOCH), path, name));
+            }
+        }
         let mut freed = 0;
         while freed < needed as u64 {
             let oldest = (0..rotated.len()).min_by_key(|at| rotated.get(*at).map(|found| found.0));
             let Some(oldest) = oldest else { break };
-            let (_, path, owner) = rotated.swap_remove(oldest);
+            let (_, path, name) = rotated.swap_remove(oldest);
             let Ok(Some(removed)) = remove_counted(path, self.options.mark_gaps) else { continue };
             freed += removed.freed.max(1);
-            self.gaps.push_back((owner, note_removed(&removed, books)));
+            self.gaps.push_back((name, note_removed(&removed, books)));
         }
         if let Some(syncs) = &mut self.syncs {
             self.lanes.iter_mut().for_each(|lane| lane.file.hand_over(syncs));
@@ -400,7 +464,7 @@ impl HostFiles {
         }
     }
 
-    /// Which files have caught up.
+    /// Which files have caught up, and who has no lines in one any more.
     fn catch_up(&mut self) {
         self.behind = 0;
         for lane in self.lanes.iter_mut().filter(|lane| lane.is_behind()) {
@@ -408,17 +472,22 @@ impl HostFiles {
             self.releases += u64::from(has_caught_up);
             self.behind += usize::from(!has_caught_up);
         }
+        if self.names.is_said() {
+            self.lanes.iter_mut().for_each(Lane::forget_hosts);
+            self.listed = self.lanes.iter().map(|lane| lane.hosts.len()).sum();
+        }
     }
 
-    /// The file that lines of a host go to, if it is open or has lines that wait; else where in the list it would be.
-    fn lane_of(&self, host: Host) -> Option<&Lane> {
+    /// The files that may hold lines of a host, of those that are open or have lines that wait.
+    fn lanes_of(&self, host: Host) -> impl Iterator<Item = &Lane> {
+        let has_some = move |lane: &Lane| lane.hosts.binary_search(&host).is_ok();
         // A host that has no file of its own may have to share one.
-        let at = self.find(Some(host)).or_else(|at| match place_in(&self.known, host) {
-            Ok(_) => Err(at),
-            Err(_) if self.known.len() < self.options.host_files => Err(at),
-            Err(_) => self.find(None),
-        });
-        at.ok().and_then(|at| self.lanes.get(at))
+        let shares = !self.names.is_said() && !self.lanes.iter().any(has_some) && {
+            let mut name = String::new();
+            self.names.put(host, &Said::NOTHING, &mut name);
+            !self.known.would_admit(&name, self.options.host_files + 1)
+        };
+        self.lanes.iter().filter(move |lane| if shares { lane.name == self.others } else { has_some(lane) })
     }
 
     /// Files that stand still too long are passed over, and who is held up is counted.
@@ -441,19 +510,18 @@ impl HostFiles {
 impl Target for HostFiles {
     fn take(&mut self, whose: Whose<'_>, parts: Parts<'_>, may_write: bool, books: &mut Books) -> Took {
         self.taken += len_of(parts) as u64;
-        let owner = match whose {
-            Whose::Client(peer) => self.owner_of(peer.host(), books),
-            Whose::Mark => self.marked,
+        let (used, listed) = (self.taken, self.listed);
+        let at = match whose {
+            Whose::Client(peer, said) => self.place_for(peer.host(), said, books),
+            Whose::Mark => self.place_of(&self.marked.clone()),
         };
-        let used = self.taken;
-        let at = self.place_of(owner);
         let Some(lane) = self.lanes.get_mut(at) else { return Took::Waits };
         lane.used = used;
         let (before, was_open) = (lane.file.waiting(), lane.file.is_open());
         let mut taken = lane.take(parts, may_write, books);
         self.waiting = self.waiting + lane.file.waiting() - before;
         if taken.as_ref().is_err_and(is_descriptor_shortage) && self.close_least_used(CLOSED_AT_ONCE, books) {
-            let lane = self.find(owner).ok().and_then(|at| self.lanes.get_mut(at));
+            let lane = self.lanes.get_mut(at);
             taken = lane.map_or(Ok(()), |lane| lane.file.prepare(books)).map(|()| Took::Written);
         }
         if let Err(error) = &taken {
@@ -463,10 +531,13 @@ impl Target for HostFiles {
         }
         if !was_open {
             self.due_at = Some(Duration::ZERO);
-            self.close_some(books);
+            if self.lanes.get(at).is_some_and(|lane| lane.file.is_open()) {
+                self.note_opened(at, books);
+            }
         }
         self.hand_over(at, books);
-        if was_open && matches!(taken, Ok(Took::Waits)) { Took::Waits } else { Took::Written }
+        let is_plain = was_open && self.listed == listed;
+        if is_plain && matches!(taken, Ok(Took::Waits)) { Took::Waits } else { Took::Written }
     }
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
@@ -503,8 +574,8 @@ impl Target for HostFiles {
 
     fn standing(&self) -> Standing {
         let delivered = self.syncs.as_ref().map_or_else(|| self.written(), Syncs::synced);
-        let (held_up, behind, releases) = (self.held_up, self.behind, self.releases);
-        Standing { waiting: self.waiting, held: self.waiting, delivered, held_up, behind, releases }
+        let (waiting, held_up, behind, releases) = (self.waiting, self.held_up, self.behind, self.releases);
+        Standing { waiting, held: waiting + self.listed * HOST_BYTES, delivered, held_up, behind, releases }
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {
@@ -528,11 +599,18 @@ impl Target for HostFiles {
     }
 
     fn welcome(&self, host: Host) -> Welcome {
-        self.lane_of(host).map_or(Welcome::Little, Lane::welcome)
+        let mut welcome = Welcome::Little;
+        for lane in self.lanes_of(host).map(Lane::welcome) {
+            if lane == Welcome::Nothing {
+                return lane;
+            }
+            welcome = welcome.max(lane);
+        }
+        welcome
     }
 
     fn is_behind(&self, host: Host) -> bool {
-        self.behind > 0 && self.lane_of(host).is_some_and(Lane::is_behind)
+        self.behind > 0 && self.lanes_of(host).any(Lane::is_behind)
     }
 
     fn passes_over_itself(&self) -> bool {
@@ -540,8 +618,8 @@ impl Target for HostFiles {
     }
 
     fn next_gap(&mut self) -> Option<Gap> {
-        let (owner, gap) = self.gaps.pop_front()?;
-        self.marked = owner;
+        let (name, gap) = self.gaps.pop_front()?;
+        self.marked = name;
         Some(gap)
     }
 
@@ -556,13 +634,17 @@ impl Target for HostFiles {
         self.options.disk_full = DiskFull::Wait;
         self.removes_when_full = options.disk_full == DiskFull::DropOldest;
         self.lanes.iter_mut().for_each(|lane| lane.configure(&self.options));
-        for (_, known) in &mut self.known {
-            known.age = known.age.renewed(age_before, options.rotate_age);
+        for noted in self.known.iter_mut() {
+            noted.known.age = noted.known.age.renewed(age_before, options.rotate_age);
         }
         if keep(options).is_some() && keep(options) != keep_before {
-            let compressor = &mut self.compressor;
-            let done = settle(&self.pattern, &self.options, books, &mut |owner, number| {
-                note_rotated(compressor, &self.pattern, &self.options, (owner, number));
+            let (compressor, known) = (&mut self.compressor, &self.known);
+            let is_said = self.names.is_said();
+            let is_ours = |name: &str| !is_said || known.get(name).is_some_and(|noted| noted.is_settled);
+            let done = settle(&self.names, &self.options, &is_ours, books, &mut |name, number| {
+                if is_ours(&name) {
+                    note_rotated(compressor, &self.names, &self.options, (&name, number));
+                }
             });
             if let Err(error) = done {
                 books.report(format_args!("cannot bring the rotated files of {} into order: {error}", self.name));
@@ -623,7 +705,7 @@ mod tests {
         fn take(&mut self, host: u16, line: &[u8]) {
             let [high, low] = host.to_be_bytes();
             let peer = Peer::V4 { ip: [10, 0, high, low], port: 1 };
-            self.files.take(Whose::Client(&peer), [line, b"", b""], true, &mut self.books);
+            self.files.take(Whose::Client(&peer, &Said::NOTHING), [line, b"", b""], true, &mut self.books);
         }
 
         fn write(&mut self, seconds: u64) -> Wrote {
@@ -632,7 +714,7 @@ mod tests {
 
         fn is_open(&self, host: u16) -> bool {
             let [high, low] = host.to_be_bytes();
-            let at = self.files.find(Some(Host::V4([10, 0, high, low])));
+            let at = self.files.find(&format!("10.0.{high}.{low}"));
             at.is_ok_and(|at| self.files.lanes[at].file.is_open())
         }
     }
@@ -700,6 +782,38 @@ mod tests {
         let standing = fixture.files.standing();
         assert_eq!((standing.delivered, standing.behind, standing.waiting), (19, 0, 0));
         assert!(!fixture.files.is_behind(peer(1)) && standing.releases > released);
+    }
+
+    #[test]
+    fn p5_hosts_that_wait_for_one_file_are_counted_and_held_up_and_no_others() {
+        let mut fixture = Fixture::new("listed", &OutputOptions::default());
+        let folder = fixture.folder.clone();
+        let mut books = Books::default();
+        fixture.files = HostFiles::open(&folder.join("{app}"), &OutputOptions::default(), &mut books).unwrap();
+        let said = |line: &[u8]| Said::of(crate::engine::syslog::parse(line).as_ref(), false);
+        let (good, bad) = (said(b"<14>1 - - good - - - x"), said(b"<14>1 - - bad - - - x"));
+        fs::create_dir(folder.join("bad")).unwrap();
+        let peer = |host: u8| Peer::V4 { ip: [10, 0, 0, host], port: 1 };
+        let take = |files: &mut HostFiles, host: u8, said: &Said, books: &mut Books| {
+            files.take(Whose::Client(&peer(host), said), [b"line\n", b"", b""], true, books);
+        };
+        for host in 0..200 {
+            take(&mut fixture.files, host, &bad, &mut books);
+            take(&mut fixture.files, host / 2 + 100, &good, &mut books);
+        }
+        fixture.write(1);
+        let standing = fixture.files.standing();
+        assert_eq!((standing.waiting, standing.behind, standing.delivered), (1000, 1, 2000));
+        assert!(standing.held >= standing.waiting + 200 * size_of::<Host>(), "{standing:?}");
+        let welcome = |files: &HostFiles, host| files.welcome(peer(host).host());
+        assert_eq!((welcome(&fixture.files, 0), welcome(&fixture.files, 199)), (Welcome::Nothing, Welcome::Nothing));
+        assert_eq!(welcome(&fixture.files, 200), Welcome::Little);
+        assert!(fixture.files.is_behind(peer(7).host()) && !fixture.files.is_behind(peer(200).host()));
+        fs::remove_dir(folder.join("bad")).unwrap();
+        fixture.write(20);
+        let standing = fixture.files.standing();
+        assert_eq!((standing.waiting, standing.held, standing.behind, standing.delivered), (0, 0, 0, 2000));
+        assert!(!fixture.files.is_behind(peer(7).host()));
     }
 
     #[test]

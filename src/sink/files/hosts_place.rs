@@ -1,35 +1,42 @@
-//! A file for each host as an output: what is known of it before it is opened.
+//! A file for each name that is made of what is known of a line: what is known of such an output before it is opened.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::compress;
-use super::hosts::{HostFiles, MOST_GATHERED, most_open};
-use super::names;
+use super::hosts::{HOST_BYTES, HostFiles, MOST_GATHERED, most_open};
+use super::names::{self, Names};
 #[cfg(feature = "cli")]
 use super::opener::foresee_folder;
-#[cfg(feature = "cli")]
-use super::path::folder_of;
 use super::rotate::{new_name, numbered_name};
 use super::sync::most_descriptors;
-use crate::config::output::{HOST_WORD, OutputOptions};
+use super::words;
+use crate::config::output::OutputOptions;
 use crate::sink::claim::{Claim, NumberOf};
 use crate::sink::place::{DiskUse, Kept, Opened, OutputAddr, OutputAddrError, Place};
 use crate::sink::target::Books;
 
-/// Reads a file's name that holds `{host}`.
+/// Reads a file's name that holds `{host}` or another such word.
 pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    let rest = text.get(text.find(HOST_WORD)? + HOST_WORD.len()..).unwrap_or_default();
-    Some(if rest.contains('/') || rest.contains(HOST_WORD) {
-        Err(OutputAddrError::new("{host} may stand once, in the file's name, not in a directory's"))
-    } else if !names::fits(Path::new(text)) {
+    words::first(text)?;
+    Some(if let Some(word) = words::repeated(text) {
+        Err(OutputAddrError::new([word, " may stand once in a name"].concat()))
+    } else if text.ends_with('/') || names::split(Path::new(text)).1.split('/').any(|part| part == "..") {
+        Err(OutputAddrError::new("behind {host} and the like, name a file, and no directory .."))
+    } else if !names::fits(text) {
         Err(OutputAddrError::new(
-            "with the longest address in it, and the number of a rotated file, this name is too long: shorten it",
+            "with the longest values in it, and the number of a rotated file, this name is too long: shorten it",
         ))
     } else {
         Ok(OutputAddr::new(HostFilesPlace(text.into())))
     })
+}
+
+impl HostFilesPlace {
+    fn names(&self, options: &OutputOptions) -> Names {
+        Names::new(&self.0, options.syslog.is_some_and(|syslog| syslog.trust_host))
+    }
 }
 
 /// The pattern of their paths.
@@ -64,27 +71,40 @@ impl Place for HostFilesPlace {
         1 + usize::from(options.rotates()) + syncing + compress::most_descriptors(options)
     }
 
-    fn kept(&self, _: &OutputOptions) -> Kept {
+    fn kept(&self, options: &OutputOptions) -> Kept {
         // What gathers (`--flush-every`), or what files that can't be written hold though the others go on.
-        Kept { bytes: MOST_GATHERED, holds_a_line: false }
+        let per_line = if self.asks_messages(options) { HOST_BYTES } else { 0 };
+        Kept { bytes: MOST_GATHERED, per_line, ..Kept::default() }
     }
 
     fn disk(&self, options: &OutputOptions) -> DiskUse {
-        DiskUse::Files(options.host_files as u64 + 1)
+        if self.is_dated() { DiskUse::Days } else { DiskUse::Files(options.host_files as u64 + 1) }
     }
 
     #[cfg(feature = "cli")]
     fn foresee(&self, options: &OutputOptions) -> io::Result<Option<String>> {
-        foresee_folder(&self.0, options)?;
-        if folder_of(&self.0).exists() { names::in_the_way(&self.0, options.rotates()) } else { Ok(None) }
+        let names = self.names(options);
+        foresee_folder(&names.trial(), options)?;
+        if names.folder().exists() { names.in_the_way(options.rotates()) } else { Ok(None) }
     }
 
     fn claims(&self, options: &OutputOptions) -> Vec<Claim> {
         let number_of = options.rotates().then_some(numbered_name as NumberOf);
-        let all = Claim::pattern(&self.0, names::examples(&self.0), names::is_of_host, number_of);
+        let names = self.names(options);
+        let is_made = if names.is_said() { names::is_made_of_anything } else { names::is_made };
+        let pattern = names.pattern();
+        let all = Claim::pattern((names.folder(), pattern.as_bytes()), words::examples(pattern), is_made, number_of);
         // By this one it is found out whether files can be made.
-        let tried = Claim::path(&new_name(&names::path_of(&self.0, None)), None);
+        let tried = Claim::path(&new_name(&names.trial()), None);
         [all].into_iter().chain(tried).collect()
+    }
+
+    fn is_dated(&self) -> bool {
+        self.names(&OutputOptions::default()).is_dated()
+    }
+
+    fn asks_messages(&self, options: &OutputOptions) -> bool {
+        self.names(options).is_said()
     }
 
     fn file(&self) -> Option<&Path> {

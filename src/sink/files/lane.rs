@@ -1,18 +1,17 @@
-//! The file of one host, when it is written to, and what becomes of the host's lines while it takes none: what one host's
-//! file can't do holds up no other. Invariant: a lane that is passed over holds no more than [`PROBE_BYTES`].
+//! One file of many, that of a host or of whatever its name is made of; when it is written to, and what becomes of its lines
+//! while it takes none: what one file can't do holds up nobody whose lines don't go there. Invariant: a lane that is passed over holds no more than [`PROBE_BYTES`].
 
 use std::io;
 use std::mem;
-use std::path::Path;
 use std::time::Duration;
 
 use super::log_file::LogFile;
-use super::names::Owner;
 use super::path::shown;
 use super::sync::Syncs;
 use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::DisplayLines;
 use crate::engine::gap::{Gap, Why};
+use crate::engine::peer::Host;
 use crate::sink::Welcome;
 use crate::sink::pace::Pacing;
 use crate::sink::target::{Books, Took};
@@ -47,9 +46,16 @@ enum Lag {
     },
 }
 
-/// One host's file.
+/// Hosts of which so much is known stay listed where nothing waits any more.
+const KEPT_HOSTS: usize = 64;
+
+/// One file.
 pub(super) struct Lane {
-    pub(super) owner: Owner,
+    pub(super) name: String,
+    /// Hosts whose lines it may hold that are not written, in order; of a file that is one host's alone, that host.
+    pub(super) hosts: Vec<Host>,
+    /// Whether it is one host's alone.
+    is_hosts: bool,
     pub(super) file: LogFile,
     /// The position at which it was last used.
     pub(super) used: u64,
@@ -69,10 +75,13 @@ fn stall_timeout(options: &OutputOptions) -> Option<Duration> {
 }
 
 impl Lane {
-    pub(super) fn new(owner: Owner, path: &Path, options: &OutputOptions) -> Self {
+    /// One of a single host, if `is_hosts`.
+    pub(super) fn new(name: String, file: LogFile, is_hosts: bool, options: &OutputOptions) -> Self {
         Self {
-            owner,
-            file: LogFile::new(path, options, 0),
+            name,
+            hosts: Vec::new(),
+            is_hosts,
+            file,
             used: 0,
             mark: 0,
             pacing: Pacing::default(),
@@ -87,6 +96,24 @@ impl Lane {
     pub(super) fn configure(&mut self, options: &OutputOptions) {
         self.stall_timeout = stall_timeout(options);
         self.file.configure(options);
+    }
+
+    /// Lines of this host are about to come. They may be among those of others.
+    pub(super) fn list(&mut self, host: Host) {
+        self.forget_hosts();
+        if self.hosts.last() != Some(&host)
+            && let Err(at) = self.hosts.binary_search(&host)
+        {
+            self.hosts.insert(at, host);
+        }
+    }
+
+    /// Where nothing waits, no host has lines. The memory stays, but for that of a crowd.
+    pub(super) fn forget_hosts(&mut self) {
+        if self.file.waiting() == 0 && !self.is_behind() {
+            self.hosts.clear();
+            self.hosts.shrink_to(KEPT_HOSTS);
+        }
     }
 
     /// How much of its host may be read for the moment.
@@ -232,7 +259,12 @@ impl Lane {
         self.pacing.fail(now, false);
         if is_news && self.stand == Stand::Taking {
             let path = shown(self.file.path());
-            let who = if self.stall_timeout.is_some() { "the lines of its host" } else { "the clients of its host" };
+            let who = match (self.is_hosts, self.stall_timeout) {
+                (true, Some(_)) => "the lines of its host",
+                (true, None) => "the clients of its host",
+                (false, Some(_)) => "its lines",
+                (false, None) => "its senders",
+            };
             books.report(format_args!("cannot write to {path}: {error}; {who} wait, trying again"));
         }
     }
@@ -248,8 +280,9 @@ impl Lane {
         books.dropped(lines, bytes as u64);
         if !is_known {
             let path = shown(self.file.path());
+            let what = if self.is_hosts { "the lines of its host" } else { "its lines" };
             books.report(format_args!(
-                "{path} has taken nothing for --stall-timeout: it is passed over, the lines of its host are dropped"
+                "{path} has taken nothing for --stall-timeout: it is passed over, {what} are dropped"
             ));
         }
         true

@@ -143,6 +143,16 @@ impl LogFile {
         file
     }
 
+    /// So many directories at the end of its path are made if they are missing.
+    pub(super) fn makes_folders(&mut self, levels: usize) {
+        self.opener.set_levels(levels);
+    }
+
+    /// `{date}`: the day whose file this is.
+    pub(super) fn day(&self) -> Option<i64> {
+        self.rotation.as_ref()?.day().map(|(_, day)| day)
+    }
+
     /// Opens it, and brings what an earlier run left into order: a torn last line is ended, and files beyond what is to
     /// be kept are removed.
     ///
@@ -315,7 +325,7 @@ impl LogFile {
     pub(super) fn hand_over(&mut self, syncs: &mut Syncs) {
         self.unsynced.left.drain(..).for_each(|file| syncs.leave(file));
         if mem::take(&mut self.unsynced.has_new_name) {
-            syncs.note_new_name();
+            syncs.note_new_name(&self.path, self.opener.levels());
         }
         if mem::take(&mut self.unsynced.has_removed) {
             syncs.forget_removed();

@@ -54,7 +54,7 @@ impl Place for FilePlace {
     }
 
     fn kept(&self, options: &OutputOptions) -> Kept {
-        Kept { bytes: if options.flush_every.is_zero() { 0 } else { GATHERED_BYTES }, holds_a_line: false }
+        Kept { bytes: if options.flush_every.is_zero() { 0 } else { GATHERED_BYTES }, ..Kept::default() }
     }
 
     fn disk(&self, _: &OutputOptions) -> DiskUse {

@@ -1,259 +1,341 @@
-//! What the file of a host is called: `{host}` in its name stands for the host. Invariant: a name leads back to its host,
-//! holds letters, digits, `.`, `-` and `_` only, and begins with a letter or a digit, so that no shell and no file system,
-//! FAT included, takes it for something else.
-//!
-//! | host | name |
-//! | --- | --- |
-//! | an IPv4 address | `192.0.2.7` |
-//! | an IPv6 network, of which 64 bits tell it from others | `2001-db8-0-1` |
-//! | a link-local IPv6 neighbour, with the number of its interface | `fe80-0-0-0-0-0-0-1_2` |
-//! | clients of Unix sockets | `unix` |
-//! | hosts beyond `--host-files` | `other` |
+//! Names of many files, made of what is known of a line (`{host}`, `{app}`). What stands there for a line is a *name*; the
+//! part of the pattern before it, up to a `/`, is the directory that all of them are below. Invariant: a file has one name,
+//! a name has one file, and no name that lines lead to is that of a rotated file of another name.
 
-use std::ffi::{OsStr, OsString};
-use std::fmt::Write;
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::opener::mount_points;
-use super::path::{folder_of, shown, walk};
+use super::path::{shown, walk};
 use super::rotate::{numbered_name, unfinished_name};
-use crate::config::output::HOST_WORD;
+use super::words;
+use crate::config::output::DATE_WORD;
 use crate::engine::peer::Host;
+use crate::sink::said::Said;
 
-/// The name of the file that hosts share for which there is none.
-const OTHERS: &str = "other";
-/// The longest name: a link-local neighbour's, at an interface with the largest number.
-const LONGEST: &str = "fe80-ffff-ffff-ffff-ffff-ffff-ffff-ffff_4294967295";
 /// What is added to a name: the number of a rotated file, or what one has that is being made or compressed.
 const LONGEST_ENDING: usize = ".9999.gz.new".len();
 /// The longest name of a file that Linux takes, in bytes.
 const NAME_MAX: usize = 255;
 
-/// Whose file it is; `None`: that of all others.
-pub(super) type Owner = Option<Host>;
-
-/// What a host is called in a file's name.
-#[inline(never)] // one copy, for size
-pub(super) fn name_of(owner: Owner) -> String {
-    match owner {
-        Some(Host::V4(ip)) => Ipv4Addr::from(ip).to_string(),
-        Some(Host::V6(network)) => groups(&network),
-        Some(Host::LinkLocal(ip, scope)) => format!("{}_{scope}", groups(&ip)),
-        Some(Host::Unix) => "unix".to_owned(),
-        None => OTHERS.to_owned(),
-    }
+/// The names that a pattern makes.
+pub(super) struct Names {
+    folder: PathBuf,
+    /// The pattern below that directory.
+    pattern: String,
+    trusts_host: bool,
+    /// Whether values are what messages say.
+    is_said: bool,
 }
 
-/// Groups of 16 bits in hexadecimal, each written, with `-` between them.
-fn groups(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for pair in bytes.chunks(2) {
-        let dash = if text.is_empty() { "" } else { "-" };
-        let group = pair.iter().fold(0_u16, |group, byte| group << 8 | u16::from(*byte));
-        // Writing to a `String` can't fail.
-        let _ = write!(text, "{dash}{group:x}");
-    }
-    text
+/// A file, its name, and its number, if it was rotated, else 0.
+pub(super) type Found = (PathBuf, String, usize);
+
+/// The directory before the first word of a pattern, and the rest.
+pub(super) fn split(pattern: &Path) -> (&str, &str) {
+    let text = pattern.to_str().unwrap_or_default();
+    let before = words::first(text).map_or(text, |(before, ..)| before);
+    text.split_at(before.rfind('/').map_or(0, |slash| slash + 1))
 }
 
-/// Whose name it is, if it is one.
-fn owner_of(name: &[u8]) -> Option<Owner> {
-    let text = str::from_utf8(name).ok()?;
-    let owner = match text {
-        "unix" => Some(Host::Unix),
-        OTHERS => None,
-        _ => Some(host_of(text)?),
-    };
-    (name_of(owner) == text).then_some(owner)
+/// Whether each part of every name fits into a file's name, and what is added when it is rotated.
+pub(super) fn fits(pattern: &str) -> bool {
+    let longest = words::longest(pattern);
+    longest.split('/').all(|part| part.len() + LONGEST_ENDING <= NAME_MAX)
 }
 
-fn host_of(text: &str) -> Option<Host> {
-    if let Ok(ip) = text.parse::<Ipv4Addr>() {
-        return Some(Host::V4(ip.octets()));
-    }
-    let (groups, scope) = text.split_once('_').map_or((text, None), |(groups, scope)| (groups, Some(scope)));
-    let mut bytes = Vec::new();
-    for group in groups.split('-') {
-        bytes.extend(u16::from_str_radix(group, 16).ok()?.to_be_bytes());
-    }
-    match scope {
-        Some(scope) => Some(Host::LinkLocal(bytes.try_into().ok()?, scope.parse().ok()?)),
-        None => Some(Host::V6(bytes.try_into().ok()?)),
-    }
+/// The name in that of a file, and its number, if it was rotated.
+fn read(pattern: &str, path: &str, trusts_host: bool) -> Option<(String, usize)> {
+    let known = |name: &str| words::known_again(pattern, name, trusts_host);
+    let rotated = rotated(path).and_then(|(name, number)| Some((known(name)?, number)));
+    // The end of an address only looks like a number.
+    rotated.or_else(|| Some((known(path)?, 0)))
 }
 
-/// Where `{host}` stands in a pattern.
-fn place_of_host(pattern: &[u8]) -> Option<usize> {
-    pattern.windows(HOST_WORD.len()).position(|window| window == HOST_WORD.as_bytes())
+/// Whether a pattern has made a name of a file that was not rotated.
+fn has_made(pattern: &[u8], name: &[u8], trusts_host: bool) -> bool {
+    let (Ok(pattern), Ok(name)) = (str::from_utf8(pattern), str::from_utf8(name)) else { return false };
+    read(pattern, name, trusts_host).is_some_and(|(_, number)| number == 0)
 }
 
-/// The path of an owner's file.
-pub(super) fn path_of(pattern: &Path, owner: Owner) -> PathBuf {
-    path_with(pattern, &name_of(owner))
+/// The same as a claim asks, where hosts are addresses.
+pub(super) fn is_made(pattern: &[u8], name: &[u8]) -> bool {
+    has_made(pattern, name, false)
 }
 
-#[inline(never)] // one copy, for size
-fn path_with(pattern: &Path, name: &str) -> PathBuf {
-    let bytes = pattern.as_os_str().as_bytes();
-    let Some(at) = place_of_host(bytes) else { return pattern.to_owned() };
-    let (before, after) = bytes.split_at(at);
-    let after = after.get(HOST_WORD.len()..).unwrap_or_default();
-    OsString::from_vec([before, name.as_bytes(), after].concat()).into()
+/// The same where hosts are what messages say.
+pub(super) fn is_made_of_anything(pattern: &[u8], name: &[u8]) -> bool {
+    has_made(pattern, name, true)
 }
 
-/// A file of each kind of host.
-pub(super) fn examples(pattern: &Path) -> impl Iterator<Item = PathBuf> {
-    let host = |text: &str| path_with(pattern, text);
-    ["1.2.3.4", "1-2-3-4", "1-2-3-4-5-6-7-8_9", "unix", OTHERS].map(host).into_iter()
-}
-
-/// Whether a file's name is that of a host's file, which was not rotated. `pattern` is the name of the pattern.
-pub(super) fn is_of_host(pattern: &[u8], name: &[u8]) -> bool {
-    owner_in(Path::new(OsStr::from_bytes(pattern)), name).is_some_and(|(_, number)| number == 0)
-}
-
-/// Whether the name of every host fits into a file's name, and what is added when it is rotated.
-pub(super) fn fits(pattern: &Path) -> bool {
-    let longest = path_with(pattern, LONGEST);
-    longest.file_name().is_some_and(|name| name.len() + LONGEST_ENDING <= NAME_MAX)
-}
-
-/// Whose file has this name, under which a host's file or a rotated one of it can be found; and its number, else 0.
-pub(super) fn owner_in(pattern: &Path, file_name: &[u8]) -> Option<(Owner, usize)> {
-    let pattern = pattern.file_name()?.as_bytes();
-    let (before, after) = pattern.split_at(place_of_host(pattern)?);
-    let after = after.get(HOST_WORD.len()..)?;
-    let owner = |name: &[u8]| owner_of(name.strip_prefix(before)?.strip_suffix(after)?);
-    // First as it is: the end of an address looks like a number.
-    owner(file_name).map(|owner| (owner, 0)).or_else(|| {
-        let (name, number) = numbered_name(file_name)?;
-        Some((owner(name)?, number))
-    })
-}
-
-/// The files of hosts that there are: each with its owner, and its number if it was rotated, else 0. A directory is none of
-/// them.
-///
-/// # Errors
-/// The directory can't be read.
-pub(super) fn found(pattern: &Path) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
-    named(pattern, &|name| owner_in(pattern, name))
-}
-
-/// What a kill has left of compressing.
-///
-/// # Errors
-/// The directory can't be read.
-pub(super) fn unfinished(pattern: &Path) -> io::Result<Vec<PathBuf>> {
-    let found = named(pattern, &|name| owner_in(pattern, unfinished_name(name)?).filter(|(_, number)| *number > 0))?;
-    Ok(found.into_iter().map(|(path, ..)| path).collect())
-}
-
-/// Finds an owner and a number in a name.
-type Read<'a> = &'a dyn Fn(&[u8]) -> Option<(Owner, usize)>;
-
-/// The files in whose names `read` finds an owner and a number.
-fn named(pattern: &Path, read: Read<'_>) -> io::Result<Vec<(PathBuf, Owner, usize)>> {
-    let folder = folder_of(pattern);
-    let mut files = Vec::new();
-    walk(folder, &mut |name, is_folder| {
-        if let Some((owner, number)) = read(name.as_bytes()).filter(|_| !is_folder) {
-            files.push((folder.join(name), owner, number));
+impl Names {
+    pub(super) fn new(pattern: &Path, trusts_host: bool) -> Self {
+        let (folder, inner) = split(pattern);
+        Self {
+            folder: folder.into(),
+            pattern: inner.to_owned(),
+            trusts_host,
+            is_said: words::is_said(inner, trusts_host),
         }
-    })?;
-    Ok(files)
-}
+    }
 
-/// What has the name of a host's file and keeps that from being written or rotated, as a sentence; the first such thing.
-///
-/// # Errors
-/// The directory can't be read.
-pub(super) fn in_the_way(pattern: &Path, rotates: bool) -> io::Result<Option<String>> {
-    let folder = fs::canonicalize(folder_of(pattern))?;
-    // The name that a new file has first belongs to rotating, too.
-    let number_of = |path: &Path| {
-        let name = path.file_name()?.as_bytes();
-        let is_new = || owner_in(pattern, name.strip_suffix(b".new")?).map(|_| 1);
-        owner_in(pattern, name).map(|(_, number)| number).or_else(is_new)
-    };
-    for entry in fs::read_dir(&folder)? {
-        let entry = entry?;
-        let number = number_of(&entry.path()).filter(|number| *number == 0 || rotates);
-        if let Some(number) = number.filter(|_| entry.file_type().is_ok_and(|found| found.is_dir())) {
-            let harm =
-                if number == 0 { "no line of its host can be written" } else { "its host's file can't be rotated" };
-            let path = shown(&entry.path());
+    /// The directory that all of them are below.
+    pub(super) fn folder(&self) -> &Path {
+        if self.folder.as_os_str().is_empty() { Path::new(".") } else { &self.folder }
+    }
+
+    pub(super) fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// How many directories there are between that one and a file.
+    pub(super) fn levels(&self) -> usize {
+        self.pattern.bytes().filter(|byte| *byte == b'/').count()
+    }
+
+    /// Whether senders choose names.
+    pub(super) fn is_said(&self) -> bool {
+        self.is_said
+    }
+
+    /// Whether each day has a file of its own.
+    pub(super) fn is_dated(&self) -> bool {
+        self.pattern.contains(DATE_WORD)
+    }
+
+    /// Writes the name for such a line.
+    pub(super) fn put(&self, host: Host, said: &Said, name: &mut String) {
+        name.clear();
+        words::put(&self.pattern, host, said, name);
+        // `sshd.1` must not become the rotated file of `sshd`.
+        if self.is_said && self.is_of_rotated(name) {
+            name.clear();
+            words::put(&self.pattern, host, &said.undotted(), name);
+        }
+    }
+
+    /// Whether this is what a rotated file of another name is called, or one that is being made.
+    fn is_of_rotated(&self, name: &str) -> bool {
+        let whole = name.strip_suffix(".new").unwrap_or(name);
+        let is_name = |name: &str| words::takes(&self.pattern, name, self.trusts_host, None);
+        whole.len() < name.len() && is_name(whole) || rotated(whole).is_some_and(|(name, _)| is_name(name))
+    }
+
+    /// The name of all lines that have no file of their own.
+    pub(super) fn others(&self) -> String {
+        words::others(&self.pattern)
+    }
+
+    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A file by which it is found out whether files can be made.
+    pub(super) fn trial(&self) -> PathBuf {
+        self.path_of(self.others().split('/').next().unwrap_or_default())
+    }
+
+    /// The name of a file that is called so below the directory, and its number, if it was rotated.
+    pub(super) fn read(&self, path: &str) -> Option<(String, usize)> {
+        read(&self.pattern, path, self.trusts_host)
+    }
+
+    /// The files that there are. A directory is none of them.
+    ///
+    /// # Errors
+    /// The directory can't be read.
+    pub(super) fn found(&self) -> io::Result<Vec<Found>> {
+        let mut found = Vec::new();
+        self.visit(&mut |path, is_folder| {
+            let read = self.read(path).filter(|_| !is_folder);
+            found.extend(read.map(|(name, number)| (self.path_of(path), name, number)));
+        })?;
+        Ok(found)
+    }
+
+    /// What a kill has left of compressing.
+    ///
+    /// # Errors
+    /// The directory can't be read.
+    pub(super) fn unfinished(&self) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        self.visit(&mut |path, is_folder| {
+            let plain = unfinished_name(path.as_bytes()).and_then(|name| str::from_utf8(name).ok());
+            let is_one = plain.and_then(|name| self.read(name)).is_some_and(|(_, number)| number > 0);
+            found.extend(Some(self.path_of(path)).filter(|_| is_one && !is_folder));
+        })?;
+        Ok(found)
+    }
+
+    /// Shows what is in each directory that files may be in, by its path from that on which all are below, and whether it is a
+    /// directory.
+    ///
+    /// # Errors
+    /// That one can't be read. Of those below it, what can't be read is left out.
+    fn visit(&self, each: &mut dyn FnMut(&str, bool)) -> io::Result<()> {
+        self.visit_below("", &self.pattern, each)
+    }
+
+    fn visit_below(&self, above: &str, pattern: &str, each: &mut dyn FnMut(&str, bool)) -> io::Result<()> {
+        let (part, rest) = pattern.split_once('/').unwrap_or((pattern, ""));
+        let mut below = Vec::new();
+        walk(&self.folder().join(above), &mut |name, is_folder| {
+            let Some(name) = name.to_str() else { return };
+            let path = [above, name].concat();
+            if rest.is_empty() {
+                each(&path, is_folder);
+            } else if is_folder && words::takes(part, name, self.trusts_host, None) {
+                below.push(path + "/");
+            }
+        })?;
+        for folder in below {
+            let _ = self.visit_below(&folder, rest, each);
+        }
+        Ok(())
+    }
+
+    /// What has the name of a file and keeps that from being written or rotated, as a sentence; the first such thing.
+    ///
+    /// # Errors
+    /// The directory can't be read.
+    pub(super) fn in_the_way(&self, rotates: bool) -> io::Result<Option<String>> {
+        // The name that a new file has first belongs to rotating, too.
+        let number_of = |path: &str| {
+            let is_new = || self.read(path.strip_suffix(".new")?).map(|_| 1);
+            self.read(path).map(|(_, number)| number).or_else(is_new)
+        };
+        let [no_line, no_rotation] = match self.is_said {
+            true => ["no line that belongs there can be written", "no file of that name can be rotated"],
+            false => ["no line of its host can be written", "its host's file can't be rotated"],
+        };
+        let mut taken = None;
+        let canonical = fs::canonicalize(self.folder())?;
+        self.visit(&mut |path, is_folder| {
+            let number = number_of(path).filter(|number| is_folder && taken.is_none() && (*number == 0 || rotates));
+            taken = number.map(|number| (canonical.join(path), number)).or_else(|| taken.take());
+        })?;
+        if let Some((path, number)) = taken {
+            let (path, harm) = (shown(&path), if number == 0 { no_line } else { no_rotation });
             return Ok(Some(format!("{path} is a directory, so that {harm}: move that away")));
         }
+        let mounts = if rotates { mount_points() } else { Vec::new() };
+        let is_one = |path: &&PathBuf| {
+            let below = path.strip_prefix(&canonical).ok().and_then(Path::to_str);
+            below.and_then(number_of).is_some()
+        };
+        Ok(mounts.iter().find(is_one).map(|path| {
+            let path = shown(path);
+            format!("{path} is mounted on its own, so that {no_rotation}: mount the directory instead")
+        }))
     }
-    let mounts = if rotates { mount_points() } else { Vec::new() };
-    let mounted = mounts.iter().find(|path| path.parent() == Some(&*folder) && number_of(path).is_some());
-    Ok(mounted.map(|path| {
-        let path = shown(path);
-        format!("{path} is mounted on its own, so that its host's file can't be rotated: mount the directory instead")
-    }))
+}
+
+/// The same as [`numbered_name`] of a text.
+fn rotated(name: &str) -> Option<(&str, usize)> {
+    let (plain, number) = numbered_name(name.as_bytes())?;
+    Some((name.get(..plain.len())?, number))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::peer::Peer;
-    use std::net::SocketAddr;
+    use crate::engine::syslog::parse;
 
-    fn host(text: &str) -> Host {
-        Peer::from(text.parse::<SocketAddr>().unwrap()).host()
+    fn names(pattern: &str) -> Names {
+        Names::new(Path::new(pattern), true)
+    }
+
+    fn name(pattern: &str, app: &str) -> String {
+        let mut name = String::new();
+        let line = format!("<34>1 - - {app} - - - x");
+        names(pattern).put(Host::Unix, &Said::of(parse(line.as_bytes()).as_ref(), true), &mut name);
+        name
     }
 
     #[test]
-    fn a_hosts_name_is_safe_and_leads_back_to_it() {
-        for (owner, name) in [
-            (Some(host("192.0.2.7:1")), "192.0.2.7"),
-            (Some(host("[2001:db8:0:1::7]:1")), "2001-db8-0-1"),
-            (Some(host("[::1]:1")), "0-0-0-0"),
-            (Some(host("[fe80::1%2]:1")), "fe80-0-0-0-0-0-0-1_2"),
-            (Some(Host::LinkLocal([0xff; 16], u32::MAX)), "ffff-ffff-ffff-ffff-ffff-ffff-ffff-ffff_4294967295"),
-            (Some(Host::Unix), "unix"),
-            (None, "other"),
+    fn a_pattern_is_parted_where_the_first_directory_with_a_word_begins() {
+        for (pattern, folder, inner) in [
+            ("/var/log/{host}/{app}.log", "/var/log/", "{host}/{app}.log"),
+            ("{app}.log", ".", "{app}.log"),
+            ("./a-{host}/x.log", "./", "a-{host}/x.log"),
+            ("/{app}", "/", "{app}"),
+            ("/a/{b}/{app}", "/a/{b}/", "{app}"),
         ] {
-            assert_eq!(name_of(owner), name);
-            assert!(name.len() <= LONGEST.len());
-            for pattern in ["/logs/a-{host}.log", "{host}", "{host}.1"] {
-                let pattern = Path::new(pattern);
-                let path = path_of(pattern, owner);
-                assert_eq!(path, PathBuf::from(pattern.to_str().unwrap().replace("{host}", name)));
-                assert_eq!(owner_in(pattern, path.file_name().unwrap().as_bytes()), Some((owner, 0)));
+            let names = names(pattern);
+            assert_eq!((names.folder(), names.pattern()), (Path::new(folder), inner));
+            assert_eq!(names.path_of(inner), Path::new(pattern));
+        }
+        for (pattern, plain, trusting) in
+            [("{host}.log", false, true), ("{host}-{date}", false, true), ("{app}", true, true)]
+        {
+            let is_said = |trusts| Names::new(Path::new(pattern), trusts).is_said();
+            assert_eq!((is_said(false), is_said(true)), (plain, trusting));
+        }
+    }
+
+    #[test]
+    fn p1_no_name_that_a_sender_chooses_is_that_of_a_rotated_file() {
+        for (pattern, app, expected) in [
+            ("{app}", "sshd.1", "sshd_1"),
+            ("{app}", "sshd.9999", "sshd_9999"),
+            ("{app}", "sshd.10000", "sshd.10000"),
+            ("{app}", "sshd.0", "sshd.0"),
+            ("{app}", "sshd.1.gz", "sshd_1_gz"),
+            ("{app}", "sshd.gz", "sshd.gz"),
+            ("{app}", "sshd.new", "sshd_new"),
+            ("{app}", "a.b", "a.b"),
+            ("{app}.1", "sshd.1", "sshd_1.1"),
+            ("{app}.log", "sshd.1", "sshd.1.log"),
+            ("{host}/{app}", "sshd.1", "unix/sshd_1"),
+        ] {
+            let name = name(pattern, app);
+            assert_eq!(name, expected);
+            for ending in ["", ".3", ".3.gz"] {
+                let number = if ending.is_empty() { 0 } else { 3 };
+                assert_eq!(names(pattern).read(&format!("{name}{ending}")), Some((name.clone(), number)), "{pattern}");
             }
-            let rotated = format!("{name}.log.12");
-            assert_eq!(owner_in(Path::new("{host}.log"), rotated.as_bytes()), Some((owner, 12)));
         }
     }
 
     #[test]
-    fn what_only_looks_like_a_hosts_file_is_none() {
-        for name in [
-            "syslog.log",
-            "1.2.3.log",
-            "1.2.3.4.5.log",
-            "01.2.3.4.log",
-            "2001-DB8-0-1.log",
-            "2001-db8-0.log",
-            "2001-0db8-0-1.log",
-            "fe80-0-0-0-0-0-0-1_x.log",
-            ".log",
-        ] {
-            assert_eq!(owner_in(Path::new("{host}.log"), name.as_bytes()), None, "{name}");
+    fn p15_whatever_the_header_says_the_file_stays_below_its_directory() {
+        // A small generator, so that a failure comes again.
+        let mut state = 7_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize
+        };
+        const PIECES: &[&str] =
+            &["..", "/", ".", "-", "a", "\0", "%2e", "~", "{app}", "\\", ".1", ".new", ".gz", "\u{e9}", "x"];
+        for _ in 0..50_000 {
+            let mut text = || (0..next() % 12).map(|_| PIECES[next() % PIECES.len()]).collect::<String>();
+            let header = format!("<34>1 - {} {} - - - x", text(), text());
+            let tag = format!("<34>Nov 16 09:01:02 {} {}: x", text(), text());
+            for line in [header, tag] {
+                let said = Said::of(parse(line.as_bytes()).as_ref(), true);
+                for pattern in ["/logs/{app}", "/logs/{host}/{app}-{severity}.log", "/logs/{facility}.{host}"] {
+                    let (names, mut name) = (names(pattern), String::new());
+                    names.put(Host::Unix, &said, &mut name);
+                    let parts: Vec<&str> = name.split('/').collect();
+                    assert_eq!(parts.len(), pattern.matches('/').count() - 1, "{line:?}: {name}");
+                    for part in parts {
+                        let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+                        assert!(!part.starts_with(['.', '-']) && part.bytes().all(is_safe), "{line:?}: {name}");
+                        assert!(!part.is_empty() && part.len() <= 60, "{line:?}: {name}");
+                    }
+                    assert_eq!(names.read(&name), Some((name.clone(), 0)), "{line:?}");
+                }
+            }
         }
     }
 
     #[test]
-    fn p13_a_pattern_that_some_host_does_not_fit_into_is_known() {
-        let longest = NAME_MAX - LONGEST.len() - LONGEST_ENDING;
+    fn p13_a_pattern_that_some_value_does_not_fit_into_is_known() {
+        let longest = NAME_MAX - words::longest("{host}").len() - LONGEST_ENDING;
         for (len, expected) in [(longest, true), (longest + 1, false)] {
-            assert_eq!(fits(&Path::new("/logs").join("x".repeat(len) + "{host}")), expected, "{len}");
+            assert_eq!(fits(&("x".repeat(len) + "{host}")), expected, "{len}");
+            assert_eq!(fits(&("x".repeat(len) + "{host}/{app}")), expected, "{len}");
         }
     }
 }

@@ -32,16 +32,33 @@ pub(super) struct Opener {
     group: Option<u32>,
     /// `--make-dirs`.
     makes_folders: bool,
+    /// How many directories at the end of a path are made in any case, since their names are made of what lines say.
+    levels: usize,
 }
 
 impl Opener {
     pub(super) fn new(options: &OutputOptions) -> Self {
-        Self { mode: options.file_mode, group: options.file_group, makes_folders: options.make_dirs }
+        Self { mode: options.file_mode, group: options.file_group, makes_folders: options.make_dirs, levels: 0 }
+    }
+
+    /// So many directories at the end of a path are made in any case.
+    pub(super) fn set_levels(&mut self, levels: usize) {
+        self.levels = levels;
+    }
+
+    /// See [`Self::set_levels`].
+    pub(super) fn levels(&self) -> usize {
+        self.levels
+    }
+
+    /// Other options hold from now on.
+    pub(super) fn configure(&mut self, options: &OutputOptions) {
+        *self = Self { levels: self.levels, ..Self::new(options) };
     }
 
     /// One whose files look like what was there before, whatever is said of new ones.
     pub(super) fn alike() -> Self {
-        Self { mode: None, group: None, makes_folders: false }
+        Self { mode: None, group: None, makes_folders: false, levels: 0 }
     }
 
     /// Makes the directory of a file, if that is asked for and there is none. Whether it was made.
@@ -50,10 +67,15 @@ impl Opener {
     /// Of the system.
     pub(super) fn makes_folder(&self, path: &Path) -> io::Result<bool> {
         let folder = folder_of(path);
-        if !self.makes_folders || folder.exists() {
+        if folder.exists() {
             return Ok(false);
         }
-        fs::create_dir_all(folder).map(|()| true)
+        let is_made = self.makes_folders || {
+            let mut above = folder;
+            (0..self.levels).for_each(|_| above = folder_of(above));
+            self.levels > 0 && above.exists()
+        };
+        if is_made { fs::create_dir_all(folder).map(|()| true) } else { Ok(false) }
     }
 
     /// Opens what is at `path`, or makes it. One that is made looks like `before`, which had its name before, unless it is

@@ -38,6 +38,7 @@ pub(in crate::sink) fn resolved(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// It can't be read.
+#[inline(never)] // one copy, for size
 pub(super) fn walk(folder: &Path, each: &mut dyn FnMut(&OsStr, bool)) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

@@ -32,7 +32,7 @@ impl SingleFile {
     pub(super) fn open(mut file: LogFile, path: &Path, options: &OutputOptions, books: &mut Books) -> io::Result<Self> {
         compress::check_names(path, options)?;
         file.open(books)?;
-        let (syncs, compressor) = (syncs_of(path, options), Compressor::new(options));
+        let (syncs, compressor) = (syncs_of(options), Compressor::new(options));
         let mut single = Self { name: shown(path), file, syncs, compressor, now: Duration::ZERO };
         single.note_rotated();
         Ok(single)
@@ -162,11 +162,11 @@ impl Target for SingleFile {
     }
 }
 
-/// The syncs of the file at `path`, if they are asked for.
-pub(super) fn syncs_of(path: &Path, options: &OutputOptions) -> Option<Syncs> {
+/// The syncs of an output, if they are asked for.
+pub(super) fn syncs_of(options: &OutputOptions) -> Option<Syncs> {
     match options.sync {
         SyncEvery::Never => None,
-        SyncEvery::Time(every) => Some(Syncs::new(every, path)),
+        SyncEvery::Time(every) => Some(Syncs::new(every)),
     }
 }
 

@@ -33,7 +33,6 @@ pub(super) fn most_descriptors(sync: SyncEvery) -> usize {
 /// The syncs of one output.
 pub(super) struct Syncs {
     every: Duration,
-    folder: PathBuf,
     /// When the next may begin.
     next: Duration,
     /// The one under way, and the position up to which all is synced then, if it is of all.
@@ -41,8 +40,8 @@ pub(super) struct Syncs {
     /// Files that are written no more, and not synced yet.
     left: Vec<Arc<File>>,
     most_left: usize,
-    /// A name in the directory is new, and may not be on the disk yet.
-    has_new_name: bool,
+    /// Directories in which a name is new, and may not be on the disk yet.
+    new_in: Vec<PathBuf>,
     /// Lines were written later than others that came after them: they need a sync, though their position may have had its.
     has_late: bool,
     /// How many syncs of all were begun.
@@ -78,16 +77,15 @@ impl Synced {
 }
 
 impl Syncs {
-    /// Those of the file at `path`, at most so often.
-    pub(super) fn new(every: Duration, path: &Path) -> Self {
+    /// Syncs at most so often.
+    pub(super) fn new(every: Duration) -> Self {
         Self {
             every,
-            folder: folder_of(path).to_owned(),
             next: Duration::ZERO,
             task: None,
             left: Vec::new(),
             most_left: most_left(),
-            has_new_name: false,
+            new_in: Vec::new(),
             has_late: false,
             begun: 0,
             has_told: false,
@@ -110,9 +108,16 @@ impl Syncs {
         }
     }
 
-    /// A file was made, or has another name.
-    pub(super) fn note_new_name(&mut self) {
-        self.has_new_name = true;
+    /// A file was made, or has another name; and so many of the directories that it is in may have been made for it.
+    #[inline(never)] // for size
+    pub(super) fn note_new_name(&mut self, path: &Path, levels: usize) {
+        let mut folder = folder_of(path);
+        for _ in 0..=levels {
+            if !self.new_in.iter().any(|known| known.as_os_str() == folder.as_os_str()) {
+                self.new_in.push(folder.to_owned());
+            }
+            folder = folder_of(folder);
+        }
     }
 
     /// Lines were written later than others that came after them. The answer is what [`Self::has_synced`] wants to know.
@@ -159,14 +164,14 @@ impl Syncs {
             self.next = now + self.every;
             (self.batch(files()), Some(written))
         } else {
-            (Batch::new(mem::take(&mut self.left), None), None)
+            (Batch::new(mem::take(&mut self.left), Vec::new()), None)
         };
         let batch = Arc::new(batch);
         let work = Arc::clone(&batch);
         match Task::begin(now, move || work.sync()) {
             Ok(task) => self.task = Some(UnderWay { task, batch, position }),
             // There is no thread for it, so it is done here.
-            Err(_) => outcome = outcome.and(self.note(position, batch.sync())),
+            Err(_) => outcome = outcome.and(self.note(position, batch.sync(), &batch)),
         }
         outcome
     }
@@ -177,8 +182,8 @@ impl Syncs {
         if !self.is_wanted(written) {
             return before;
         }
-        let result = self.batch(files).sync();
-        before.and(self.note(Some(written), result))
+        let batch = self.batch(files);
+        before.and(self.note(Some(written), batch.sync(), &batch))
     }
 
     /// What is to be synced: `files`, and those that were left.
@@ -186,18 +191,20 @@ impl Syncs {
         self.has_late = false;
         self.begun += 1;
         files.append(&mut self.left);
-        Batch::new(files, mem::take(&mut self.has_new_name).then(|| self.folder.clone()))
+        Batch::new(files, mem::take(&mut self.new_in))
     }
 
     fn finish(&mut self) -> Synced {
-        let Some(UnderWay { task, position, .. }) = self.task.take() else { return Synced::Nothing };
+        let Some(UnderWay { task, position, batch }) = self.task.take() else { return Synced::Nothing };
         let panicked = || Outcome { result: Err(ErrorKind::Other.into()), impossible: None };
-        self.note(position, task.result().unwrap_or_else(panicked))
+        self.note(position, task.result().unwrap_or_else(panicked), &batch)
     }
 
-    fn note(&mut self, position: Option<u64>, outcome: Outcome) -> Synced {
+    fn note(&mut self, position: Option<u64>, outcome: Outcome, batch: &Batch) -> Synced {
         self.synced = position.unwrap_or(self.synced);
-        self.has_new_name |= outcome.result.is_err();
+        if outcome.result.is_err() {
+            self.new_in.extend_from_slice(&batch.folders);
+        }
         match (outcome.result, outcome.impossible) {
             (Err(error), _) => Synced::Failed(error),
             (Ok(()), Some(error)) if !mem::replace(&mut self.has_told, true) => Synced::AsFarAsPossible(error),
@@ -218,7 +225,7 @@ impl Syncs {
 struct Batch {
     /// Each is taken out when its turn comes, so that one that is removed meanwhile can be closed.
     files: Mutex<Vec<Arc<File>>>,
-    folder: Option<PathBuf>,
+    folders: Vec<PathBuf>,
 }
 
 /// What a sync came to.
@@ -255,8 +262,8 @@ fn is_impossible(error: &io::Error) -> bool {
 }
 
 impl Batch {
-    fn new(files: Vec<Arc<File>>, folder: Option<PathBuf>) -> Self {
-        Self { files: Mutex::new(files), folder }
+    fn new(files: Vec<Arc<File>>, folders: Vec<PathBuf>) -> Self {
+        Self { files: Mutex::new(files), folders }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<File>>> {
@@ -273,7 +280,7 @@ impl Batch {
                 outcome.add(file.sync_data());
             }
         }
-        self.folder.iter().for_each(|folder| outcome.add_folder(folder));
+        self.folders.iter().for_each(|folder| outcome.add_folder(folder));
         outcome
     }
 }
@@ -302,7 +309,7 @@ mod tests {
     }
 
     fn syncs() -> Syncs {
-        Syncs::new(EVERY, Path::new("app.log"))
+        Syncs::new(EVERY)
     }
 
     /// Goes on until the sync under way is done.
@@ -335,10 +342,14 @@ mod tests {
         let mut syncs = syncs();
         syncs.go_on(Duration::ZERO, 100, &mut || vec![sound()]);
         finished(&mut syncs, 100);
-        syncs.note_new_name();
+        syncs.note_new_name(Path::new("a/b/app.log"), 1);
         syncs.go_on(EVERY, 200, &mut || vec![broken(), sound()]);
         assert!(matches!(finished(&mut syncs, 200), Synced::Failed(_)));
-        assert!(syncs.has_new_name, "names are tried again, as the kernel keeps them");
+        assert_eq!(
+            syncs.new_in,
+            [PathBuf::from("a/b"), PathBuf::from("a")],
+            "names are tried again, as the kernel keeps them"
+        );
         assert_eq!(syncs.due_in(EVERY * 2, 200), None, "the kernel would say that all is well: it is not asked again");
         syncs.go_on(EVERY * 2, 300, &mut || vec![sound()]);
         assert!(matches!(finished(&mut syncs, 300), Synced::Done), "what comes after it is synced");
@@ -382,7 +393,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("lumberjack-sync-{}", std::process::id()));
         let file = Arc::new(File::create(&path).unwrap());
         std::fs::remove_file(&path).unwrap();
-        let folder = Some(PathBuf::from("/nowhere"));
+        let folder = vec![PathBuf::from("/nowhere")];
         // A directory that is gone is no failure either.
         assert!(Batch::new(vec![file], folder).sync().result.is_ok());
     }

@@ -60,7 +60,7 @@ impl Place for Next {
     }
 
     fn kept(&self, _: &OutputOptions) -> Kept {
-        Kept { bytes: KEPT, holds_a_line: true }
+        Kept { bytes: KEPT, holds_a_line: true, ..Kept::default() }
     }
 
     fn claims(&self, _: &OutputOptions) -> Vec<Claim> {

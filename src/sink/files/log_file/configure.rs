@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::opener::{Obstacle, Opener, obstacle};
+use super::super::opener::{Obstacle, obstacle};
 use super::super::path::{resolved, shown};
 use super::super::rotate::{Rotated, is_disk_full};
 use super::super::rotation::Rotation;
@@ -19,7 +19,7 @@ impl LogFile {
     pub(in super::super) fn configure(&mut self, options: &OutputOptions) -> bool {
         self.removes_when_full = options.disk_full == DiskFull::DropOldest;
         self.flush_every = options.flush_every;
-        self.opener = Opener::new(options);
+        self.opener.configure(options);
         // What has gathered for the time that was, is written with the reopening.
         self.hurry();
         let is_dated = |rotation: &Rotation| rotation.dated.is_some();
