@@ -414,7 +414,7 @@ fn p13_names_that_make_no_sense_are_a_sentence_and_exit_2() {
     let syslog = ["--parse", "syslog"];
     for (args, begins) in [
         (&["--output", "{app}{app}"][..], "--output {app}{app}: {app} may stand once in a name"),
-        (&["--output", "{app}/"], "--output {app}/: behind {host} and the like, name a file, and no directory .."),
+        (&["--output", "{app}/"], "--output {app}/: this is the name of a directory: name a file in it"),
         (&["--output", "{date}/{app}"], "--output {date}/{app}: {date} may stand once, in the file's name"),
         (
             &["--output", "{program}.log"],
