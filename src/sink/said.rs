@@ -82,7 +82,7 @@ impl Said {
 
     /// The same without a `.`, for names that would be those of rotated files.
     pub(super) fn undotted(&self) -> Self {
-        Self { host: self.host.undotted(), app: self.app.undotted(), dot: '_', ..*self }
+        Self { host: self.host.undotted(), app: self.app.undotted(), ..*self }
     }
 }
 

@@ -106,12 +106,15 @@ impl Names {
 
     /// Writes the name for such a line.
     pub(super) fn put(&self, host: Host, said: &Said, name: &mut String) {
-        name.clear();
-        words::put(&self.pattern, host, said, name);
         // `sshd.1` must not become the rotated file of `sshd`, nor 192.0.2.1 that of a host which calls itself 192.0.2.
-        if self.is_said && (self.is_of_rotated(name) || self.owns_addresses(name)) {
+        // First the dots of what was said go, then those of the sender's address.
+        let undotted = said.undotted();
+        for said in [*said, undotted, Said { dot: '_', ..undotted }] {
             name.clear();
-            words::put(&self.pattern, host, &said.undotted(), name);
+            words::put(&self.pattern, host, &said, name);
+            if !self.is_said || !(self.is_of_rotated(name) || self.owns_addresses(name)) {
+                return;
+            }
         }
     }
 
