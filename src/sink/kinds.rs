@@ -77,7 +77,7 @@ mod tests {
             ("tcp::1", "give a host and a port, such as tcp:192.0.2.7:4445"),
             ("tcp:host:0", "the port is a number from 1 to 65535"),
             ("tcp:::1:4445", "an IPv6 address needs brackets: tcp:[2001:db8::1]:4445"),
-            ("{host}/", "behind {host} and the like, name a file, and no directory .."),
+            ("{host}/", "this is the name of a directory: name a file in it"),
             ("{host}/../app.log", "behind {host} and the like, name a file, and no directory .."),
             ("{date}/app.log", "{date} may stand once, in the file's name, not in a directory's"),
             ("{date}{date}", "{date} may stand once, in the file's name, not in a directory's"),

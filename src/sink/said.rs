@@ -59,11 +59,14 @@ pub(super) struct Said {
     pub(super) app: Safe,
     pub(super) severity: &'static str,
     pub(super) facility: &'static str,
+    /// What stands between the numbers of the sender's address, where the header names no host.
+    pub(super) dot: char,
 }
 
 impl Said {
     /// A line without a header.
-    pub(super) const NOTHING: Self = Self { host: Safe::EMPTY, app: Safe::EMPTY, severity: NONE, facility: NONE };
+    pub(super) const NOTHING: Self =
+        Self { host: Safe::EMPTY, app: Safe::EMPTY, severity: NONE, facility: NONE, dot: '.' };
 
     pub(super) fn of(header: Option<&Header<'_>>, trusts_host: bool) -> Self {
         let Some(header) = header else { return Self::NOTHING };
@@ -73,6 +76,7 @@ impl Said {
             app: safe(header.app),
             severity: header.priority.severity.word(),
             facility: header.priority.facility(),
+            ..Self::NOTHING
         }
     }
 

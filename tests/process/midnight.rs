@@ -281,7 +281,7 @@ fn on_a_full_disk_the_oldest_day_goes_if_that_is_wanted() {
     assert_eq!(days.map(|path| Path::new(&path).exists()), [true, false, true]);
     let said = receiver.stop();
     said.assert_clean();
-    assert!(said.stderr.contains("app-1999-12-31.log with 1 lines"), "{}", said.stderr);
+    assert!(said.stderr.contains("app-1999-12-31.log with 1 line, "), "{}", said.stderr);
 }
 
 /// A file of a zone whose clocks are so many seconds before UTC, in the form of 1987.

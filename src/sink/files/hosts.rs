@@ -265,7 +265,9 @@ impl HostFiles {
                 false => LogFile::new(&path, &self.options, 0),
             };
             file.makes_folders(self.names.levels());
-            if let Some(noted) = self.known.get(name).filter(|_| !self.names.is_dated()) {
+            let noted = self.known.get(name);
+            file.settles_later(noted.is_some_and(|noted| !noted.is_settled));
+            if let Some(noted) = noted.filter(|_| !self.names.is_dated()) {
                 file.set_known(noted.known);
             }
             self.lanes.insert(at, Lane::new(name.to_owned(), file, !self.names.is_said(), &self.options));
@@ -273,19 +275,21 @@ impl HostFiles {
         })
     }
 
-    /// The file at this place in the list was opened. What an earlier run has left of one that is not known to be ours before
-    /// lines come for it is brought into order; and the least recently used are closed, if there are too many now.
-    fn note_opened(&mut self, at: usize, books: &mut Books) {
-        if let Some(lane) = self.lanes.get_mut(at)
-            && let Some(noted) = self.known.get_mut(&lane.name)
-            && !mem::replace(&mut noted.is_settled, true)
-        {
-            let path = resolved(lane.file.path());
-            if let Err(error) = lane.file.settle_rotated(&path, true, books) {
-                books.report(format_args!("cannot bring the earlier files of {} into order: {error}", shown(&path)));
-            }
+    /// What an earlier run has left of a file that is not known to be ours before lines come for it is brought into order, and
+    /// files of earlier days are: of one file a turn, since that takes a look at the whole directory, and clients wait.
+    fn settle_one(&mut self, books: &mut Books) {
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.file.is_unsettled() && lane.file.is_open()) else {
+            return;
+        };
+        if let Some(noted) = self.known.get_mut(&lane.name) {
+            noted.is_settled = true;
         }
-        self.close_some(books);
+        let path = resolved(lane.file.path());
+        if let Err(error) = lane.file.settle_rotated(&path, true, books) {
+            books.report(format_args!("cannot bring the earlier files of {} into order: {error}", shown(&path)));
+        }
+        // There may be another one, for the next turn.
+        self.due_at = Some(self.now);
     }
 
     fn close_some(&mut self, books: &mut Books) {
@@ -362,7 +366,7 @@ impl HostFiles {
             self.waiting = self.waiting + lane.file.waiting() - before;
             let needed = lane.file.waiting();
             if !was_open && lane.file.is_open() {
-                self.note_opened(at, books);
+                self.close_some(books);
             }
             self.hand_over(at, books);
             match written {
@@ -532,7 +536,7 @@ impl Target for HostFiles {
         if !was_open {
             self.due_at = Some(Duration::ZERO);
             if self.lanes.get(at).is_some_and(|lane| lane.file.is_open()) {
-                self.note_opened(at, books);
+                self.close_some(books);
             }
         }
         self.hand_over(at, books);
@@ -560,6 +564,7 @@ impl Target for HostFiles {
         self.note_written();
         let due_in = self.lanes.iter().filter_map(|lane| lane.due_in(now)).min();
         self.due_at = due_in.map(|wait| now + wait);
+        self.settle_one(books);
         self.sync(books);
         self.catch_up();
         // At the end, and whenever none of those that wait can be written, the output as a whole stands still.

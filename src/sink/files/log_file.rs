@@ -51,6 +51,18 @@ enum Reopening {
     },
 }
 
+/// When what an earlier run left, and files of days beyond what is to be kept, are brought into order: that takes a look at the
+/// whole directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settling {
+    /// At once.
+    Now,
+    /// When whoever has many files has time for it.
+    Later,
+    /// The same, and there may be something to do.
+    Due,
+}
+
 /// What is to be synced, if anybody asks for it.
 struct Unsynced {
     is_wanted: bool,
@@ -91,6 +103,7 @@ pub(super) struct LogFile {
     opener: Opener,
     /// The server ends: nothing gathers any more.
     is_ending: bool,
+    settling: Settling,
     /// There may be rotated files that nobody has been told of.
     has_rotated: bool,
     /// For the moment no rotated file is removed to make room: there is something that gives its room first.
@@ -126,6 +139,7 @@ impl LogFile {
             reopening: Reopening::No,
             opener: Opener::new(options),
             is_ending: false,
+            settling: Settling::Now,
             has_rotated: false,
             spares_oldest: false,
         }
@@ -146,6 +160,16 @@ impl LogFile {
     /// So many directories at the end of its path are made if they are missing.
     pub(super) fn makes_folders(&mut self, levels: usize) {
         self.opener.set_levels(levels);
+    }
+
+    /// Somebody else says when rotated files are brought into order; `is_due` if an earlier run may have left some.
+    pub(super) fn settles_later(&mut self, is_due: bool) {
+        self.settling = if is_due { Settling::Due } else { Settling::Later };
+    }
+
+    /// Whether there may be rotated files to be brought into order.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.settling == Settling::Due
     }
 
     /// `{date}`: the day whose file this is.

@@ -10,7 +10,7 @@ use super::opener::mount_points;
 use super::path::{shown, walk};
 use super::rotate::{numbered_name, unfinished_name};
 use super::words;
-use crate::config::output::DATE_WORD;
+use crate::config::output::{DATE_WORD, HOST_WORD};
 use crate::engine::peer::Host;
 use crate::sink::said::Said;
 
@@ -106,13 +106,29 @@ impl Names {
 
     /// Writes the name for such a line.
     pub(super) fn put(&self, host: Host, said: &Said, name: &mut String) {
-        name.clear();
-        words::put(&self.pattern, host, said, name);
-        // `sshd.1` must not become the rotated file of `sshd`.
-        if self.is_said && self.is_of_rotated(name) {
+        // `sshd.1` must not become the rotated file of `sshd`, nor 192.0.2.1 that of a host which calls itself 192.0.2.
+        // First the dots of what was said go, then those of the sender's address.
+        let undotted = said.undotted();
+        for said in [*said, undotted, Said { dot: '_', ..undotted }] {
             name.clear();
-            words::put(&self.pattern, host, &said.undotted(), name);
+            words::put(&self.pattern, host, &said, name);
+            if !self.is_said || !(self.is_of_rotated(name) || self.owns_addresses(name)) {
+                return;
+            }
         }
+    }
+
+    /// Whether rotated files of this name are called as those of addresses are where no header's host is believed: an earlier
+    /// run may have left some.
+    fn owns_addresses(&self, name: &mut String) -> bool {
+        if !self.trusts_host || !self.pattern.ends_with(HOST_WORD) {
+            return false;
+        }
+        let len = name.len();
+        name.push_str(".1");
+        let is_one = words::takes(&self.pattern, name, false, None);
+        name.truncate(len);
+        is_one
     }
 
     /// Whether this is what a rotated file of another name is called, or one that is being made.
@@ -296,6 +312,31 @@ mod tests {
                 assert_eq!(names(pattern).read(&format!("{name}{ending}")), Some((name.clone(), number)), "{pattern}");
             }
         }
+    }
+
+    #[test]
+    fn p15_no_host_that_a_header_names_owns_the_files_of_addresses() {
+        let peer = Host::V4([192, 0, 2, 1]);
+        for (pattern, hostname, expected) in [
+            ("{host}", "-", "192_0_2_1"),
+            ("{host}", "192.0.2.1", "192_0_2_1"),
+            ("{host}", "192.0.2", "192_0_2"),
+            ("{severity}/{host}", "192.0.2", "crit/192_0_2"),
+            ("{host}", "gw.example", "gw.example"),
+            ("{host}.log", "-", "192.0.2.1.log"),
+            ("{host}.log", "192.0.2.1", "192.0.2.1.log"),
+            ("{host}/{app}", "192.0.2", "192.0.2/a"),
+            ("{host}/{app}", "-", "192.0.2.1/a"),
+        ] {
+            let (line, mut name) = (format!("<34>1 - {hostname} a - - - x"), String::new());
+            names(pattern).put(peer, &Said::of(parse(line.as_bytes()).as_ref(), true), &mut name);
+            assert_eq!(name, expected, "{pattern} {hostname}");
+            assert_eq!(names(pattern).read(&name), Some((name.clone(), 0)));
+        }
+        // Where headers name no host, an address has its dots.
+        let mut name = String::new();
+        Names::new(Path::new("{host}"), false).put(peer, &Said::NOTHING, &mut name);
+        assert_eq!(name, "192.0.2.1");
     }
 
     #[test]

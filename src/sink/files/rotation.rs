@@ -32,6 +32,8 @@ pub(super) struct Rotation {
 /// What a rename may have come later than its time stamp says: that is the time of the kernel's last tick, and in a compressed
 /// file it is in whole seconds.
 const STAMP_SLACK: Duration = Duration::from_secs(1);
+/// So many days before today are asked for by name, before the whole directory is looked at.
+const RECENT_DAYS: i64 = 31;
 
 /// How old the file is (`--rotate-age`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,10 +107,14 @@ impl Rotation {
         }
     }
 
-    /// The file that comes before the one that is written to.
-    pub(super) fn predecessor(&self) -> Option<Metadata> {
+    /// The file that comes before the one that is written to; `is_one_of_many`: no look at a whole directory is worth it.
+    pub(super) fn predecessor(&self, is_one_of_many: bool) -> Option<Metadata> {
         match self.day() {
-            Some((dated, day)) => fs::metadata(dated.before(day)?).ok(),
+            Some((dated, day)) => {
+                let of_day = |back: i64| fs::metadata(dated.path_of(day - back)).ok().filter(Metadata::is_file);
+                let recent = (1..=RECENT_DAYS).find_map(of_day);
+                recent.or_else(|| if is_one_of_many { None } else { fs::metadata(dated.before(day)?).ok() })
+            }
             None => self.files.newest(),
         }
     }

@@ -42,7 +42,7 @@ const WORDS: &[Word] = &[
         fits: |text, trusts| if trusts { is_safe(text, true) } else { is_host(text) },
         put: |host, said, name| match said.host.text() {
             Some(text) => name.push_str(text),
-            None => put_host(host, name),
+            None => put_host(host, said.dot, name),
         },
     },
     Word {
@@ -88,11 +88,11 @@ fn is_safe(text: &str, _: bool) -> bool {
     Safe::new(text.as_bytes()).text() == Some(text)
 }
 
-/// Appends what a host is called.
-fn put_host(host: Host, name: &mut String) {
+/// Appends what a host is called, with `dot` between the numbers of an IPv4 address.
+fn put_host(host: Host, dot: char, name: &mut String) {
     // Writing to a `String` can't fail.
     let _ = match host {
-        Host::V4(ip) => write!(name, "{}", Ipv4Addr::from(ip)),
+        Host::V4([first, second, third, fourth]) => write!(name, "{first}{dot}{second}{dot}{third}{dot}{fourth}"),
         Host::V6(network) => put_groups(&network, name),
         Host::LinkLocal(ip, scope) => put_groups(&ip, name).and_then(|()| write!(name, "_{scope}")),
         Host::Unix => name.write_str("unix"),

@@ -9,7 +9,7 @@ use super::super::opener::{Obstacle, obstacle};
 use super::super::path::{resolved, shown};
 use super::super::rotate::{Rotated, is_disk_full};
 use super::super::rotation::Rotation;
-use super::LogFile;
+use super::{LogFile, Settling};
 use crate::config::output::{DiskFull, OutputOptions};
 use crate::sink::target::Books;
 
@@ -47,6 +47,9 @@ impl LogFile {
         is_first: bool,
         books: &mut Books,
     ) -> io::Result<()> {
+        if self.settling == Settling::Due {
+            self.settling = Settling::Later;
+        }
         let Some(rotation) = &self.rotation else { return Ok(()) };
         // The file of a day keeps its name.
         let obstacle = if rotation.dated.is_none() { obstacle(path, rotation.keep) } else { None };

@@ -12,7 +12,7 @@ use super::super::daily::Begun;
 use super::super::path::{identity_of, is_unended, not_opened_anew, resolved, shown};
 use super::super::rotate::{Rotated, is_disk_full};
 use super::super::rotation::{Age, Rotation};
-use super::{LONGEST_ROTATION_PAUSE, LogFile, Reopening};
+use super::{LONGEST_ROTATION_PAUSE, LogFile, Reopening, Settling};
 use crate::sink::ending::End;
 use crate::sink::pace::{Backoff, LONGEST_PAUSE};
 use crate::sink::target::Books;
@@ -23,7 +23,8 @@ impl LogFile {
             return Ok(());
         }
         self.keep_line();
-        let predecessor = || self.rotation.as_ref().and_then(Rotation::predecessor);
+        let is_one_of_many = self.settling != Settling::Now;
+        let predecessor = || self.rotation.as_ref().and_then(|rotation| rotation.predecessor(is_one_of_many));
         let rotated = if self.removed.is_some() { None } else { predecessor() };
         let file = self.opener.open(&self.path, self.removed.as_deref().or(rotated.as_ref()))?;
         (self.reopening, self.removed) = (Reopening::No, None);
@@ -220,6 +221,9 @@ impl LogFile {
         if self.rotation.as_ref().is_some_and(|rotation| rotation.dated.is_some()) {
             return self.begin_day(books);
         }
+        if self.is_unsettled() {
+            self.settle_rotated(&resolved(&self.path), true, books)?;
+        }
         let Some(rotation) = &self.rotation else { return Ok(()) };
         let ours = self.file.as_ref().map(|file| file.metadata()).transpose()?;
         // Somebody may have moved our file away: what has its name now is not ours to move, but to be gone on with.
@@ -250,7 +254,9 @@ impl LogFile {
             opened.map_err(|error| io::Error::new(error.kind(), format!("cannot open {}: {error}", shown(&path))))?;
         daily.set_begun(Begun::On(today));
         // What can't be removed now may be tomorrow, and at a start.
-        if let Err(error) = dated.trim(today, *keep, |_| ()) {
+        if self.settling != Settling::Now {
+            self.settling = Settling::Due;
+        } else if let Err(error) = dated.trim(today, *keep, |_| ()) {
             books.report(format_args!("{error}; it is beyond --rotate-keep"));
         }
         books.counters.rotations = books.counters.rotations.saturating_add(1);
