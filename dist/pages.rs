@@ -85,7 +85,8 @@ pub fn rows() -> Vec<Row> {
 #[must_use]
 pub fn conf() -> String {
     let mut text = String::from(
-        "# What lumberjack does: the long options, one a line. This file is read once, at the start.\n\
+        "# What lumberjack does: the long options, one a line. It is read at the start, and again at SIGHUP\n\
+         # (systemctl reload lumberjack); have it checked first: lumberjack --check --config FILE\n\
          # Every line below that begins with a # and no space shows the default; take the # away to change it.\n\
          # Sizes: bytes, or with KiB, MiB or GiB (K, M, G), kB, MB or GB. Durations: with ms, s, m, h or d. See lumberjack(1).\n",
     );
@@ -110,9 +111,10 @@ pub fn man() -> String {
          .SH NAME\nlumberjack \\- receives log lines over TCP, UDP and Unix sockets and writes each to every output\n\
          .SH SYNOPSIS\n.B lumberjack\n[\\fIOPTIONS\\fR]\n{MAN_CAT_SYNOPSIS}{}\
          .SH DESCRIPTION\n\
-         Applications connect and send lines that end in a newline. Whole lines come out, in order, once. No client\n\
-         can make it grow past its memory budget, stall the others, or lose a line that it has taken. It is no\n\
-         parser and no router, and not the Logstash \"lumberjack\" (Beats) protocol.\n\
+         Applications connect and send lines that end in a newline, or messages in another framing, or datagrams. Whole\n\
+         lines come out, in order, once. No client can make it grow past its memory budget, stall the others, or lose\n\
+         a line that it has taken. It is no router, no parser but of syslog headers, and not the Logstash\n\
+         \"lumberjack\" (Beats) protocol.\n\
          .SH OPTIONS\n\
          Sizes take bytes, or KiB, MiB and GiB (K, M and G are the same), kB, MB and GB; durations ms, s, m, h and d.\n",
         env!("CARGO_PKG_VERSION"),

@@ -142,7 +142,7 @@ pub const OPTIONS: &[Opt] = options! {
     "trust-host" = "" Output Switch(syslog.trust_host)
         "with parse=syslog: the host in a header is taken for the one that sent it; anybody can write any";
     "allow" = "NETWORK,..." Input Nets(listen_defaults.allow) live
-        "who may connect, or send datagrams, such as 192.0.2.0/24,2001:db8::/32: all others may not; where --listen says nothing else";
+        "who may connect, or send datagrams, such as 192.0.2.0/24,2001:db8::/32: all others may not; none: no list, all may; where --listen says nothing else";
     "deny" = "NETWORK,..." Input Nets(listen_defaults.deny) live
         "who may not connect; of several networks that an address is in, the smallest decides";
     "proxy" = "" Input Switch(listen_defaults.proxy)
@@ -203,7 +203,7 @@ pub const OPTIONS: &[Opt] = options! {
     "keep-empty" = "" Lines Switch(config.limits.keep_empty) live
         "empty lines are written too";
     "embedded-newline" = "escape|space|keep" Lines Word(config.limits.embedded_newline) live
-        "what becomes of a newline inside a message, where --framing is not lines: \\n, a space, or it stays, for --format json";
+        "what becomes of a newline inside a message, where --framing is not lines, or over UDP with parse=syslog: \\n, a space, or it stays, for --format json";
     "memory" = "SIZE" Room Size(config.limits.memory)
         "most memory that clients and slow outputs may use; by default at most a quarter of the box's";
     "max-connections" = "NUMBER" Room Number(config.limits.max_connections) live
