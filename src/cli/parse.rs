@@ -13,6 +13,7 @@ use super::cat::{Listing, Since};
 use super::config_file;
 use super::help;
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
+use crate::config::listen::Listen;
 #[cfg(feature = "status")]
 use crate::config::listen::ListenAddrError;
 use crate::config::output::{DATE_WORD, WORDS};
@@ -213,8 +214,12 @@ fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &m
         }
         let place = format!("{}:{number}", path.escape_debug());
         let Some((name, text)) = line.split_once('=') else {
+            let (name, value) = match find(line) {
+                Some(option) if option.value.is_empty() => (option.name, "on"),
+                _ => ("max-line", "64KiB"),
+            };
             let line = line.escape_debug();
-            return Err(UsageError(format!("{place}: {line} has no =; write name = value, such as max-line = 64KiB")));
+            return Err(UsageError(format!("{place}: {line} has no =; write name = value, such as {name} = {value}")));
         };
         let (name, text) = (name.trim(), text.trim());
         let option = find(name).ok_or_else(|| UsageError(format!("{place}: {}", unknown(name, ""))))?;
@@ -242,7 +247,10 @@ fn set(option: &Opt, settings: &mut Settings, place: &str, text: &str) -> Result
     if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
         return Err(wrong_value(place, text, "quotes would be part of the value; leave them out"));
     }
-    (option.set)(settings, text).map_err(|error| wrong_value(place, text, &error))
+    (option.set)(settings, text).map_err(|error| wrong_value(place, text, &error))?;
+    // What no other setting can mend is said with its place.
+    let why = settings.config.listen.last().and_then(Listen::misplaced);
+    why.map_or(Ok(()), |why| Err(wrong_value(place, text, why)))
 }
 
 fn is_given(origins: &Origins, wanted: &str) -> bool {
@@ -277,21 +285,33 @@ fn utf8(text: OsString, name: &str) -> Result<String, UsageError> {
 
 fn wrong_value(place: &str, text: &str, error: &str) -> UsageError {
     let shown = if text.is_empty() { "(nothing)".to_owned() } else { text.escape_debug().to_string() };
-    UsageError(format!("{place} {shown}: {error}"))
+    // Words of other programs are values of ours, too.
+    let [end, hint] = meant(text).map_or(["", ""], |hint| ["; ", hint]);
+    UsageError(format!("{place} {shown}: {error}{end}{hint}"))
 }
 
-/// Options of other programs, and what they are called here.
-const MEANT: &[(&[&str], &str)] = &[
-    (&["out", "file", "logfile"], "--output names where lines go, such as --output app.log"),
-    (&["port", "bind", "address", "host"], "--listen names where clients connect, such as --listen 127.0.0.1:4445"),
-    (&["tls", "ssl", "cert"], "TLS is not served; put a TLS proxy in front, and --listen 127.0.0.1:4445 behind it"),
-    (&["udp"], "--listen takes UDP too, such as --listen udp:0.0.0.0:514"),
-    (&["verbose", "quiet", "debug"], "--log-level says how much the log says"),
+/// Options of other programs, with spaces between, and what they are called here.
+const MEANT: &[(&str, &str)] = &[
+    ("out file logfile", "--output names where lines go, such as --output app.log"),
+    ("port bind address host", "--listen names where clients connect, such as --listen 127.0.0.1:4445"),
+    ("tls ssl cert", "TLS is not served; put a TLS proxy in front, and --listen 127.0.0.1:4445 behind it"),
+    ("udp", "--listen takes UDP too, such as --listen udp:0.0.0.0:514"),
+    ("gelf", "--listen ADDR:PORT,framing=nul takes GELF over TCP"),
+    ("octet-counted octet-counting rfc6587", "octet counting is --framing octet"),
+    ("syslog", "--parse syslog reads headers of syslog"),
+    ("proxy-protocol haproxy", "--proxy is for clients behind a proxy that names them"),
+    ("whitelist allowlist acl", "--allow says who may connect"),
+    ("ratelimit rate-limit", "--rate says what a host may send in a second"),
+    ("verbose quiet debug", "--log-level debug says more in the log, warn less"),
 ];
+
+fn meant(name: &str) -> Option<&'static str> {
+    MEANT.iter().find(|(names, _)| names.split(' ').any(|known| known == name)).map(|(_, meant)| *meant)
+}
 
 fn unknown(name: &str, dashes: &str) -> UsageError {
     let shown = name.escape_debug();
-    if let Some((_, meant)) = MEANT.iter().find(|(names, _)| names.contains(&name)) {
+    if let Some(meant) = meant(name) {
         return UsageError(format!("{dashes}{shown} is no option: {meant}"));
     }
     match nearest(name, dashes.is_empty()) {

@@ -68,22 +68,23 @@ impl Reload {
             }
         };
         // Once, until it is another.
-        if !fixed.is_empty() && fixed != self.told {
+        let is_told = !fixed.is_empty() && fixed != self.told;
+        if is_told {
             warn!("[config] {} says {fixed}: that needs a restart", self.file);
         }
         if let Some(warning) = lowered.as_ref().filter(|_| lowered != self.lowered) {
             warn!("[tcp] {warning}");
         }
         (self.told, self.lowered) = (fixed, lowered);
-        let mut changes = String::new();
-        for option in OPTIONS {
+        let mut changes = self.listeners_changes(&wanted);
+        for option in OPTIONS.iter().filter(|option| option.name != "listen") {
             let (before, now) = (option.current(&self.running), option.current(&wanted));
             if before != now {
-                append(&mut changes, format_args!("{} is {now}, was {before}", option.name));
+                append(&mut changes, "; ", format_args!("{} is {now}, was {before}", option.name));
             }
         }
         if changes.is_empty() {
-            changes.push_str("nothing has changed");
+            changes.push_str(if is_told { "nothing else has changed" } else { "nothing has changed" });
         }
         server.change_sink(|sink| sink.configure(&wanted.output));
         server.set_listen_options(&wanted.config.listen);
@@ -98,16 +99,27 @@ impl Reload {
         Some(&self.running)
     }
 
+    /// What is another at listeners, but for what is said of all of them anyway.
+    fn listeners_changes(&self, wanted: &Settings) -> String {
+        let mut changes = String::new();
+        for (before, now) in self.running.config.listen.iter().zip(&wanted.config.listen) {
+            let mut say = |change: &str| append(&mut changes, "; ", format_args!("{}: {change}", now.at));
+            let defaults = [&self.running.listen_defaults, &wanted.listen_defaults];
+            before.options.changes(&now.options, defaults, &mut say);
+        }
+        changes
+    }
+
     /// Says where anybody may connect that only some could before: a list may have been lost rather than taken out.
     fn warn_of_open_doors(&self, wanted: &Settings) {
         let mut places = String::new();
         for (before, now) in self.running.config.listen.iter().zip(&wanted.config.listen) {
             if before.options.allow != Networks::default() && now.options.allow == Networks::default() {
-                append(&mut places, format_args!("{}", now.at));
+                append(&mut places, ", ", format_args!("{}", now.at));
             }
         }
         if !places.is_empty() {
-            let rest = "anybody may connect now whom deny does not name";
+            let rest = "anybody may connect or send now whom deny does not name";
             warn!("[config] {} has no allow any more for {places}: {rest}", self.file);
         }
     }
@@ -147,7 +159,7 @@ impl Reload {
             // In which order listeners and outputs are given is all the same. A sort would be 6 KB of code.
             let (newer, older) = (option.values(&asked), option.values(wanted));
             if newer.len() != older.len() || newer.iter().any(|value| !older.contains(value)) {
-                append(&mut read.fixed, format_args!("--{} {}", option.name, option.current(&asked)));
+                append(&mut read.fixed, "; ", format_args!("--{} {}", option.name, option.current(&asked)));
             }
         }
         read.lowered = fit_to_the_box(wanted);
@@ -184,9 +196,9 @@ fn renew_listeners(running: &mut [Listen], asked: &[Listen]) {
 }
 
 #[inline(never)] // one copy, for size
-fn append(list: &mut String, item: fmt::Arguments<'_>) {
+fn append(list: &mut String, between: &str, item: fmt::Arguments<'_>) {
     if !list.is_empty() {
-        list.push_str("; ");
+        list.push_str(between);
     }
     let _ = list.write_fmt(item);
 }

@@ -67,6 +67,12 @@ impl Listen {
         }
     }
 
+    /// Why one of its options can't be what it is at this address, whatever else is set.
+    #[cfg(feature = "cli")]
+    pub(crate) fn misplaced(&self) -> Option<&'static str> {
+        self.options.misplaced(&self.at)
+    }
+
     /// The first of its options that can't be what it is: its key, its value and why.
     pub(super) fn contradiction(&self) -> Option<(&'static str, String, &'static str)> {
         self.options.contradiction(&self.at)
@@ -161,11 +167,11 @@ mod tests {
     fn p13_what_is_behind_an_address_is_an_option_or_says_why_not() {
         for (text, words) in [
             ("127.0.0.1:1,framing=xml", "framing: use one of lines"),
-            ("127.0.0.1:1,framing=", "framing: use one of lines"),
-            (
-                "127.0.0.1:1,framing",
-                "framing is no option of a listener: behind the address comes KEY=VALUE, with one of",
-            ),
+            ("127.0.0.1:1,framing=", "framing needs a value, as in framing=VALUE: use one of lines"),
+            ("127.0.0.1:1,framing", "framing needs a value, as in framing=VALUE: use one of lines"),
+            ("127.0.0.1:1,frame", "frame is no option of a listener: behind the address comes KEY=VALUE, with one of"),
+            ("127.0.0.1:1,nul", "nul is no option of a listener: did you mean framing=nul?"),
+            ("127.0.0.1:1,\n9", "\\n9 is no option of a listener: did you mean rate=\\n9?"),
             ("127.0.0.1:1,", "there is nothing behind a comma of it: leave that comma out"),
             ("127.0.0.1:1,allow=192.0.2.1,", "there is nothing behind a comma of it: leave that comma out"),
             ("127.0.0.1:1,allow=192.0.2.1,,rate=2", "there is nothing behind a comma of it: leave that comma out"),

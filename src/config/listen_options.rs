@@ -189,15 +189,12 @@ pub(super) fn split(text: &str) -> (&str, Option<&str>) {
     end.and_then(|at| text.split_at_checked(at)).map_or((text, None), |(at, rest)| (at, rest.get(1..)))
 }
 
-/// The row of a text that begins with `KEY=`, or is the key of a switch, by its number, and its value.
+/// The row of a text that is a key, or begins with `KEY=`, by its number, and its value.
 fn row_of(text: &str) -> Option<(usize, &'static Row, &str)> {
-    let (key, value) = text.split_once('=').unwrap_or((text, ""));
-    let is_bare = key.len() == text.len();
+    let (key, value) = text.split_once('=').map_or((text, None), |(key, value)| (key, Some(value)));
     let (number, row) = ROWS.iter().enumerate().find(|(_, row)| row.key == key)?;
-    match is_bare {
-        true => (row.form == Form::Switch).then_some((number, row, "on")),
-        false => Some((number, row, value)),
-    }
+    let bare = if row.form == Form::Switch { "on" } else { "" };
+    Some((number, row, value.unwrap_or(bare)))
 }
 
 /// Whether a piece looks like an address, and so like more of a list.
@@ -218,7 +215,13 @@ impl ListenOptions {
             if given.has(number) && row.form != Form::List {
                 return Err(ListenError::Option(format!("{} is given twice: give it once", row.key)));
             }
-            (row.set)(&mut options, value).map_err(|error| ListenError::Option(format!("{}: {error}", row.key)))?;
+            let key = row.key;
+            (row.set)(&mut options, value).map_err(|error| {
+                ListenError::Option(match value {
+                    "" => format!("{key} needs a value, as in {key}=VALUE: {error}"),
+                    _ => format!("{key}: {error}"),
+                })
+            })?;
             given.note(number);
             last = Some((number, row));
         }
@@ -241,6 +244,32 @@ impl ListenOptions {
     /// Takes over what can change while the listener is open.
     pub(crate) fn renew(&mut self, newer: &Self) {
         ROWS.iter().filter(|row| row.is_live).for_each(|row| (row.copy)(self, newer));
+    }
+
+    /// Says what is another in `now` of what can change while the listener is open, but for what is as other in these defaults.
+    #[cfg(feature = "cli")]
+    pub(crate) fn changes(&self, now: &Self, defaults: [&Self; 2], say: &mut dyn FnMut(&str)) {
+        let [before_by_default, now_by_default] = defaults;
+        for row in ROWS.iter().filter(|row| row.is_live) {
+            let change = self.change(now, row);
+            if !change.is_empty() && change != before_by_default.change(now_by_default, row) {
+                say(&change);
+            }
+        }
+    }
+
+    /// How an option is another in `now`; empty if it is not.
+    #[cfg(feature = "cli")]
+    #[inline(never)] // for size
+    fn change(&self, now: &Self, row: &Row) -> String {
+        let (before, now) = (self.value(row), now.value(row));
+        if before == now { String::new() } else { format!("{} is {now}, was {before}", row.key) }
+    }
+
+    /// Why one can't be what it is at this address, whatever else is set.
+    #[cfg(feature = "cli")]
+    pub(super) fn misplaced(&self, at: &ListenAddr) -> Option<&'static str> {
+        ROWS.iter().find_map(|row| (row.contradicts)(self, at))
     }
 
     /// The first that can't be what it is: its key, its value and why.
@@ -315,11 +344,15 @@ fn unknown(piece: &str) -> ListenError {
     if piece.trim().is_empty() {
         return ListenError::Option("there is nothing behind a comma of it: leave that comma out".to_owned());
     }
-    let keys = ROWS.iter().map(|row| row.key).collect::<Vec<_>>().join(", ");
     // What comes out has no control characters, whatever went in.
+    let shown = piece.escape_debug();
+    // The value alone.
+    if let Some(row) = ROWS.iter().find(|row| (row.set)(&mut ListenOptions::default(), piece).is_ok()) {
+        return ListenError::Option(format!("{shown} is no option of a listener: did you mean {}={shown}?", row.key));
+    }
+    let keys = ROWS.iter().map(|row| row.key).collect::<Vec<_>>().join(", ");
     ListenError::Option(format!(
-        "{} is no option of a listener: behind the address comes KEY=VALUE, with one of {keys}; give --listen once for each address",
-        piece.escape_debug()
+        "{shown} is no option of a listener: behind the address comes KEY=VALUE, with one of {keys}; give --listen once for each address"
     ))
 }
 

@@ -81,7 +81,7 @@ impl fmt::Display for NetworkError {
             // What comes out has no control characters, whatever went in.
             Self::NotANetwork(text) => write!(
                 f,
-                "{} is no network: give one as 192.0.2.0/24 or 2001:db8::/32, or an address alone; everybody is 0.0.0.0/0,::/0",
+                "{} is no network: give one as 192.0.2.0/24 or 2001:db8::/32, or an address alone; everybody is 0.0.0.0/0,::/0; several have commas between, and a netmask of 255.255.255.0 is /24",
                 if text.is_empty() { "nothing".into() } else { text.escape_debug().to_string() }
             ),
             Self::HostBits { ip, network } => write!(

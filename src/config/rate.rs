@@ -40,7 +40,7 @@ pub struct RateError;
 
 impl fmt::Display for RateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a bare number is lines, one with B, KiB or MiB is bytes, such as 200 or 64KiB, each below 4294967296; or off")
+        f.write_str("a bare number is lines, one with B, KiB or MiB is bytes, such as 200 or 64KiB, each below 4294967296, and without lines or /s behind it; or off")
     }
 }
 

@@ -127,7 +127,7 @@ numbers! {
         proxy_errors "proxyErrors" "proxy_header_errors" Loss
             "Connections closed because they did not begin with a header of the PROXY protocol (--proxy)." ("P25");
         slowed "slowed" "slowed_hosts" Event
-            "Times that a host was slowed because it sent more than --rate; connections lose no line by that." ("P26");
+            "Times that a host sent more than --rate: its connections are slowed and lose no line, its datagrams are dropped." ("P26");
         cut_off "cutOff" "cut_off_connections" Loss
             "Connections closed while their client still sent, 16 MiB after our goodbye." ("P6, P11");
         datagrams "datagrams" "received_datagrams" Count

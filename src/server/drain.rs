@@ -11,6 +11,7 @@ use super::connection::{Connection, Readiness};
 use super::error::RunError;
 use super::life::{Close, Life};
 use super::lingering::Group;
+use crate::config::listen::ListenAddr;
 use crate::net::{Key, Net};
 use crate::sink::{Order, Sink};
 
@@ -126,7 +127,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.listeners.end_pause();
         self.listeners.leave_inherited(&mut self.net);
         self.datagrams.begin_end(&mut self.net);
-        info!("[tcp] Stopping server, closing {} active socket(s)", self.clients.connections.len());
+        match self.listeners.local_addrs().iter().all(ListenAddr::is_udp) {
+            true => info!("[udp] Stopping server"),
+            false => info!("[tcp] Stopping server, closing {} active socket(s)", self.clients.connections.len()),
+        }
         let keys: Vec<Key> = self.clients.connections.keys().collect();
         for key in keys {
             self.say_goodbye(key);

@@ -36,6 +36,17 @@ struct Entry {
     slowed: Option<(Tick, Tick)>,
     /// Datagrams of which the output has no mark yet, and who sent the last of them.
     lost: Lost,
+    /// Datagrams that were dropped since it is slowed.
+    dropped: u64,
+}
+
+impl Entry {
+    /// What it cost the host to be slowed, if it is: ticks; or, where they are dropped, datagrams.
+    fn cost(&self, now: Tick, is_udp: bool) -> Option<u64> {
+        let (since, last) = self.slowed?;
+        let last = if self.waiting.is_empty() { last } else { now };
+        Some(if is_udp { self.dropped } else { last.0.saturating_sub(since.0) })
+    }
 }
 
 /// What of a peer is not in the output, and not yet marked.
@@ -85,7 +96,7 @@ enum Room {
 enum Woken {
     /// This connection may be read; if it has left, the next is asked for.
     Reads(Key),
-    /// A host keeps to its rate again, after so many ticks.
+    /// A host keeps to its rate again, and what it cost.
     Calm(Host, u64),
 }
 
@@ -147,7 +158,8 @@ impl Table {
             self.look_at = (2 * self.entries.len()).clamp(FEW, self.most.max(FEW));
         }
         let bucket = self.limit.full(now);
-        let id = self.entries.insert(Entry { host, bucket, waiting: VecDeque::new(), slowed: None, lost: None });
+        let id =
+            self.entries.insert(Entry { host, bucket, waiting: VecDeque::new(), slowed: None, lost: None, dropped: 0 });
         let id = u32::try_from(id).unwrap_or_default();
         self.hosts.insert(host, id);
         id
@@ -202,7 +214,7 @@ impl Table {
                     *last = now;
                 }
             }
-            let Some((since, last)) = entry.slowed else { continue };
+            let Some((_, last)) = entry.slowed else { continue };
             let calm = last.saturating_add(CALM_TICKS);
             if !entry.waiting.is_empty() {
                 // Those who come first may leave something for the others.
@@ -210,9 +222,10 @@ impl Table {
             } else if now < calm {
                 self.wheel.arm(id, calm);
             } else {
+                let cost = entry.cost(now, self.is_udp).unwrap_or_default();
                 entry.slowed = None;
                 lost.extend(entry.lost.take());
-                woken(Woken::Calm(entry.host, last.0.saturating_sub(since.0)));
+                woken(Woken::Calm(entry.host, cost));
             }
         }
     }
@@ -233,29 +246,24 @@ impl Rates {
     }
 
     /// The listener with this number may have another rate from now on (P27). Where it is of the same unit, hosts keep what
-    /// they owe; else all begin anew. Gives the connections that have to wait no more.
+    /// they owe; else all begin anew, and what was known of them is given back.
     #[inline(never)] // for size
-    pub(super) fn set_options(&mut self, number: usize, listen: &Listen, limits: &Limits, now: Tick) -> Vec<Key> {
+    fn set_options(&mut self, number: usize, listen: &Listen, limits: &Limits, now: Tick) -> Option<Box<Table>> {
         // At the end there are none any more.
-        let Some(slot) = self.tables.get_mut(number) else { return Vec::new() };
+        let slot = self.tables.get_mut(number)?;
         let limit = Limit::new(listen.options.rate, listen.options.burst);
-        let freed = match (slot.as_deref_mut(), limit) {
+        let before = match (slot.as_deref_mut(), limit) {
             (Some(table), Some(limit)) if table.limit.is_like(&limit) => {
                 table.set_limit(limit, &listen.options, now);
-                Vec::new()
+                None
             }
-            (before, _) => {
-                let mut freed = Vec::new();
-                for (_, entry) in before.into_iter().flat_map(|table| &table.entries) {
-                    self.lost.extend(entry.lost);
-                    freed.extend(&entry.waiting);
-                }
-                *slot = limit.map(|limit| Box::new(Table::new(limit, listen, most_hosts(limits), now)));
-                freed
+            _ => {
+                let table = limit.map(|limit| Box::new(Table::new(limit, listen, most_hosts(limits), now)));
+                std::mem::replace(slot, table)
             }
         };
         self.are_on = self.tables.iter().any(Option::is_some);
-        freed
+        before
     }
 
     /// Whether there is any rate to keep to.
@@ -338,8 +346,10 @@ impl Rates {
         let since = entry.slowed.map(|(since, _)| since);
         entry.slowed = Some((since.unwrap_or(now), now));
         if since.is_some() {
+            entry.dropped = entry.dropped.saturating_add(1);
             return None;
         }
+        entry.dropped = 1;
         table.wheel.arm(id, now.saturating_add(CALM_TICKS));
         Some(table.shown.clone())
     }
@@ -416,8 +426,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             let (shown, is_udp) = (std::mem::take(&mut table.shown), table.is_udp);
             table.wake(now, lost, &mut |woken| match woken {
                 Woken::Reads(key) => self.clients.speed_up(key, now),
-                Woken::Calm(host, ticks) => {
-                    self.tally().not_slowed(host, &shown, ticks, is_udp);
+                Woken::Calm(host, cost) => {
+                    self.tally().not_slowed(host, format_args!("keeps to {shown} again"), cost, is_udp);
                     true
                 }
             });
@@ -426,13 +436,30 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.rates = rates;
     }
 
+    /// The listener with this number may have another rate from now on.
+    pub(super) fn set_rate(&mut self, number: usize, listen: &Listen) {
+        if let Some(table) = self.rates.set_options(number, listen, &self.limits, self.clock.tick()) {
+            self.free(&table, true);
+        }
+    }
+
     /// The end begins: no rate holds any more, and all who waited are to be read.
     pub(super) fn end_rates(&mut self) {
-        let now = self.clock.tick();
         let rates = std::mem::take(&mut self.rates);
         self.rates.lost = rates.lost;
-        for (_, entry) in rates.tables.iter().flatten().flat_map(|table| &table.entries) {
+        rates.tables.iter().flatten().for_each(|table| self.free(table, false));
+    }
+
+    /// Nothing is known of these hosts any more, and all who waited are to be read.
+    #[inline(never)] // for size
+    fn free(&mut self, table: &Table, is_said: bool) {
+        let now = self.clock.tick();
+        for (_, entry) in &table.entries {
             self.rates.lost.extend(entry.lost);
+            if let Some(cost) = entry.cost(now, table.is_udp).filter(|_| is_said) {
+                let why = format_args!("is free of {}", table.shown);
+                self.tally().not_slowed(entry.host, why, cost, table.is_udp);
+            }
             for key in &entry.waiting {
                 self.clients.speed_up(*key, now);
             }

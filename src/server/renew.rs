@@ -50,10 +50,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub fn set_listen_options(&mut self, listen: &[Listen]) {
         for (number, listen) in listen.iter().enumerate() {
             if let Some(listen) = self.listeners.set_options(number, &listen.options) {
-                let freed = self.rates.set_options(number, &listen, &self.limits, self.clock.tick());
-                for key in freed {
-                    self.clients.speed_up(key, self.clock.tick());
-                }
+                self.set_rate(number, &listen);
             }
         }
         let listen = self.listeners.described();

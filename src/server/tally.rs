@@ -146,7 +146,10 @@ impl Tally<'_> {
         count(&mut self.counters.proxy_errors, 1);
         let [what, cure] = match is_broken {
             true => ["Broken", "it takes whole headers of version 1 and 2"],
-            false => ["No", "it needs send-proxy at the proxy, and no --proxy here for who is none"],
+            false => [
+                "No",
+                "turn it on at the proxy (HAProxy: send-proxy, nginx: proxy_protocol on); give clients without a proxy a listener without proxy",
+            ],
         };
         let message = format_args!("[tcp] {what} PROXY header from {proxy}: {why}, closing connection; {cure}");
         self.notices.warn(self.now, Notice::NoHeader, message);
@@ -162,13 +165,16 @@ impl Tally<'_> {
         self.notices.warn(self.now, Notice::Slowed, message);
     }
 
-    /// And keeps to its rate again, after so many ticks.
+    /// And is not any more. `cost`: for so many ticks it was; over UDP, so many datagrams were dropped.
     #[cold]
-    pub(super) fn not_slowed(&mut self, host: Host, rate: &str, ticks: u64, is_udp: bool) {
-        let time = DisplayDuration(Tick(ticks).begins_at());
-        let [room, what] = if is_udp { ["udp", "its datagrams were dropped"] } else { ["tcp", "it was slowed"] };
-        let message = format_args!("[{room}] Host {host} keeps to {rate} again; {what} for {time}");
-        self.notices.warn(self.now, Notice::Slowed, message);
+    pub(super) fn not_slowed(&mut self, host: Host, why: fmt::Arguments<'_>, cost: u64, is_udp: bool) {
+        if is_udp {
+            let verb = if cost == 1 { "was" } else { "were" };
+            let message = format_args!("[udp] Host {host} {why}; {cost} of its datagrams {verb} dropped");
+            return self.notices.warn(self.now, Notice::Slowed, message);
+        }
+        let time = DisplayDuration(Tick(cost).begins_at());
+        self.notices.warn(self.now, Notice::Slowed, format_args!("[tcp] Host {host} {why}; it was slowed for {time}"));
     }
 
     /// Accepting pauses, since it failed.

@@ -399,6 +399,7 @@ mod tests {
             "# TYPE lumberjack_pending_bytes gauge\nlumberjack_pending_bytes 10\n",
             "lumberjack_output_queued_bytes{output=\"stdout\"} 0\nlumberjack_output_queued_bytes{output=\"a \\\"b\\\"\\\\\"} 0\n",
             "lumberjack_healthy 0\n",
+            "_slowed_hosts_total Times that a host sent more than --rate: its connections are slowed and lose no line, its datagrams are dropped.\n",
         ] {
             assert!(metrics.contains(part), "{part:?} is not in {metrics}");
         }

@@ -171,7 +171,7 @@ fn p13_udp_options_that_make_no_sense_are_one_sentence_and_exit_2() {
         ),
         (
             &["--listen", "udp:127.0.0.1:0,proxy,allow=192.0.2.7"],
-            "--listen udp:127.0.0.1:0,proxy=on: a datagram comes from who sent it, without a header",
+            "--listen udp:127.0.0.1:0,proxy,allow=192.0.2.7: a datagram comes from who sent it, without a header",
             "allow only the hosts that may send",
         ),
         (

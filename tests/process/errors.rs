@@ -36,6 +36,12 @@ fn p13_every_mistake_in_the_arguments_is_one_sentence_and_exit_2() {
         (&["--port=514"], "--port is no option: --listen names where clients connect", ""),
         (&["--tls"], "--tls is no option: TLS is not served; put a TLS proxy in front", ""),
         (&["--udp"], "--udp is no option: --listen takes UDP too, such as", ""),
+        (&["--gelf"], "--gelf is no option: --listen ADDR:PORT,framing=nul takes GELF over TCP", ""),
+        (&["--syslog"], "--syslog is no option: --parse syslog reads", ""),
+        (&["--proxy-protocol"], "--proxy-protocol is no option: --proxy", ""),
+        (&["--whitelist", "::1"], "--whitelist is no option: --allow", ""),
+        (&["--ratelimit=10"], "--ratelimit is no option: --rate", ""),
+        (&["--rate-limit", "10"], "--rate-limit is no option: --rate", ""),
         (&["-x"], "-x is no option", "see --help"),
         (&["--max-lin", "1"], "--max-lin is no option", "did you mean --max-line?"),
         (&["--lisen", "[::]:1"], "--lisen is no option", "did you mean --listen?"),
@@ -78,7 +84,27 @@ fn p13_every_mistake_in_the_arguments_is_one_sentence_and_exit_2() {
 #[test]
 fn p13_every_mistake_about_framings_is_one_sentence_and_exit_2() {
     for (args, begins, ends) in [
-        (&["--framing", "xml"][..], "--framing xml: use one of lines, octet, nul, cr, auto-octet", ""),
+        (&["--framing", "xml"][..], "--framing xml: use one of lines, octet, nul, cr, auto-octet", "auto-octet"),
+        (
+            &["--framing", "rfc6587"],
+            "--framing rfc6587: use one of lines, octet, nul, cr, auto-octet; octet counting is --framing octet",
+            "",
+        ),
+        (
+            &["--framing", "octet-counted"],
+            "--framing octet-counted: use one of lines, octet,",
+            "; octet counting is --framing octet",
+        ),
+        (
+            &["--listen", "127.0.0.1:1,octet"],
+            "--listen 127.0.0.1:1,octet: octet is no option of a listener: did you mean framing=octet?",
+            "",
+        ),
+        (
+            &["--listen", "127.0.0.1:1,parse"],
+            "--listen 127.0.0.1:1,parse: parse needs a value, as in parse=VALUE: use one of off, syslog",
+            "",
+        ),
         (&["--listen", "127.0.0.1:1,framing=xml"], "--listen 127.0.0.1:1,framing=xml: framing: use one of lines,", ""),
         (&["--listen", "127.0.0.1:1,frame=nul"], "--listen 127.0.0.1:1,frame=nul: frame=nul is no option of a", ""),
         (&["--listen", "127.0.0.1:1,127.0.0.1:2"], "--listen 127.0.0.1:1,127.0.0.1:2: 127.0.0.1:2 is no option", ""),
@@ -114,7 +140,7 @@ fn p13_every_mistake_in_the_options_of_a_listener_is_one_sentence_and_exit_2() {
         (
             &["--deny", "lan"],
             "--deny lan: lan is no network: give one as 192.0.2.0/24 or 2001:db8::/32",
-            "0.0.0.0/0,::/0",
+            "; everybody is 0.0.0.0/0,::/0; several have commas between, and a netmask of 255.255.255.0 is /24",
         ),
         (
             &["--listen", "127.0.0.1:0,allow=192.0.2.1,2001:db8::1/32"],
@@ -129,8 +155,18 @@ fn p13_every_mistake_in_the_options_of_a_listener_is_one_sentence_and_exit_2() {
         (&["--listen", "unix:/run/x", "--allow", "::1"], "--allow ::1 fits no --listen: clients of a Unix socket", ""),
         (&["--proxy"], "--listen 127.0.0.1:4445,proxy=on: anybody could say who its lines are from", "allow=192.0.2.7"),
         (&["--listen", "127.0.0.1:0,proxy=1"], "--listen 127.0.0.1:0,proxy=1: proxy: use on or off", ""),
-        (&["--listen", "127.0.0.1:0,allow"], "--listen 127.0.0.1:0,allow: allow is no option of a listener", ""),
+        (
+            &["--listen", "127.0.0.1:0,allow"],
+            "--listen 127.0.0.1:0,allow: allow needs a value, as in allow=VALUE: ",
+            "",
+        ),
+        (
+            &["--allow", "::1 ::2"],
+            "--allow ::1 ::2: ::1 ::2 is no network: ",
+            "several have commas between, and a netmask of 255.255.255.0 is /24",
+        ),
         (&["--rate", "fast"], "--rate fast: a bare number is lines, one with B, KiB or MiB is bytes", "or off"),
+        (&["--rate", "10/s"], "--rate 10/s: a bare number is lines, ", "without lines or /s behind it; or off"),
         (
             &["--burst", "200"],
             "--burst 200 fits no --listen: a burst goes with a rate, and there is none: give one in",
@@ -151,6 +187,12 @@ fn p13_every_mistake_in_a_config_file_names_its_line() {
     let dir = Dir::new();
     for (text, begins) in [
         (&b"max-line"[..], "1: max-line has no =; write name = value"),
+        (b"max-lin", "1: max-lin has no =; write name = value, such as max-line = 64KiB"),
+        (b"proxy", "1: proxy has no =; write name = value, such as proxy = on"),
+        (
+            b"keep-empty = on\nlisten = unix:/run/x,proxy\nlisten = 127.0.0.1:0",
+            "2: listen unix:/run/x,proxy: clients of a Unix socket have no addresses",
+        ),
         (b"# sizes\n\nmax-line = x\n", "3: max-line x: it does not start with a whole number"),
         (
             b"output = a\nmax-line = 8KiB\noutput = b\nmax-line = 8KiB",

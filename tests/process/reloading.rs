@@ -83,11 +83,9 @@ impl Configured {
         assert_eq!(answer, wanted);
     }
 
-    /// The same of an option of listeners, which each of them shows too.
+    /// The same of an option of listeners, which is not said of each of them too.
     fn assert_listener_changes(&mut self, (name, before, now): (&str, &str, &str), others: &str) {
-        let answer = self.reload(&format!("{others}{name} = {now}\n"));
-        assert!(answer.contains("was read again: listen is 127.0.0.1:0"), "{answer}");
-        assert!(answer.ends_with(&format!("; {name} is {now}, was {before}")), "{answer}");
+        self.assert_changes(name, before, now, others);
         assert!(!self.receiver.said().contains("restart"), "{}", self.receiver.said());
     }
 
@@ -543,7 +541,7 @@ fn p27_a_list_of_who_may_connect_changes_and_who_is_in_stays() {
 
 #[test]
 fn p27_a_file_that_sets_nothing_any_more_lets_nobody_in_and_a_list_that_is_gone_is_told() {
-    let mut one = Configured::start("allow = 127.0.0.2\n", &[]);
+    let mut one = Configured::start("allow = 127.0.0.2\n", &["--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"]);
     let conf = one.dir.file("lumberjack.conf");
     for empty in ["", "\n# allow = 127.0.0.2\n"] {
         let answer = one.reload(empty);
@@ -552,7 +550,9 @@ fn p27_a_file_that_sets_nothing_any_more_lets_nobody_in_and_a_list_that_is_gone_
         read_close(&one.receiver.client_from(3));
     }
     one.reload("idle-timeout = 5m\n");
-    let told = format!("{conf} has no allow any more for 127.0.0.1:0: anybody may connect now whom deny does not name");
+    let told = format!(
+        "{conf} has no allow any more for 127.0.0.1:0, 127.0.0.2:0: anybody may connect or send now whom deny does not name"
+    );
     let said = one.receiver.said();
     assert_eq!(said.lines().filter(|line| line.contains("WARN") && line.ends_with(&told)).count(), 1, "{said}");
     let mut client = one.receiver.client_from(3);
@@ -570,7 +570,8 @@ fn p27_a_list_behind_an_address_changes_wherever_that_is_in_the_file() {
     // Handed over, so that the file alone says where it listens.
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let (path, at) = (dir.file("app.log"), socket.local_addr().unwrap().to_string());
-    let unix = format!("listen = unix:{}\n", dir.file("s"));
+    let one_socket = dir.file("s");
+    let unix = format!("listen = unix:{one_socket}\n");
     let conf = dir.file("lumberjack.conf");
     let text = |list: &str| format!("listen = {at},allow={list}\n");
     fs::write(&conf, text("127.0.0.9") + &unix).unwrap();
@@ -578,11 +579,15 @@ fn p27_a_list_behind_an_address_changes_wherever_that_is_in_the_file() {
     let mut one = Configured { dir, receiver, answers: 0 };
     read_close(&one.client());
     let answer = one.reload(&(unix + &text("127.0.0.1")));
-    assert!(answer.contains(&format!("listen is {at},allow=127.0.0.1, ")), "{answer}");
+    assert!(answer.ends_with(&format!("was read again: {at}: allow is 127.0.0.1, was 127.0.0.9")), "{answer}");
     assert!(!one.receiver.said().contains("needs a restart"), "in another order: {}", one.receiver.said());
     let mut client = one.client();
     send(&mut client, "a line\n");
     one.until_text("a line\n");
+    // What changes for all is said once, and of a listener only what is another there.
+    let rates = |own: u32, all: u32| format!("rate = {all}\nlisten = unix:{one_socket}\nlisten = {at},rate={own}\n");
+    one.reload(&rates(5, 200));
+    assert!(one.reload(&rates(6, 20)).ends_with(&format!("again: {at}: rate is 6, was 5; rate is 20, was 200")));
     one.stop();
 }
 
@@ -593,6 +598,7 @@ fn p27_a_rate_changes() {
     send(&mut client, &"a line\n".repeat(400));
     one.receiver.until_said("sends more than 1 line/s");
     one.assert_listener_changes(("rate", "1", "off"), "");
+    one.receiver.until_said("[WARN] [tcp] Host 127.0.0.1 is free of 1 line/s; it was slowed for ");
     one.until_text(&"a line\n".repeat(400));
     one.assert_listener_changes(("rate", "off", "2"), "");
     one.assert_listener_changes(("burst", "off", "5"), "rate = 2\n");
@@ -703,7 +709,7 @@ fn p27_what_needs_a_restart_is_named_once() {
         lines.map(|line| line.split_once("[config] ").unwrap().1.to_owned()).collect::<Vec<_>>()
     };
     let fixed = "max-line = 1KiB\nformat = json\nidle-close = needed\n";
-    assert!(one.reload(fixed).ends_with("nothing has changed"));
+    assert!(one.reload(fixed).ends_with("again: nothing else has changed"));
     let first = format!("{conf} says --format json; --max-line 1KiB; --idle-close needed: that needs a restart");
     assert_eq!(said(&one), [first.as_str()]);
     one.assert_changes("idle-timeout", "5m", "1m", fixed);

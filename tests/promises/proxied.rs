@@ -100,7 +100,13 @@ fn p25_what_is_no_header_is_one_warning_and_a_close_and_a_probe_is_none() {
         assert_eq!((counters.proxy_errors, counters.probes - probes), (errors, is_probe), "{why:?}");
         if let Some(why) = why {
             let what = if bytes.starts_with(b"a") { "No" } else { "Broken" };
-            assert_eq!(said(&["WARN [tcp] ", what, " PROXY header from", &name, why]).len(), 1, "{why}");
+            let cure = match what {
+                "No" => {
+                    "turn it on at the proxy (HAProxy: send-proxy, nginx: proxy_protocol on); give clients without a proxy a listener without proxy"
+                }
+                _ => "it takes whole headers of version 1 and 2",
+            };
+            assert_eq!(said(&["WARN [tcp] ", what, " PROXY header from", &name, why, cure]).len(), 1, "{why}");
         }
     }
     let client = world.taken_client();
