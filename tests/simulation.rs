@@ -182,8 +182,8 @@ fn p6_when_the_one_that_is_asked_has_left_nobody_else_gives_way() {
     // Five of a crowd come in for one each. When the sixth does, for which two would have to go, the first of them leaves.
     let (silent, late) = ([(0, Step::Connect)], [(1000, Step::Connect)]);
     let leaves = [(5, Step::Connect), (6046, Step::HalfClose)];
-    let (silent, late): (&[(u64, Step)], &[(u64, Step)]) = (&silent, &late);
-    let clients = [silent, silent, silent, silent, silent, &leaves, late, late, late, late, late, late];
+    let late: &[_] = &late;
+    let clients = [[&silent[..]; 5].as_slice(), &[&leaves], &[late; 6]].concat();
     let report = sim::run_script(limits, &clients, &[(5500, Event::Haste), (20_000, Event::Stop)]);
     assert_eq!(report.evicted, 5, "one for each but the last, which had its place already");
 }
