@@ -190,6 +190,11 @@ pub trait Net {
     /// # Errors
     /// `WouldBlock` when nothing is, else those of `read`.
     fn read(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
+    /// The same of a connection over TCP, and all of it is there still.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    fn peek(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
     /// Makes `poll` report when a connection of the status endpoint can be read or written.
     ///
     /// # Errors
@@ -438,6 +443,14 @@ impl Net for Mio {
         match stream {
             Stream::Tcp(stream) => stream.read(buffer),
             Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    fn peek(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
+        match stream {
+            Stream::Tcp(stream) => stream.peek(buffer),
+            // No proxy is asked for a header there.
+            Stream::Unix(_) => Err(ErrorKind::Unsupported.into()),
         }
     }
 

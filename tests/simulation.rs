@@ -171,6 +171,24 @@ fn p6_for_each_who_comes_to_a_full_house_one_quiet_client_gives_way() {
 }
 
 #[test]
+fn p6_when_the_one_that_is_asked_has_left_nobody_else_gives_way() {
+    let limits = Limits {
+        max_connections: 6,
+        max_per_host: Some(0),
+        idle_timeout: ms(50),
+        idle_close: IdleClose::Needed,
+        ..Limits::default()
+    };
+    // Five of a crowd come in for one each. When the sixth does, for which two would have to go, the first of them leaves.
+    let (silent, late) = ([(0, Step::Connect)], [(1000, Step::Connect)]);
+    let leaves = [(5, Step::Connect), (6046, Step::HalfClose)];
+    let late: &[_] = &late;
+    let clients = [[&silent[..]; 5].as_slice(), &[&leaves], &[late; 6]].concat();
+    let report = sim::run_script(limits, &clients, &[(5500, Event::Haste), (20_000, Event::Stop)]);
+    assert_eq!(report.evicted, 5, "one for each but the last, which had its place already");
+}
+
+#[test]
 fn p6_who_waits_at_a_full_house_comes_in_when_somebody_falls_quiet() {
     let report = live_when_needed(3, &[30, 40], &[(20_000, Event::Stop)]);
     assert_eq!((report.evicted, report.pauses), (2, 1), "both come in, and wait for that");

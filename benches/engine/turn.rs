@@ -76,6 +76,10 @@ impl Net for Memory {
         Ok(chunk.len())
     }
 
+    fn peek(&mut self, _: &mut Stream, _: &mut [u8]) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     fn register_visitor(&mut self, _: &mut Self::Stream, _: usize) -> io::Result<()> {
         Ok(())
     }

@@ -47,8 +47,12 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.close_longest_lingering(Group::All);
             return;
         }
-        let stays = |server: &Self| server.clients.connections.len() - server.clients.lingering.len();
-        while stays(self) + self.fullness.places_ahead() > most && self.ask_to_give_way(Group::All) {}
+        // Who is asked may turn out to have left: then one more has its place, and nobody goes before the next comes in.
+        let is_needed = |server: &Self| {
+            let len = server.clients.connections.len();
+            len > most && len - server.clients.lingering.len() + server.fullness.places_ahead() > most
+        };
+        while is_needed(self) && self.ask_to_give_way(Group::All) {}
     }
 
     /// No descriptor is free: somebody gives way. True if there is one now.

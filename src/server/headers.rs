@@ -1,6 +1,6 @@
 //! Headers of proxies that have come in part (P25). Invariant: of none more is kept than one of version 1 can have.
 
-use crate::engine::proxy::Header;
+use crate::engine::proxy::{Header, Step};
 
 /// Bytes of memory that a connection takes besides while its header is there in part.
 #[cfg(feature = "cli")]
@@ -14,6 +14,12 @@ impl Headers {
     /// What is kept of the header of the connection at the place `index` is given, and kept no more.
     pub(super) fn take(&mut self, index: u32) -> Option<Box<Header>> {
         self.0.get_mut(index as usize)?.take()
+    }
+
+    /// How many of the bytes that come next are behind the header.
+    pub(super) fn behind(&self, index: u32, read: &[u8]) -> usize {
+        let mut header = self.0.get(index as usize).and_then(Clone::clone).unwrap_or_default();
+        if let Step::Done(_, behind) = header.feed(read) { behind.len() } else { 0 }
     }
 
     pub(super) fn keep(&mut self, index: u32, header: Box<Header>) {

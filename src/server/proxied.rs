@@ -1,6 +1,8 @@
 //! Connections that a proxy makes for its clients (`--proxy`, P25): each begins with a header that says who the client is.
 //! Invariant: until the header has come, a connection counts for no host; from then on it is the client's.
 
+use std::io::{self, ErrorKind};
+
 use log::debug;
 
 use super::Server;
@@ -15,6 +17,19 @@ use crate::sink::Sink;
 pub(super) const READ_BYTES: usize = 536;
 
 impl<S: Sink, N: Net> Server<S, N> {
+    /// Reads of a connection what is header, and nothing behind it: that waits in the kernel, as the host that the header names
+    /// may owe (P26).
+    #[cold]
+    pub(super) fn read_header(&mut self, key: Key, room: &mut [u8]) -> io::Result<usize> {
+        let Some(conn) = self.clients.connections.get_mut(key) else { return Err(ErrorKind::WouldBlock.into()) };
+        let count = self.net.peek(&mut conn.stream, room)?;
+        let (behind, room) = (self.clients.headers.behind(key.index, room.get(..count).unwrap_or_default()), room);
+        match room.get_mut(..count - behind) {
+            Some(header) if !header.is_empty() => self.net.read(&mut conn.stream, header),
+            _ => Ok(0),
+        }
+    }
+
     /// How many of the bytes that were read from a connection are of the header that it has to begin with: all, until it has
     /// ended.
     ///

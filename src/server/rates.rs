@@ -385,7 +385,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let most = self.read_buffer.limit(most);
         let sums = |server: &Self| [server.counters.lines + server.counters.skipped_lines, server.counters.bytes];
         let before = sums(self);
-        // What is behind a header is read when it is known whose it is: not at once, though its end be there.
+        // What is behind a header is read when it is known whose it is, and that its host may send it.
         let next = if is_headed { self.read_once(key, true) } else { self.read_freely(key) };
         self.read_buffer.limit_again(most);
         let [lines, bytes] = sums(self);

@@ -170,7 +170,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         let most = allowance.min(self.read_buffer.most);
         let start = conn.framer.room_before(most);
         let room = buffer.get_mut(start..start + most).unwrap_or_default();
-        let next = match self.net.read(&mut conn.stream, room) {
+        let read = if is_headed && self.rates.are_on() {
+            self.read_header(key, room)
+        } else {
+            self.net.read(&mut conn.stream, room)
+        };
+        let next = match read {
             Ok(0) if self.limits.receipt && self.owe_receipt(key) => Next::Wait,
             Ok(0) => Next::Close(Close::Ended),
             Ok(count) => {

@@ -1,6 +1,7 @@
 //! P26: how much a host may send.
 
 use std::io::Write;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use lumberjack::{Config, Limits, Listen, MemorySink, Server};
@@ -91,6 +92,33 @@ fn p26_a_host_cannot_begin_anew_with_another_connection() {
     world.until("five", |world| world.valve.lines().len() >= 5);
     world.until("all", |world| world.valve.lines().len() == 8);
     assert!(begun.elapsed() >= Duration::from_millis(1900), "eight of five and one a second in {:?}", begun.elapsed());
+}
+
+#[test]
+fn p26_a_line_behind_a_proxys_header_waits_for_the_rate_of_the_host_that_it_names() {
+    let mut world = World::listening("0.0.0.0:0,proxy,allow=127.0.0.0/8,rate=1,burst=5", Limits::default());
+    let begun = Instant::now();
+    let mut clients = Vec::new();
+    // A header and a line in one piece each; some end right behind it, one comes before its header has ended.
+    for number in 0..8 {
+        let mut client = world.client();
+        send(&mut client, b"PROXY TCP4 192.0.2.60 198.51.100.2 5 ");
+        if number == 3 {
+            world.turns_for(Duration::from_millis(5));
+        }
+        send(&mut client, b"6\r\none\n");
+        if number < 6 {
+            drop(client);
+        } else {
+            client.shutdown(Shutdown::Write).unwrap();
+            clients.push(client);
+        }
+    }
+    world.until("five", |world| world.valve.lines().len() >= 5);
+    world.until("all", |world| world.valve.lines().len() == 8);
+    assert!(begun.elapsed() >= Duration::from_millis(1900), "eight of five and one a second in {:?}", begun.elapsed());
+    world.until("all have left", |world| world.status().active_connections == 0);
+    assert_eq!((world.status().counters.proxy_errors, world.status().counters.probes), (0, 0));
 }
 
 #[test]

@@ -74,10 +74,11 @@ impl Rules {
             1 => List::Deny(set),
             _ => List::None,
         };
+        // At the slowest a host waits for longer than the shorter of `--idle-timeout`.
         let (rate, burst) = match dice.below(6) {
-            0 => (Rate::Lines(dice.pick(&[50, 200, 3000])), dice.pick(&[Rate::Off, Rate::Lines(1), Rate::Lines(400)])),
+            0 => (Rate::Lines(dice.pick(&[50, 5, 3000])), dice.pick(&[Rate::Off, Rate::Lines(1), Rate::Lines(400)])),
             1 | 2 => {
-                let rate = Rate::Bytes(dice.pick(&[4000, 10_000, 100_000]));
+                let rate = Rate::Bytes(dice.pick(&[4000, 300, 100_000]));
                 (rate, dice.pick(&[Rate::Off, Rate::Bytes(1), Rate::Bytes(20_000)]))
             }
             _ => (Rate::Off, Rate::Off),

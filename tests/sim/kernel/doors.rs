@@ -65,6 +65,14 @@ impl Kernel {
         socket.read.len() - head.len
     }
 
+    /// What is behind a header waits until it is known that its host may send it: of `count` bytes, none is.
+    pub(super) fn check_head(&self, index: usize, behind: usize, count: usize) {
+        let socket = &self.sockets[index];
+        let is_rated = self.doors.get(socket.listener).is_some_and(|door| door.is_rated());
+        let has_header = behind < count && is_rated && self.stop_at.is_none();
+        assert!(!has_header || behind == 0, "{behind} bytes behind the header of {} are read with it", socket.peer);
+    }
+
     /// A host is read only as far as its rate lets it: `count` bytes are about to be.
     pub(super) fn check_rate(&mut self, index: usize, count: usize, record: &Record) {
         let door = self.doors.get_mut(self.sockets[index].listener).filter(|door| door.is_rated());

@@ -54,6 +54,9 @@ pub(crate) enum Event {
     /// The process may have so many descriptors from now on: somebody else in it takes them, or gives them back.
     #[allow(dead_code)] // a fuzzer does not script it
     Descriptors(usize),
+    /// From now on clients do in the middle of a turn what they would do within a millisecond after it.
+    #[allow(dead_code)] // a fuzzer does not script it
+    Haste,
     /// Somebody asks for files to be opened anew.
     Reopen,
     /// Somebody asks for the next of [`Kernel::changes`].
@@ -197,9 +200,9 @@ impl Socket {
         self.goodbye_at.map(|goodbye_at| goodbye_at.max(self.last_activity))
     }
 
-    /// Whether it is in the house, was not told goodbye, and nothing of it is left to be read.
+    /// Whether it is in the house, has said whose it is, was not told goodbye, and nothing of it is left to be read.
     fn is_at_rest(&self) -> bool {
-        let has_news = !self.queue.is_empty() || self.fin || self.rst;
+        let has_news = !self.queue.is_empty() || self.fin || self.rst || self.is_headless();
         self.key.is_some() && !self.is_closed && self.goodbye_at.is_none() && !has_news
     }
 }
@@ -474,6 +477,7 @@ impl Kernel {
                     self.is_famine = is_famine;
                 }
                 Event::Descriptors(limit) => self.descriptor_limit = limit,
+                Event::Haste => self.luck.meanwhile = 100,
                 Event::Reopen => self.is_reopen_asked = true,
                 Event::Change => self.changes_asked += 1,
                 Event::Stop => self.is_stop_asked = true,

@@ -68,6 +68,22 @@ impl Drop for SimStream {
     }
 }
 
+impl Kernel {
+    /// What a read says where no bytes are.
+    fn read_nothing(&mut self, index: usize) -> io::Result<usize> {
+        let (now, socket) = (self.now, &mut self.sockets[index]);
+        socket.ready_since = None;
+        socket.end_read_at = socket.end_read_at.or(socket.fin.then_some(now));
+        match (socket.rst, socket.fin) {
+            (true, false) if !std::mem::replace(&mut socket.is_reset_told, true) => {
+                Err(io::Error::from_raw_os_error(self.dice.pick(&BROKEN)))
+            }
+            (true, _) | (false, true) => Ok(0),
+            (false, false) => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
 impl Net for SimNet {
     type Listener = SimListener;
     type Stream = SimStream;
@@ -140,21 +156,14 @@ impl Net for SimNet {
         let socket = &mut kernel.sockets[stream.index];
         let count = buffer.len().min(socket.queue.len());
         if count == 0 {
-            socket.ready_since = None;
-            socket.end_read_at = socket.end_read_at.or(socket.fin.then_some(now));
-            return match (socket.rst, socket.fin) {
-                (true, false) if !std::mem::replace(&mut socket.is_reset_told, true) => {
-                    Err(io::Error::from_raw_os_error(kernel.dice.pick(&BROKEN)))
-                }
-                (true, _) | (false, true) => Ok(0),
-                (false, false) => Err(ErrorKind::WouldBlock.into()),
-            };
+            return kernel.read_nothing(stream.index);
         }
         kernel.check_rate(stream.index, count, &self.1.borrow());
         let socket = &mut kernel.sockets[stream.index];
         socket.queue.read_exact(&mut buffer[..count])?;
         socket.read.extend_from_slice(&buffer[..count]);
         let behind = kernel.take_head(stream.index, count);
+        kernel.check_head(stream.index, behind, count);
         kernel.charge_bytes(stream.index, count);
         let socket = &mut kernel.sockets[stream.index];
         let held_before = socket.most_held(kernel.terms.max_line);
@@ -176,6 +185,19 @@ impl Net for SimNet {
         let client = kernel.sockets[stream.index].client;
         kernel.hurry(Some(client));
         Ok(count)
+    }
+
+    fn peek(&mut self, stream: &mut SimStream, buffer: &mut [u8]) -> io::Result<usize> {
+        let kernel = &mut *self.0.borrow_mut();
+        kernel.work += 1;
+        if kernel.dice.chance(kernel.luck.interrupted) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let socket = &kernel.sockets[stream.index];
+        assert!(socket.is_headless(), "all but headers is read as it comes");
+        let count = buffer.len().min(socket.queue.len());
+        buffer.iter_mut().zip(&socket.queue).for_each(|(to, from)| *to = *from);
+        if count == 0 { kernel.read_nothing(stream.index) } else { Ok(count) }
     }
 
     fn register_visitor(&mut self, _: &mut Self::Stream, _: usize) -> io::Result<()> {

@@ -67,7 +67,9 @@ impl Kernel {
         let tick = Duration::from_millis(20); // The server knows of ticks of 10 ms.
         let is_older = |other: &Socket| other.is_at_rest() && other.last_activity + tick < socket.last_activity;
         // Who was told of for nothing, or could not be read, is not asked while it waits to be read.
-        let has_bad_luck = self.luck.spurious + self.luck.interrupted > 0 || !self.is_calm;
+        let is_unlucky = self.luck.spurious + self.luck.interrupted > 0 || !self.is_punctual;
+        // Whose host is slowed is silent from when it may be read again, which is not seen here.
+        let has_bad_luck = is_unlucky || self.doors.iter().any(|door| door.is_rated());
         let is_oldest = |may: &dyn Fn(&Socket) -> bool| {
             has_bad_luck || !self.sockets.iter().any(|other| may(other) && is_older(other))
         };
@@ -79,8 +81,6 @@ impl Kernel {
         let is_needed = [needs_place, self.is_over(host, 1), by_memory];
         let is_right = by_all || by_host || by_memory;
         assert!(socket.queue.is_empty() || by_memory, "{} has spoken, and gave way", socket.peer);
-        // Where limits change while headers come, who was counted when is not known well enough here.
-        let is_right = is_right || (self.has_changed && self.has_proxies());
         assert!(is_right, "{} gave way; a place, a host's place, memory was needed: {is_needed:?}", socket.peer);
     }
 
