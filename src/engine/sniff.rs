@@ -63,7 +63,7 @@ impl Protocol {
                 "framing=octet takes it (--listen ADDR:PORT,framing=octet); or set the sender's framing to newlines"
             }
             Self::Proxy => {
-                "its header is taken for a line: --proxy reads it, with --allow for the proxy; or turn it off there"
+                "--proxy reads one header before the first message, with --allow for the proxy; or turn it off there"
             }
             Self::Ssh => "this port takes plain lines; give the SSH client its server's port",
             Self::Relp => {
