@@ -39,7 +39,7 @@ pub enum Flaw {
     Start,
     /// Version 1: another protocol than TCP4, TCP6 and UNKNOWN.
     Protocol,
-    /// Version 1: no end within [`LONGEST_V1`].
+    /// Version 1: no end within `LONGEST_V1` bytes.
     Endless,
     /// Version 1: its `\n` has no `\r` before it.
     BareNewline,
