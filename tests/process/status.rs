@@ -618,6 +618,8 @@ fn health_is_503_for_a_full_house_and_while_the_server_stops() {
     drop(leaves);
     until_equal("room again", &200, || get(&at, "/healthz").status);
     let watches = tail(&at, "/tail");
+    speaks.write_all(b"before\n").unwrap();
+    until_equal("a line that the tail shows", &1, || metric(&get(&at, "/metrics"), "lumberjack_lines_total"));
     let mut asks = Http::connect(&at);
     asks.get("/healthz");
     receiver.signal("TERM");
