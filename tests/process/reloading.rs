@@ -553,6 +553,7 @@ fn p27_a_file_that_sets_nothing_any_more_lets_nobody_in_and_a_list_that_is_gone_
     let told = format!(
         "{conf} has no allow any more for 127.0.0.1:0, 127.0.0.2:0: anybody may connect or send now whom deny does not name"
     );
+    one.receiver.until_said(&told);
     let said = one.receiver.said();
     assert_eq!(said.lines().filter(|line| line.contains("WARN") && line.ends_with(&told)).count(), 1, "{said}");
     let mut client = one.receiver.client_from(3);
