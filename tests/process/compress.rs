@@ -293,13 +293,14 @@ fn the_directory_is_synced_before_the_plain_file_is_removed() {
             // It may be rotated meanwhile, or away.
             let (mut name, mut removal) = (plain.to_owned(), None);
             for (number, call) in all.iter().enumerate().skip(at + 1) {
-                let renamed = call.text.strip_prefix(&format!("rename(\"{name}\", \""));
-                if let Some((next, _)) = renamed.and_then(|rest| rest.split_once('"')) {
-                    name = next.to_owned();
-                } else if call.text.starts_with(&format!("unlink(\"{name}.gz\") = 0")) {
-                    break;
-                } else if call.text.starts_with(&format!("unlink(\"{name}\")")) {
+                // `rename("one", "other")`, or `renameat(AT_FDCWD, "one", AT_FDCWD, "other")`.
+                let paths: Vec<&str> = call.text.split('"').skip(1).step_by(2).collect();
+                if call.text.starts_with("rename") && paths[0] == name {
+                    name = paths[1].to_owned();
+                } else if call.text.starts_with("unlink") && paths[0] == name {
                     removal = Some(number);
+                    break;
+                } else if call.text.starts_with("unlink") && paths[0] == format!("{name}.gz") {
                     break;
                 }
             }
