@@ -13,6 +13,7 @@ mod line_framer;
 mod marked;
 mod octet;
 pub mod peer;
+pub(crate) mod protocol;
 pub mod proxy;
 pub mod ranking;
 pub mod rate;

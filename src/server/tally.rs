@@ -16,7 +16,7 @@ use crate::engine::framer::Fed;
 #[cfg(feature = "udp")]
 use crate::engine::gap::Gap;
 use crate::engine::peer::{Host, Peer};
-use crate::engine::sniff::{Protocol, spoken};
+use crate::engine::protocol::{Protocol, spoken};
 use crate::engine::stats::Counters;
 use crate::engine::wheel::Tick;
 
