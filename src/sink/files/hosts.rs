@@ -733,6 +733,47 @@ mod tests {
     }
 
     #[test]
+    fn p9_the_earlier_files_of_one_name_a_turn_are_brought_into_order_and_those_of_all_in_the_end() {
+        const NAMES: [&str; 4] = ["cron", "dhcpd", "sshd", "su"];
+        let options = OutputOptions { rotate_size: 4096, rotate_keep: 2, ..OutputOptions::default() };
+        let mut fixture = Fixture::new("earlier", &options);
+        let folder = fixture.folder.clone();
+        let mut earlier = |name: &str| fs::write(folder.join(format!("{name}.7")), "beyond\n").unwrap();
+        NAMES.iter().chain(&["other-programs"]).for_each(|name| earlier(name));
+        fixture.files = HostFiles::open(&folder.join("{app}"), &options, &mut fixture.books).unwrap();
+        let left = || NAMES.iter().filter(|name| fs::exists(folder.join(format!("{name}.7"))).unwrap()).count();
+        let peer = Peer::V4 { ip: [10, 0, 0, 1], port: 1 };
+        let said = |name: &str| {
+            let line = format!("<14>1 - - {name} - - - x");
+            Said::of(crate::engine::syslog::parse(line.as_bytes()).as_ref(), false)
+        };
+        for name in NAMES {
+            let said = said(name);
+            fixture.files.take(Whose::Client(&peer, &said), [b"line\n", b"", b""], true, &mut fixture.books);
+        }
+        assert_eq!(left(), 4, "clients' lines wait for none of it");
+        for expected in [3, 2, 1, 0] {
+            fixture.write(1);
+            assert_eq!(left(), expected);
+            assert_eq!(fixture.files.due_in(Duration::from_secs(1)), Some(Duration::ZERO), "the next is due at once");
+        }
+        fixture.write(1);
+        assert_eq!(fixture.files.due_in(Duration::from_secs(1)), None, "and then none is");
+        assert!(fs::exists(folder.join("other-programs.7")).unwrap(), "no line came for it");
+        // One that rotates before its turn comes is brought into order first.
+        ["cron", "su"].iter().for_each(|name| fs::write(folder.join(format!("{name}.7")), "beyond\n").unwrap());
+        fixture.files = HostFiles::open(&folder.join("{app}"), &options, &mut fixture.books).unwrap();
+        for name in ["cron", "su", "su"] {
+            let said = said(name);
+            let line = "x".repeat(4090) + "\n";
+            fixture.files.take(Whose::Client(&peer, &said), [line.as_bytes(), b"", b""], true, &mut fixture.books);
+        }
+        fixture.write(2);
+        let is_there = ["su.1", "su.7", "cron.7"].map(|name| fs::exists(folder.join(name)).unwrap());
+        assert_eq!(is_there, [true, false, false]);
+    }
+
+    #[test]
     fn a_file_that_was_closed_does_not_get_younger() {
         let options =
             OutputOptions { host_files: 1000, rotate_age: Duration::from_secs(1000), ..OutputOptions::default() };

@@ -321,7 +321,9 @@ mod tests {
             ("{host}", "-", "192_0_2_1"),
             ("{host}", "192.0.2.1", "192_0_2_1"),
             ("{host}", "192.0.2", "192_0_2"),
-            ("{severity}/{host}", "192.0.2", "crit/192_0_2"),
+            // A `.0` is no number of a rotated file, but 10.0.0.7 would be the seventh of this.
+            ("{host}", "10.0.0", "10_0_0"),
+            ("{severity}/{host}", "10.0.0", "crit/10_0_0"),
             ("{host}", "gw.example", "gw.example"),
             ("{host}.log", "-", "192.0.2.1.log"),
             ("{host}.log", "192.0.2.1", "192.0.2.1.log"),
