@@ -67,7 +67,7 @@ impl Fullness {
     /// Whether so many connections are no news, and nothing was said that would have to be taken back: nearly always.
     #[inline]
     pub(super) fn is_calm(&self, connections: usize, max_connections: usize) -> bool {
-        !self.is_full && !self.is_nearly_full && connections < max_connections / 5 * 4
+        !self.is_full && !self.is_nearly_full && !is_nearly(connections, max_connections)
     }
 
     /// What has changed since the last time.
@@ -83,7 +83,7 @@ impl Fullness {
             changes[0] = Some(Change::Room);
         }
         // It has to fall below 70 % before this is said again: a count that wavers around 80 % says it once.
-        if !self.is_nearly_full && len < limit && len.saturating_mul(5) >= limit.saturating_mul(4) && limit >= 5 {
+        if !self.is_nearly_full && len < limit && is_nearly(len, limit) && limit >= 5 {
             self.is_nearly_full = true;
             changes[1] = Some(Change::NearlyFull);
         } else if self.is_nearly_full && len.saturating_mul(10) < limit.saturating_mul(7) {
@@ -126,9 +126,31 @@ impl Fullness {
     }
 }
 
+/// Four of five places are taken.
+#[inline]
+fn is_nearly(connections: usize, max_connections: usize) -> bool {
+    connections.saturating_mul(5) >= max_connections.saturating_mul(4)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p10_what_is_calm_has_nothing_to_tell() {
+        let mut is_told = [false; 2];
+        for (limit, connections) in (0..40).flat_map(|limit| (0..=limit + 1).map(move |len| (limit, len))) {
+            let mut fullness = Fullness::default();
+            let is_calm = fullness.is_calm(connections, limit);
+            let is_full = connections >= limit;
+            let now = Occupancy { connections, max_connections: limit, is_full, is_waited_for: false };
+            let count = fullness.changes(now).count();
+            assert!(!is_calm || count == 0, "{connections} of {limit}");
+            assert!(count == 0 || !fullness.is_calm(0, limit), "what was told is to be taken back");
+            is_told[usize::from(is_calm)] |= true;
+        }
+        assert_eq!(is_told, [true; 2]);
+    }
 
     #[test]
     fn p10_a_change_is_told_once_and_one_that_wavers_not_again() {
