@@ -738,7 +738,7 @@ mod tests {
         let options = OutputOptions { rotate_size: 4096, rotate_keep: 2, ..OutputOptions::default() };
         let mut fixture = Fixture::new("earlier", &options);
         let folder = fixture.folder.clone();
-        let mut earlier = |name: &str| fs::write(folder.join(format!("{name}.7")), "beyond\n").unwrap();
+        let earlier = |name: &str| fs::write(folder.join(format!("{name}.7")), "beyond\n").unwrap();
         NAMES.iter().chain(&["other-programs"]).for_each(|name| earlier(name));
         fixture.files = HostFiles::open(&folder.join("{app}"), &options, &mut fixture.books).unwrap();
         let left = || NAMES.iter().filter(|name| fs::exists(folder.join(format!("{name}.7"))).unwrap()).count();
