@@ -4,9 +4,9 @@
 #![cfg_attr(not(feature = "cli"), allow(dead_code))] // most of it is for the program
 
 use std::fs;
-#[cfg(feature = "cli")]
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(feature = "cli")]
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -132,7 +132,7 @@ pub(crate) fn group_number(name: &str) -> io::Result<Option<u32>> {
     let number = |line: &str| {
         let mut fields = line.split(':');
         fields.next().filter(|found| *found == name)?;
-        fields.nth(1)?.parse().ok()
+        u32::try_from(number_of(fields.nth(1)?)?).ok()
     };
     Ok(groups.lines().find_map(number))
 }
@@ -147,20 +147,70 @@ pub(crate) fn may_write(path: &Path) -> io::Result<()> {
     access(path, AccessFlags::W_OK | search).map_err(io::Error::from)
 }
 
+/// Bytes that this process may still write to the file system of a path; `None` where that can't be told.
+#[cfg(all(feature = "cli", feature = "spool"))]
+pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
+    let found = nix::sys::statvfs::statvfs(path).ok()?;
+    // How wide these are depends on the target.
+    fn wide(number: impl TryInto<u64>) -> u64 {
+        number.try_into().unwrap_or(u64::MAX)
+    }
+    Some(wide(found.blocks_available()).saturating_mul(wide(found.fragment_size())))
+}
+
+/// Whether this process is confined to places that it had at its start (`--sandbox`).
+static IS_FENCED: AtomicBool = AtomicBool::new(false);
+
+/// From now on it is.
+#[cfg(feature = "sandbox")]
+pub(crate) fn set_fenced() {
+    IS_FENCED.store(true, Ordering::Relaxed);
+}
+
+/// What else may be behind an error that a file can't be opened: the end of a sentence, or nothing.
+pub(crate) fn behind_it(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied && IS_FENCED.load(Ordering::Relaxed) {
+        "; --sandbox reaches only what was there at the start: restart"
+    } else {
+        ""
+    }
+}
+
 /// How many descriptors may be open; without end where nothing tells.
 #[must_use]
 pub(crate) fn descriptor_limit() -> u64 {
     number_after(Path::new("/proc/self/limits"), "Max open files", 0).unwrap_or(u64::MAX)
 }
 
+/// The word at a place of a text, counted from 0.
+#[inline(never)] // one copy, for size
+pub(crate) fn word(text: &str, at: usize) -> Option<&str> {
+    text.split_ascii_whitespace().nth(at)
+}
+
+#[inline(never)] // one copy, for size
+fn number_of(text: &str) -> Option<u64> {
+    text.parse().ok()
+}
+
 /// A number in a file of words: of the words after `name`, the one at place `at`, counted from 0.
 #[inline(never)] // one copy, for size
 fn number_after(path: &Path, name: &str, at: usize) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
-    text.split_once(name)?.1.split_ascii_whitespace().nth(at)?.parse().ok()
+    number_of(word(text.split_once(name)?.1, at)?)
 }
 
 /// The number that a file holds. `None` for `max`, which stands for no limit.
 fn number(path: &Path) -> Option<u64> {
     number_after(path, "", 0)
+}
+
+/// What this box is called, as the kernel has it; `box` if it says nothing.
+#[cfg(any(feature = "nats", feature = "push"))]
+pub(crate) fn name() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match text.trim() {
+        "" => "box".to_owned(),
+        name => name.to_owned(),
+    }
 }

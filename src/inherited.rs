@@ -8,9 +8,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use socket2::{Socket, Type};
 
 use crate::config::listen::ListenAddr;
-
-/// Linux's `EBADF`: a descriptor is not open.
-const EBADF: i32 = 9;
+use crate::linux::EBADF;
 
 /// A listening TCP or Unix stream socket, or a bound UDP socket, that was handed over. Whoever handed it over keeps it open: a server that ends
 /// does not accept the clients that still wait there, but leaves them, and datagrams, to the next server.

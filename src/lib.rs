@@ -46,16 +46,32 @@
 #[doc(hidden)]
 pub mod cli;
 mod config;
+mod dial;
 mod engine;
+mod gunzip;
 mod host;
+#[cfg(feature = "http")]
+mod http;
+mod inflate;
 mod inherited;
 mod linux;
+#[cfg(feature = "nats")]
+mod nats;
 mod net;
+#[cfg(feature = "poll")]
+mod poll;
+#[cfg(feature = "push")]
+mod push;
 mod server;
 mod sink;
 mod socket_file;
+#[cfg(feature = "spool")]
+mod spool;
 #[cfg(feature = "status")]
 mod status;
+mod task;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg_attr(not(feature = "udp"), path = "no_udp.rs")]
 mod udp;
 
@@ -64,26 +80,50 @@ mod udp;
 #[allow(dead_code)] // the tests of `tests/` call the rest
 mod skip;
 
+#[cfg(test)]
+#[cfg(feature = "tls")]
+#[path = "../tests/common/certs.rs"]
+#[allow(dead_code)] // the tests of `tests/` call the rest
+mod certs;
+
+#[cfg(feature = "alert")]
+pub use config::alert::AlertOptions;
 pub use config::calendar::TimeOfDay;
 pub use config::limits::{
     Config, ConfigError, DEFAULT_UNIX_MODE, EmbeddedNewline, IdleClose, Limits, LongLines, Overhead, WhenFull,
     WordError,
 };
 pub use config::listen::{DEFAULT_LISTEN, Framing, Listen, ListenAddr, ListenAddrError, ListenError, ListenOptions};
+pub use config::nats::NatsOptions;
 pub use config::network::{Network, NetworkError, Networks};
 pub use config::output::{DiskFull, MOST_OUTPUTS, OnStall, OutputError, OutputOptions, SyncEvery};
+pub use config::push::{PushHeader, PushOptions};
 pub use config::rate::{Rate, RateError};
+pub use config::spool::{BoxId, SpoolDir, SpoolFull, SpoolOptions};
 pub use config::syslog::{Parse, Severity, SyslogOptions};
+pub use config::tls::{NamePattern, NamePatternError, TlsVersion};
+#[cfg(feature = "tls")]
+pub use config::tls_options::{NamePatterns, TlsFile, TlsFileError};
+pub use config::tls_out::TlsOptions;
 pub use config::units::{DisplayDuration, DisplaySize, UnitError, parse_duration, parse_size};
 pub use engine::framer::Lines;
 pub use engine::gap::{Gap, Why};
-pub use engine::peer::{Host, Peer};
-pub use engine::stats::{Counters, Diagnostics, Gauges, OutputCounters, OutputStats, Snapshot, Status};
+#[cfg(feature = "tls")]
+pub use engine::peer::PeerName;
+pub use engine::peer::{Host, Peer, PollerName};
+#[cfg(feature = "tls")]
+pub use engine::stats::{CertificateStats, TlsCounters};
+pub use engine::stats::{
+    Counters, Diagnostics, Gauges, HttpDiagnostics, OutputCounters, OutputStats, PollerCounters, PollerStats, Snapshot,
+    Status, TcpDiagnostics,
+};
 pub use inherited::{InheritError, Inherited};
+#[cfg(feature = "poll")]
+pub use poll::{Poll, PollError, PollOptions, PollStart};
 pub use server::{BindError, Handle, RunError, Server, Turn};
 pub use sink::{
     Event, Format, Interest, Loss, LossCause, MemorySink, OpenError, Order, Origin, OutputAddr, OutputAddrError,
-    Outputs, Sink, State, Watch, Welcome,
+    Outputs, Sink, State, Watch, Weight, Welcome,
 };
 
 /// What the project's own tests and fuzzers reach beyond the public names. Not part of the library's promise.
@@ -95,6 +135,32 @@ pub mod internals {
     };
     pub use crate::net::{Key, LONGEST_DATAGRAM, Net, Now, Ready, SocketOptions, Source};
     pub use crate::sink::{Pacing, format};
+    /// A client of HTTP servers.
+    #[cfg(feature = "http")]
+    pub mod http {
+        pub use crate::http::*;
+    }
+    /// A publisher to NATS JetStream.
+    #[cfg(feature = "nats")]
+    pub mod nats {
+        pub use crate::nats::*;
+    }
+    /// What a poller asks for and which lines of a page are new.
+    #[cfg(feature = "poll")]
+    pub mod poll {
+        pub use crate::poll::*;
+    }
+    /// A spool on the disk.
+    #[cfg(feature = "spool")]
+    pub mod spool {
+        pub use crate::spool::*;
+    }
+    /// TLS without sockets.
+    #[cfg(feature = "tls")]
+    pub mod tls {
+        pub use crate::tls::*;
+        pub use rustls;
+    }
     #[cfg(feature = "status")]
     pub use crate::status::{board, history, request, respond, tail, visitor};
 }

@@ -25,18 +25,26 @@ const INDEX_BITS: u32 = 20;
 const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
 /// The largest generation that fits a token: 2^32 of them on a 64-bit machine, 2^12 on a 32-bit one.
 const GENERATION_MASK: u32 = if usize::BITS >= 52 { u32::MAX } else { (1 << (usize::BITS - INDEX_BITS)) - 1 };
-/// Indexes from here on are no connections: first come listeners, then visitors, the sink's descriptors, and the wake-up.
+/// Indexes from here on are no connections: first come listeners, then pollers, visitors, the sink's descriptors, and the wake-up.
 const FIRST_LISTENER: usize = crate::config::limits::MOST_CONNECTIONS;
 const FIRST_VISITOR: usize = FIRST_SINK - MOST_VISITORS;
 const FIRST_SINK: usize = WAKE - MOST_WATCHED;
+/// All sockets of pollers: their number is where a connection's generation is.
+const POLLER: usize = FIRST_VISITOR - 1;
 const WAKE: usize = INDEX_MASK;
 
-const _: () = assert!(FIRST_LISTENER + STATUS_LISTENER < FIRST_VISITOR, "listeners end before what comes next");
+const _: () = assert!(FIRST_LISTENER + STATUS_LISTENER < POLLER, "listeners end before what comes next");
 
 /// The number of the status endpoint's listener, behind all others.
 pub(crate) const STATUS_LISTENER: usize = crate::config::listen::MOST_LISTENERS;
 /// The most connections of the status endpoint: they are numbered from 0.
 pub(crate) const MOST_VISITORS: usize = 16;
+
+/// The connection to who is told of lines (`--alert`), which is behind all of pollers.
+pub(crate) const ALERTS: u32 = MOST_POLLERS - 1;
+/// The most connections of pollers: they are numbered from 0, in as many bits as a generation has.
+pub(crate) const MOST_POLLERS: u32 = 1 << 12;
+const _: () = assert!(MOST_POLLERS as u64 <= GENERATION_MASK as u64 + 1, "their numbers fit a token");
 
 /// What the kernel is to hold of answers to one visitor: as much as one write has, twice. The kernel doubles it.
 const VISITOR_BUFFER: usize = 32 * 1024;
@@ -82,6 +90,8 @@ pub enum Source {
     Sink(usize),
     /// A connection of the status endpoint, by its number.
     Visitor(usize),
+    /// The connection of a poller, by its number.
+    Poller(u32),
     /// A connection can be read.
     Connection(Key),
 }
@@ -120,6 +130,14 @@ pub struct SocketOptions {
     pub only_v6: bool,
     /// Receive buffer to ask for at UDP, in bytes; 0 is that of the system.
     pub udp_buffer: usize,
+}
+
+impl SocketOptions {
+    /// Those of the status endpoint.
+    #[must_use]
+    pub fn of_status(keepalive: Duration) -> Self {
+        Self { unix_mode: 0o600, keepalive, only_v6: false, udp_buffer: 0 }
+    }
 }
 
 /// The kernel, as the loop sees it. Every call may return `Interrupted` or `WouldBlock`, and never blocks but `poll`.
@@ -210,12 +228,24 @@ pub trait Net {
     /// # Errors
     /// When the connection is gone already.
     fn say_goodbye(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
+    /// When the connection is closed, it is reset: whoever wrote to it learns that nothing was taken.
+    fn refuse(&mut self, stream: &mut Self::Stream) {
+        let _ = stream;
+    }
     /// Makes `poll` report when a descriptor of the sink can be written (or also read, if `is_read`), and when its other side
     /// has closed it.
     ///
     /// # Errors
     /// When it can't be polled.
     fn watch_sink(&mut self, number: usize, descriptor: BorrowedFd<'_>, is_read: bool) -> io::Result<()>;
+    /// Makes `poll` report when the connection of the poller with this number, below 4096, can be read or written.
+    ///
+    /// # Errors
+    /// When it can't be polled.
+    fn watch_poller(&mut self, number: u32, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let _ = (number, descriptor);
+        Err(ErrorKind::Unsupported.into())
+    }
     /// A socket by which other threads and signals wake the loop up: each byte that is written to it ends a `poll`. `None`
     /// if polls end by themselves, as in a simulation.
     ///
@@ -249,6 +279,34 @@ pub struct Mio {
     unix_serial: u32,
     /// Listening sockets that somebody else has opened, until [`Net::listen`] is called for their address.
     inherited: Vec<Inherited>,
+    /// The same of those that we have opened before.
+    bound: Vec<Bound>,
+}
+
+/// A socket that was bound before there is a loop, such as by root, which its process gives up then.
+pub struct Bound {
+    at: ListenAddr,
+    socket: Socket,
+    file: Option<SocketFile>,
+}
+
+impl Bound {
+    /// Binds one.
+    ///
+    /// # Errors
+    /// Of the system.
+    pub fn new(at: &ListenAddr, options: &SocketOptions) -> io::Result<Self> {
+        let at = at.clone();
+        match &at {
+            ListenAddr::Tcp(addr) => open(*addr, Type::STREAM, options).map(|socket| (socket, None)),
+            ListenAddr::Udp(addr) => open(*addr, Type::DGRAM, options).map(|socket| (socket, None)),
+            ListenAddr::Unix(path) => {
+                let (socket, file) = socket_file::listen(path, options.unix_mode, BACKLOG)?;
+                Ok((socket, Some(file)))
+            }
+        }
+        .map(|(socket, file)| Self { at, socket, file })
+    }
 }
 
 /// A listening socket. Its file, which the keeper has, goes before it is closed.
@@ -295,13 +353,26 @@ impl Mio {
         let events = Events::with_capacity(EVENTS);
         let probe = Poll::new()?;
         probe.registry().register(&mut SourceFd(&wake_reader.as_raw_fd()), Token(WAKE), Interest::READABLE)?;
-        let (start, inherited) = (Instant::now(), Vec::new());
-        Ok(Self { poll, probe, events, wake_reader, wake_writer, start, unix_serial: 0, inherited })
+        let (start, inherited, bound) = (Instant::now(), Vec::new(), Vec::new());
+        Ok(Self { poll, probe, events, wake_reader, wake_writer, start, unix_serial: 0, inherited, bound })
     }
 
     /// From now on [`Net::listen`] uses one of these sockets if it has the address that is asked for.
     pub fn inherit(&mut self, inherited: Vec<Inherited>) {
         self.inherited = inherited;
+    }
+
+    /// And one of these.
+    pub fn have(&mut self, bound: Vec<Bound>) {
+        self.bound = bound;
+    }
+
+    /// One that was bound before, or a new one. Several with port 0 come in their order.
+    fn bind(&mut self, at: &ListenAddr, options: &SocketOptions) -> io::Result<Bound> {
+        match self.bound.iter().position(|one| one.at == *at) {
+            Some(found) => Ok(self.bound.remove(found)),
+            None => Bound::new(at, options),
+        }
     }
 
     fn take_inherited(&mut self, at: &ListenAddr) -> Option<Inherited> {
@@ -353,13 +424,11 @@ impl Net for Mio {
         number: usize,
     ) -> io::Result<(Listener, ListenAddr)> {
         let token = Token(FIRST_LISTENER + number);
-        let (socket, keeper) = match (self.take_inherited(at), at) {
-            (Some(inherited), _) => (adopt(inherited, options)?, Keeper::Another),
-            (None, ListenAddr::Tcp(addr)) => (open(*addr, Type::STREAM, options)?, Keeper::We(None)),
-            (None, ListenAddr::Udp(addr)) => (open(*addr, Type::DGRAM, options)?, Keeper::We(None)),
-            (None, ListenAddr::Unix(path)) => {
-                let (socket, file) = socket_file::listen(path, options.unix_mode, BACKLOG)?;
-                (socket, Keeper::We(Some(file)))
+        let (socket, keeper) = match self.take_inherited(at) {
+            Some(inherited) => (adopt(inherited, options)?, Keeper::Another),
+            None => {
+                let Bound { socket, file, .. } = self.bind(at, options)?;
+                (socket, Keeper::We(file))
             }
         };
         match at {
@@ -482,9 +551,22 @@ impl Net for Mio {
         }
     }
 
+    fn refuse(&mut self, stream: &mut Stream) {
+        if let Stream::Tcp(stream) = stream {
+            let _ = SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+
     fn watch_sink(&mut self, number: usize, descriptor: BorrowedFd<'_>, is_read: bool) -> io::Result<()> {
         let interest = if is_read { Interest::WRITABLE | Interest::READABLE } else { Interest::WRITABLE };
         let token = Token(FIRST_SINK + number.min(MOST_WATCHED - 1));
+        self.poll.registry().register(&mut SourceFd(&descriptor.as_raw_fd()), token, interest)
+    }
+
+    fn watch_poller(&mut self, number: u32, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        // It is no place in the table of connections, so this is no token of one.
+        let token = Token(pack(Key { index: 0, generation: number }) | POLLER);
+        let interest = Interest::WRITABLE | Interest::READABLE;
         self.poll.registry().register(&mut SourceFd(&descriptor.as_raw_fd()), token, interest)
     }
 
@@ -534,10 +616,15 @@ fn unpack(token: usize) -> Source {
         WAKE => Source::Wake,
         FIRST_SINK..WAKE => Source::Sink(token - FIRST_SINK),
         FIRST_VISITOR..FIRST_SINK => Source::Visitor(token - FIRST_VISITOR),
-        FIRST_LISTENER..FIRST_VISITOR => Source::Listener(token - FIRST_LISTENER),
+        FIRST_LISTENER..FIRST_VISITOR if token != POLLER => Source::Listener(token - FIRST_LISTENER),
         _ => {
             let index = u32::try_from(token & INDEX_MASK).unwrap_or_default();
-            Source::Connection(Key::new(index, u32::try_from(token >> INDEX_BITS).unwrap_or_default()))
+            let generation = u32::try_from(token >> INDEX_BITS).unwrap_or_default();
+            if index as usize == POLLER {
+                Source::Poller(generation)
+            } else {
+                Source::Connection(Key::new(index, generation))
+            }
         }
     }
 }
@@ -617,5 +704,8 @@ mod tests {
         assert_eq!(unpack(FIRST_LISTENER), Source::Listener(0));
         assert_eq!((unpack(FIRST_SINK), unpack(WAKE - 1)), (Source::Sink(0), Source::Sink(MOST_WATCHED - 1)));
         assert_eq!(unpack(WAKE), Source::Wake);
+        for number in [0, MOST_POLLERS - 1] {
+            assert_eq!(unpack(pack(Key { index: 0, generation: number }) | POLLER), Source::Poller(number));
+        }
     }
 }

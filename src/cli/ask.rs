@@ -2,13 +2,12 @@
 //! the server answered, and nothing else.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::logging::complain;
+use super::reader::has_lost_reader;
 use crate::config::listen::ListenAddr;
 
 /// Where it asks if no address is given: the one that the README shows for `--status`.
@@ -68,19 +67,6 @@ pub(super) fn ask(question: &Question) -> Found {
             return found;
         }
     }
-}
-
-/// Waits so long, or until nobody can read our stdout any more: while no answer comes, no write would tell.
-fn has_lost_reader(time: Duration) -> bool {
-    let stdout = io::stdout();
-    // Nothing is asked for: that a reader is gone is told always.
-    let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
-    let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
-    let told = poll(&mut watched, time).is_ok_and(|told| told > 0);
-    // A stdout that can't be watched ends no pause.
-    told && watched
-        .iter()
-        .any(|fd| fd.revents().is_some_and(|told| told.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)))
 }
 
 /// Writes the answer to stdout, and tells whether that worked. With JSON, the `reasons` why lines do not flow go to stderr.

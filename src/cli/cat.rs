@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use memchr::{memchr, memchr_iter};
 
 use super::logging::complain;
+use crate::config::text::escaped;
 use crate::config::units::{DisplayLines, parse_duration};
 use crate::host;
 use crate::sink::open_set;
@@ -54,7 +55,7 @@ impl Since {
         }
     }
 
-    fn unix_ms(self) -> i64 {
+    pub(super) fn unix_ms(self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         match self {
             Self::At(unix_ms) => unix_ms,
@@ -75,7 +76,7 @@ pub(super) fn cat(listing: &Listing) -> bool {
 }
 
 fn try_cat(listing: &Listing) -> Result<bool, String> {
-    let name = listing.path.to_string_lossy().escape_debug().to_string();
+    let name = escaped(&listing.path.to_string_lossy());
     // All files are open at once, so that none is left out or shown twice while they rotate.
     let _ = host::raise_descriptor_limit();
     let set = open_set(&listing.path).map_err(|error| match error.kind() {
@@ -101,7 +102,7 @@ fn try_cat(listing: &Listing) -> Result<bool, String> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     is_whole = false;
-                    let path = file.path.to_string_lossy().escape_debug().to_string();
+                    let path = escaped(&file.path.to_string_lossy());
                     let why: &dyn fmt::Display = match error.kind() {
                         ErrorKind::UnexpectedEof => &"it is cut off",
                         ErrorKind::InvalidData => &"it is no gzip, or broken",
@@ -240,13 +241,13 @@ impl<W: Write> Lines<'_, W> {
     }
 }
 
-fn contains(line: &[u8], wanted: &[u8]) -> bool {
+pub(super) fn contains(line: &[u8], wanted: &[u8]) -> bool {
     let Some((first, rest)) = wanted.split_first() else { return true };
     memchr_iter(*first, line).any(|at| line.get(at + 1..).is_some_and(|after| after.starts_with(rest)))
 }
 
 /// When a line came, in milliseconds since 1970: what `--format peer` and `json` begin it with, or its sender has.
-fn time_of(line: &[u8]) -> Option<i64> {
+pub(super) fn time_of(line: &[u8]) -> Option<i64> {
     let text = line.strip_prefix(br#"{"ts":""#).unwrap_or(line);
     let Time { unix_ms, len, is_whole } = read_time(text)?;
     let ends_there = text.get(len).is_none_or(|next| matches!(next, b' ' | b'"' | b'\t' | b'\n'));

@@ -3,6 +3,8 @@
 //! one of its comments says that a name can't be written there.
 
 use std::fmt::{self, Write};
+#[cfg(feature = "tls")]
+use std::time::SystemTime;
 
 use log::LevelFilter;
 
@@ -11,11 +13,22 @@ use super::other_descriptors;
 use super::parse::{Origins, strip_comment};
 use crate::config::limits::{Config, ConfigError, Limits, MemoryPlan, Overhead};
 use crate::config::listen::{Listen, ListenAddr};
+#[cfg(feature = "spool")]
+use crate::config::output::SyncEvery;
+use crate::config::text::as_text;
+#[cfg(feature = "spool")]
+use crate::config::units::About;
 use crate::config::units::DisplaySize;
 use crate::engine::access::Access;
 use crate::host;
+#[cfg(feature = "poll")]
+use crate::poll::{Poll, files::foresee as foresee_polls};
 use crate::server::cost;
-use crate::sink::{DiskUse, OutputAddr, foresee, overhead};
+#[cfg(feature = "poll")]
+use crate::server::poll_share;
+use crate::sink::{DiskUse, OutputAddr, foresee, foresee_spool, overhead};
+#[cfg(feature = "spool")]
+use crate::spool::{USUAL_LINE_BYTES, bytes_an_hour};
 
 /// How a comment about what does not fit begins.
 const MISFIT: &str = "# Does not fit: ";
@@ -33,11 +46,12 @@ const SPARE_BYTES: u64 = 2 * 1024 * 1024;
 ///
 /// # Errors
 /// The settings do not work on this box: a start would end with the same sentence.
-pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>) -> Result<String, ConfigError> {
-    // `parse` has checked the settings, but not with this box's memory, nor with what the format adds to lines.
-    let plan = MemoryPlan::new(&settings.config.limits, added(settings))?;
+pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>) -> Result<String, String> {
+    let limits = &settings.config.limits;
+    let sentence = |error: ConfigError| as_text(&error);
+    let plan = memory_plan(settings)?;
     if settings.has_status() {
-        plan.status_share(&settings.config.limits)?;
+        plan.status_share(limits).map_err(sentence)?;
     }
     let mut text = String::new();
     for option in OPTIONS {
@@ -50,15 +64,88 @@ pub(super) fn bill(settings: &Settings, origins: &Origins, lowered: Option<&str>
             setting(&mut text, option.name, &value, places.next().unwrap_or(&"default"));
         }
     }
+    if settings.outputs.iter().any(OutputAddr::has_secret) {
+        text.push_str("# what an output was given to say who we are is left out here: put it into a file, and give --http-auth, or --nats-creds for nats:\n");
+    }
+    #[cfg(feature = "poll")]
+    if settings.poll.polls.iter().any(Poll::has_secret) {
+        text.push_str(
+            "# the passwords of pages that are polled are left out here: put them into a file, and give --http-auth\n",
+        );
+    }
+    #[cfg(feature = "alert")]
+    if settings.alert.url.as_deref().is_some_and(|url| crate::http::Url::parse(url).is_ok_and(|url| url.has_secret())) {
+        text.push_str("# the password of --alert-url is left out here: put it into a file, and give --http-auth\n");
+    }
     who(&mut text, &settings.config.listen);
     costs(&mut text, settings, plan);
+    #[cfg(feature = "tls")]
+    if let Some((each, most)) = cost::tls_bytes(&settings.config.listen, limits, plan.pending_share) {
+        let (each, memory) = (Size(each as u64), DisplaySize(limits.memory));
+        let _ = match most {
+            0 => writeln!(
+                text,
+                "{MISFIT}--memory {memory} has no room for a connection over TLS: give more, such as 4MiB, or leave tls out"
+            ),
+            _ => writeln!(text, "# TLS: a connection takes {each} of --memory: at most {most} at once"),
+        };
+    }
+    #[cfg(feature = "tls")]
+    certificates(&mut text, settings);
     for sentence in settings.outputs.iter().filter_map(|output| foresee(output, &settings.output)) {
+        let _ = writeln!(text, "{MISFIT}{sentence}");
+    }
+    #[cfg(feature = "poll")]
+    for sentence in foresee_polls(settings.poll.state.as_deref(), settings.poll.auth.as_deref()) {
+        let _ = writeln!(text, "{MISFIT}{sentence}");
+    }
+    if let Some(sentence) = foresee_spool(&settings.output) {
         let _ = writeln!(text, "{MISFIT}{sentence}");
     }
     for sentence in settings.warning().as_deref().into_iter().chain(lowered) {
         let _ = writeln!(text, "{MISFIT}{sentence}");
     }
     Ok(text)
+}
+
+/// What listeners' certificates are, and which of them can't be used.
+#[cfg(feature = "tls")]
+fn certificates(text: &mut String, settings: &Settings) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let (misfits, remarks) = crate::server::foresee_certificates(&settings.config.listen, now);
+    for remark in remarks {
+        let _ = writeln!(text, "# TLS: {remark}");
+    }
+    for misfit in misfits {
+        let _ = writeln!(text, "{MISFIT}{misfit}");
+    }
+}
+
+/// What a sandbox can do here, behind the text. It is tried: the process reaches no file from then on.
+#[cfg(feature = "sandbox")]
+pub(super) fn sandbox(text: &mut String, settings: &Settings) {
+    let (had, refused) = super::sandbox::foresee(settings);
+    let _ = writeln!(text, "# sandbox: {had}");
+    if let Some(sentence) = refused {
+        let _ = writeln!(text, "{MISFIT}{sentence}");
+    }
+}
+
+/// How the memory is divided, without what pollers take.
+///
+/// # Errors
+/// It is too little, as a sentence.
+pub(super) fn memory_plan(settings: &Settings) -> Result<MemoryPlan, String> {
+    let limits = &settings.config.limits;
+    // `parse` has checked the settings, but not with this box's memory, nor with what the format adds to lines.
+    #[cfg_attr(not(feature = "poll"), expect(unused_mut))]
+    let mut plan = MemoryPlan::new(limits, added(settings)).map_err(|error| as_text(&error))?;
+    #[cfg(feature = "poll")]
+    if !settings.poll.polls.is_empty() {
+        plan.pending_share -= poll_share(limits, plan.pending_share, &settings.poll)?;
+    }
+    Ok(plan)
 }
 
 /// What the format and the outputs add to lines.
@@ -205,7 +292,37 @@ fn disk(settings: &Settings) -> String {
             }
         };
     }
-    text
+    text + &spool(settings)
+}
+
+/// What a spool may take of the disk, how long it lasts, and what it writes to it, a comment each.
+#[cfg(feature = "spool")]
+fn spool(settings: &Settings) -> String {
+    let options = &settings.output.spool;
+    let Some(dir) = &options.dir else { return String::new() };
+    let sync_ms = match settings.output.sync {
+        SyncEvery::Never => None,
+        SyncEvery::Time(every) => u64::try_from(every.as_millis()).ok(),
+    };
+    let (mut lasts, mut writes) = (String::new(), String::new());
+    for (lines, before) in [(10, ""), (100, ", "), (1_000, ", ")] {
+        let bytes = bytes_an_hour(lines, sync_ms);
+        let seconds = (options.size as u64).saturating_mul(3600) / bytes.max(1);
+        let _ = write!(lasts, "{before}{} at {lines}", About(seconds));
+        let _ = write!(writes, "{before}{} at {lines}", Size(bytes.saturating_mul(24)));
+    }
+    format!(
+        "# disk: {} for the spool {dir}: --spool-size\n\
+         #   while an output is away it lasts, at so many lines of {} bytes a second: {lasts}\n\
+         #   what it writes to the disk a day: {writes}\n",
+        Size(options.size as u64),
+        USUAL_LINE_BYTES,
+    )
+}
+
+#[cfg(not(feature = "spool"))]
+fn spool(_: &Settings) -> String {
+    String::new()
 }
 
 /// The most bytes that the kernel holds until we read them: of one connection, and of all connections together.

@@ -37,6 +37,13 @@ const STATUS_OPTIONS: &str = "
   --watch   until nobody reads it, or Ctrl-C
 ";
 
+/// What `lumberjack read` and `verify` do.
+#[cfg(feature = "spool")]
+const SPOOL: &str = "       lumberjack read|verify DIR
+
+read shows the lines that a spool has, verify whether it is whole; see lumberjack read --help.
+";
+
 /// That of `lumberjack cat`.
 pub(super) fn of_cat() -> String {
     ["Usage: ", CAT.trim(), CAT_OPTIONS].concat()
@@ -58,11 +65,20 @@ pub fn help() -> String {
     #[cfg(feature = "status")]
     text.push_str(STATUS);
     text.push_str(CAT);
+    #[cfg(feature = "spool")]
+    text.push_str(SPOOL);
     let defaults = Settings::default();
     for (group, heading) in Group::ALL {
+        // Not every build has options under each.
+        if !OPTIONS.iter().any(|option| option.group == group) {
+            continue;
+        }
         let _ = writeln!(text, "\n{heading}:");
         for option in OPTIONS.iter().filter(|option| option.group == group) {
-            let help = format!("{} [{}]", option.help, option.current(&defaults));
+            // A list that is empty has no word for that.
+            let has_default = !option.values(&defaults).is_empty();
+            let default = if has_default { format!(" [{}]", option.current(&defaults)) } else { String::new() };
+            let help = format!("{}{default}", option.help);
             row(&mut text, option.letter, option.name, option.value, &help);
         }
         if group == Group::Program {

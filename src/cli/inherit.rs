@@ -5,6 +5,8 @@ use std::env;
 
 use super::options::Settings;
 use crate::config::listen::{ListenAddr, MOST_LISTENERS};
+use crate::config::text::as_text;
+use crate::config::text::whole;
 use crate::inherited::Inherited;
 
 /// Number of the first of them: 0 to 2 are stdin, stdout and stderr.
@@ -17,7 +19,7 @@ const FIRST: usize = 3;
 /// A sentence about the first that can't be listened on.
 #[inline(never)] // for size
 pub(super) fn sockets() -> Result<Vec<Inherited>, String> {
-    let number = |name| env::var(name).ok()?.parse::<u32>().ok();
+    let number = |name| u32::try_from(whole(&env::var(name).ok()?)?).ok();
     let count = number("LISTEN_FDS").filter(|_| number("LISTEN_PID") == Some(std::process::id())).unwrap_or_default();
     // Before the library makes a list of so many.
     if count as usize > MOST_LISTENERS {
@@ -57,7 +59,7 @@ pub(super) fn listen_on(inherited: &[ListenAddr], settings: &mut Settings) -> St
             listen.push(at.clone().into());
         }
         places.push(' ');
-        places.push_str(&at.to_string());
+        places.push_str(&as_text(&at));
     }
     settings.give_defaults();
     places

@@ -2,11 +2,15 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
 
+#[cfg(feature = "sandbox")]
+use super::user::Account;
 use crate::config::network::{NetworkError, Networks};
+use crate::config::text::{as_text, whole, whole_of};
 use crate::config::units::{DisplayDuration, DisplaySize, parse_duration, parse_size};
 use crate::host::group_number;
 use crate::sink::parse_tag;
@@ -43,6 +47,9 @@ pub(super) struct Octal;
 pub(super) struct OctalOrBefore;
 /// A group by its name or number, or [`AS_BEFORE`].
 pub(super) struct GroupOrBefore;
+/// A user by its name, or `off`.
+#[cfg(feature = "sandbox")]
+pub(super) struct UserOrOff;
 /// What `--tag` takes; empty is no tag.
 pub(super) struct Tag;
 /// A whole number, or `half`.
@@ -50,10 +57,74 @@ pub(super) struct NumberOrHalf;
 /// A level of our own log, in lower case.
 pub(super) struct Level;
 
+/// Any text; empty is none.
+pub(super) struct Text;
+/// The path of a file, or `off`.
+pub(super) struct PathOrOff;
+/// Where something is posted to, or `off`. Shown without its password.
+#[cfg(feature = "alert")]
+pub(super) struct UrlOrOff;
+
+#[cfg(feature = "alert")]
+impl Kind<Option<String>> for UrlOrOff {
+    fn set(field: &mut Option<String>, text: &str) -> Result<(), String> {
+        *field = (text != "off").then(|| text.to_owned());
+        Ok(())
+    }
+
+    fn show(field: &Option<String>, each: Each<'_>) {
+        match field.as_deref().map(|text| (text, crate::http::Url::parse(text))) {
+            Some((_, Ok(url))) if url.has_secret() => each(&url),
+            Some((text, _)) => each(&text),
+            None => each(&"off"),
+        }
+    }
+}
+
+#[cfg(feature = "sandbox")]
+impl Kind<Option<Account>> for UserOrOff {
+    fn set(field: &mut Option<Account>, text: &str) -> Result<(), String> {
+        *field = if text == "off" { None } else { Some(Account::find(text)?) };
+        Ok(())
+    }
+
+    fn show(field: &Option<Account>, each: Each<'_>) {
+        match field {
+            Some(account) => each(account),
+            None => each(&"off"),
+        }
+    }
+}
+
+impl Kind<String> for Text {
+    fn set(field: &mut String, text: &str) -> Result<(), String> {
+        text.clone_into(field);
+        Ok(())
+    }
+
+    fn show(field: &String, each: Each<'_>) {
+        each(field);
+    }
+}
+
+impl Kind<Option<PathBuf>> for PathOrOff {
+    fn set(field: &mut Option<PathBuf>, text: &str) -> Result<(), String> {
+        *field = (text != "off").then(|| text.into());
+        Ok(())
+    }
+
+    fn show(field: &Option<PathBuf>, each: Each<'_>) {
+        match field {
+            Some(path) => each(&path.display()),
+            None => each(&"off"),
+        }
+    }
+}
+
 impl Kind<usize> for Size {
     #[inline(never)] // one copy, for size
     fn set(field: &mut usize, text: &str) -> Result<(), String> {
-        *field = parse_size(text).map_err(|error| error.to_string())?;
+        *field = parse_size(text).map_err(|error| as_text(&error))?;
         Ok(())
     }
 
@@ -62,10 +133,14 @@ impl Kind<usize> for Size {
     }
 }
 
+fn number(text: &str) -> Option<usize> {
+    usize::try_from(whole(text.trim())?).ok()
+}
+
 impl Kind<usize> for Number {
     #[inline(never)] // one copy, for size
     fn set(field: &mut usize, text: &str) -> Result<(), String> {
-        *field = text.trim().parse().map_err(|_| "give a whole number".to_owned())?;
+        *field = number(text).ok_or("give a whole number")?;
         Ok(())
     }
 
@@ -77,7 +152,7 @@ impl Kind<usize> for Number {
 impl Kind<Duration> for Time {
     #[inline(never)] // one copy, for size
     fn set(field: &mut Duration, text: &str) -> Result<(), String> {
-        *field = parse_duration(text).map_err(|error| error.to_string())?;
+        *field = parse_duration(text).map_err(|error| as_text(&error))?;
         Ok(())
     }
 
@@ -105,7 +180,7 @@ impl Kind<bool> for Switch {
 
 impl<T: FromStr<Err: fmt::Display> + fmt::Display> Kind<T> for Word {
     fn set(field: &mut T, text: &str) -> Result<(), String> {
-        *field = text.parse().map_err(|error: T::Err| error.to_string())?;
+        *field = text.parse().map_err(|error: T::Err| as_text(&error))?;
         Ok(())
     }
 
@@ -117,7 +192,7 @@ impl<T: FromStr<Err: fmt::Display> + fmt::Display> Kind<T> for Word {
 impl Kind<Networks> for Nets {
     #[inline(never)] // one copy, for size
     fn set(field: &mut Networks, text: &str) -> Result<(), String> {
-        let more: Networks = text.parse().map_err(|error: NetworkError| error.to_string())?;
+        let more: Networks = text.parse().map_err(|error: NetworkError| as_text(&error))?;
         field.0.extend(more.0);
         Ok(())
     }
@@ -135,7 +210,7 @@ impl<T: FromStr<Err: fmt::Display> + fmt::Display> Kind<Option<T>> for WordOrOff
     fn set(field: &mut Option<T>, text: &str) -> Result<(), String> {
         *field = match text {
             "off" => None,
-            _ => Some(text.parse().map_err(|error: T::Err| error.to_string())?),
+            _ => Some(text.parse().map_err(|error: T::Err| as_text(&error))?),
         };
         Ok(())
     }
@@ -150,7 +225,7 @@ impl<T: FromStr<Err: fmt::Display> + fmt::Display> Kind<Option<T>> for WordOrOff
 
 impl<T: FromStr<Err: fmt::Display> + fmt::Display> Kind<Vec<T>> for List {
     fn set(field: &mut Vec<T>, text: &str) -> Result<(), String> {
-        field.push(text.parse().map_err(|error: T::Err| error.to_string())?);
+        field.push(text.parse().map_err(|error: T::Err| as_text(&error))?);
         Ok(())
     }
 
@@ -165,7 +240,7 @@ impl<T: FromStr<Err: fmt::Display> + fmt::Display> Kind<Vec<T>> for List {
 
 impl Kind<u32> for Octal {
     fn set(field: &mut u32, text: &str) -> Result<(), String> {
-        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+        let mode = whole_of(text, 8).and_then(|mode| u32::try_from(mode).ok()).filter(|mode| *mode <= 0o777);
         *field = mode.ok_or("give octal digits from 0 to 0777, such as 0660")?;
         Ok(())
     }
@@ -194,10 +269,10 @@ impl Kind<Option<u32>> for OctalOrBefore {
 
 impl Kind<Option<u32>> for GroupOrBefore {
     fn set(field: &mut Option<u32>, text: &str) -> Result<(), String> {
-        *field = match (text, text.parse()) {
+        *field = match (text, whole(text).and_then(|number| u32::try_from(number).ok())) {
             (AS_BEFORE, _) => None,
             // The largest number stands for no group.
-            (_, Ok(number)) if number < u32::MAX => Some(number),
+            (_, Some(number)) if number < u32::MAX => Some(number),
             _ => match group_number(text) {
                 Ok(Some(number)) => Some(number),
                 Ok(None) => {
@@ -230,8 +305,8 @@ impl Kind<String> for Tag {
 
 impl Kind<Option<usize>> for NumberOrHalf {
     fn set(field: &mut Option<usize>, text: &str) -> Result<(), String> {
-        let wrong = |_| "give a whole number, half, or 0 for no limit".to_owned();
-        *field = if text == "half" { None } else { Some(text.trim().parse().map_err(wrong)?) };
+        let wrong = "give a whole number, half, or 0 for no limit";
+        *field = if text == "half" { None } else { Some(number(text).ok_or(wrong)?) };
         Ok(())
     }
 
@@ -251,6 +326,6 @@ impl Kind<LevelFilter> for Level {
     }
 
     fn show(field: &LevelFilter, each: Each<'_>) {
-        each(&field.as_str().to_lowercase());
+        each(&field.as_str().to_ascii_lowercase());
     }
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -15,8 +15,8 @@ use simplelog::{ConfigBuilder, WriteLogger};
 use super::settings::LogFormat;
 use crate::sink::{Adopted, Borrowed, Way, adopt, send_without_waiting, write_time};
 
-/// Lines of our own log that stderr did not take.
-static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// Lines of our own log that stderr did not take. MIPS has no atomic of 64 bits.
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
 /// Whether lines begin as the journal wants them.
 static IS_FOR_JOURNAL: AtomicBool = AtomicBool::new(false);
 
@@ -115,7 +115,7 @@ impl Stderr {
         let written = self.write_once(&self.rest);
         self.rest.drain(..written);
         let is_whole = self.rest.is_empty();
-        DROPPED.fetch_sub(u64::from(is_whole), Ordering::Relaxed);
+        DROPPED.fetch_sub(usize::from(is_whole), Ordering::Relaxed);
         is_whole
     }
 
@@ -173,7 +173,7 @@ pub(super) fn find_journal() {
 
 /// How many lines of our own log stderr did not take.
 pub(super) fn dropped() -> u64 {
-    DROPPED.load(Ordering::Relaxed)
+    u64::try_from(DROPPED.load(Ordering::Relaxed)).unwrap_or(u64::MAX)
 }
 
 /// Writes one line to stderr, log or not, and does not wait: if stderr does not take it, it is lost.

@@ -3,9 +3,12 @@
 
 #[cfg(feature = "status")]
 mod ask;
+#[cfg(feature = "spool")]
+mod asked;
 mod cat;
 mod check;
 mod config_file;
+mod flavour;
 mod help;
 mod inherit;
 mod kinds;
@@ -13,11 +16,21 @@ mod logging;
 mod notify;
 pub mod options;
 mod parse;
+#[cfg(any(feature = "status", feature = "spool"))]
+mod reader;
 mod reload;
 mod report;
 mod runner;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 mod settings;
 mod signals;
+#[cfg(feature = "spool")]
+mod spooled;
+#[cfg(all(feature = "spool", feature = "nats"))]
+mod streamed;
+#[cfg(feature = "sandbox")]
+mod user;
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -28,6 +41,8 @@ use log::{LevelFilter, info, warn};
 
 #[cfg(feature = "status")]
 pub use self::ask::{DEFAULT_STATUS, Question};
+#[cfg(feature = "spool")]
+pub use self::asked::Spooled;
 pub use self::cat::{Listing, Since};
 pub use self::help::help;
 pub use self::parse::{Invocation, Origins, UsageError, parse, parse_config_file};
@@ -38,12 +53,15 @@ use self::runner::Runner;
 use self::signals::Signals;
 use crate::config::limits::DEFAULT_MEMORY;
 use crate::config::listen::ListenAddr;
+use crate::config::text::as_text;
 use crate::config::units::{DisplayLines, DisplaySize};
 use crate::host;
 use crate::inherited::Inherited;
-use crate::net::MOST_VISITORS;
+use crate::net::{Bound, MOST_VISITORS};
+#[cfg(feature = "sandbox")]
+use crate::server::bind_early;
 use crate::server::{BindError, RunError, Server};
-use crate::sink::{OutputAddr, Outputs, own_stdout};
+use crate::sink::{OpenError, OutputAddr, Outputs, foresee_spool, own_stdout, spool_descriptors};
 
 /// Descriptors of every process of ours: the standard three, the poll loop, the wake-up, the log, and some to spare.
 /// Listeners, outputs and the status endpoint come on top.
@@ -65,12 +83,15 @@ pub fn main() -> ExitCode {
     let exit = match parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Help) => show(&help()),
         Ok(Invocation::HelpOf(text)) => show(&text),
-        Ok(Invocation::Version) => show(concat!("lumberjack ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Invocation::Version) => show(&flavour::version()),
         Ok(Invocation::Run(settings)) => run(*settings, signals),
         Ok(Invocation::Check(settings, origins)) => check(*settings, &origins),
         Ok(Invocation::Cat(listing)) if has_stdout() && cat::cat(&listing) => Exit::Clean,
         Ok(Invocation::Cat(_)) => Exit::Failure,
-        #[cfg(feature = "status")]
+        #[cfg(feature = "spool")]
+        Ok(Invocation::Spooled(asked)) if spooled::run(&asked) => Exit::Clean,
+        #[cfg(feature = "spool")]
+        Ok(Invocation::Spooled(_)) => Exit::Failure,
         #[cfg(feature = "status")]
         Ok(Invocation::Ask(question)) => match ask::ask(&question) {
             ask::Found::Healthy => Exit::Clean,
@@ -105,8 +126,17 @@ fn has_stdout() -> bool {
 /// `--check`: writes settings and costs to stdout, and what does not fit this box to stderr too. Opens nothing.
 #[inline(never)] // for size
 fn check(mut settings: Settings, origins: &Origins) -> Exit {
+    // What a start may open is what that user may.
+    #[cfg(feature = "sandbox")]
+    if let Some(user) = settings.user.clone()
+        && let Err(error) = user.become_it().and_then(|()| user.can_reload(settings.config_file.as_deref()))
+    {
+        logging::complain(&error);
+        return Exit::Failure;
+    }
     let lowered = fit_to_the_box(&mut settings);
-    let bill = match check::bill(&settings, origins, lowered.as_deref()) {
+    #[cfg_attr(not(feature = "sandbox"), expect(unused_mut))]
+    let mut bill = match check::bill(&settings, origins, lowered.as_deref()) {
         Ok(bill) => bill,
         Err(error) => {
             logging::complain(&error);
@@ -116,6 +146,8 @@ fn check(mut settings: Settings, origins: &Origins) -> Exit {
     if !has_stdout() {
         return Exit::Failure;
     }
+    #[cfg(feature = "sandbox")]
+    check::sandbox(&mut bill, &settings);
     let mut exit = show(&bill);
     for misfit in check::misfits(&bill) {
         logging::complain(&misfit);
@@ -133,11 +165,11 @@ struct Refusal {
 }
 
 fn failure(sentence: impl fmt::Display) -> Refusal {
-    Refusal { exit: Exit::Failure, sentence: sentence.to_string() }
+    Refusal { exit: Exit::Failure, sentence: as_text(&sentence) }
 }
 
 fn usage(sentence: impl fmt::Display) -> Refusal {
-    Refusal { exit: Exit::Usage, sentence: sentence.to_string() }
+    Refusal { exit: Exit::Usage, sentence: as_text(&sentence) }
 }
 
 fn run(mut settings: Settings, signals: std::io::Result<Signals>) -> Exit {
@@ -190,6 +222,9 @@ fn start_and_serve(settings: &mut Settings, signals: &Signals) -> Result<Exit, R
     for warning in lowered.into_iter().chain(asks_too_much(settings)) {
         warn!("[tcp] {warning}");
     }
+    if let Some(warning) = foresee_spool(&settings.output) {
+        warn!("[out] {warning}");
+    }
     if let Some(warning) = settings.warning() {
         warn!("[out] {warning}");
     }
@@ -208,18 +243,28 @@ fn start(
         true => usage(error),
         false => usage(format_args!("{error}; mind the sockets that LISTEN_FDS hands over")),
     })?;
-    let sink = Outputs::open(&settings.outputs, settings.format, &settings.output).map_err(failure)?;
+    // Before anything is opened.
+    check::memory_plan(settings).map_err(usage)?;
+    #[cfg(feature = "sandbox")]
+    sandbox::check_places(settings).map_err(failure)?;
+    let bound = bind_as_root(settings, &inherited)?;
+    let refused_output = |error: OpenError| if error.is_usage() { usage(error) } else { failure(error) };
+    let sink = Outputs::open(&settings.outputs, settings.format, &settings.output).map_err(refused_output)?;
     if signals.is_stopping() {
         // Who waits at an inherited socket is the next process's.
         return Err(Refusal { exit: Exit::Clean, sentence: "[tcp] Stopped before it listened".to_owned() });
     }
-    let refused = |error| match error {
-        BindError::Config(error) => usage(error),
-        error => failure(error),
-    };
-    let bound = Server::bind_inherited(settings.config.clone(), sink, inherited);
+    let bound = Server::bind_all(settings.config.clone(), sink, inherited, bound);
+    #[cfg_attr(not(any(feature = "status", feature = "poll", feature = "alert")), expect(unused_mut))]
+    let mut server = bound.map_err(refused)?;
     #[cfg_attr(not(feature = "status"), expect(unused_mut))]
-    let (mut server, mut status) = (bound.map_err(refused)?, None);
+    let mut status = None;
+    #[cfg(feature = "poll")]
+    if !settings.poll.polls.is_empty() {
+        server.serve_polls(settings.poll.clone()).map_err(refused)?;
+    }
+    #[cfg(feature = "alert")]
+    server.send_alerts_to(&settings.alert).map_err(refused)?;
     #[cfg(feature = "status")]
     if let Some(at) = &settings.status {
         status = Some(server.serve_status(at, settings.status_tail).map_err(refused)?);
@@ -232,7 +277,40 @@ fn start(
         .map_err(|error| {
             failure(format_args!("cannot take signals or clients: {error}; raise the limit on open files"))
         })?;
+    // All is open that is open at rest, and no thread has begun.
+    #[cfg(feature = "sandbox")]
+    sandbox::enter(settings).map_err(failure)?;
     Ok((server, runner, status))
+}
+
+fn refused(error: BindError) -> Refusal {
+    match error {
+        BindError::Config(error) => usage(error),
+        BindError::Usage(sentence) => usage(sentence),
+        error => failure(error),
+    }
+}
+
+/// Binds the sockets of the network and gives up root, if that is asked for: what is opened from then on, the user opens.
+#[cfg(feature = "sandbox")]
+fn bind_as_root(settings: &Settings, inherited: &[Inherited]) -> Result<Vec<Bound>, Refusal> {
+    let Some(user) = &settings.user else { return Ok(Vec::new()) };
+    user.check().map_err(failure)?;
+    let inherited: Vec<ListenAddr> = inherited.iter().map(|socket| socket.at().clone()).collect();
+    #[cfg(feature = "status")]
+    let status = settings.status.as_ref();
+    #[cfg(not(feature = "status"))]
+    let status = None;
+    let bound = bind_early(&settings.config, &inherited, status).map_err(refused)?;
+    user.become_it().map_err(failure)?;
+    user.can_reload(settings.config_file.as_deref()).map_err(failure)?;
+    info!("[sandbox] Root was given up, this is {user}");
+    Ok(bound)
+}
+
+#[cfg(not(feature = "sandbox"))]
+fn bind_as_root(_: &Settings, _: &[Inherited]) -> Result<Vec<Bound>, Refusal> {
+    Ok(Vec::new())
 }
 
 /// Whether a client can be taken in, and its lines be written: now all is open that is open at rest.
@@ -266,7 +344,13 @@ fn finish(ended: Result<(), RunError>) -> Exit {
 fn other_descriptors(settings: &Settings) -> u64 {
     let outputs: usize = settings.outputs.iter().map(|output| output.descriptors(&settings.output)).sum();
     let status = if settings.has_status() { MOST_VISITORS + 1 } else { 0 };
-    OTHER_DESCRIPTORS + (settings.config.listen.len() + outputs + status) as u64
+    let spool = spool_descriptors(&settings.output, settings.outputs.len());
+    // Each has a connection; a name that is looked up, and a state that is kept, take one more now and then.
+    #[cfg(feature = "poll")]
+    let polls = 2 * settings.poll.polls.len();
+    #[cfg(not(feature = "poll"))]
+    let polls = 0;
+    OTHER_DESCRIPTORS + (settings.config.listen.len() + outputs + spool + status + polls) as u64
 }
 
 /// Lowers `memory` (unless it was given) and `max_connections` to what this box has. Returns a warning if connections were

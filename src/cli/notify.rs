@@ -14,6 +14,7 @@ use log::{debug, warn};
 use nix::time::{ClockId, clock_gettime};
 
 use super::report::Span;
+use crate::config::text::whole;
 use crate::server::Pulse;
 
 /// Least time between two `STATUS=` messages: a person can read along.
@@ -184,7 +185,7 @@ fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 
 /// Time between two messages to the watchdog: half of its own time-out, within reason. `None` if there is no watchdog for this process.
 fn watchdog() -> Option<Duration> {
-    let number = |name| env::var(name).ok()?.parse::<u64>().ok();
+    let number = |name| whole(&env::var(name).ok()?);
     let usec = number("WATCHDOG_USEC").filter(|usec| *usec > 0)?;
     let is_ours = env::var_os("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(std::process::id().into());
     let asked = is_ours.then(|| Duration::from_micros(usec.div_ceil(2)))?;
@@ -201,7 +202,7 @@ mod tests {
     use super::*;
 
     const CALM: Pulse =
-        Pulse { lines: 0, bytes: 0, connections: 0, held_bytes: 0, is_stalled: false, is_ending: false };
+        Pulse { lines: 0, bytes: 0, connections: 0, held_bytes: 0, is_stalled: false, lag_lines: 0, is_ending: false };
     const SETTINGS: Known = Known { memory: 64 << 20, drain_timeout: Duration::from_secs(3) };
 
     /// A supervisor that sends to our own socket, and the time that milliseconds count from.

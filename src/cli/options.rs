@@ -1,10 +1,15 @@
 //! The one table of options. The parser, the config file, `--help`, `--check` and the pages in `dist/` are all made from
 //! it. A new option is a field of [`Settings`], its default, and a row of [`OPTIONS`].
 
+#[cfg(feature = "alert")]
+use super::kinds::UrlOrOff;
+#[cfg(feature = "sandbox")]
+use super::kinds::UserOrOff;
 use super::kinds::{
-    Each, GroupOrBefore, Kind, Level, List, Nets, Number, NumberOrHalf, Octal, OctalOrBefore, Size, Switch, Tag, Time,
-    Word, WordOrOff,
+    Each, GroupOrBefore, Kind, Level, List, Nets, Number, NumberOrHalf, Octal, OctalOrBefore, PathOrOff, Size, Switch,
+    Tag, Text, Time, Word, WordOrOff,
 };
+use crate::config::text::as_text;
 use crate::sink::SYNTAX;
 
 pub use super::settings::Settings;
@@ -14,10 +19,16 @@ pub use super::settings::Settings;
 pub enum Group {
     /// Where lines come from.
     Input,
+    /// Pages that are fetched.
+    Polls,
     /// Where they go.
     Output,
     /// Files.
     Files,
+    /// The spool.
+    Spool,
+    /// Who is told of lines.
+    Alerts,
     /// What a line may be.
     Lines,
     /// Memory and connections.
@@ -30,10 +41,13 @@ pub enum Group {
 
 impl Group {
     /// In the order of `--help`, with their headings.
-    pub const ALL: [(Self, &str); 7] = [
+    pub const ALL: [(Self, &str); 10] = [
         (Self::Input, "Input"),
+        (Self::Polls, "Pages that are polled over HTTP"),
         (Self::Output, "Output"),
         (Self::Files, "Output files"),
+        (Self::Spool, "Spool"),
+        (Self::Alerts, "Alerts"),
         (Self::Lines, "Lines"),
         (Self::Room, "Memory and connections"),
         (Self::Times, "Time-outs (0 turns one off, where nothing else is said)"),
@@ -74,7 +88,7 @@ impl Opt {
     #[must_use]
     pub fn values(&self, settings: &Settings) -> Vec<String> {
         let mut values = Vec::new();
-        (self.show)(settings, &mut |value| values.push(value.to_string()));
+        (self.show)(settings, &mut |value| values.push(as_text(&value)));
         values
     }
 
@@ -93,8 +107,8 @@ impl Opt {
     }
 }
 
-/// One row an option: name, letter if it has one, what it takes, heading, kind and field, and `live` if it can change while
-/// the program runs; then what it does.
+/// One row an option: the features that it takes, name, letter if it has one, what it takes, heading, kind and field, and
+/// `live` if it can change while the program runs; then what it does.
 macro_rules! options {
     (@letter) => { None };
     (@letter $letter:literal) => { Some($letter) };
@@ -103,12 +117,13 @@ macro_rules! options {
         Some(|settings, newer| settings.$($field)+.clone_from(&newer.$($field)+))
     };
     ($(
-        $(#[$when:meta])*
+        $(#[cfg($when:meta)])?
         $name:literal $(/ $letter:literal)? = $value:tt $group:ident $kind:ident($($field:tt)+) $($live:ident)?
             $help:literal;
     )+) => {
-        &[$(
-            $(#[$when])*
+        /// Every option but `--config`, `--check`, `--help` and `--version`, which only the command line has.
+        pub const OPTIONS: &[Opt] = &[$(
+            $(#[cfg($when)])?
             Opt {
                 name: $name,
                 letter: options!(@letter $($letter)?),
@@ -120,14 +135,18 @@ macro_rules! options {
                 show: |settings, each| $kind::show(&settings.$($field)+, each),
                 renew: options!(@renew ($($field)+) $($live)?),
             },
-        )+]
+        )+];
+        /// The options that other builds have, and what these were built with, as a line of Rust says it.
+        const ELSEWHERE: &[(&str, &str)] = &[$($(
+            #[cfg(not($when))]
+            ($name, stringify!($when)),
+        )?)+];
     };
 }
 
-/// Every option but `--config`, `--check`, `--help` and `--version`, which only the command line has.
-pub const OPTIONS: &[Opt] = options! {
+options! {
     "listen" / 'l' = "[udp:]ADDR:PORT|unix:/path" Input List(config.listen)
-        "where clients connect, or, with udp:, send datagrams; may be given more than once; port 0: the system picks one; with ,framing=... or ,allow=... and so on behind it: for this one alone";
+        "where clients connect, or, with udp:, send datagrams; may be given more than once; port 0: the system picks one; with ,framing=... or ,allow=... and so on behind it: for this one alone; in a build with TLS: ,tls,cert=FILE,key=FILE, and ,client-ca=FILE, ,client-name=NAME, ,tls-min=1.3";
     "framing" = "lines|octet|nul|cr|auto-octet" Input Word(listen_defaults.framing)
         "how messages end, where --listen says nothing else: lines: in a newline; octet: by the length before them (RFC 6587); nul, cr: in a NUL or CR; auto-octet: octet from who begins with a length and a <, else lines";
     "parse" = "off|syslog" Input Word(listen_defaults.parse)
@@ -157,8 +176,40 @@ pub const OPTIONS: &[Opt] = options! {
         "receive buffer that the kernel is asked for at each UDP listener; 0 is its own default";
     "receipt" = "" Input Switch(config.limits.receipt)
         "a client that ends its sending side gets \"N lines\" back once its lines are written";
+    #[cfg(feature = "poll")]
+    "poll" = "NAME=URL" Polls List(poll.polls)
+        "a page that is fetched again and again: its new lines come in as those of a client of that name; may be given more than once";
+    #[cfg(feature = "poll")]
+    "poll-interval" = "DURATION" Polls Time(poll.interval)
+        "time from the end of a fetch to the next, at least 1s";
+    #[cfg(feature = "poll")]
+    "poll-timeout" = "DURATION" Polls Time(poll.timeout)
+        "longest that a fetch may take";
+    #[cfg(feature = "poll")]
+    "poll-max-response" = "SIZE" Polls Size(poll.max_response)
+        "longest page, decompressed: nothing of a longer one is taken";
+    #[cfg(feature = "poll")]
+    "poll-seen" = "NUMBER" Polls Number(poll.seen)
+        "how many lines of a page are remembered, to tell which are new";
+    #[cfg(feature = "poll")]
+    "poll-start" = "all|new" Polls Word(poll.start)
+        "what the first fetch brings: all lines of the page, or none, as they are old";
+    #[cfg(feature = "poll")]
+    "poll-state" = "DIR|off" Polls PathOrOff(poll.state)
+        "a directory where what was seen is kept over a restart";
+    #[cfg(feature = "http")]
+    "http-auth" = "FILE|off" Polls PathOrOff(http_auth)
+        "who we are to servers: a file with lines HOST:PORT user:password or HOST:PORT bearer TOKEN";
+    "tls-ca" = "FILE|off" Output PathOrOff(tls.ca)
+        "in a build with TLS: whom connections over TLS to other machines trust: a file of certificates (PEM), instead of the box's own; ,ca= behind an output is for that one alone";
+    "tls-cert" = "FILE|off" Output PathOrOff(tls.cert)
+        "our own certificate for such connections, and those between it and its authority (PEM); or ,cert= behind an output";
+    "tls-key" = "FILE|off" Output PathOrOff(tls.key)
+        "its key; or ,key= behind an output";
+    "tls-server-name" = "NAME" Output Text(tls.server_name)
+        "the name that the other side's certificate has to be for, where that is not its host; or ,server-name= behind an output";
     "output" / 'o' = SYNTAX Output List(outputs)
-        "where lines go: - is stdout, a file ({host} in its name: one for each client host; {date}: one for each day; {app}, {severity}, {facility}: one for each of these in syslog messages), or another receiver; may be given more than once";
+        "where lines go: - is stdout, a file ({host} in its name: one for each client host; {date}: one for each day; {app}, {severity}, {facility}: one for each of these in syslog messages; {name}: one for each name of a client's certificate, in a build with TLS), another receiver, a stream of NATS, or a store over HTTP (loki+http, elastic+http, clickhouse+http, http); tcp+tls:, nats+tls:// and https:// in a build with TLS; may be given more than once";
     "format" = "raw|peer|json" Output Word(format)
         "raw: the line as it came; peer: time, client address, line; json: the same as an object";
     "tag" = "NAME" Output Tag(output.tag)
@@ -194,6 +245,57 @@ pub const OPTIONS: &[Opt] = options! {
         "when an output accepts nothing: clients wait, or it is skipped and misses lines";
     "stall-timeout" = "DURATION" Output Time(output.stall_timeout) live
         "how long an output may accept nothing before --on-stall drop skips it";
+    #[cfg(feature = "spool")]
+    "spool" = "DIR|off" Spool WordOrOff(output.spool.dir)
+        "a directory where lines wait for outputs to other machines: those may be away for as long as it has room, and this program may be killed";
+    #[cfg(feature = "spool")]
+    "spool-size" = "SIZE" Spool Size(output.spool.size)
+        "the most that its files take";
+    #[cfg(feature = "spool")]
+    "spool-full" = "wait|drop-oldest" Spool Word(output.spool.full)
+        "when it is full: clients wait, or the oldest lines go";
+    #[cfg(feature = "spool")]
+    "take-over" = "ID|off" Spool WordOrOff(output.spool.take_over)
+        "the box whose place this one takes: its spool is believed though another machine made it";
+    #[cfg(feature = "spool")]
+    "lag-alarm" = "DURATION" Spool Time(output.spool.lag_alarm) live
+        "how long an output may fall further behind before health checks fail; 0 is never";
+    #[cfg(feature = "nats")]
+    "nats-stream" = "NAME" Output Text(output.nats.stream)
+        "the stream that --output nats://... publishes to";
+    #[cfg(feature = "nats")]
+    "nats-create" = "" Output Switch(output.nats.create)
+        "that stream is made if there is none";
+    #[cfg(feature = "nats")]
+    "nats-creds" = "FILE|off" Output PathOrOff(output.nats.creds)
+        "who we are to the servers: a file with lines user = ..., password = ... or token = ...; or a .creds file, in a build with nkey";
+    #[cfg(any(feature = "nats", feature = "push"))]
+    "box" = "NAME" Output Text(output.nats.box_name)
+        "what stands for {box} in a subject, as one word, and for the label box in Loki; by default the name of the host";
+    #[cfg(feature = "push")]
+    "push-header" = "FIELD" Output List(output.push.headers)
+        "a field that goes with each request to a store over HTTP: 'X-Scope-OrgID: plant-7'";
+    #[cfg(feature = "push")]
+    "push-batch" = "SIZE" Output Size(output.push.batch)
+        "the most bytes of lines in one such request, before they are packed";
+    #[cfg(feature = "push")]
+    "push-every" = "DURATION" Output Time(output.push.every)
+        "how long a line waits for others to go with it";
+    #[cfg(feature = "push")]
+    "push-seq" = "" Output Switch(output.push.seq)
+        "each line has its number with it, as seq, for stores that take one";
+    #[cfg(feature = "alert")]
+    "alert" = "TEXT" Alerts List(alert.patterns)
+        "somebody is told of lines that hold this text; may be given more than once";
+    #[cfg(feature = "alert")]
+    "alert-url" = "URL|off" Alerts UrlOrOff(alert.url)
+        "who is told: gets a POST with {pattern,line,peer,count} for the first such line";
+    #[cfg(feature = "alert")]
+    "alert-every" = "DURATION" Alerts Time(alert.every)
+        "how often, after the first, if there are more such lines";
+    #[cfg(feature = "alert")]
+    "alert-ignore-case" = "" Alerts Switch(alert.ignores_case)
+        "large and small letters are the same (ASCII)";
     "max-line" = "SIZE" Lines Size(config.limits.max_line)
         "longest line in bytes, without its line ending";
     "long-lines" = "skip|cut|split" Lines Word(config.limits.long_lines) live
@@ -238,7 +340,13 @@ pub const OPTIONS: &[Opt] = options! {
         "its lines begin with: plain: the time; journal: <N>, the priority; auto: journal if stderr is the journal";
     "report-interval" = "DURATION" Program Time(report_interval) live
         "how often that log gets a line of rates, connections and memory; 0 is never";
-};
+    #[cfg(feature = "sandbox")]
+    "sandbox" = "auto|off|require|kill" Program Word(sandbox)
+        "once it has started, this program confines itself to the files and system calls that it needs: auto: as far as the kernel can, and nothing stops working for it; require: all there is, or no start; kill: the same, and a forbidden call ends it";
+    #[cfg(feature = "sandbox")]
+    "user" = "NAME|off" Program UserOrOff(user)
+        "root binds the sockets and becomes this user then, before any file is opened";
+}
 
 /// Options that only the command line has, as `--help` shows them.
 pub const COMMAND_LINE_ONLY: &[(&str, Option<char>, &str, &str)] = &[
@@ -254,6 +362,14 @@ pub fn find(name: &str) -> Option<&'static Opt> {
     OPTIONS.iter().find(|option| option.name == name)
 }
 
+/// The feature without which this build has not got an option that others have.
+#[must_use]
+pub fn feature_of(name: &str) -> Option<&'static str> {
+    let (_, line) = ELSEWHERE.iter().find(|option| option.0 == name)?;
+    // The first one of any.
+    line.split('"').nth(1)
+}
+
 /// The option whose name is most like a mistyped one, if any is like it. In a config file, options that only the command
 /// line has do not count.
 #[must_use]
@@ -265,9 +381,34 @@ pub fn nearest(name: &str, is_in_file: bool) -> Option<&'static str> {
     by_distance.filter(|(distance, real)| *distance <= real.len().div_ceil(3)).min().map(|(_, real)| real)
 }
 
-/// Every option, and its value in these settings.
+/// Every option, and its value in these settings, without what may say who we are: others see it.
 #[cfg(feature = "status")]
 #[must_use]
 pub fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
-    OPTIONS.iter().map(|option| (option.name, option.current(settings))).collect()
+    OPTIONS.iter().map(|option| (option.name, without_secrets(option, settings))).collect()
+}
+
+/// The value of an option in these settings, likewise.
+pub(super) fn without_secrets(option: &Opt, settings: &Settings) -> String {
+    match option.name {
+        "push-header" => starts(option, settings, |_| Some(':')),
+        "output" => starts(option, settings, |value| {
+            // The query of a store may hold a password.
+            let (scheme, _) = value.split_once("://")?;
+            scheme.ends_with("http").then_some('?')
+        }),
+        // And that of a page, or of who is told of lines, a token.
+        "poll" | "alert-url" => starts(option, settings, |_| Some('?')),
+        _ => option.current(settings),
+    }
+}
+
+/// The values of an option, each up to a letter.
+fn starts(option: &Opt, settings: &Settings, end: fn(&str) -> Option<char>) -> String {
+    let mut values = option.values(settings);
+    for value in &mut values {
+        let at = end(value).and_then(|end| value.find(end));
+        value.truncate(at.unwrap_or(value.len()));
+    }
+    values.join(", ")
 }

@@ -12,11 +12,15 @@ use super::ask::{DEFAULT_STATUS, Question};
 use super::cat::{Listing, Since};
 use super::config_file;
 use super::help;
-use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, find, nearest};
+use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, feature_of, find, nearest};
+#[cfg(feature = "spool")]
+use super::{asked::Spooled, spooled::HELP};
 use crate::config::listen::Listen;
 #[cfg(feature = "status")]
 use crate::config::listen::ListenAddrError;
 use crate::config::output::{DATE_WORD, WORDS};
+#[cfg(feature = "status")]
+use crate::config::text::as_text;
 
 /// What the arguments ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +31,9 @@ pub enum Invocation {
     Check(Box<Settings>, Origins),
     /// `cat`: show an output file and those that were rotated.
     Cat(Listing),
+    /// `read` and `verify`: look at a spool.
+    #[cfg(feature = "spool")]
+    Spooled(Box<Spooled>),
     /// `status`: ask a running server how it is.
     #[cfg(feature = "status")]
     Ask(Question),
@@ -62,7 +69,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
     let mut parser = lexopt::Parser::from_args(args);
     let mut given: Vec<(&'static Opt, String)> = Vec::new();
     let (mut config_path, mut is_check) = (None, false);
-    while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
+    while let Some(arg) = next(&mut parser)? {
         let option = match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::Help),
             Arg::Long("version") | Arg::Short('V') => return Ok(Invocation::Version),
@@ -80,17 +87,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
                 .find(|option| option.letter == Some(letter))
                 .ok_or_else(|| UsageError(format!("-{} is no option; see --help", letter.escape_debug())))?,
             Arg::Value(text) if text == "cat" && given.is_empty() && config_path.is_none() => return listing(parser),
+            #[cfg(feature = "spool")]
+            Arg::Value(text) if (text == "read" || text == "verify") && given.is_empty() && config_path.is_none() => {
+                return spooled(parser, text == "read");
+            }
             #[cfg(feature = "status")]
             Arg::Value(text) if text == "status" && given.is_empty() && config_path.is_none() => {
                 return question(parser);
             }
-            Arg::Value(text) => {
-                let text = text.to_string_lossy();
-                return Err(UsageError(format!(
-                    "{} stands alone: options begin with --, such as --output FILE; see --help",
-                    text.escape_debug()
-                )));
-            }
+            Arg::Value(text) => return Err(alone(&text.to_string_lossy())),
         };
         let text = match (option.value.is_empty(), parser.optional_value()) {
             (true, None) => "true".to_owned(),
@@ -138,7 +143,7 @@ fn put_together(
 /// `lumberjack cat FILE [--since TIME|DURATION] [--match TEXT]`.
 fn listing(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
     let (mut path, mut since, mut wanted) = (None, None, Vec::new());
-    while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
+    while let Some(arg) = next(&mut parser)? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::HelpOf(help::of_cat())),
             Arg::Long("since") => {
@@ -146,7 +151,7 @@ fn listing(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
                 since = Some(Since::parse(&text).map_err(|error| wrong_value("--since", &text, error))?);
             }
             Arg::Long("match") => {
-                let text = parser.value().map_err(|_| UsageError("--match needs a value; see --help".to_owned()))?;
+                let text = raw_value(&mut parser, "match")?;
                 wanted = text.into_encoded_bytes();
             }
             Arg::Value(text) if path.is_none() => path = Some(text.into()),
@@ -166,18 +171,67 @@ fn listing(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
     Ok(Invocation::Cat(Listing { path, since, wanted }))
 }
 
+/// `lumberjack read [--from] DIR|nats://… [--first NUMBER] [--since TIME|DURATION] [--until TIME|DURATION] [--host HOST] [--match TEXT]
+/// [--format FORMAT] [--follow]`, or `verify DIR`.
+#[cfg(feature = "spool")]
+fn spooled(mut parser: lexopt::Parser, reads: bool) -> Result<Invocation, UsageError> {
+    let mut asked = Spooled { reads, ..Spooled::default() };
+    let mut is_given = false;
+    while let Some(arg) = next(&mut parser)? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::HelpOf(HELP.to_owned())),
+            Arg::Long("follow") if reads => asked.follows = true,
+            Arg::Long("match") if reads => {
+                let text = raw_value(&mut parser, "match")?;
+                asked.wanted = text.into_encoded_bytes();
+            }
+            Arg::Long("from") if reads && !is_given => {
+                let text = raw_value(&mut parser, "from")?;
+                (asked.directory, is_given) = (text.into(), true);
+            }
+            Arg::Long(name) if reads && name != "from" => {
+                let name = name.to_owned();
+                if !Spooled::OPTIONS.contains(&name.as_str()) {
+                    return Err(unread(reads));
+                }
+                let text = value(&mut parser, &name)?;
+                asked.set(&name, &text).map_err(|error| wrong_value(&format!("--{name}"), &text, error))?;
+            }
+            Arg::Value(text) if !is_given => (asked.directory, is_given) = (text.into(), true),
+            _ => return Err(unread(reads)),
+        }
+    }
+    if !is_given {
+        let sentence = "give the directory of a spool, such as lumberjack verify /var/spool/lumberjack";
+        return Err(UsageError(sentence.to_owned()));
+    }
+    #[cfg(feature = "nats")]
+    asked.find_stream().map_err(UsageError)?;
+    Ok(Invocation::Spooled(Box::new(asked)))
+}
+
+#[cfg(feature = "spool")]
+fn unread(reads: bool) -> UsageError {
+    let word = if reads {
+        "read takes one directory, --first, --since, --until, --host, --match, --format and --follow"
+    } else {
+        "verify takes one directory"
+    };
+    UsageError(format!("{word}, and nothing else; see lumberjack read --help"))
+}
+
 /// `lumberjack status [ADDR] [--json] [--watch]`.
 #[cfg(feature = "status")]
 fn question(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
     let (mut at, mut is_json, mut repeats) = (None, false, false);
-    while let Some(arg) = parser.next().map_err(|error| UsageError(format!("{error}; see --help")))? {
+    while let Some(arg) = next(&mut parser)? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Invocation::HelpOf(help::of_status())),
             Arg::Long("json") => is_json = true,
             Arg::Long("watch") => repeats = true,
             Arg::Value(text) if at.is_none() => {
                 let text = utf8(text, "status")?;
-                let wrong = |error: ListenAddrError| wrong_value("status", &text, &error.to_string());
+                let wrong = |error: ListenAddrError| wrong_value("status", &text, &as_text(&error));
                 at = Some(text.parse().map_err(wrong)?);
             }
             _ => {
@@ -188,7 +242,7 @@ fn question(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
     }
     let at = match at {
         Some(at) => at,
-        None => DEFAULT_STATUS.parse().map_err(|error: ListenAddrError| UsageError(error.to_string()))?,
+        None => DEFAULT_STATUS.parse().map_err(|error: ListenAddrError| UsageError(as_text(&error)))?,
     };
     Ok(Invocation::Ask(Question { at, is_json, repeats }))
 }
@@ -244,7 +298,15 @@ const QUOTES: [char; 11] = ['"', '\'', '`', '“', '”', '„', '‘', '’', '
 /// Sets an option. Quotes around a value, as other config files have them and a shell takes away, would be part of a name.
 #[inline(never)] // one copy, for size
 fn set(option: &Opt, settings: &mut Settings, place: &str, text: &str) -> Result<(), UsageError> {
-    if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
+    // A text that lines are searched for may begin with one: `"level":"error"`.
+    let is_quoted = match option.name {
+        "alert" => text
+            .strip_prefix(QUOTES)
+            .and_then(|text| text.strip_suffix(QUOTES))
+            .is_some_and(|text| !text.contains(QUOTES)),
+        _ => text.starts_with(QUOTES) || text.ends_with(QUOTES),
+    };
+    if is_quoted {
         return Err(wrong_value(place, text, "quotes would be part of the value; leave them out"));
     }
     (option.set)(settings, text).map_err(|error| wrong_value(place, text, &error))?;
@@ -266,9 +328,19 @@ pub(super) fn strip_comment(line: &str) -> &str {
     line.get(..end).unwrap_or(line)
 }
 
+#[inline(never)] // one copy, for size
+fn next(parser: &mut lexopt::Parser) -> Result<Option<Arg<'_>>, UsageError> {
+    parser.next().map_err(|error| UsageError(format!("{error}; see --help")))
+}
+
+#[inline(never)] // one copy, for size
+fn raw_value(parser: &mut lexopt::Parser, name: &str) -> Result<OsString, UsageError> {
+    parser.value().map_err(|_| UsageError(format!("--{name} needs a value; see --help")))
+}
+
+#[inline(never)] // one copy, for size
 fn value(parser: &mut lexopt::Parser, name: &str) -> Result<String, UsageError> {
-    let text = parser.value().map_err(|_| UsageError(format!("--{name} needs a value; see --help")))?;
-    let text = utf8(text, name)?;
+    let text = utf8(raw_value(parser, name)?, name)?;
     // One that begins so all the same is written with a `=`.
     if text.len() > 2 && text.starts_with("--") {
         let text = text.escape_debug();
@@ -283,8 +355,17 @@ fn utf8(text: OsString, name: &str) -> Result<String, UsageError> {
     })
 }
 
+/// A URL without what stands in it for user and password: a log is no place for them.
+fn without_secret(text: &str) -> String {
+    let end = text.rfind('@').unwrap_or(0);
+    match text.find("://") {
+        Some(scheme) if scheme + 3 <= end => [&text[..scheme + 3], "...", &text[end..]].concat(),
+        _ => text.to_owned(),
+    }
+}
+
 fn wrong_value(place: &str, text: &str, error: &str) -> UsageError {
-    let shown = if text.is_empty() { "(nothing)".to_owned() } else { text.escape_debug().to_string() };
+    let shown = if text.is_empty() { "(nothing)".to_owned() } else { without_secret(text).escape_debug().to_string() };
     // Words of other programs are values of ours, too.
     let [end, hint] = meant(text).map_or(["", ""], |hint| ["; ", hint]);
     UsageError(format!("{place} {shown}: {error}{end}{hint}"))
@@ -294,7 +375,7 @@ fn wrong_value(place: &str, text: &str, error: &str) -> UsageError {
 const MEANT: &[(&str, &str)] = &[
     ("out file logfile", "--output names where lines go, such as --output app.log"),
     ("port bind address host", "--listen names where clients connect, such as --listen 127.0.0.1:4445"),
-    ("tls ssl cert", "TLS is not served; put a TLS proxy in front, and --listen 127.0.0.1:4445 behind it"),
+    ("tls ssl cert", "TLS is an option of a listener: --listen 0.0.0.0:6514,tls,cert=FILE,key=FILE"),
     ("udp", "--listen takes UDP too, such as --listen udp:0.0.0.0:514"),
     ("gelf", "--listen ADDR:PORT,framing=nul takes GELF over TCP"),
     ("octet-counted octet-counting rfc6587", "octet counting is --framing octet"),
@@ -309,10 +390,27 @@ fn meant(name: &str) -> Option<&'static str> {
     MEANT.iter().find(|(names, _)| names.split(' ').any(|known| known == name)).map(|(_, meant)| *meant)
 }
 
+/// What is no option's value: a command that other builds have, or a mistake.
+fn alone(text: &str) -> UsageError {
+    let shown = text.escape_debug();
+    let feature = match text {
+        "read" | "verify" if cfg!(not(feature = "spool")) => "spool",
+        "status" if cfg!(not(feature = "status")) => "status",
+        _ => {
+            let sentence = format!("{shown} stands alone: options begin with --, such as --output FILE; see --help");
+            return UsageError(sentence);
+        }
+    };
+    UsageError(format!("{shown} is not in this build: it is the feature `{feature}`"))
+}
+
 fn unknown(name: &str, dashes: &str) -> UsageError {
     let shown = name.escape_debug();
     if let Some(meant) = meant(name) {
         return UsageError(format!("{dashes}{shown} is no option: {meant}"));
+    }
+    if let Some(feature) = feature_of(name) {
+        return UsageError(format!("{dashes}{shown} is not in this build: it is the feature `{feature}`"));
     }
     match nearest(name, dashes.is_empty()) {
         _ if dashes.is_empty() && COMMAND_LINE_ONLY.iter().any(|option| option.0 == name) => {
@@ -435,13 +533,33 @@ mod tests {
     }
 
     #[test]
+    fn p13_what_only_another_build_has_is_told_apart_from_a_mistake() {
+        let cases: [(&[&str], &str, &str, bool); 9] = [
+            (&["--spool", "/x"], "--spool", "spool", cfg!(feature = "spool")),
+            (&["verify", "/x"], "verify", "spool", cfg!(feature = "spool")),
+            (&["--status", "off"], "--status", "status", cfg!(feature = "status")),
+            (&["status"], "status", "status", cfg!(feature = "status")),
+            (&["--rotate-compress"], "--rotate-compress", "compress", cfg!(feature = "compress")),
+            (&["--poll", "a=http://192.0.2.1/"], "--poll", "poll", cfg!(feature = "poll")),
+            (&["--push-seq"], "--push-seq", "push", cfg!(feature = "push")),
+            (&["-o", "nats://192.0.2.1/x"], "--output nats://192.0.2.1/x: nats:", "nats", cfg!(feature = "nats")),
+            (&["-o", "loki+http://h:1/x"], "--output loki+http://h:1/x: loki+http:", "push", cfg!(feature = "push")),
+        ];
+        for (args, begin, feature, is_here) in cases {
+            let expected = format!("{begin} is not in this build: it is the feature `{feature}`");
+            let said = parse(args.iter().map(OsString::from)).err().map(|error| error.to_string());
+            assert_eq!(said.is_some_and(|said| said.starts_with(&expected)), !is_here, "{args:?}");
+        }
+    }
+
+    #[test]
     fn p13_every_mistake_is_a_sentence() {
         for (args, sentence) in [
             (&["--max-lin", "1"][..], "--max-lin is no option; did you mean --max-line?"),
             (&["--xyzzy"], "--xyzzy is no option; see --help"),
             (&["--out", "a"], "--out is no option: --output names where lines go, such as --output app.log"),
             (&["--port", "1"], "--port is no option: --listen names where clients connect, such as "),
-            (&["--tls"], "--tls is no option: TLS is not served; put a TLS proxy in front"),
+            (&["--tls"], "--tls is no option: TLS is an option of a listener: --listen 0.0.0.0:6514,tls,"),
             (&["--udp"], "--udp is no option: --listen takes UDP too, such as "),
             (&["-x"], "-x is no option; see --help"),
             (&["--max-line"], "--max-line needs a value; see --help"),
@@ -476,7 +594,7 @@ mod tests {
     #[test]
     fn a_config_file_takes_every_option_and_names_its_mistakes() {
         let defaults = Settings::default();
-        for option in OPTIONS {
+        for option in OPTIONS.iter().filter(|option| !option.values(&defaults).is_empty()) {
             let mut settings = Settings::default();
             let text = format!("# comment\n{} = {} # and another\n", option.name, option.current(&defaults));
             parse_config_file("a.conf", &text, &mut settings).unwrap();
@@ -525,6 +643,10 @@ mod tests {
             let default = option.current(&defaults);
             let row = text.lines().find(|line| line.starts_with(' ') && line.contains(&format!("--{} ", option.name)));
             let row = row.unwrap();
+            if option.values(&defaults).is_empty() {
+                assert!(option.is_list() && !row.ends_with(']'), "{row}");
+                continue;
+            }
             assert!(row.ends_with(&format!("[{default}]")), "{row}");
             let mut settings = Settings::default();
             (option.clear)(&mut settings);

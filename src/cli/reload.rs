@@ -9,11 +9,12 @@ use log::{info, warn};
 use super::check::added;
 use super::fit_to_the_box;
 use super::inherit;
-use super::options::{OPTIONS, Settings};
+use super::options::{OPTIONS, Settings, without_secrets};
 use super::parse::{Invocation, parse};
 use crate::config::limits::MemoryPlan;
 use crate::config::listen::{Listen, ListenAddr};
 use crate::config::network::Networks;
+use crate::config::text::as_text;
 use crate::server::Server;
 use crate::sink::{Outputs, foresee};
 
@@ -57,7 +58,7 @@ impl Reload {
     #[inline(never)] // for size
     pub(super) fn read_again(&mut self, server: &mut Server<Outputs>) -> Option<&Settings> {
         let read = self.read().and_then(|read| {
-            server.set_limits(&read.wanted.config.limits).map_err(|error| error.to_string())?;
+            server.set_limits(&read.wanted.config.limits).map_err(|error| as_text(&error))?;
             Ok(read)
         });
         let Read { wanted, fixed, lowered } = match read {
@@ -134,7 +135,7 @@ impl Reload {
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(format!("--config {}: it is no regular file, and can't be read twice", self.file));
         }
-        let invocation = parse(std::env::args_os().skip(1)).map_err(|error| error.to_string())?;
+        let invocation = parse(std::env::args_os().skip(1)).map_err(|error| as_text(&error))?;
         let Invocation::Run(mut asked) = invocation else {
             return Err("the arguments ask for something else".to_owned());
         };
@@ -159,7 +160,7 @@ impl Reload {
             // In which order listeners and outputs are given is all the same. A sort would be 6 KB of code.
             let (newer, older) = (option.values(&asked), option.values(wanted));
             if newer.len() != older.len() || newer.iter().any(|value| !older.contains(value)) {
-                append(&mut read.fixed, "; ", format_args!("--{} {}", option.name, option.current(&asked)));
+                append(&mut read.fixed, "; ", format_args!("--{} {}", option.name, without_secrets(option, &asked)));
             }
         }
         read.lowered = fit_to_the_box(wanted);

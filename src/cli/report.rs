@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use log::info;
 
+use crate::config::units::DisplayLines;
 use crate::server::Pulse;
 
 /// The start of the time that rates are measured over, and what the numbers were then.
@@ -31,7 +32,13 @@ impl Span {
         let (used, memory, connections) = (mib(pulse.held_bytes), mib(memory), pulse.connections);
         let plural = if connections == 1 { "" } else { "s" };
         let waits = if pulse.is_stalled { "; clients wait for the output" } else { "" };
-        format!("{connections} connection{plural}, {lines} lines/s, {bytes} {unit}B/s, {used} of {memory} MiB{waits}")
+        let lag = match pulse.lag_lines {
+            0 => String::new(),
+            lines => format!(", {} in the spool", DisplayLines(lines)),
+        };
+        format!(
+            "{connections} connection{plural}, {lines} lines/s, {bytes} {unit}B/s, {used} of {memory} MiB{lag}{waits}"
+        )
     }
 }
 
@@ -84,7 +91,7 @@ mod tests {
     use super::*;
 
     const NOTHING: Pulse =
-        Pulse { lines: 0, bytes: 0, connections: 0, held_bytes: 0, is_stalled: false, is_ending: false };
+        Pulse { lines: 0, bytes: 0, connections: 0, held_bytes: 0, is_stalled: false, lag_lines: 0, is_ending: false };
 
     /// The line after so many milliseconds.
     fn described(ms: u64, pulse: Pulse) -> String {
@@ -117,5 +124,7 @@ mod tests {
             described(1000, pulse),
             "1 connection, 0 lines/s, 0 B/s, 4.1 of 64 MiB; clients wait for the output"
         );
+        let behind = Pulse { connections: 1, lag_lines: 12, ..NOTHING };
+        assert_eq!(described(1000, behind), "1 connection, 0 lines/s, 0 B/s, 0 of 64 MiB, 12 lines in the spool");
     }
 }

@@ -4,15 +4,34 @@
 use core::fmt;
 use core::str::FromStr;
 use std::path::Path;
+#[cfg(feature = "http")]
+use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
 
+#[cfg(feature = "sandbox")]
+use super::user::Account;
+#[cfg(feature = "alert")]
+use crate::config::alert::AlertOptions;
 use crate::config::limits::{Config, DEFAULT_UNIX_MODE, EmbeddedNewline, Limits, WordError, word_enum};
 use crate::config::listen::{DEFAULT_LISTEN, ListenAddr, ListenOptions};
 use crate::config::output::{DATE_WORD, DEFAULT_KEEP, HOST_WORD, OnStall, OutputOptions};
+#[cfg(feature = "push")]
+use crate::config::push::PushOptions;
+use crate::config::spool::SpoolOptions;
 use crate::config::syslog::{Parse, SyslogOptions};
+use crate::config::text::as_text;
+use crate::config::tls_out::TlsOptions;
+#[cfg(feature = "push")]
+use crate::config::units::DisplaySize;
+#[cfg(feature = "poll")]
+use crate::poll::PollOptions;
 use crate::sink::{DiskUse, Format, OutputAddr, Outputs, User, conflict};
+
+/// How many times its batch an output for a store may keep.
+#[cfg(feature = "push")]
+const BATCHES_KEPT: usize = 6;
 
 word_enum! {
     /// How a line of our own log begins (`--log-format`).
@@ -24,6 +43,22 @@ word_enum! {
         Plain = "plain",
         /// With the priority, for the journal, which adds the time itself.
         Journal = "journal",
+    }
+}
+
+#[cfg(feature = "sandbox")]
+word_enum! {
+    /// Whether this process confines itself (`--sandbox`).
+    Sandbox {
+        /// As far as the kernel can, and nothing stops working for it.
+        #[default]
+        Auto = "auto",
+        /// It does not.
+        Off = "off",
+        /// All that there is for this processor, or no start.
+        Require = "require",
+        /// The same, and a call that is forbidden ends the process.
+        Kill = "kill",
     }
 }
 
@@ -42,6 +77,17 @@ pub struct Settings {
     pub format: Format,
     /// How files and the next receivers are treated.
     pub output: OutputOptions,
+    /// What is polled.
+    #[cfg(feature = "poll")]
+    pub poll: PollOptions,
+    /// Who is told of which lines.
+    #[cfg(feature = "alert")]
+    pub alert: AlertOptions,
+    /// A file of user names, passwords and tokens for servers.
+    #[cfg(feature = "http")]
+    pub http_auth: Option<PathBuf>,
+    /// Whom connections over TLS to other machines trust, and who we are to them.
+    pub tls: TlsOptions,
     /// Address of the status endpoint, if there is one.
     #[cfg(feature = "status")]
     pub status: Option<ListenAddr>,
@@ -54,6 +100,12 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// How often our own log gets a line of rates; 0 is never.
     pub report_interval: Duration,
+    /// Whether this process confines itself.
+    #[cfg(feature = "sandbox")]
+    pub sandbox: Sandbox,
+    /// Who root becomes.
+    #[cfg(feature = "sandbox")]
+    pub user: Option<Account>,
     /// The file that `--config` names.
     pub config_file: Option<String>,
     /// Whether that file sets nothing: it is empty, or has but comments.
@@ -74,6 +126,13 @@ impl Default for Settings {
             outputs: vec![OutputAddr::stdout()],
             format: Format::Raw,
             output: OutputOptions::default(),
+            #[cfg(feature = "poll")]
+            poll: PollOptions::default(),
+            #[cfg(feature = "alert")]
+            alert: AlertOptions::default(),
+            #[cfg(feature = "http")]
+            http_auth: None,
+            tls: TlsOptions::default(),
             #[cfg(feature = "status")]
             status: None,
             #[cfg(feature = "status")]
@@ -81,6 +140,10 @@ impl Default for Settings {
             log_level: LevelFilter::Info,
             log_format: LogFormat::Auto,
             report_interval: Duration::ZERO,
+            #[cfg(feature = "sandbox")]
+            sandbox: Sandbox::default(),
+            #[cfg(feature = "sandbox")]
+            user: None,
             config_file: None,
             sets_nothing: false,
             is_listen_given: false,
@@ -104,6 +167,18 @@ impl Settings {
         self.config.listen.iter_mut().for_each(|listen| listen.inherit(&self.listen_defaults));
         let has_syslog = self.config.listen.iter().any(|listen| listen.options.parse == Parse::Syslog);
         self.output.syslog = has_syslog.then_some(self.syslog);
+        self.output.spool.max_line = self.config.limits.max_line;
+        self.output.tls.clone_from(&self.tls);
+        #[cfg(feature = "poll")]
+        self.poll.tls.clone_from(&self.tls);
+        #[cfg(feature = "alert")]
+        self.alert.tls.clone_from(&self.tls);
+        #[cfg(feature = "poll")]
+        self.poll.auth.clone_from(&self.http_auth);
+        #[cfg(feature = "alert")]
+        self.alert.auth.clone_from(&self.http_auth);
+        #[cfg(feature = "push")]
+        self.output.push.http_auth.clone_from(&self.http_auth);
     }
 
     /// Checks all that is known before anything is opened or made. Of the box only the paths are looked at.
@@ -111,7 +186,7 @@ impl Settings {
     /// # Errors
     /// A sentence about the first setting that does not work.
     pub fn validate(&self) -> Result<(), String> {
-        self.config.validate().map_err(|error| error.to_string())?;
+        self.config.validate().map_err(|error| as_text(&error))?;
         let listeners = self.config.listen.iter().map(|listen| (&listen.at, &listen.options));
         if let Some((option, value, why)) = self.listen_defaults.useless(listeners) {
             return Err(format!("--{option} {value} fits no --listen: {why}"));
@@ -143,6 +218,19 @@ impl Settings {
                 output.name()
             ));
         }
+        self.check_spool().and_then(|()| self.check_tls())?;
+        #[cfg(feature = "nats")]
+        self.check_nats()?;
+        #[cfg(feature = "poll")]
+        self.poll.validate_flags().map_err(|error| error.to_string())?;
+        #[cfg(feature = "alert")]
+        self.alert.validate()?;
+        #[cfg(feature = "alert")]
+        if let Some(Err(why)) = self.alert.url.as_deref().map(crate::http::Url::parse) {
+            return Err(format!("--alert-url: {why}"));
+        }
+        #[cfg(feature = "http")]
+        self.check_http()?;
         if self.config.limits.receipt && self.output.on_stall == OnStall::Drop {
             return Err("--receipt says that lines are written, and --on-stall drop may drop them: choose one of them"
                 .to_owned());
@@ -170,6 +258,143 @@ impl Settings {
         })
     }
 
+    /// Whether an output is a store over HTTP.
+    #[cfg(feature = "nats")]
+    fn has_push(&self) -> bool {
+        #[cfg(feature = "push")]
+        return self.outputs.iter().any(OutputAddr::is_push);
+        #[cfg(not(feature = "push"))]
+        false
+    }
+
+    /// Options of stores need one.
+    #[cfg(feature = "push")]
+    fn check_push(&self) -> Result<(), String> {
+        let (given, default) = (&self.output.push, PushOptions::default());
+        let flags = [
+            ("--push-header", !given.headers.is_empty()),
+            ("--push-batch", given.batch != default.batch),
+            ("--push-every", given.every != default.every),
+            ("--push-seq", given.seq),
+        ];
+        let count = self.outputs.iter().filter(|output| output.is_push()).count();
+        let has_push = count > 0;
+        // What an output keeps of a batch: the lines, what is remembered of each, the body and the answer.
+        let memory = self.config.limits.memory;
+        let most = memory / 2 / (BATCHES_KEPT * count.max(1));
+        if has_push && given.batch > most {
+            let (batch, memory, most) =
+                (DisplaySize(given.batch), DisplaySize(memory), DisplaySize(most / 1024 * 1024));
+            return Err(format!(
+                "--push-batch {batch} is too much for --memory {memory} and {count} store(s): give at most {most}, or raise --memory"
+            ));
+        }
+        match flags.into_iter().find(|(_, is_given)| *is_given && !has_push) {
+            Some((flag, _)) => Err(format!(
+                "{flag} is about a store over HTTP, and no --output names one: give loki+http://HOST:PORT or the like, or leave it out"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Options of streams need one.
+    #[cfg(feature = "nats")]
+    fn check_nats(&self) -> Result<(), String> {
+        let given = &self.output.nats;
+        let flags = [
+            ("--nats-stream", !given.stream.is_empty()),
+            ("--nats-create", given.create),
+            ("--nats-creds", given.creds.is_some()),
+            ("--box", !given.box_name.is_empty() && !self.has_push()),
+        ];
+        let has_stream = self.outputs.iter().any(OutputAddr::is_stream);
+        match flags.into_iter().find(|(_, is_given)| *is_given && !has_stream) {
+            Some((flag, _)) => Err(format!(
+                "{flag} is about a stream, and no --output names one: give nats://HOST/SUBJECT, or leave it out"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Who we are is asked by nobody, if nothing speaks HTTP.
+    #[cfg(feature = "http")]
+    fn check_http(&self) -> Result<(), String> {
+        #[cfg(feature = "push")]
+        self.check_push()?;
+        #[cfg(feature = "poll")]
+        let polls = !self.poll.polls.is_empty();
+        #[cfg(not(feature = "poll"))]
+        let polls = false;
+        #[cfg(feature = "alert")]
+        let tells = !self.alert.patterns.is_empty();
+        #[cfg(not(feature = "alert"))]
+        let tells = false;
+        #[cfg(feature = "push")]
+        let pushes = self.outputs.iter().any(OutputAddr::is_push);
+        #[cfg(not(feature = "push"))]
+        let pushes = false;
+        match &self.http_auth {
+            Some(_) if !polls && !pushes && !tells => Err(
+                "--http-auth is about servers that are asked over HTTP, and there is none: give --poll, or --output loki+http://HOST:PORT or the like, or leave it out"
+                    .to_owned(),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Options of TLS need somebody who is connected to over that.
+    fn check_tls(&self) -> Result<(), String> {
+        self.tls.validate()?;
+        #[cfg(feature = "poll")]
+        let polls = self.poll.polls.iter().any(|poll| poll.url.is_secured);
+        #[cfg(not(feature = "poll"))]
+        let polls = false;
+        #[cfg(feature = "alert")]
+        let tells =
+            self.alert.url.as_deref().is_some_and(|url| crate::http::Url::parse(url).is_ok_and(|url| url.is_secured));
+        #[cfg(not(feature = "alert"))]
+        let tells = false;
+        let is_used = polls || tells || self.outputs.iter().any(OutputAddr::is_secured);
+        let given = [
+            ("--tls-ca", self.tls.ca.is_some()),
+            ("--tls-cert", self.tls.cert.is_some()),
+            ("--tls-key", self.tls.key.is_some()),
+            ("--tls-server-name", !self.tls.server_name.is_empty()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given && !is_used) {
+            Some((flag, _)) if !cfg!(feature = "tls") => Err(format!(
+                "{flag} needs a build with TLS (lumberjack-tls), which this is not: take that, or leave it out"
+            )),
+            Some((flag, _)) => Err(format!(
+                "{flag} is about connections over TLS to other machines, and there are none: give --output tcp+tls:HOST:PORT, nats+tls:// or https://, or leave it out"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Options of the spool need one, and lines in it wait for as long as it takes.
+    fn check_spool(&self) -> Result<(), String> {
+        let (spool, default) = (&self.output.spool, SpoolOptions::default());
+        if spool.dir.is_none() {
+            let given = [
+                ("--spool-size", spool.size != default.size),
+                ("--spool-full", spool.full != default.full),
+                ("--take-over", spool.take_over.is_some()),
+                ("--lag-alarm", spool.lag_alarm != default.lag_alarm),
+            ];
+            let useless = given.into_iter().find(|(_, is_given)| *is_given);
+            return useless.map_or(Ok(()), |(flag, _)| {
+                Err(format!(
+                    "{flag} is about a spool, and there is none: give its directory with --spool, or leave it out"
+                ))
+            });
+        }
+        match self.output.on_stall {
+            OnStall::Drop => Err("--spool keeps lines for outputs that are away, and --on-stall drop drops them: choose one of them (--spool-full drop-oldest bounds what is kept)".to_owned()),
+            OnStall::Wait => Ok(()),
+        }
+    }
+
     /// Options about headers need somebody who reads them, and fields that show them.
     fn check_syslog(&self) -> Result<(), String> {
         let given = self.syslog;
@@ -186,7 +411,7 @@ impl Settings {
             }
             // A name may show the host that is believed, too.
             let is_in_name =
-                || flag == "trust-host" && self.outputs.iter().any(|one| one.to_string().contains(HOST_WORD));
+                || flag == "trust-host" && self.outputs.iter().any(|one| as_text(&one).contains(HOST_WORD));
             if needs_fields && self.format != Format::Json && !is_in_name() {
                 return Err(format!("--{flag} is about the fields of --format json: add that, or leave it out"));
             }

@@ -169,7 +169,7 @@ pub(crate) fn day_of(text: &str) -> Option<i64> {
 }
 
 /// The days from 1970 to a date; `None` if there is no such date.
-fn day_number(year: i64, month: i64, day: i64) -> Option<i64> {
+pub(crate) fn day_number(year: i64, month: i64, day: i64) -> Option<i64> {
     if !(1..=12).contains(&month) {
         return None;
     }

@@ -6,6 +6,7 @@ use core::str::FromStr;
 use std::path::PathBuf;
 
 use super::pattern;
+use super::text::{is, whole};
 
 /// What an address of UDP begins with.
 const UDP: &str = "udp:";
@@ -95,7 +96,7 @@ impl fmt::Display for ListenAddrError {
             Self::Tcp => "an address is one of TCP anyway: leave out what is before it",
             Self::UdpSlashes => "write it as udp:ADDR:PORT, such as udp:0.0.0.0:514",
             Self::NoUdp => "this program was built without UDP: listen on TCP, or build it with the feature udp",
-            Self::Scheme => "that is not served; write ADDR:PORT for TCP, udp:ADDR:PORT, or unix:/path",
+            Self::Scheme => "that is not served; write ADDR:PORT for TCP, ADDR:PORT,tls for TLS, udp:ADDR:PORT, or unix:/path",
             Self::PortAlone => {
                 "name the address before it: 127.0.0.1 for this machine alone, 0.0.0.0 for all who reach it, [::] for those of IPv6 as well"
             }
@@ -173,7 +174,7 @@ fn misread(text: &str) -> ListenAddrError {
         return ListenAddrError::PortAlone;
     }
     if let Some((scheme, rest)) = text.split_once(':') {
-        let is = |word: &str| scheme.eq_ignore_ascii_case(word);
+        let is = |word: &str| is(scheme, word);
         if is("tcp") {
             return ListenAddrError::Tcp;
         }
@@ -186,7 +187,7 @@ fn misread(text: &str) -> ListenAddrError {
         if is("udp") {
             return ListenAddrError::UdpSlashes;
         }
-        if rest.starts_with("//") {
+        if rest.starts_with("//") || is("tls") || is("tcp+tls") {
             return ListenAddrError::Scheme;
         }
     }
@@ -198,7 +199,7 @@ fn misread(text: &str) -> ListenAddrError {
     }
     let is_name = host.contains(|c: char| c.is_ascii_alphabetic())
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_');
-    if is_name && (!has_port || port.parse::<u16>().is_ok()) {
+    if is_name && (!has_port || whole(port).is_some_and(|port| port <= 0xffff)) {
         return ListenAddrError::Name;
     }
     ListenAddrError::NotAnAddress
@@ -256,6 +257,8 @@ mod tests {
             ("UDP:127.0.0.1:514", ListenAddrError::UdpSlashes),
             ("udp:udp:127.0.0.1:514", ListenAddrError::UdpSlashes),
             ("http://127.0.0.1:80", ListenAddrError::Scheme),
+            ("tls:127.0.0.1:6514", ListenAddrError::Scheme),
+            ("TCP+TLS:[::1]:6514", ListenAddrError::Scheme),
             ("[fe80::1%eth0]:4445", ListenAddrError::Interface),
             ("127.0.0.1:4445,127.0.0.1:4446", ListenAddrError::Several),
             ("127.0.0.1  4445", ListenAddrError::Several),

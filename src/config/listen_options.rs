@@ -9,6 +9,11 @@ use super::listen_addr::{ListenAddr, ListenAddrError};
 use super::network::Networks;
 use super::rate::Rate;
 use super::syslog::Parse;
+use super::text::as_text;
+#[cfg(feature = "tls")]
+use super::tls::TlsVersion;
+#[cfg(feature = "tls")]
+use super::tls_options::{NamePatterns, TlsFile};
 use super::word::{WordError, word_enum};
 
 word_enum! {
@@ -57,6 +62,26 @@ pub struct ListenOptions {
     pub rate: Rate,
     /// What a host may send at once (`burst`, P26), in the unit of [`Self::rate`]. Default off: what it may in a second.
     pub burst: Rate,
+    /// Whether clients have to speak TLS (`tls`, P33). Needs [`Self::cert`] and [`Self::key`]. Default false. This option and those
+    /// below are in builds with the feature `tls` only.
+    #[cfg(feature = "tls")]
+    pub tls: bool,
+    /// Our certificate, and those of the authorities between it and a root: a PEM file (`cert`). Default none.
+    #[cfg(feature = "tls")]
+    pub cert: TlsFile,
+    /// The certificate's key, not encrypted: a PEM file (`key`). Default none.
+    #[cfg(feature = "tls")]
+    pub key: TlsFile,
+    /// Certificates of authorities: a client needs a certificate that one of them has signed (`client-ca`). Default none: a client
+    /// needs no certificate.
+    #[cfg(feature = "tls")]
+    pub client_ca: TlsFile,
+    /// Names, of which a client's certificate has to have one (`client-name`). Needs [`Self::client_ca`]. Default none: any name.
+    #[cfg(feature = "tls")]
+    pub client_name: NamePatterns,
+    /// The oldest version of TLS that a client may speak (`tls-min`). Default 1.2.
+    #[cfg(feature = "tls")]
+    pub tls_min: TlsVersion,
 }
 
 /// Is given a value that is to be shown.
@@ -97,14 +122,16 @@ macro_rules! rows {
     (@is_live) => { false };
     (@is_live live) => { true };
     (@form) => { Form::Word };
+    (@form Names) => { Form::List };
     (@form $form:ident) => { Form::$form };
     (@set $field:ident List) => { |options, text| networks(&mut options.$field, text) };
+    (@set $field:ident Names) => { |options, text| read(text).map(|name| options.$field.0.push(name)) };
     (@set $field:ident Switch) => { |options, text| switch(text).map(|value| options.$field = value) };
     (@set $field:ident) => { |options, text| read(text).map(|value| options.$field = value) };
     (@show $field:ident Switch) => { |options, each| each(if options.$field { &"on" } else { &"off" }) };
-    (@show $field:ident $(List)?) => { |options, each| each(&options.$field) };
-    ($($key:literal = $field:ident $($live:ident)?, $contradicts:expr $(, $form:ident)?;)+) => {
-        &[$(Row {
+    (@show $field:ident $(List)? $(Names)?) => { |options, each| each(&options.$field) };
+    ($($(#[$cfg:meta])? $key:literal = $field:ident $($live:ident)?, $contradicts:expr $(, $form:ident)?;)+) => {
+        &[$($(#[$cfg])? Row {
             key: $key,
             form: rows!(@form $($form)?),
             set: rows!(@set $field $($form)?),
@@ -130,6 +157,16 @@ const ROWS: &[Row] = rows! {
     ).or_else(|| on_unix(at, options.proxy)), Switch;
     "rate" = rate live, |_, _| None;
     "burst" = burst live, |_, _| None;
+    #[cfg(feature = "tls")] "tls" = tls, |options, at| match at {
+        ListenAddr::Tcp(_) => None,
+        ListenAddr::Udp(_) => options.tls.then_some("a datagram has no connection to secure: use TCP with tls, or leave tls out"),
+        ListenAddr::Unix(_) => options.tls.then_some("what comes through a Unix socket never leaves this box: leave tls out"),
+    }, Switch;
+    #[cfg(feature = "tls")] "cert" = cert live, |_, _| None;
+    #[cfg(feature = "tls")] "key" = key live, |_, _| None;
+    #[cfg(feature = "tls")] "client-ca" = client_ca live, |_, _| None;
+    #[cfg(feature = "tls")] "client-name" = client_name live, |_, _| None, Names;
+    #[cfg(feature = "tls")] "tls-min" = tls_min live, |_, _| None;
 };
 
 /// Why clients of a Unix socket are not asked for their addresses.
@@ -157,7 +194,7 @@ fn switch(text: &str) -> Result<bool, String> {
 
 /// Reads a value that its type can read.
 fn read<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| error.to_string())
+    text.parse().map_err(|error: T::Err| as_text(&error))
 }
 
 /// Which options were given, a bit each, by their rows.
@@ -182,9 +219,28 @@ impl Given {
     }
 }
 
+/// An option for TLS in a build without. The package and the feature are named, as nothing else helps.
+#[cfg(not(feature = "tls"))]
+const NO_TLS: &str = "this build has no TLS: the package lumberjack-tls has it, or cargo build --features tls";
+
+/// Whether a piece is an option of a build with TLS alone.
+#[cfg(not(feature = "tls"))]
+fn is_of_tls(piece: &str) -> bool {
+    let key = piece.split('=').next().unwrap_or_default();
+    matches!(key, "tls" | "cert" | "key" | "client-ca" | "client-name" | "tls-min")
+}
+
+#[cfg(feature = "tls")]
+fn is_of_tls(_: &str) -> bool {
+    false
+}
+
 /// Where the address ends: at the first comma; that of a Unix socket, which may hold some, at the first before a key.
 pub(super) fn split(text: &str) -> (&str, Option<&str>) {
-    let is_end = |at: &usize| !text.starts_with("unix:") || row_of(text.get(at + 1..).unwrap_or_default()).is_some();
+    let is_end = |at: &usize| {
+        let piece = text.get(at + 1..).and_then(|rest| rest.split(',').next()).unwrap_or_default();
+        !text.starts_with("unix:") || row_of(piece).is_some() || is_of_tls(piece)
+    };
     let end = text.match_indices(',').map(|(at, _)| at).find(is_end);
     end.and_then(|at| text.split_at_checked(at)).map_or((text, None), |(at, rest)| (at, rest.get(1..)))
 }
@@ -203,6 +259,14 @@ fn is_more(piece: &str) -> bool {
 }
 
 impl ListenOptions {
+    /// Whether clients have to speak TLS.
+    pub(crate) fn is_secured(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls;
+        #[cfg(not(feature = "tls"))]
+        return false;
+    }
+
     /// Reads `KEY=VALUE,KEY=VALUE`.
     pub(super) fn parse(text: &str) -> Result<(Self, Given), ListenError> {
         let (mut options, mut given) = (Self::default(), Given::default());
@@ -294,8 +358,37 @@ impl ListenOptions {
             "burst" if self.burst != Rate::Off && !self.burst.is_like(self.rate) => {
                 Some("a burst goes with a rate in the same unit: a bare number is lines, one with KiB is bytes")
             }
+            #[cfg(feature = "tls")]
+            _ => self.lacks_of_tls(key),
+            #[cfg(not(feature = "tls"))]
             _ => None,
         }
+    }
+
+    /// The same of the options for TLS.
+    #[cfg(feature = "tls")]
+    fn lacks_of_tls(&self, key: &str) -> Option<&'static str> {
+        let is_given = match key {
+            "tls" if self.tls && self.cert.is_none() && self.key.is_none() => {
+                return Some(
+                    "it needs a certificate and its key: add cert=FILE and key=FILE, such as cert=/etc/lumberjack/cert.pem",
+                );
+            }
+            "client-name" if self.tls && !self.client_name.0.is_empty() && self.client_ca.is_none() => {
+                return Some(
+                    "anybody could give itself that name: say with client-ca=FILE whose certificates are trusted",
+                );
+            }
+            "cert" if self.tls && self.key.is_none() => return Some("its key is missing: add key=FILE"),
+            "key" if self.tls && self.cert.is_none() => return Some("its certificate is missing: add cert=FILE"),
+            "cert" => !self.cert.is_none(),
+            "key" => !self.key.is_none(),
+            "client-ca" => !self.client_ca.is_none(),
+            "client-name" => !self.client_name.0.is_empty(),
+            "tls-min" => self.tls_min != TlsVersion::default(),
+            _ => false,
+        };
+        (is_given && !self.tls).then_some("it is for TLS, which is off here: add tls, or leave it out")
     }
 
     /// Of these as defaults, the first that makes sense at none of these listeners: its key, its value and why.
@@ -341,18 +434,30 @@ impl ListenOptions {
 /// Why a piece is no option: the end of a sentence.
 #[inline(never)] // for size
 fn unknown(piece: &str) -> ListenError {
+    #[cfg(not(feature = "tls"))]
+    if is_of_tls(piece) {
+        return ListenError::Option(NO_TLS.to_owned());
+    }
     if piece.trim().is_empty() {
         return ListenError::Option("there is nothing behind a comma of it: leave that comma out".to_owned());
     }
     // What comes out has no control characters, whatever went in.
     let shown = piece.escape_debug();
+    if row_of(piece.trim()).is_some() {
+        return ListenError::Option(format!("there are spaces around {}: leave them out", piece.trim().escape_debug()));
+    }
     // The value alone.
-    if let Some(row) = ROWS.iter().find(|row| (row.set)(&mut ListenOptions::default(), piece).is_ok()) {
+    #[cfg(feature = "tls")]
+    // (Any text may be a file or a name.)
+    let mut rows = ROWS.iter().filter(|row| !matches!(row.key, "cert" | "key" | "client-ca" | "client-name"));
+    #[cfg(not(feature = "tls"))]
+    let mut rows = ROWS.iter();
+    if let Some(row) = rows.find(|row| (row.set)(&mut ListenOptions::default(), piece).is_ok()) {
         return ListenError::Option(format!("{shown} is no option of a listener: did you mean {}={shown}?", row.key));
     }
     let keys = ROWS.iter().map(|row| row.key).collect::<Vec<_>>().join(", ");
     ListenError::Option(format!(
-        "{shown} is no option of a listener: behind the address comes KEY=VALUE, with one of {keys}; give --listen once for each address"
+        "{shown} is no option of a listener: behind the address comes KEY=VALUE, or KEY alone to turn it on, with one of {keys}; give --listen once for each address"
     ))
 }
 

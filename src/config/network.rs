@@ -5,6 +5,9 @@ use core::fmt;
 use core::net::IpAddr;
 use core::str::FromStr;
 
+use super::text::whole;
+use crate::config::text::escaped;
+
 /// An IPv4 address within IPv6 has so many bits before it.
 const MAPPED_BITS: u8 = 96;
 
@@ -82,7 +85,7 @@ impl fmt::Display for NetworkError {
             Self::NotANetwork(text) => write!(
                 f,
                 "{} is no network: give one as 192.0.2.0/24 or 2001:db8::/32, or an address alone; everybody is 0.0.0.0/0,::/0; several have commas between, and a netmask of 255.255.255.0 is /24",
-                if text.is_empty() { "nothing".into() } else { text.escape_debug().to_string() }
+                if text.is_empty() { "nothing".into() } else { escaped(text) }
             ),
             Self::HostBits { ip, network } => write!(
                 f,
@@ -105,7 +108,8 @@ impl FromStr for Network {
         let read = |(ip, prefix): (&str, Option<&str>)| {
             let ip: IpAddr = ip.parse().ok()?;
             let longest = bits(ip).1;
-            let prefix = prefix.map_or(Some(longest), |text| Some(text).filter(is_number)?.parse().ok())?;
+            let prefix =
+                prefix.map_or(Some(longest), |text| u8::try_from(whole(Some(text).filter(is_number)?)?).ok())?;
             (prefix <= longest).then_some((ip, prefix))
         };
         let (mut ip, mut prefix) = read(parts).ok_or_else(|| NetworkError::NotANetwork(text.to_owned()))?;

@@ -6,7 +6,11 @@ use core::time::Duration;
 
 use super::calendar::TimeOfDay;
 use super::limits::{WordError, word_enum};
+use super::nats::NatsOptions;
+use super::push::PushOptions;
+use super::spool::SpoolOptions;
 use super::syslog::SyslogOptions;
+use super::tls_out::TlsOptions;
 use super::units::{DisplayDuration, DisplaySize};
 
 /// What stands in a file's name for the host whose lines it holds.
@@ -19,8 +23,19 @@ pub(crate) const APP_WORD: &str = "{app}";
 pub(crate) const SEVERITY_WORD: &str = "{severity}";
 /// What stands there for the part of a system that it came from.
 pub(crate) const FACILITY_WORD: &str = "{facility}";
+/// What stands there for the name in the certificate of a client over TLS.
+#[cfg(feature = "tls")]
+pub(crate) const NAME_WORD: &str = "{name}";
 /// All of these.
-pub(crate) const WORDS: &[&str] = &[DATE_WORD, HOST_WORD, APP_WORD, SEVERITY_WORD, FACILITY_WORD];
+pub(crate) const WORDS: &[&str] = &[
+    DATE_WORD,
+    HOST_WORD,
+    APP_WORD,
+    SEVERITY_WORD,
+    FACILITY_WORD,
+    #[cfg(feature = "tls")]
+    NAME_WORD,
+];
 /// The most outputs at once: each may take a descriptor that is watched.
 pub const MOST_OUTPUTS: usize = 8;
 /// Default of [`OutputOptions::rotate_keep`]: enough to look back, and with files of 1 MiB a small part of any flash.
@@ -135,6 +150,16 @@ pub struct OutputOptions {
     pub make_dirs: bool,
     /// Files for hosts at most (`--host-files`); further hosts share one. Default 256.
     pub host_files: usize,
+    /// What stands between clients and the outputs to other machines (`--spool` and the like), by the feature `spool`. Default
+    /// nothing.
+    pub spool: SpoolOptions,
+    /// What outputs to streams are told (`--nats-stream` and the like), by the feature `nats`.
+    pub nats: NatsOptions,
+    /// What outputs to stores over HTTP are told (`--push-batch` and the like), by the feature `push`.
+    pub push: PushOptions,
+    /// Whom connections over TLS trust, and who we are to them (`--tls-ca` and the like), where the output itself says nothing of
+    /// it, by the feature `tls`.
+    pub tls: TlsOptions,
 }
 
 impl Default for OutputOptions {
@@ -157,6 +182,10 @@ impl Default for OutputOptions {
             file_group: None,
             make_dirs: false,
             host_files: DEFAULT_HOST_FILES,
+            spool: SpoolOptions::default(),
+            nats: NatsOptions::default(),
+            push: PushOptions::default(),
+            tls: TlsOptions::default(),
         }
     }
 }
@@ -179,8 +208,13 @@ impl OutputError {
     }
 }
 
-fn wrong<T>(sentence: impl Into<String>) -> Result<T, OutputError> {
-    Err(OutputError(sentence.into()))
+fn wrong<T>(sentence: impl AsRef<str>) -> Result<T, OutputError> {
+    Err(refusal(sentence.as_ref()))
+}
+
+#[inline(never)] // one copy, for size
+fn refusal(sentence: &str) -> OutputError {
+    OutputError(sentence.to_owned())
 }
 
 impl OutputOptions {
@@ -196,6 +230,7 @@ impl OutputOptions {
         self.file_mode = newer.file_mode;
         self.file_group = newer.file_group;
         self.make_dirs = newer.make_dirs;
+        self.spool.lag_alarm = newer.spool.lag_alarm;
         if let (Some(own), Some(newer)) = (&mut self.syslog, newer.syslog) {
             own.min_severity = newer.min_severity;
         }
@@ -235,7 +270,7 @@ impl OutputOptions {
             ("--rotate-age", !self.rotate_age.is_zero()),
             ("--rotate-at", self.rotate_at.is_some()),
             ("--rotate-compress", self.rotate_compress),
-            ("--sync", self.sync != SyncEvery::Never),
+            ("--sync", self.sync != SyncEvery::Never && self.spool.dir.is_none()),
             ("--flush-every", !self.flush_every.is_zero()),
             ("--file-mode", self.file_mode.is_some()),
             ("--file-group", self.file_group.is_some()),
@@ -264,6 +299,9 @@ impl OutputOptions {
         }
         if self.rotate_compress && !cfg!(feature = "compress") {
             return wrong("--rotate-compress is not in this build: it is the feature `compress`");
+        }
+        if self.spool.dir.is_some() && !cfg!(feature = "spool") {
+            return wrong("a spool is not in this build: it is the feature `spool`");
         }
         if self.syslog.is_some() && !cfg!(feature = "syslog") {
             return wrong("parse=syslog is not in this build: it is the feature `syslog`");

@@ -3,6 +3,8 @@
 use core::fmt;
 use core::time::Duration;
 
+use super::text::{is, whole};
+
 /// Those that are printed are the first three. A letter alone is binary, as `dd` and systemd have it; with a `B` it is what
 /// disks are sold by.
 const SIZE_UNITS: [(&str, u64); 9] = [
@@ -130,6 +132,29 @@ impl fmt::Display for DisplayDuration {
     }
 }
 
+/// Seconds for a person, who wants to know about how long something takes: `4 min`.
+#[cfg(feature = "spool")]
+pub(crate) struct About(pub(crate) u64);
+
+#[cfg(feature = "spool")]
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(86_400, "days"), (3600, "h"), (60, "min"), (1, "s")];
+        let (seconds, unit) = units.into_iter().find(|(seconds, _)| self.0 >= 2 * seconds).unwrap_or((1, "s"));
+        write!(f, "{} {unit}", self.0 / seconds)
+    }
+}
+
+/// The shortest of some times to wait, if there is any.
+#[inline(never)] // one copy, for size
+pub(crate) fn soonest(waits: &[Option<Duration>]) -> Option<Duration> {
+    let mut soonest = None;
+    for wait in waits.iter().flatten() {
+        soonest = Some(soonest.map_or(*wait, |other: Duration| other.min(*wait)));
+    }
+    soonest
+}
+
 fn split_number(text: &str) -> Result<(u64, &str), UnitError> {
     let text = text.trim();
     let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -137,17 +162,25 @@ fn split_number(text: &str) -> Result<(u64, &str), UnitError> {
     if digits.is_empty() {
         return Err(UnitError::NoNumber);
     }
-    let number = digits.parse().map_err(|_| UnitError::TooLarge)?;
+    let number = whole(digits).ok_or(UnitError::TooLarge)?;
     Ok((number, unit.trim_start()))
 }
 
 fn lookup(units: &[(&str, u64)], unit: &str) -> Option<u64> {
-    units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor)
+    units.iter().find(|(name, _)| is(name, unit)).map(|(_, factor)| *factor)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "spool")]
+    #[test]
+    fn a_person_hears_about_how_long() {
+        for (seconds, text) in [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (400_000, "4 days")] {
+            assert_eq!(About(seconds).to_string(), text);
+        }
+    }
 
     #[test]
     fn a_line_is_one_and_lines_are_several() {

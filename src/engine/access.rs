@@ -52,7 +52,10 @@ impl Access {
         let ip = match *peer {
             Peer::V4 { ip, .. } => IpAddr::from(ip),
             Peer::V6 { ip, .. } => IpAddr::from(ip),
-            Peer::Unix { .. } => return true,
+            Peer::Unix { .. } | Peer::Poller(_) => return true,
+            // Who may connect is asked before a name is known.
+            #[cfg(feature = "tls")]
+            Peer::Named { .. } => return self.permits(&peer.bare()),
         };
         self.rules.iter().find(|rule| rule.network.contains(ip)).map_or(!self.is_closed, |rule| rule.allows)
     }

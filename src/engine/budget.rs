@@ -99,6 +99,12 @@ impl Budget {
         self.limit = self.limit.saturating_sub(bytes);
     }
 
+    /// All together may hold `bytes` more again.
+    #[cfg(feature = "tls")]
+    pub fn raise(&mut self, bytes: usize) {
+        self.limit = self.limit.saturating_add(bytes);
+    }
+
     /// Each host may have so many connections from now on. Who has more keeps them.
     pub fn set_max_per_host(&mut self, max_per_host: Option<usize>) {
         self.max_per_host = max_per_host;

@@ -31,6 +31,16 @@ pub enum Why {
     DiskFull,
     /// The host sent more datagrams than its `--rate` lets through (P26).
     Rate,
+    /// The spool was full, and its oldest lines had to go, with `--spool-full drop-oldest`; or somebody removed them.
+    SpoolFull,
+    /// The spool's files are damaged there.
+    Damaged,
+    /// The line was longer than a message of the server may be.
+    Payload,
+    /// A page that is polled had moved on: what was on it in between was never seen, and nobody knows how much that is.
+    PagePassed,
+    /// The store refused this line for what it is.
+    Refused,
 }
 
 impl fmt::Display for Why {
@@ -42,6 +52,11 @@ impl fmt::Display for Why {
             Self::BadLength => "bad-length",
             Self::DiskFull => "disk-full",
             Self::Rate => "rate",
+            Self::SpoolFull => "spool-full",
+            Self::Damaged => "damaged",
+            Self::Payload => "payload",
+            Self::PagePassed => "page-passed",
+            Self::Refused => "refused",
         })
     }
 }
@@ -57,5 +72,8 @@ mod tests {
             all.map(|why| why.to_string()),
             ["too-long", "memory", "stalled", "bad-length", "disk-full", "rate"]
         );
+        let of_spools = [Why::SpoolFull, Why::Damaged, Why::Payload];
+        assert_eq!(of_spools.map(|why| why.to_string()), ["spool-full", "damaged", "payload"]);
+        assert_eq!([Why::PagePassed, Why::Refused].map(|why| why.to_string()), ["page-passed", "refused"]);
     }
 }

@@ -4,6 +4,8 @@
 //! [`Tick`]: wheel::Tick
 
 pub mod access;
+#[cfg(feature = "alert")]
+pub(crate) mod alert;
 pub mod budget;
 pub mod framer;
 mod framing;

@@ -47,7 +47,9 @@ impl Protocol {
     #[must_use]
     pub fn cure(&self) -> &'static str {
         match self {
-            Self::Tls => "turn TLS off at the sender, or put a TLS proxy in front",
+            Self::Tls => {
+                "turn TLS off at the sender, or give it a listener with tls (--listen ADDR:PORT,tls,cert=FILE,key=FILE)"
+            }
             Self::Http => "this port takes plain lines, not requests; use the sender's TCP output",
             Self::Beats => "use an output that sends plain lines over TCP; this is not the Beats protocol",
             Self::OctetCounted => {

@@ -77,6 +77,10 @@ pub enum Opening {
     Fresh,
     /// A header of the PROXY protocol has to come first (P25).
     Proxied,
+    /// A handshake of TLS has to come first (P33).
+    Secured,
+    /// TLS has failed: nothing of what comes is a line any more.
+    Failed,
     /// A byte order mark has come, and nothing else.
     Marked,
     /// So many bytes of `PROXY_V2` have come, and nothing else. They do not stay pending: newlines are among them.
@@ -127,7 +131,7 @@ impl Opening {
             return Some(protocol);
         }
         let (seen, is_at_hand) = match before {
-            Self::Fresh | Self::Proxied | Self::Marked | Self::Header(_) => (0, true),
+            Self::Fresh | Self::Proxied | Self::Secured | Self::Failed | Self::Marked | Self::Header(_) => (0, true),
             Self::Begun(seen) => (seen, !pending.is_empty()),
             Self::Open(seen) => (seen, false),
             Self::Decided => return None,

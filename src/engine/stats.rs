@@ -194,7 +194,48 @@ numbers! {
             "Lines that an output did not get: it stood still (--on-stall drop), or its disk was full (--disk-full).";
         dropped_bytes "droppedBytes" "output_dropped_bytes" Count
             "Bytes of the lines that the output did not get, as they would have been written.";
+        position "position" "output_position" Gauge
+            "Number of the last line in the spool that the output has (--spool).";
+        lag_lines "lagLines" "output_lag_lines" Gauge
+            "Lines in the spool that the output does not have yet (--spool).";
+        lag_bytes "lagBytes" "output_lag_bytes" Gauge
+            "Bytes of the spool's files that wait for the output, about (--spool).";
+        lag_seconds "lagSeconds" "output_lag_seconds" Gauge
+            "Age of the oldest line that the output does not have, in seconds (--spool).";
+        last_ack "lastAck" "output_last_ack_timestamp_seconds" Gauge
+            "When the output last said or showed that it has lines, in seconds since 1970 (--spool, nats:).";
+        spool_segments "spoolSegments" "output_spool_segments" Gauge
+            "Files of lines in the spool.";
+        spool_bytes "spoolBytes" "output_spool_bytes" Gauge
+            "Bytes that all files of the spool take (--spool-size).";
+        rewinds "rewinds" "output_rewinds" Event
+            "Times that the server had lost lines that it had acked, and they were sent again (nats:).";
     }
+}
+
+#[cfg(feature = "tls")]
+numbers! {
+    /// What has happened at listeners with TLS (P33), and how things stand there.
+    TlsCounters {
+        handshakes "tlsHandshakes" "tls_handshakes" Count
+            "TLS handshakes of clients that came to a good end.";
+        failed "tlsHandshakesFailed" "tls_handshakes_failed" Loss
+            "Connections closed because TLS with their client failed, or because they spoke none.";
+        truncated "tlsTruncated" "tls_truncated" Event
+            "Connections over TLS that ended without close_notify, as many clients do.";
+        active "activeTls" "tls_connections" Gauge
+            "Connections over TLS now.";
+    }
+}
+
+/// A certificate of ours.
+#[cfg(feature = "tls")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateStats {
+    /// Where it is shown.
+    pub listener: String,
+    /// The last second in which it is valid, since 1970.
+    pub not_after: i64,
 }
 
 /// One output, and what went to it.
@@ -202,8 +243,67 @@ numbers! {
 pub struct OutputStats {
     /// What it is: `stdout`, `app.log`.
     pub name: String,
+    /// The server that takes its lines, if it has told its name (`nats:`); else empty.
+    pub server: String,
     /// What went to it.
     pub counters: OutputCounters,
+}
+
+numbers! {
+    /// What one poller fetched.
+    PollerCounters {
+        seen_entries "seenEntries" "poller_seen_entries" Gauge
+            "Lines of its page that the poller remembers (--poll-seen).";
+        fetches "fetches" "poller_fetches" Count
+            "Fetches of the poller that have ended, well or not.";
+        failures "failures" "poller_failures" Event
+            "Fetches of the poller that brought nothing: no connection, no 2xx, too long, cut short.";
+        not_modified "notModified" "poller_not_modified" Count
+            "Fetches of the poller that the server answered with: not modified.";
+        lines "lines" "poller_lines" Count
+            "New lines that the poller brought.";
+        bytes "bytes" "poller_bytes" Count
+            "Bytes of the pages that the poller fetched, decompressed.";
+        gaps "gaps" "poller_gaps" Event
+            "Times that the poller's page had moved on, so that lines on it may never have been seen.";
+    }
+}
+
+/// A poller, and what it fetched: an entry of the original server's `pollerDetails`, and more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PollerStats {
+    /// Its number, by which it is stopped.
+    pub id: u64,
+    /// The name that its lines come under.
+    pub name: String,
+    /// What it fetches, without user and password.
+    pub url: String,
+    /// The time from the end of a fetch to the next, in milliseconds.
+    pub interval_ms: u64,
+    /// What it is doing: `waiting`, `fetching`, `failing` or `delivering`.
+    pub state: &'static str,
+    /// When its last fetch ended, in milliseconds since 1970; 0: none has.
+    pub last_fetch_ms: u64,
+    /// The status of the last answer; 0: there was none.
+    pub last_status: u16,
+    /// What was wrong with the last fetch; empty if nothing was.
+    pub last_error: String,
+    /// Since when it brings nothing, in milliseconds since the server's start; `None`: it does.
+    pub failing_since_ms: Option<u64>,
+    /// The numbers.
+    pub counters: PollerCounters,
+}
+
+impl PollerStats {
+    /// Adds its members to a JSON object; those of the original server come first.
+    fn write(&self, json: &mut Json) {
+        let Self { id, name, url, interval_ms, state, last_fetch_ms, last_status, last_error, counters, .. } = self;
+        json.number("id", *id).text("url", url).number("intervalMs", *interval_ms);
+        json.numbers(PollerCounters::TABLE.names, &counters.values());
+        json.text("name", name).text("state", state).text("lastError", last_error);
+        json.numbers("lastFetch lastStatus", &[*last_fetch_ms, u64::from(*last_status)]);
+    }
 }
 
 /// How a server stood at the end of a turn.
@@ -223,6 +323,14 @@ pub struct Snapshot {
     pub listen: Vec<String>,
     /// Where lines go.
     pub outputs: Vec<OutputStats>,
+    /// The pollers.
+    pub pollers: Vec<PollerStats>,
+    /// What has happened at listeners with TLS.
+    #[cfg(feature = "tls")]
+    pub tls: TlsCounters,
+    /// Our certificates.
+    #[cfg(feature = "tls")]
+    pub certificates: Vec<CertificateStats>,
 }
 
 /// The status: what `getTcpStatus` of the original server gave, and all counters and gauges.
@@ -243,6 +351,9 @@ pub struct Status {
     pub counters: Counters,
     /// How things stand.
     pub gauges: Gauges,
+    /// What has happened at listeners with TLS.
+    #[cfg(feature = "tls")]
+    pub tls: TlsCounters,
 }
 
 impl From<&Snapshot> for Status {
@@ -261,6 +372,8 @@ impl From<&Snapshot> for Status {
             active_connections: snapshot.gauges.active_connections,
             counters: snapshot.counters,
             gauges: snapshot.gauges,
+            #[cfg(feature = "tls")]
+            tls: snapshot.tls,
         }
     }
 }
@@ -275,6 +388,8 @@ impl Status {
         json.number("activeConnections", self.active_connections);
         json.object("gauges", |json| json.numbers(Gauges::TABLE.names, &self.gauges.values()));
         json.object("counters", |json| json.numbers(Counters::TABLE.names, &self.counters.values()));
+        #[cfg(feature = "tls")]
+        json.object("tls", |json| json.numbers(TlsCounters::TABLE.names, &self.tls.values()));
         json.finish()
     }
 }
@@ -285,7 +400,7 @@ impl Status {
 pub struct Diagnostics {
     /// The part for TCP.
     pub tcp: TcpDiagnostics,
-    /// The part for HTTP. Only in answers of the status endpoint is there anything in it.
+    /// The part for HTTP.
     pub http: HttpDiagnostics,
     /// Where it listens.
     pub listen: Vec<String>,
@@ -297,6 +412,12 @@ pub struct Diagnostics {
     pub gauges: Gauges,
     /// The outputs, and what went to each.
     pub outputs: Vec<OutputStats>,
+    /// What has happened at listeners with TLS.
+    #[cfg(feature = "tls")]
+    pub tls: TlsCounters,
+    /// Our certificates.
+    #[cfg(feature = "tls")]
+    pub certificates: Vec<CertificateStats>,
 }
 
 /// The `tcp` object of the original server.
@@ -315,10 +436,10 @@ pub struct TcpDiagnostics {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct HttpDiagnostics {
-    /// How many visitors are sent lines as they come (`/tail`).
+    /// How many pollers there are.
     pub active_pollers: u64,
-    /// One text for each of them: its address, and what it asked for.
-    pub poller_details: Vec<String>,
+    /// Each of them.
+    pub poller_details: Vec<PollerStats>,
 }
 
 impl From<&Snapshot> for TcpDiagnostics {
@@ -332,12 +453,19 @@ impl From<&Snapshot> for Diagnostics {
     fn from(snapshot: &Snapshot) -> Self {
         Self {
             tcp: TcpDiagnostics::from(snapshot),
-            http: HttpDiagnostics::default(),
+            http: HttpDiagnostics {
+                active_pollers: snapshot.pollers.len() as u64,
+                poller_details: snapshot.pollers.clone(),
+            },
             listen: snapshot.listen.clone(),
             limits: snapshot.limits.clone(),
             counters: snapshot.counters,
             gauges: snapshot.gauges,
             outputs: snapshot.outputs.clone(),
+            #[cfg(feature = "tls")]
+            tls: snapshot.tls,
+            #[cfg(feature = "tls")]
+            certificates: snapshot.certificates.clone(),
         }
     }
 }
@@ -346,10 +474,24 @@ impl Diagnostics {
     /// One JSON object in one line. Sizes are in bytes, durations in milliseconds.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let Self { tcp, http, listen, limits, counters, gauges, outputs } = self;
+        let Self { tcp, http, listen, limits, counters, gauges, outputs, .. } = self;
         let pollers = &http.poller_details;
         let mut json = Json::new();
-        View { tcp: *tcp, pollers, listen, limits, counters, gauges, outputs }.write(&mut json);
+        View {
+            tcp: *tcp,
+            pollers,
+            viewers: &[],
+            listen,
+            limits,
+            counters,
+            gauges,
+            outputs,
+            #[cfg(feature = "tls")]
+            tls: &self.tls,
+            #[cfg(feature = "tls")]
+            certificates: &self.certificates,
+        }
+        .write(&mut json);
         json.finish()
     }
 }
@@ -358,8 +500,10 @@ impl Diagnostics {
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     tcp: TcpDiagnostics,
-    /// Who is sent lines as they come, one text each.
-    pub pollers: &'a [String],
+    /// The pollers.
+    pub pollers: &'a [PollerStats],
+    /// Who is sent lines as they come (`/tail`): the address of each.
+    pub viewers: &'a [String],
     /// Where it listens.
     pub listen: &'a [String],
     /// The limits in force.
@@ -370,14 +514,33 @@ pub struct View<'a> {
     pub gauges: &'a Gauges,
     /// Where lines go.
     pub outputs: &'a [OutputStats],
+    /// What has happened at listeners with TLS.
+    #[cfg(feature = "tls")]
+    pub tls: &'a TlsCounters,
+    /// Our certificates.
+    #[cfg(feature = "tls")]
+    pub certificates: &'a [CertificateStats],
 }
 
 impl<'a> View<'a> {
-    /// That of a server to which these pollers are connected.
+    /// That of a server at whose lines these viewers look.
     #[must_use]
-    pub fn new(snapshot: &'a Snapshot, pollers: &'a [String]) -> Self {
-        let Snapshot { counters, gauges, limits, listen, outputs, .. } = snapshot;
-        Self { tcp: TcpDiagnostics::from(snapshot), pollers, listen, limits, counters, gauges, outputs }
+    pub fn new(snapshot: &'a Snapshot, viewers: &'a [String]) -> Self {
+        let Snapshot { counters, gauges, limits, listen, outputs, pollers, .. } = snapshot;
+        Self {
+            tcp: TcpDiagnostics::from(snapshot),
+            pollers,
+            viewers,
+            listen,
+            limits,
+            counters,
+            gauges,
+            outputs,
+            #[cfg(feature = "tls")]
+            tls: &snapshot.tls,
+            #[cfg(feature = "tls")]
+            certificates: &snapshot.certificates,
+        }
     }
 
     /// Adds its members to a JSON object.
@@ -388,15 +551,31 @@ impl<'a> View<'a> {
             json.number("activeConnections", self.tcp.active_connections);
         });
         json.object("http", |json| {
-            json.number("activePollers", self.pollers.len() as u64).texts("pollerDetails", self.pollers);
+            json.number("activePollers", self.pollers.len() as u64);
+            json.objects("pollerDetails", self.pollers, |json, poller| poller.write(json));
+        });
+        json.object("tail", |json| {
+            json.number("activeViewers", self.viewers.len() as u64).texts("viewerDetails", self.viewers);
         });
         json.texts("listen", self.listen);
         json.object("limits", |json| write_limits(json, self.limits));
         json.object("gauges", |json| json.numbers(Gauges::TABLE.names, &self.gauges.values()));
         json.object("counters", |json| json.numbers(Counters::TABLE.names, &self.counters.values()));
+        #[cfg(feature = "tls")]
+        json.object("tls", |json| {
+            json.numbers(TlsCounters::TABLE.names, &self.tls.values());
+            json.objects("certificates", self.certificates, |json, one| {
+                json.text("listener", &one.listener).text("notAfter", &one.not_after.to_string());
+            });
+        });
         json.object("outputs", |json| {
             for output in self.outputs {
-                json.object(&output.name, |json| json.numbers(OutputCounters::TABLE.names, &output.counters.values()));
+                json.object(&output.name, |json| {
+                    json.numbers(OutputCounters::TABLE.names, &output.counters.values());
+                    if !output.server.is_empty() {
+                        json.text("server", &output.server);
+                    }
+                });
             }
         });
     }
@@ -462,6 +641,11 @@ mod tests {
             limits: Limits::default(),
             listen,
             outputs: Vec::new(),
+            pollers: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: TlsCounters::default(),
+            #[cfg(feature = "tls")]
+            certificates: Vec::new(),
         }
     }
 

@@ -59,6 +59,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             return;
         }
         self.look_for_quiet();
+        self.make_room_for_session();
         // At the end all who are here may go on for as long as nobody waits for a place.
         if self.life == Life::Serving {
             self.make_room();
@@ -139,6 +140,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         };
         self.counters.accepted = self.counters.accepted.saturating_add(1);
         debug!("[tcp] Socket connected: {peer} (active: {})", self.clients.connections.len());
+        self.open_session(key);
         if self.life == Life::Serving {
             self.fullness.note_newcomer();
             if is_known {

@@ -198,6 +198,16 @@ impl<T> Clients<T> {
         }
     }
 
+    /// The budget has less room: as long as there is too little, the host that holds most pays.
+    #[cfg(feature = "tls")]
+    pub(super) fn pay(&mut self, mut dropped: impl FnMut(&Peer, u64)) {
+        while let Some((payer, conn)) = self.budget.payer().and_then(|index| self.connections.at(index)) {
+            dropped(&conn.peer, conn.framer.drop_pending());
+            self.accounts.drop_lines(payer.index, 1);
+            self.budget.hold(payer.index, 0);
+        }
+    }
+
     /// A pending line of a connection begins now.
     pub(super) fn begin_line(&mut self, key: Key, now: Tick) {
         if self.deadlines.has_line_timeout()

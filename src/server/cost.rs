@@ -42,11 +42,25 @@ pub(crate) fn option_bytes(listen: &[Listen]) -> usize {
     proxied + rated * rates::BYTES_EACH
 }
 
+/// What a connection over TLS is charged of the memory budget, and how many can be in at once with so much for pending lines;
+/// `None` if no listener has TLS.
+#[cfg(feature = "tls")]
+pub(crate) fn tls_bytes(listen: &[Listen], limits: &Limits, pending_share: usize) -> Option<(usize, usize)> {
+    use super::sessions::{BYTES_AT_ONCE, BYTES_EACH, floor};
+    let room = pending_share.saturating_sub(BYTES_AT_ONCE);
+    let most = room.saturating_sub(floor(room, limits.max_line)) / BYTES_EACH;
+    listen.iter().any(|one| one.options.tls).then_some((BYTES_EACH, most.min(limits.max_connections)))
+}
+
 /// What there is once: the read buffer, twice as much of it where messages may become longer, and room for events, ours and
 /// the kernel's of up to 16 bytes.
 pub(crate) fn buffer_bytes(listen: &[Listen]) -> usize {
+    #[cfg(feature = "tls")]
+    let cipher = if listen.iter().any(|one| one.options.tls) { super::sessions::BUFFER_BYTES } else { 0 };
+    #[cfg(not(feature = "tls"))]
+    let cipher = 0;
     let translates = listen.iter().any(|one| one.options.framing != Framing::Lines);
-    READ_BYTES * (1 + usize::from(translates)) + EVENTS * (size_of::<Ready>() + 16)
+    cipher + READ_BYTES * (1 + usize::from(translates)) + EVENTS * (size_of::<Ready>() + 16)
 }
 
 /// Lines that warnings can bring to our own log in a day: of each kind and each output, in each window, a burst and the

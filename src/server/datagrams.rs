@@ -266,7 +266,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         let lines = buffer.get_mut(..=start + end).unwrap_or_default();
         let origin = Origin { peer, wall_ms: self.clock.wall_ms(), parse };
-        let mut out = Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
+        let mut out = Out {
+            net: &self.net,
+            sink: &mut self.outlet.sink,
+            onlookers: &mut self.desk,
+            alerts: &mut self.alerts,
+            origin,
+        };
         let fed: Fed<'_> = Framer::new(rules.framing()).feed(lines, start, rules, &mut out);
         self.tally().fed(peer, &fed);
     }

@@ -23,6 +23,9 @@ const BROKEN_TICKS: u64 = 500;
 /// A header of the PROXY protocol has to be there by then (P25): 5 seconds.
 const HEADER_TICKS: u64 = 500;
 
+/// A handshake of TLS has to be over by then (P33): 10 seconds.
+const HANDSHAKE_TICKS: u64 = 1000;
+
 /// The timer wheel, and what the deadlines of a connection are computed from. Time-outs are in ticks, 0 is never.
 pub(super) struct Deadlines {
     wheel: TimerWheel,
@@ -164,9 +167,12 @@ impl Deadlines {
         if conn.opening == Opening::Proxied {
             return Some(conn.last_word.saturating_add(HEADER_TICKS + 1));
         }
+        if conn.opening == Opening::Secured {
+            return Some(conn.last_word.saturating_add(HANDSHAKE_TICKS + 1));
+        }
         let (longest, since) = match conn.phase {
             Phase::Silent | Phase::Speaking => (self.idle, conn.last_word),
-            Phase::Lingering { order, .. } if conn.framer.is_broken() => {
+            Phase::Lingering { order, .. } if conn.framer.is_broken() || conn.opening == Opening::Failed => {
                 (self.linger.min(BROKEN_TICKS), Lingering::since(order))
             }
             Phase::Lingering { order, .. } if self.is_final => (self.linger, Lingering::since(order)),
@@ -262,6 +268,25 @@ mod tests {
             assert_eq!(at.map(|at| (due(at - 1), due(at))), at.map(|_| (is_silent(false), is_silent(true))));
             assert_eq!(fires_at(&mut deadlines), at, "{phase:?}");
         }
+    }
+
+    #[test]
+    fn p33_a_handshake_has_ten_seconds_and_what_has_failed_is_read_for_five() {
+        let (mut table, mut deadlines) = (table(), of(&Limits { linger: Duration::from_secs(3600), ..limits() }));
+        let (key, conn) = table.at(0).unwrap();
+        conn.opening = Opening::Secured;
+        for phase in [Phase::Silent, Phase::Lingering { order: 0, spoke: Spoke::Never, last_bytes: 0 }] {
+            conn.phase = phase;
+            deadlines.arm(0, conn);
+            let due = |tick| deadlines.due(0, conn, Tick(tick)).silence;
+            assert_eq!((due(1007), due(1008)), (false, true), "from the accept on, whatever the phase");
+        }
+        let order = Lingering::default().insert(conn.peer.host(), key, Tick(200));
+        conn.phase = Phase::Lingering { order, spoke: Spoke::Never, last_bytes: 0 };
+        (conn.opening, conn.last_word) = (Opening::Failed, Tick(650));
+        deadlines.arm(0, conn);
+        let due = |tick| deadlines.due(0, conn, Tick(tick)).silence;
+        assert_eq!((due(700), due(701)), (false, true), "whatever still comes");
     }
 
     #[test]

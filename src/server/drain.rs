@@ -12,6 +12,7 @@ use super::error::RunError;
 use super::life::{Close, Life};
 use super::lingering::Group;
 use crate::config::listen::ListenAddr;
+use crate::config::units::soonest;
 use crate::net::{Key, Net};
 use crate::sink::{Order, Sink};
 
@@ -44,8 +45,10 @@ struct Seen {
     has_more_to_read: bool,
     /// Somebody is on the ready queue.
     is_ready: bool,
+    /// Somebody is in the middle of a TLS handshake, and could not have heard our goodbye.
+    is_shaking: bool,
     has_listeners: bool,
-    /// A listener of UDP is open, whose queue is being read.
+    /// A listener of UDP is open, whose queue is being read; or lines of a poller are on their way.
     has_datagrams: bool,
     /// Accepting waits for a descriptor.
     is_paused: bool,
@@ -96,7 +99,7 @@ fn plan(life: Life, seen: &Seen, drain_timeout: Duration) -> Plan {
             // bytes on the way. One that floods is cut off (`note_last_bytes`), so that this comes to an end. Silence
             // ends nothing while somebody waits at a listener.
             let mut left = left_of(drain_timeout, since, seen.reading);
-            if !are_open && !seen.is_ready {
+            if !are_open && !seen.is_ready && !seen.is_shaking {
                 left = left.min(left_of(QUIET, since.max(seen.last_bytes), seen.reading));
             }
             if !are_open && !seen.has_connections {
@@ -105,7 +108,7 @@ fn plan(life: Life, seen: &Seen, drain_timeout: Duration) -> Plan {
             let step = if left.is_zero() { Step::Finish } else { Step::Read };
             // One that is late gives way as soon as the sink lets it, which no time tells.
             let room = seen.gives_way_in.filter(|room| seen.has_listeners && seen.is_full && !room.is_zero());
-            (step, [Some(left), patience, room].into_iter().flatten().min())
+            (step, soonest(&[Some(left), patience, room]))
         }
         _ if !seen.has_more_to_read && !may_come_in => {
             // If all is written already, the sink only has to be asked.
@@ -127,6 +130,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.listeners.end_pause();
         self.listeners.leave_inherited(&mut self.net);
         self.datagrams.begin_end(&mut self.net);
+        self.end_fetches();
         match self.listeners.local_addrs().iter().all(ListenAddr::is_udp) {
             true => info!("[udp] Stopping server"),
             false => info!("[tcp] Stopping server, closing {} active socket(s)", self.clients.connections.len()),
@@ -155,6 +159,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     fn drain_plan(&self) -> Plan {
         let connections = &self.clients.connections;
         let seen = Seen {
+            is_shaking: self.secured.is_anybody_shaking(),
             now: self.clock.now(),
             reading: self.clock.reading(),
             last_bytes: self.clock.last_bytes(),
@@ -165,7 +170,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             has_more_to_read: connections.iter().any(|(_, conn)| !conn.is_owed()),
             is_ready: connections.ready_len() > 0,
             has_listeners: !self.listeners.are_closed(),
-            has_datagrams: !self.datagrams.are_closed() || self.rates.have_lost(),
+            has_datagrams: !self.datagrams.are_closed() || self.rates.have_lost() || self.are_polls_feeding(),
             is_paused: self.listeners.are_paused(),
             is_full: self.is_full(),
             gives_way_in: self.gives_way_in(),
@@ -221,6 +226,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         if let Some(loss) = self.outlet.take_loss() {
             return Err(loss);
         }
+        self.end_pollers();
         self.listeners.take_abandoned().map_or(Ok(()), |source| Err(RunError::NotTakenIn { source }))
     }
 
@@ -292,6 +298,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 break;
             }
             let Some(conn) = self.clients.connections.get_mut(key).filter(|conn| !conn.is_owed()) else { continue };
+            let is_late = is_late && !self.secured.is_shaking_since(key, self.clock.now().saturating_sub(LAST_WAIT));
             if is_late || reading.saturating_sub(conn.last_word.begins_at()) >= LAST_SILENCE {
                 self.close(key, Close::Stopping);
             }
@@ -339,6 +346,7 @@ mod tests {
             ("silence is not over", seen(), Step::Read, Some(ms(150))),
             ("now it is", Seen { reading: ms(2150), ..seen() }, Step::Finish, now),
             ("somebody can be read", Seen { is_ready: true, reading: ms(2150), ..seen() }, Step::Read, Some(ms(3850))),
+            ("a handshake", Seen { is_shaking: true, reading: ms(2150), ..seen() }, Step::Read, Some(ms(3850))),
             ("somebody may wait", Seen { has_listeners: true, reading: ms(5999), ..seen() }, Step::Read, Some(ms(1))),
             ("a place is free soon", Seen { gives_way_in: Some(ms(7)), ..full }, Step::Read, Some(ms(7))),
             ("when the sink lets it", Seen { gives_way_in: now, ..full }, Step::Read, Some(ms(4000))),

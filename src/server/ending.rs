@@ -10,6 +10,7 @@ use super::error::RunError;
 use super::life::{Close, Life, Next};
 use super::lingering::{Group, Lingering};
 use super::outlet::Out;
+use super::secured::SessionEnd;
 use crate::engine::sniff::Opening;
 use crate::engine::wheel::Tick;
 use crate::net::{Key, Net, Ready, Source};
@@ -33,19 +34,27 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// The one way out (P7): gives back descriptor, buffer, deadline, slot and counts, and logs it.
     pub(super) fn close(&mut self, key: Key, why: Close) {
         let Some(mut conn) = self.clients.remove(key) else { return };
+        let end = self.end_session(key, &conn, &why);
         let parse = self.listeners.parse(conn.listener);
         let origin = Origin { peer: &conn.peer, wall_ms: self.clock.wall_ms(), parse };
         let rules = self.listeners.rules(conn.listener);
         let framing = rules.framing();
         let spoken = conn.opening.end(conn.framer.pending_bytes(), framing);
-        let last = conn
-            .framer
-            .finish(rules, &mut Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin });
+        let last = conn.framer.finish(
+            rules,
+            &mut Out {
+                net: &self.net,
+                sink: &mut self.outlet.sink,
+                onlookers: &mut self.desk,
+                alerts: &mut self.alerts,
+                origin,
+            },
+        );
         let is_known = conn.opening != Opening::Proxied || !self.note_headless(key, &conn.peer, &why);
-        if is_known && conn.is_probe() {
+        if is_known && conn.is_probe() && end == SessionEnd::Nothing {
             self.counters.probes = self.counters.probes.saturating_add(1);
         }
-        if self.has_ended_at_goodbye(&conn, &why) {
+        if end == SessionEnd::Nothing && self.has_ended_at_goodbye(&conn, &why) {
             self.tally().ended_at_goodbye(&conn.peer);
         }
         self.listeners.end_pause();
@@ -144,6 +153,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let (due, is_lingering) = (self.clients.deadlines.due(key.index, conn, now), conn.is_lingering());
         let framing = self.listeners.rules(conn.listener).framing();
         let is_headless = conn.opening == Opening::Proxied;
+        let is_unsecured = conn.opening == Opening::Secured;
         if due.doubt
             && let Some(protocol) = conn.opening.end(conn.framer.pending_bytes(), framing)
         {
@@ -152,6 +162,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         if due.silence && is_headless {
             return self.close(key, Close::Headless);
+        }
+        if due.silence && is_unsecured {
+            return self.close(key, Close::Unsecured);
         }
         if due.silence && is_lingering {
             return self.close(key, Close::Lingered);
@@ -174,7 +187,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         let rules = self.listeners.rules(conn.listener);
         let fed = conn.framer.flush_pending(
             rules,
-            &mut Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin },
+            &mut Out {
+                net: &self.net,
+                sink: &mut self.outlet.sink,
+                onlookers: &mut self.desk,
+                alerts: &mut self.alerts,
+                origin,
+            },
         );
         let (listener, host) = (conn.listener, peer.host());
         self.clients.hold(key);
@@ -212,7 +231,8 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn say_goodbye(&mut self, key: Key) {
         let is_heard = |conn: &&mut Connection<_>| !conn.is_lingering() && !conn.is_owed();
         let Some(conn) = self.clients.connections.get_mut(key).filter(is_heard) else { return };
-        if let Err(error) = self.net.say_goodbye(&mut conn.stream) {
+        let is_now = self.secured.may_say_goodbye(key);
+        if let Some(Err(error)) = is_now.then(|| self.net.say_goodbye(&mut conn.stream)) {
             // The client is gone already, but what it sent may still be here: it is read to its end, which closes it.
             debug!("[tcp] No goodbye to {}: {error}", conn.peer);
             let gone = Ready { source: Source::Connection(key), ends: true, failed: true };
@@ -239,7 +259,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// it; then the connection is on the ready queue, since no event will come again for what is left.
     pub(super) fn read_to_end(&mut self, key: Key) -> bool {
         loop {
-            let before = self.counters.bytes;
+            let before = self.bytes_read();
             // A short read is not taken for the end: what came right behind it would be lost.
             match self.read_once(key, true) {
                 Next::Full => {
@@ -250,7 +270,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                     return false;
                 }
                 Next::Again => {
-                    self.note_last_bytes(key, self.counters.bytes - before);
+                    self.note_last_bytes(key, self.bytes_read() - before);
                     if self.clients.connections.get(key).is_none() {
                         return true;
                     }

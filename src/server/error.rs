@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 
 use crate::config::limits::ConfigError;
 use crate::config::listen::ListenAddr;
@@ -49,6 +50,27 @@ pub enum BindError {
     },
     /// The status endpoint could not be opened, for one of the other reasons.
     Status(Box<Self>),
+    /// What is to be polled or told makes no sense, or has no room in the memory budget. A whole sentence.
+    Usage(String),
+    /// A file or directory can't be used.
+    File {
+        /// The option that names it.
+        flag: &'static str,
+        /// Where it is.
+        path: PathBuf,
+        /// What the system said, or what is wrong with it.
+        source: io::Error,
+    },
+    /// A file for TLS can't be used.
+    #[cfg(feature = "tls")]
+    Tls {
+        /// Where clients were to speak it.
+        at: ListenAddr,
+        /// A sentence about the file.
+        why: String,
+    },
+    /// A file of certificates or keys can't be used. A whole sentence.
+    Certificates(String),
     /// The poll loop can't be made.
     Poll(io::Error),
     /// The sink's descriptor can't be polled.
@@ -73,6 +95,12 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
+            Self::Usage(sentence) | Self::Certificates(sentence) => f.write_str(sentence),
+            Self::File { flag, path, source } => {
+                write!(f, "cannot use {flag} {}: {source}", path.display().to_string().escape_debug())
+            }
+            #[cfg(feature = "tls")]
+            Self::Tls { at, why } => write!(f, "cannot listen on {at} with TLS: {why}"),
             Self::Status(error) => f.write_str(&error.to_string().replace("--listen", "--status")),
             Self::InUse { at: at @ ListenAddr::Unix(_) } => {
                 write!(

@@ -141,7 +141,7 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// The client of this group that has been silent longest gives way. False if there is none, or if the sink has no room
     /// for what it may still have to send.
-    fn ask_to_give_way(&mut self, of: Group) -> bool {
+    pub(super) fn ask_to_give_way(&mut self, of: Group) -> bool {
         let now = self.clock.tick();
         while let Some(key) = self.clients.first_quiet(of, now) {
             if !self.has_room_for_line(key) {

@@ -5,8 +5,14 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(feature = "poll")]
+use std::time::Duration;
 
+#[cfg(feature = "poll")]
+use super::poll_orders::{PollOrder, PollOrders};
 use crate::engine::stats::{Diagnostics, Snapshot, Status};
+#[cfg(feature = "poll")]
+use crate::poll::{Poll, PollError, PollOptions};
 
 /// Stops a [`Server`](crate::Server) and tells how it is, from any thread. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -19,13 +25,28 @@ struct Shared {
     snapshot: Mutex<Snapshot>,
     stop: Arc<AtomicBool>,
     reopen: Arc<AtomicBool>,
+    /// Something was asked of the pollers.
+    #[cfg(feature = "poll")]
+    has_poll_orders: AtomicBool,
+    #[cfg(feature = "poll")]
+    poll_orders: Mutex<PollOrders>,
     waker: Option<UnixStream>,
 }
 
 impl Handle {
     pub(super) fn new(snapshot: Snapshot, waker: Option<UnixStream>) -> Self {
         let (stop, reopen) = (Arc::default(), Arc::default());
-        Self { shared: Arc::new(Shared { snapshot: Mutex::new(snapshot), stop, reopen, waker }) }
+        let shared = Shared {
+            snapshot: Mutex::new(snapshot),
+            stop,
+            reopen,
+            #[cfg(feature = "poll")]
+            has_poll_orders: AtomicBool::new(false),
+            #[cfg(feature = "poll")]
+            poll_orders: Mutex::default(),
+            waker,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Asks the server for its orderly end (P11). Returns at once; `run` returns when it is done.
@@ -80,6 +101,13 @@ impl Handle {
         Arc::clone(&self.shared.reopen)
     }
 
+    /// Nobody can ask anything.
+    #[cfg(not(feature = "poll"))]
+    #[expect(clippy::unused_self)]
+    pub(super) fn has_poll_orders(&self) -> bool {
+        false
+    }
+
     /// Whether [`Self::reopen`] was called since this was last asked.
     pub(super) fn is_reopen_asked(&self) -> bool {
         // A read first: a swap in every turn would cost more.
@@ -98,5 +126,61 @@ impl Handle {
     /// Reads the snapshot. The loop can't publish meanwhile.
     pub(super) fn snapshot<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
         read(&self.shared.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Pollers.
+#[cfg(feature = "poll")]
+impl Handle {
+    /// Begins to fetch a page, and to take its new lines in as those of a client of that name; at once, and then again `interval`
+    /// after each fetch has ended. Gives its number, for [`Self::stop_poller`]. How it does is in
+    /// [`Diagnostics`], as `http.pollerDetails`.
+    ///
+    /// What [`Server::serve_polls`](crate::Server::serve_polls) was told holds for it too.
+    ///
+    /// # Errors
+    /// The interval is shorter than a second, there is a poller of that name, the memory budget has room for no more, or the server
+    /// has ended.
+    pub fn start_poller(&self, poll: &Poll, interval: Duration) -> Result<u64, PollError> {
+        PollOptions::check_interval(interval)?;
+        if !self.snapshot(|snapshot| snapshot.running) {
+            return Err(PollError::new("the server has ended, or is about to"));
+        }
+        self.ask_of_pollers(|orders| orders.start(poll, interval))
+    }
+
+    /// Ends a poller. What it fetches at that moment is thrown away; lines that it has given already go their way.
+    ///
+    /// # Errors
+    /// There is none with this number.
+    pub fn stop_poller(&self, id: u64) -> Result<(), PollError> {
+        self.ask_of_pollers(|orders| orders.stop(id))
+    }
+
+    /// Ends all pollers. Returns how many there were.
+    pub fn stop_all_pollers(&self) -> usize {
+        self.ask_of_pollers(PollOrders::stop_all)
+    }
+
+    fn ask_of_pollers<T>(&self, ask: impl FnOnce(&mut PollOrders) -> T) -> T {
+        let answer = self.with_poll_orders(ask);
+        self.shared.has_poll_orders.store(true, Ordering::SeqCst);
+        self.wake();
+        answer
+    }
+
+    pub(super) fn with_poll_orders<T>(&self, ask: impl FnOnce(&mut PollOrders) -> T) -> T {
+        ask(&mut self.shared.poll_orders.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether something was asked of the pollers since [`Self::take_poll_orders`].
+    pub(super) fn has_poll_orders(&self) -> bool {
+        self.shared.has_poll_orders.load(Ordering::Relaxed)
+    }
+
+    /// What was asked of the pollers since the last time.
+    pub(super) fn take_poll_orders(&self) -> Vec<PollOrder> {
+        self.shared.has_poll_orders.store(false, Ordering::SeqCst);
+        self.with_poll_orders(PollOrders::take)
     }
 }

@@ -82,6 +82,8 @@ pub(super) enum Close {
     Refused,
     /// Its header did not come in time (P25).
     Headless,
+    /// Its handshake of TLS was not over in time (P33).
+    Unsecured,
     /// The server ends.
     Stopping,
 }

@@ -8,23 +8,26 @@ use super::connection::Newcomer;
 use crate::config::limits::Limits;
 use crate::config::listen::{Framing, Listen, ListenAddr, ListenOptions};
 use crate::config::syslog::Parse;
+use crate::config::text::as_text;
 use crate::engine::access::Access;
 use crate::engine::framer::Rules;
 use crate::engine::peer::Peer;
 use crate::engine::sniff::Opening;
-use crate::linux::{EMFILE, ENFILE};
+use crate::linux::{
+    EHOSTDOWN, EHOSTUNREACH, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, ENONET, ENOPROTOOPT, EOPNOTSUPP,
+    EPROTO,
+};
 use crate::net::Net;
 
 /// The longest that accepting pauses when no descriptor is free (P10).
 const DESCRIPTOR_PAUSE: Duration = Duration::from_secs(1);
 /// What `accept` says when the process or the system has no descriptor or no memory for one more: ENFILE, EMFILE,
-/// ENOBUFS, ENOMEM. Linux numbers, the same on every architecture that Rust's std supports but MIPS and SPARC, where
-/// ENOBUFS differs and falls under "any other error", which pauses too.
-const SHORTAGES: [i32; 4] = [ENFILE, EMFILE, 105, 12];
+/// ENOBUFS, ENOMEM.
+const SHORTAGES: [i32; 4] = [ENFILE, EMFILE, ENOBUFS, ENOMEM];
 
-/// ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH: what accept(2) says to
-/// treat as "no such client after all".
-const NETWORK_ERRORS: [i32; 8] = [100, 71, 92, 112, 64, 113, 95, 101];
+/// What accept(2) says to treat as "no such client after all".
+const NETWORK_ERRORS: [i32; 8] =
+    [ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH];
 
 /// Whether an error of `accept` is about one client, not about the listener: the client gave up while it waited, or the
 /// network said that it is gone, which Linux hands on (accept(2)). Or a signal came.
@@ -45,6 +48,8 @@ struct Listener<L> {
     number: u8,
     socket: L,
     may_have_clients: bool,
+    /// Its clients speak TLS.
+    is_secured: bool,
 }
 
 /// All listeners of connections that are open; and of all that were opened, where, and by what rules their clients are read.
@@ -63,6 +68,8 @@ pub(super) struct Listeners<L> {
     abandoned: Option<io::Error>,
     /// A lingering connection was closed for its descriptor, and nobody has come in since.
     has_freed_descriptor: bool,
+    /// No more can come in where clients speak TLS, for the moment.
+    holds_secured: bool,
 }
 
 impl<L> Listeners<L> {
@@ -77,13 +84,15 @@ impl<L> Listeners<L> {
             pause: None,
             abandoned: None,
             has_freed_descriptor: false,
+            holds_secured: false,
         }
     }
 
     /// One more listener, which is open.
     pub(super) fn add(&mut self, number: u8, socket: L) {
         // A client may have come before the first poll; the event then tells, but asking once costs nothing.
-        self.open.push(Listener { number, socket, may_have_clients: true });
+        let is_secured = self.options.get(usize::from(number)).is_some_and(ListenOptions::is_secured);
+        self.open.push(Listener { number, socket, may_have_clients: true, is_secured });
     }
 
     /// Where one more listener is, also one of UDP, which is open elsewhere; and its number.
@@ -130,7 +139,13 @@ impl<L> Listeners<L> {
 
     /// Each with its options, as people write it.
     pub(super) fn described(&self) -> Vec<String> {
-        self.each().map(|listen| listen.to_string()).collect()
+        self.each().map(|listen| as_text(&listen)).collect()
+    }
+
+    /// The listener with this number, as it is now.
+    #[cfg(feature = "tls")]
+    pub(super) fn listen(&self, number: usize) -> Option<Listen> {
+        Some(Listen::new(self.local_addrs.get(number)?.clone(), self.options.get(number)?.clone()))
     }
 
     fn each(&self) -> impl Iterator<Item = Listen> {
@@ -166,7 +181,20 @@ impl<L> Listeners<L> {
 
     /// Whether a client may be waiting, and accepting does not pause.
     pub(super) fn may_have_clients(&self) -> bool {
-        self.pause.is_none() && self.open.iter().any(|one| one.may_have_clients)
+        let may_have = |one: &Listener<L>| one.may_have_clients && !(one.is_secured && self.holds_secured);
+        self.pause.is_none() && self.open.iter().any(may_have)
+    }
+
+    /// Whether more may come in where clients speak TLS.
+    #[cfg(feature = "tls")]
+    pub(super) fn hold_secured(&mut self, holds: bool) {
+        self.holds_secured = holds;
+    }
+
+    /// Whether a client may be waiting where they speak TLS.
+    #[cfg(feature = "tls")]
+    pub(super) fn may_have_secured_clients(&self) -> bool {
+        self.open.iter().any(|one| one.is_secured && one.may_have_clients)
     }
 
     /// Whether a client waits now, by asking the kernel.
@@ -180,7 +208,9 @@ impl<L> Listeners<L> {
     /// # Errors
     /// `WouldBlock` when none waits, else those of `accept`.
     pub(super) fn accept<N: Net<Listener = L>>(&mut self, at: usize, net: &mut N) -> io::Result<Newcomer<N::Stream>> {
-        let Some(one) = self.open.get_mut(at).filter(|one| one.may_have_clients) else {
+        let holds = self.holds_secured;
+        let is_asked = |one: &&mut Listener<L>| one.may_have_clients && !(one.is_secured && holds);
+        let Some(one) = self.open.get_mut(at).filter(is_asked) else {
             return Err(ErrorKind::WouldBlock.into());
         };
         let accepted = net.accept(&mut one.socket);
@@ -193,7 +223,11 @@ impl<L> Listeners<L> {
         let options = self.options.get(usize::from(listener));
         let framing = options.map_or(Framing::default(), |options| options.framing);
         let is_proxied = options.is_some_and(|options| options.proxy);
-        let opening = if is_proxied { Opening::Proxied } else { Opening::Fresh };
+        let opening = match is_proxied {
+            true => Opening::Proxied,
+            false if one.is_secured => Opening::Secured,
+            false => Opening::Fresh,
+        };
         accepted.map(|(stream, peer)| Newcomer { stream, peer, listener, framing, opening })
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::accounts::Account;
 use super::clients::Clients;
 use super::connection::{Connection, Readiness};
+use crate::config::text::as_text;
 use crate::engine::stats::ms;
 use crate::sink::write_peer;
 use crate::status::board::{CONNECTION, HOST, Listed, Row};
@@ -104,7 +105,7 @@ pub(super) fn list<T>(
     for (_, index) in ranked.list {
         if let Some(conn) = clients.connections.at_place(index) {
             let numbers = numbers(conn, clients.accounts.of(index), now);
-            listed.connections.push(Row { who: conn.peer.to_string(), state: state(conn, is_stalled), numbers });
+            listed.connections.push(Row { who: as_text(&conn.peer), state: state(conn, is_stalled), numbers });
         }
     }
     for (_, place) in ranked_hosts.list {

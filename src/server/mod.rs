@@ -4,6 +4,10 @@
 
 mod accounts;
 mod admission;
+#[cfg_attr(not(feature = "alert"), path = "no_alerts.rs")]
+mod alerts;
+#[cfg(feature = "tls")]
+mod certificates;
 mod clients;
 mod clock;
 mod connection;
@@ -13,6 +17,8 @@ pub(crate) mod cost;
 mod datagrams;
 mod deadlines;
 mod drain;
+#[cfg(feature = "sandbox")]
+mod early;
 mod ending;
 mod error;
 mod fullness;
@@ -27,6 +33,14 @@ mod listener;
 mod listing;
 mod notices;
 mod outlet;
+#[cfg(feature = "poll")]
+mod poll_orders;
+#[cfg(feature = "poll")]
+mod poll_plan;
+#[cfg(feature = "poll")]
+mod polled;
+#[cfg_attr(not(feature = "poll"), path = "no_pollers.rs")]
+mod pollers;
 mod proxied;
 #[cfg(feature = "cli")]
 mod pulse;
@@ -35,6 +49,10 @@ mod rates;
 mod reading;
 mod receipts;
 mod renew;
+#[cfg_attr(not(feature = "tls"), path = "no_secured.rs")]
+mod secured;
+#[cfg(feature = "tls")]
+mod sessions;
 #[cfg(feature = "status")]
 mod status;
 mod tally;
@@ -44,11 +62,18 @@ use std::time::Duration;
 
 use log::{info, warn};
 
+#[cfg(all(feature = "cli", feature = "tls"))]
+pub(crate) use self::certificates::foresee_certificates;
+#[cfg(feature = "sandbox")]
+pub(crate) use self::early::bind_early;
 pub use self::error::{BindError, RunError};
 pub use self::handle::Handle;
+#[cfg(all(feature = "cli", feature = "poll"))]
+pub(crate) use self::poll_plan::poll_share;
 #[cfg(feature = "cli")]
 pub(crate) use self::pulse::Pulse;
 
+use self::alerts::Alerts;
 use self::clients::Clients;
 use self::clock::Clock;
 use self::datagrams::{Datagrams, LONGEST_GATHER};
@@ -58,8 +83,10 @@ use self::life::Life;
 use self::listener::Listeners;
 use self::notices::Notices;
 use self::outlet::{Onlookers, Outlet};
+use self::pollers::Pollers;
 use self::rates::Rates;
 use self::reading::ReadBuffer;
+use self::secured::Secured;
 #[cfg(feature = "status")]
 use self::status::Desk;
 use crate::config::limits::{Config, Limits, MemoryPlan};
@@ -67,8 +94,8 @@ use crate::config::listen::{Listen, ListenAddr};
 use crate::config::units::DisplaySize;
 use crate::engine::stats::{Counters, Gauges, OutputStats, Snapshot};
 use crate::inherited::Inherited;
-use crate::net::{EVENTS, Mio, Net, Ready, STATUS_LISTENER, SocketOptions, Source};
-use crate::sink::{Event, Interest, Order, Sink};
+use crate::net::{ALERTS, Bound, EVENTS, Mio, Net, Ready, STATUS_LISTENER, SocketOptions, Source};
+use crate::sink::{Event, Interest, Order, Sink, Weight};
 
 /// The status endpoint, if there is one.
 #[cfg(feature = "status")]
@@ -102,8 +129,11 @@ pub struct Server<S: Sink, N: Net = Mio> {
     limits: Limits,
     listeners: Listeners<N::Listener>,
     datagrams: Datagrams<N::Listener>,
+    pollers: Option<Box<Pollers>>,
+    alerts: Option<Box<Alerts>>,
     fullness: Fullness,
     clients: Clients<N::Stream>,
+    secured: Secured,
     outlet: Outlet<S>,
     rates: Rates,
     desk: Desks<N>,
@@ -133,8 +163,19 @@ impl<S: Sink> Server<S> {
     /// # Errors
     /// See [`BindError`].
     pub fn bind_inherited(config: Config, sink: S, inherited: Vec<Inherited>) -> Result<Self, BindError> {
+        Self::bind_all(config, sink, inherited, Vec::new())
+    }
+
+    /// The same, where some of the sockets are bound already; also that of [`Server::serve_status`].
+    pub(crate) fn bind_all(
+        config: Config,
+        sink: S,
+        inherited: Vec<Inherited>,
+        bound: Vec<Bound>,
+    ) -> Result<Self, BindError> {
         let mut net = Mio::new().map_err(BindError::Poll)?;
         net.inherit(inherited);
+        net.have(bound);
         let mut server = Self::bind_with(config, sink, net)?;
         server.net.inherit(Vec::new());
         Ok(server)
@@ -151,6 +192,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         config.validate()?;
         let Config { listen, unix_mode, udp_buffer, limits } = config;
         let plan = MemoryPlan::new(&limits, sink.overhead())?;
+        let secured = Secured::read_files(&listen, &plan)?;
         let (mut listeners, mut datagrams) = (Listeners::new(&limits), Datagrams::new());
         let (mut rates, clock) = (Rates::default(), Clock::new(net.now()));
         for (number, Listen { at, options, .. }) in listen.iter().enumerate() {
@@ -171,8 +213,11 @@ impl<S: Sink, N: Net> Server<S, N> {
             gather: Gather::new(longest_gather(&limits, datagrams.are_closed())),
             listeners,
             datagrams,
+            pollers: None,
+            alerts: None,
             fullness: Fullness::default(),
             clients: Clients::new(&limits, plan.pending_share, clock.tick()),
+            secured,
             outlet: Outlet::new(sink, plan, limits.max_line),
             rates,
             desk: Desks::<N>::default(),
@@ -187,6 +232,9 @@ impl<S: Sink, N: Net> Server<S, N> {
             limits,
         };
         server.take_sink_events().map_err(BindError::Sink)?;
+        server.offer_polls();
+        server.set_memory_aside()?;
+        server.look_at_certificates();
         Ok(server)
     }
 
@@ -222,6 +270,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         let events = self.wait_for_events(timeout)?;
         if self.handle.is_reopen_asked() {
             self.outlet.sink.obey(Order::Reopen);
+            self.renew_certificates();
+            self.reopen_alerts();
+            self.reopen_pollers();
             self.write()?;
         }
         if self.life == Life::Serving && self.handle.is_stopping() {
@@ -233,6 +284,9 @@ impl<S: Sink, N: Net> Server<S, N> {
         self.read_datagrams();
         self.accept_clients();
         self.read_ready();
+        if self.asks_others() {
+            self.serve_pollers();
+        }
         let (bytes, lines) = (self.counters.bytes - bytes, self.counters.lines - lines);
         self.gather.note(self.clock.now(), Brought { events, bytes, lines });
         // Before the timers, or a pending line that is due might find no room behind what was just read.
@@ -245,8 +299,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         self.finish_draining()?;
         self.notices.summarise(self.clock.now());
+        self.look_at_certificates();
         if self.clients.forget_crowd() {
+            self.secured.reset();
             self.rates.forget_crowd(self.clock.tick());
+        }
+        if self.alerts.is_some() {
+            self.send_alerts();
         }
         self.publish();
         #[cfg(feature = "status")]
@@ -277,6 +336,18 @@ impl<S: Sink, N: Net> Server<S, N> {
                 Source::Listener(number) => {
                     self.listeners.wake(number);
                     self.datagrams.wake(number);
+                }
+                Source::Poller(ALERTS) => {
+                    if let Some(alerts) = &mut self.alerts {
+                        alerts.wake();
+                    }
+                    count -= 1;
+                }
+                Source::Poller(number) => {
+                    if let Some(pollers) = &mut self.pollers {
+                        pollers.wake(number);
+                    }
+                    count -= 1;
                 }
                 Source::Wake => {}
                 Source::Sink(number) => {
@@ -319,8 +390,19 @@ impl<S: Sink, N: Net> Server<S, N> {
             self.notices.due_in(now),
             self.drain_due_in(),
             self.desk.due_in(now),
+            self.secured.due_in(now),
         ];
-        waits.into_iter().flatten().min()
+        let wait = waits.into_iter().flatten().min();
+        if !self.asks_others() {
+            return wait;
+        }
+        [wait, self.pollers_due_in(), self.alerts_due_in()].into_iter().flatten().min()
+    }
+
+    /// Whether other servers are asked for pages, or told of lines. Most servers do neither.
+    #[inline(always)] // each turn asks twice
+    fn asks_others(&self) -> bool {
+        self.pollers.is_some() || self.alerts.is_some() || self.handle.has_poll_orders()
     }
 
     fn write(&mut self) -> Result<(), RunError> {
@@ -354,7 +436,10 @@ impl<S: Sink, N: Net> Server<S, N> {
                     let is_read = watch.interest == Interest::ReadWrite;
                     self.net.watch_sink(watch.number, watch.descriptor, is_read)?;
                 }
-                Event::Report { output, sentence } => self.notices.warn_of_output(self.clock.now(), output, sentence),
+                Event::Report { weight: Weight::News, sentence, .. } => info!("[out] {sentence}"),
+                Event::Report { output, sentence, .. } => {
+                    self.notices.warn_of_output(self.clock.now(), output, sentence);
+                }
                 Event::Lost(loss) => self.outlet.note_loss(loss),
             }
         }
@@ -368,6 +453,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             snapshot.running = self.life == Life::Serving;
             snapshot.counters = Counters { filtered: state.filtered, ..self.counters };
             snapshot.gauges = gauges;
+            #[cfg(feature = "tls")]
+            self.secured.publish(snapshot);
             for (known, output) in snapshot.outputs.iter_mut().zip(self.outlet.sink.outputs()) {
                 known.counters = output.counters;
             }
@@ -384,6 +471,8 @@ impl<S: Sink, N: Net> Server<S, N> {
             conn.framer.check(self.listeners.rules(conn.listener));
             assert!(self.limits.receipt || !conn.is_owed(), "7. receipts are only given where they are asked for");
         }
+        self.check_pollers();
+        self.check_sessions();
         #[cfg(feature = "status")]
         self.check_desk();
     }
@@ -426,5 +515,10 @@ fn first_snapshot<L>(limits: &Limits, listeners: &Listeners<L>, outputs: &[Outpu
         limits: limits.clone(),
         listen: listeners.described(),
         outputs: outputs.to_vec(),
+        pollers: Vec::new(),
+        #[cfg(feature = "tls")]
+        tls: crate::engine::stats::TlsCounters::default(),
+        #[cfg(feature = "tls")]
+        certificates: Vec::new(),
     }
 }

@@ -16,15 +16,16 @@ pub(super) const WINDOW: Duration = Duration::from_secs(60);
 /// The kinds of warnings, and what the sum of those suppressed calls each: from one list, so that there is a name and a
 /// window for every kind.
 macro_rules! notices {
-    ($($kind:ident = $name:literal),+ $(,)?) => {
+    ($($(#[$cfg:meta])? $kind:ident = $name:literal),+ $(,)?) => {
         /// A kind of warning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum Notice { $($kind),+ }
+        #[cfg_attr(not(feature = "udp"), allow(dead_code))] // a build without some of what warns
+        pub(super) enum Notice { $($(#[$cfg])? $kind),+ }
 
-        const NAMES: [&str; KINDS] = [$($name),+];
+        const NAMES: [&str; KINDS] = [$($(#[$cfg])? $name),+];
 
         /// How many kinds there are.
-        pub(super) const KINDS: usize = [$(Notice::$kind),+].len();
+        pub(super) const KINDS: usize = [$($(#[$cfg])? Notice::$kind),+].len();
     };
 }
 
@@ -47,6 +48,12 @@ notices! {
     EndedAtGoodbye = "closed at our goodbye",
     Missed = "dropped by the kernel",
     HeldUp = "datagrams of a host",
+    #[cfg(feature = "tls")] NoHandshake = "TLS handshake",
+    #[cfg(feature = "tls")] TlsRefused = "TLS refused by clients",
+    #[cfg(feature = "tls")] TlsCertificate = "certificates of clients",
+    #[cfg(feature = "tls")] NoTls = "lines without TLS",
+    #[cfg(feature = "tls")] TlsCut = "TLS cut off",
+    #[cfg(feature = "tls")] TlsFull = "memory for TLS",
 }
 
 #[derive(Default)]

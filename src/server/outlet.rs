@@ -4,6 +4,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::alerts::Alerts;
 use super::error::RunError;
 use crate::config::limits::{LEAST_READ_BYTES, MemoryPlan, Overhead};
 use crate::engine::framer::{LineSink, Lines};
@@ -160,6 +161,12 @@ impl<S: Sink> Outlet<S> {
     pub(super) fn share(&self) -> usize {
         self.share
     }
+
+    /// Whether so many lines with so many bytes fit.
+    #[cfg(any(feature = "udp", feature = "poll"))]
+    pub(super) fn fits(&self, bytes: usize, lines: usize) -> bool {
+        self.sink.state().held.saturating_add(self.overhead.at_most(bytes, lines)) <= self.share
+    }
 }
 
 /// Of UDP.
@@ -173,11 +180,6 @@ impl<S: Sink> Outlet<S> {
     /// Whether a datagram may be read now. When reading resumes, that is so.
     pub(super) fn has_room_for_datagrams(&self) -> bool {
         self.allowance(0).is_some_and(|bytes| bytes >= self.datagram_room)
-    }
-
-    /// Whether so many lines with so many bytes fit.
-    pub(super) fn fits(&self, bytes: usize, lines: usize) -> bool {
-        self.sink.state().held.saturating_add(self.overhead.at_most(bytes, lines)) <= self.share
     }
 }
 
@@ -208,13 +210,18 @@ pub(super) struct Out<'a, S, O, N> {
     pub(super) net: &'a N,
     pub(super) sink: &'a mut S,
     pub(super) onlookers: &'a mut O,
+    pub(super) alerts: &'a mut Option<Box<Alerts>>,
     pub(super) origin: Origin<'a>,
 }
 
 impl<S: Sink, O: Onlookers, N: Net> LineSink for Out<'_, S, O, N> {
+    #[inline] // each block comes here
     fn lines(&mut self, lines: Lines<'_>) {
         self.sink.append(&self.origin, lines);
         self.onlookers.lines(self.net, &self.origin, lines);
+        if let Some(alerts) = self.alerts {
+            alerts.see(self.origin.peer, lines);
+        }
     }
 
     fn gap(&mut self, gap: Gap) {

@@ -73,6 +73,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             return Err(Next::Close(Close::Refused));
         };
         debug!("[tcp] {proxy} is a proxy for {client}");
+        self.begin_handshake(key);
         // Not now: nothing can be read in the middle of a read.
         if self.clients.is_over_share(client.host()) && self.life == Life::Serving {
             self.fullness.postpone(client.host());

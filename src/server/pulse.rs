@@ -18,6 +18,8 @@ pub(crate) struct Pulse {
     pub(crate) held_bytes: usize,
     /// Nothing is read, since the output is full.
     pub(crate) is_stalled: bool,
+    /// Lines in the spool that an output does not have yet; of several outputs, the one that is furthest behind.
+    pub(crate) lag_lines: u64,
     /// The orderly end has begun.
     pub(crate) is_ending: bool,
 }
@@ -30,6 +32,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             connections: self.clients.connections.len(),
             held_bytes: self.clients.budget.used() + self.outlet.sink.state().held,
             is_stalled: self.outlet.is_stalled(),
+            lag_lines: self.outlet.sink.outputs().iter().map(|output| output.counters.lag_lines).max().unwrap_or(0),
             is_ending: self.life != Life::Serving,
         }
     }

@@ -12,6 +12,7 @@ use super::life::Next;
 use crate::config::limits::Limits;
 use crate::config::listen::{Listen, ListenOptions};
 use crate::config::rate::Rate;
+use crate::config::text::as_text;
 use crate::engine::gap::Gap;
 use crate::engine::peer::{Host, Peer};
 use crate::engine::rate::{Bucket, Limit};
@@ -102,7 +103,7 @@ enum Woken {
 
 /// A rate as people write it.
 fn shown(options: &ListenOptions) -> String {
-    let mut shown = options.rate.to_string();
+    let mut shown = as_text(&options.rate);
     let unit = match options.rate {
         Rate::Lines(1) => " line/s",
         Rate::Lines(_) => " lines/s",

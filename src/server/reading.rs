@@ -54,14 +54,20 @@ impl ReadBuffer {
     }
 
     /// All of it, for who needs the server while it uses what was read. [`Self::put_back`] has to follow.
-    #[cfg(feature = "udp")]
+    #[cfg(any(feature = "udp", feature = "tls"))]
     pub(super) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
     }
 
-    #[cfg(feature = "udp")]
+    #[cfg(any(feature = "udp", feature = "tls"))]
     pub(super) fn put_back(&mut self, bytes: Vec<u8>) {
         self.bytes = bytes;
+    }
+
+    /// The most that a read may bring.
+    #[cfg(feature = "tls")]
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     /// Reads bring at most so much for a while. Gives what it was before.
@@ -88,22 +94,28 @@ impl<S: Sink, N: Net> Server<S, N> {
     pub(super) fn read_ready(&mut self) {
         let ready = self.clients.connections.ready_len();
         self.read_buffer.begin_turn(ready);
+        self.begin_handshakes();
         for number in 1..=ready {
             if self.outlet.is_stalled() || !self.life.reads_in_turn() {
                 return;
             }
             let Some(key) = self.clients.connections.pop_ready() else { return };
-            let before = self.counters.bytes;
-            let next = self.read(key);
+            let before = self.bytes_read();
+            let next = if self.is_handshake_late(key) { Next::Again } else { self.read(key) };
             self.act_on(key, next);
             if self.life.is_past(self.limits.drain_timeout, self.clock.now()) {
-                self.note_last_bytes(key, self.counters.bytes - before);
+                self.note_last_bytes(key, self.bytes_read() - before);
             }
             // Datagrams can't wait for a crowd of clients.
             if number % CROWD == 0 && !self.datagrams.are_closed() {
                 self.read_datagrams_between();
             }
         }
+    }
+
+    /// Bytes that were read so far, also those that are of no line.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.counters.bytes.wrapping_add(self.secured.unseen_bytes())
     }
 
     /// Acts on what a read came to. The connection is not on the ready queue.
@@ -165,16 +177,18 @@ impl<S: Sink, N: Net> Server<S, N> {
             Welcome::Nothing => return Next::HeldUp,
         };
         let is_open = !conn.opening.is_decided();
+        if !is_headed && self.secured.has(conn.listener) {
+            return self.read_secured(key, allowance, is_to_end);
+        }
+        // What is behind a header may owe, or is no line there.
+        let is_secured = is_headed && self.secured.has(conn.listener);
+        let (is_to_end, leaves_rest) = (is_to_end || is_secured, is_headed && (is_secured || self.rates.are_on()));
         // The server's methods need `self` while they use what was read, so the buffer is not in it meanwhile.
         let mut buffer = std::mem::take(&mut self.read_buffer.bytes);
         let most = allowance.min(self.read_buffer.most);
         let start = conn.framer.room_before(most);
         let room = buffer.get_mut(start..start + most).unwrap_or_default();
-        let read = if is_headed && self.rates.are_on() {
-            self.read_header(key, room)
-        } else {
-            self.net.read(&mut conn.stream, room)
-        };
+        let read = if leaves_rest { self.read_header(key, room) } else { self.net.read(&mut conn.stream, room) };
         let next = match read {
             Ok(0) if self.limits.receipt && self.owe_receipt(key) => Next::Wait,
             Ok(0) => Next::Close(Close::Ended),
@@ -229,7 +243,7 @@ impl<S: Sink, N: Net> Server<S, N> {
 
     /// Gives what was read from a connection, the bytes of `buffer` from `start` on, to its framer. `is_open`: what it speaks
     /// is not known yet.
-    fn feed(&mut self, key: Key, buffer: &mut [u8], start: usize, is_open: bool) {
+    pub(super) fn feed(&mut self, key: Key, buffer: &mut [u8], start: usize, is_open: bool) {
         let read_bytes = (buffer.len() - start) as u64;
         let start = if is_open { start + self.look_at(key, buffer.get(start..).unwrap_or_default()) } else { start };
         let Some(conn) = self.clients.note_bytes(key, self.clock.tick()) else { return };
@@ -239,7 +253,13 @@ impl<S: Sink, N: Net> Server<S, N> {
         let had_pending = conn.framer.pending() > 0;
         let parse = self.listeners.parse(conn.listener);
         let origin = Origin { peer: &peer, wall_ms: self.clock.wall_ms(), parse };
-        let mut out = Out { net: &self.net, sink: &mut self.outlet.sink, onlookers: &mut self.desk, origin };
+        let mut out = Out {
+            net: &self.net,
+            sink: &mut self.outlet.sink,
+            onlookers: &mut self.desk,
+            alerts: &mut self.alerts,
+            origin,
+        };
         let rules = self.listeners.rules(conn.listener);
         let fed = conn.framer.feed(buffer, start, rules, &mut out);
         if !fed.tail.is_empty() {

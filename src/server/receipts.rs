@@ -155,7 +155,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     /// its lines. False if no receipt can reach it: we have sent our FIN, or the client is gone.
     pub(super) fn owe_receipt(&mut self, key: Key) -> bool {
         let Some(conn) = self.clients.connections.get(key) else { return false };
-        if conn.opening == Opening::Proxied {
+        if matches!(conn.opening, Opening::Proxied | Opening::Secured | Opening::Failed) {
             return false;
         }
         if !matches!(conn.phase, Phase::Silent | Phase::Speaking) || conn.readiness == Readiness::QueuedGone {
@@ -208,10 +208,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         if self.is_in_doubt(sum) {
             return self.close(key, Close::InDoubt);
         }
+        let receipt = self.sealed(key, format!("{} lines\n", sum.lines).into_bytes());
         let Some(conn) = self.clients.connections.get_mut(key) else { return };
-        let receipt = format!("{} lines\n", sum.lines);
         let sent = loop {
-            match self.net.write(&mut conn.stream, receipt.as_bytes()) {
+            match self.net.write(&mut conn.stream, &receipt) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 sent => break sent,
             }

@@ -16,9 +16,11 @@ use super::outlet::Onlookers;
 use super::reading::ReadBuffer;
 use crate::config::limits::{ConfigError, MemoryPlan, WhenFull};
 use crate::config::listen::ListenAddr;
+use crate::config::text::as_text;
+use crate::config::units::DisplayLines;
 use crate::engine::framer::Lines;
 use crate::engine::peer::Peer;
-use crate::engine::stats::{OutputStats, Snapshot, View, ms};
+use crate::engine::stats::{OutputStats, PollerStats, Snapshot, View, ms};
 use crate::host;
 use crate::net::{MOST_VISITORS, Net, STATUS_LISTENER, SocketOptions, Source};
 use crate::sink::{Origin, Sink, write_peer, write_time};
@@ -337,8 +339,7 @@ impl<S: Sink, N: Net> Server<S, N> {
             Some(desk) => desk.share,
             None => plan.status_share(&self.limits)?,
         };
-        let options =
-            SocketOptions { unix_mode: 0o600, keepalive: self.limits.keepalive, only_v6: false, udp_buffer: 0 };
+        let options = SocketOptions::of_status(self.limits.keepalive);
         let (listener, local) = self
             .net
             .listen(at, &options, STATUS_LISTENER)
@@ -536,9 +537,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         let is_full = is_serving && self.is_full() && self.limits.when_full == WhenFull::Wait;
         // A house in which all have a place is as it should be.
         let is_full = is_full && self.listeners.is_waited_at(&mut self.net);
+        let sink = &self.outlet.sink;
+        let is_behind = (0..sink.outputs().len()).any(|output| sink.is_falling_behind(output));
         let mut reasons = Vec::new();
         for (is_so, reason) in [
             (is_stalled, "an output has taken nothing for more than 10 s"),
+            (is_behind, "an output falls further and further behind (--lag-alarm)"),
             (is_serving && self.listeners.are_paused(), "accepting is paused: no descriptor is free"),
             (is_full, "accepting is paused: all connections are taken (--max-connections)"),
             (!is_serving, "the server is stopping"),
@@ -551,7 +555,7 @@ impl<S: Sink, N: Net> Server<S, N> {
     }
 
     /// What is to be looked into though lines may flow, the outputs that take nothing first.
-    fn troubles(&self, history: &History, outputs: &[OutputStats]) -> Vec<Trouble> {
+    fn troubles(&self, history: &History, outputs: &[OutputStats], pollers: &[PollerStats]) -> Vec<Trouble> {
         let now = self.clock.now();
         let mut troubles = Vec::new();
         for (number, OutputStats { name, .. }) in outputs.iter().enumerate() {
@@ -562,6 +566,26 @@ impl<S: Sink, N: Net> Server<S, N> {
                 troubles.push(Trouble { text: [name, " takes nothing", waits].concat(), for_ms });
             }
         }
+        for (number, OutputStats { name, counters, .. }) in outputs.iter().enumerate() {
+            let (sink, lines) = (&self.outlet.sink, DisplayLines(counters.lag_lines));
+            if sink.is_falling_behind(number) {
+                let text = format!("{name} falls behind: {lines} in the spool");
+                troubles.push(Trouble { text, for_ms: counters.lag_seconds.saturating_mul(1000) });
+            } else if let Some(since) = sink.away_since(number).filter(|since| now.saturating_sub(*since) >= NOTABLE)
+                && sink.stuck_since(number).is_none()
+            {
+                let text = format!("{name} takes nothing: {lines} in the spool");
+                troubles.push(Trouble { text, for_ms: ms(now.saturating_sub(since)) });
+            }
+        }
+        for PollerStats { name, last_error, failing_since_ms, .. } in pollers {
+            if let Some(since) = failing_since_ms {
+                let text = format!("poller {name} brings nothing: {last_error}");
+                troubles.push(Trouble { text, for_ms: ms(now).saturating_sub(*since) });
+            }
+        }
+        #[cfg(feature = "tls")]
+        troubles.extend(self.secured.troubles(self.clock.wall_ms(), ms(now)));
         troubles.extend(history.troubles(outputs, ms(now)));
         troubles
     }
@@ -570,11 +594,11 @@ impl<S: Sink, N: Net> Server<S, N> {
     #[inline(never)] // for size
     fn board(&mut self, desk: &mut Visited<N>, most: usize, listing: &Listing, write: Write<'_>) -> String {
         // The visitor that asked is not in its place meanwhile: it is the 1.
-        let (mut pollers, mut clients) = (Vec::new(), self.clients.connections.len() as u64 + 1);
+        let (mut viewers, mut clients) = (Vec::new(), self.clients.connections.len() as u64 + 1);
         for place in desk.visitors() {
             clients += 1;
             if place.visitor.is_watching() {
-                pollers.push(format!("{} GET /tail", place.peer));
+                viewers.push(as_text(&place.peer));
             }
         }
         let now = ms(self.clock.now());
@@ -591,7 +615,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let reasons = self.reasons();
         self.handle.snapshot(|snapshot| {
             write(&Board {
-                view: View::new(snapshot, &pollers),
+                view: View::new(snapshot, &viewers),
                 settings: &desk.settings,
                 uptime_ms: now,
                 wall_ms: self.clock.wall_ms(),
@@ -600,7 +624,7 @@ impl<S: Sink, N: Net> Server<S, N> {
                 rss: host::resident_memory(),
                 descriptors: (others + clients, allowed),
                 listed,
-                troubles: &self.troubles(&desk.history, &snapshot.outputs),
+                troubles: &self.troubles(&desk.history, &snapshot.outputs, &snapshot.pollers),
                 samples: &samples,
             })
         })

@@ -22,6 +22,9 @@ pub(crate) struct User {
 pub(super) struct Claim {
     /// By the path that leads there without links.
     folder: PathBuf,
+    /// As it was given.
+    #[cfg_attr(not(feature = "sandbox"), expect(dead_code))] // who asks for it is left out
+    given: PathBuf,
     /// A pattern may lead through directories below that one.
     name: Vec<u8>,
     /// Names that it stands for: at least one of each form.
@@ -39,6 +42,14 @@ impl User {
     }
 }
 
+#[cfg(feature = "sandbox")]
+impl User {
+    /// The directories of its paths, as they were given; of a pattern, the one that is the same for all its files.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.claims.iter().map(|claim| claim.given.as_path())
+    }
+}
+
 impl Claim {
     /// A path, and where links at its end lead, which is what is rotated; nothing if that is a device, which is neither made
     /// nor moved.
@@ -47,8 +58,8 @@ impl Claim {
             return Vec::new();
         }
         let one = |path: &Path, number_of| {
-            let (folder, name) = (without_links(folder_of(path)), name_in(path));
-            Self { folder, examples: vec![name.clone()], name, stands_for: |own, name| own == name, number_of }
+            let (folder, given, name) = (without_links(folder_of(path)), folder_of(path).to_owned(), name_in(path));
+            Self { folder, given, examples: vec![name.clone()], name, stands_for: |own, name| own == name, number_of }
         };
         let target = resolved(path);
         let link = (target != path).then(|| one(path, None));
@@ -63,7 +74,8 @@ impl Claim {
         number_of: Option<NumberOf>,
     ) -> Self {
         let examples = examples.map(String::into_bytes).collect();
-        Self { folder: without_links(folder), name: pattern.to_vec(), examples, stands_for, number_of }
+        let given = folder.to_owned();
+        Self { folder: without_links(folder), given, name: pattern.to_vec(), examples, stands_for, number_of }
     }
 
     /// Whether it uses a file of this name; and if so, whether as it is, or as one that is being rotated.

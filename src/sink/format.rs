@@ -25,9 +25,11 @@ const MAX_TAG: usize = 64;
 /// Bytes of a time.
 const TIME_BYTES: usize = "2026-11-25T20:51:46.123Z".len();
 /// What the longest peer takes, a link-local IPv6 address with the number of its interface, and a port.
-const PEER_BYTES: usize = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535".len();
+const PEER_BYTES: usize = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535".len() + NAME_BYTES;
+/// What its name takes besides, with a `/`.
+const NAME_BYTES: usize = if cfg!(feature = "tls") { crate::engine::peer::MOST_NAME_BYTES + 1 } else { 0 };
 /// What the longest mark takes besides the tag: one in JSON, with two numbers of 20 digits.
-const MARK_BYTES: usize = 186;
+const MARK_BYTES: usize = 186 + NAME_BYTES;
 /// Bytes copied in a step by [`append_start`]. Most prefixes are one step, the usual line is two.
 const BLOCK_BYTES: usize = 64;
 /// A buffer for first lines that is no larger than this is kept.
@@ -385,7 +387,7 @@ impl Formatter {
             if self.fields.is_some() {
                 self.host.clear();
                 // Writing to a `Vec` can't fail.
-                let _ = match *origin.peer {
+                let _ = match origin.peer.bare() {
                     Peer::V6 { ip, scope: 0, .. } => write!(self.host, "{}", Ipv6Addr::from(ip)),
                     _ => write!(self.host, "{}", origin.peer.host()),
                 };
@@ -500,8 +502,15 @@ pub(crate) fn write_peer(peer: &Peer, out: &mut Vec<u8>) {
             put(b"unix#", out);
             write_number(u64::from(serial), out);
         }
+        Peer::Poller(name) => put(name.text().as_bytes(), out),
         Peer::V6 { .. } => {
             let _ = write!(out, "{peer}");
+        }
+        #[cfg(feature = "tls")]
+        Peer::Named { name, .. } => {
+            put(name.text().as_bytes(), out);
+            out.push(b'/');
+            write_peer(&peer.bare(), out);
         }
     }
 }

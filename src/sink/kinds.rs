@@ -5,7 +5,13 @@ use std::str::FromStr;
 
 use super::files::{dated, hosts_place, named};
 use super::misread;
-use super::next::forward;
+#[cfg(feature = "nats")]
+use super::next::nats_place;
+#[cfg(all(feature = "cli", feature = "spool", feature = "nats"))]
+pub(crate) use super::next::nats_place::credentials_of;
+use super::next::place as next;
+#[cfg(feature = "push")]
+use super::next::push_place;
 use super::place::{OutputAddr, OutputAddrError};
 use super::stream::stdout;
 
@@ -13,12 +19,27 @@ use super::stream::stdout;
 type Parse = fn(&str) -> Option<Result<OutputAddr, OutputAddrError>>;
 
 /// Every kind of output. They are asked in this order, so the one that accepts any text, as a file's name, is the last.
-const KINDS: &[Parse] =
-    &[stdout::parse, forward::parse, misread::parse, dated::parse, hosts_place::parse, named::parse];
+const KINDS: &[Parse] = &[
+    stdout::parse,
+    next::parse,
+    #[cfg(feature = "nats")]
+    nats_place::parse,
+    #[cfg(feature = "push")]
+    push_place::parse,
+    misread::parse,
+    dated::parse,
+    hosts_place::parse,
+    named::parse,
+];
 
 /// What `--output` takes, in the order in which a person wants to read it.
 #[cfg(feature = "cli")]
-pub(crate) const SYNTAX: &str = "-|FILE|unix:/path|tcp:HOST:PORT";
+pub(crate) const SYNTAX: &str = match (cfg!(feature = "nats"), cfg!(feature = "push")) {
+    (true, true) => "-|FILE|unix:/path|tcp:HOST:PORT|nats://HOST/SUBJECT|[loki+]http://HOST:PORT/PATH",
+    (true, false) => "-|FILE|unix:/path|tcp:HOST:PORT|nats://HOST/SUBJECT",
+    (false, true) => "-|FILE|unix:/path|tcp:HOST:PORT|[loki+]http://HOST:PORT/PATH",
+    (false, false) => "-|FILE|unix:/path|tcp:HOST:PORT",
+};
 
 impl OutputAddr {
     /// Standard output: `-`.

@@ -7,6 +7,9 @@ use super::next::address;
 use super::place::{OutputAddr, OutputAddrError};
 use crate::config::output::WORDS;
 use crate::config::pattern;
+use crate::config::text::escaped;
+use crate::config::text::is;
+use crate::config::tls_out;
 
 /// Words by which others name a place, and what they are here.
 const MEANT: &[(&str, &str)] = &[
@@ -24,7 +27,8 @@ pub(super) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
     if pattern::is_literal(text) {
         return None;
     }
-    let sentence = like_a_pattern(text).or_else(|| like_an_address(text)).or_else(|| like_a_folder(text))?;
+    let sentence = like_a_pattern(text).or_else(|| like_an_address(text)).or_else(|| like_a_folder(text));
+    let sentence = sentence.or_else(|| like_a_machine(text))?;
     Some(Err(OutputAddrError::new(sentence)))
 }
 
@@ -37,12 +41,12 @@ fn sentence(parts: &[&str], name: Option<&str>) -> Option<String> {
         sentence += &[", or write ", folder, "./", name, " for a file of that name"].concat();
     }
     // Whatever is in the text, it is one line.
-    Some(sentence.escape_debug().to_string())
+    Some(escaped(&sentence))
 }
 
 /// A colon before the first slash, an address, or what other programs know by a sign.
 fn like_an_address(text: &str) -> Option<String> {
-    if let Some((_, meant)) = MEANT.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)) {
+    if let Some((_, meant)) = MEANT.iter().find(|(word, _)| is(text, word)) {
         return sentence(&["write ", meant], Some(text));
     }
     let first = text.get(..1).unwrap_or_default();
@@ -68,10 +72,13 @@ fn like_an_address(text: &str) -> Option<String> {
     }
     let (scheme, rest) = text.split_once(':').filter(|(scheme, _)| !scheme.contains('/'))?;
     let rest = rest.strip_prefix("//").unwrap_or(rest);
-    let is = |word: &str| scheme.eq_ignore_ascii_case(word) && !rest.is_empty();
+    let is = |word: &str| is(scheme, word) && !rest.is_empty();
     let place = rest.trim_end_matches('/');
     if is("tcp") && address::is_tcp(place) {
         return sentence(&["write tcp:", place], None);
+    }
+    if is("tls") || is("tcp+tls") {
+        return sentence(&["write tcp+tls:HOST:PORT"], Some(text));
     }
     if is("unix") || is("file") {
         return sentence(&["write ", if is("unix") { "unix:" } else { "" }, rest], None);
@@ -83,11 +90,26 @@ fn like_an_address(text: &str) -> Option<String> {
     if address::is_tcp(text) {
         return sentence(&["it reads like an address: write tcp:", text], Some(text));
     }
+    let feature = match scheme {
+        "nats" if cfg!(not(feature = "nats")) => "nats",
+        "http" | "loki+http" | "elastic+http" | "clickhouse+http" if cfg!(not(feature = "push")) => "push",
+        _ => "",
+    };
+    if !feature.is_empty() {
+        return sentence(&[scheme, ": is not in this build: it is the feature `", feature, "`"], Some(text));
+    }
     let known = "write tcp:HOST:PORT, unix:/path or a file";
     if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) {
         return sentence(&[scheme, ": is not served: ", known], Some(text));
     }
     sentence(&["it reads like an address: ", known], Some(text))
+}
+
+/// What says how another machine is reached, behind a file's name.
+fn like_a_machine(text: &str) -> Option<String> {
+    let (_, last) = text.rsplit_once(',')?;
+    tls_out::WORDS.contains(&last.split_once('=')?.0).then_some(())?;
+    sentence(&["options of TLS stand behind tcp+tls:HOST:PORT, and this is a file"], Some(text))
 }
 
 /// A name that only a directory can have.
@@ -132,6 +154,12 @@ fn odd_brace(text: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    const TO_TLS: &str = if cfg!(all(feature = "nats", not(feature = "tls"))) {
+        "TLS needs a build that has it"
+    } else {
+        "write tcp+tls:HOST:PORT, or write "
+    };
+
     #[test]
     fn p13_what_reads_like_an_address_says_what_to_write() {
         for (text, sentence) in [
@@ -166,8 +194,8 @@ mod tests {
                 "udp: is not served: write tcp:HOST:PORT, unix:/path or a file, or write udp://./192.0.2.1:514 for ",
             ),
             ("syslog:", "syslog: is not served: "),
-            ("nats://gw:4222", "nats: is not served: "),
-            ("http://gw/x", "http: is not served: "),
+            ("amqp://gw:5672", "amqp: is not served: "),
+            ("ftp://gw/x", "ftp: is not served: "),
             ("redis+tls:x", "redis+tls: is not served: "),
             ("tcp://gw", "tcp: is not served: "),
             ("C:\\log.txt", "C: is not served: "),
@@ -175,6 +203,19 @@ mod tests {
             ("@192.0.2.1", "@ is not served: "),
             ("|gzip", "| is not served: write - and let a shell do it"),
             ("stdout", "write -, or write ./stdout for a file of that name"),
+            ("tls:gw:6514", TO_TLS),
+            ("tls://gw:6514", TO_TLS),
+            ("tcp+tls://gw:6514", "write tcp+tls:HOST:PORT, or write "),
+            ("TCP+TLS:gw:6514", "write tcp+tls:HOST:PORT, or write "),
+            (
+                "plant.log,ca=ca.pem",
+                "options of TLS stand behind tcp+tls:HOST:PORT, and this is a file, or write ./plant.log,ca=ca.pem for a file of that name",
+            ),
+            (
+                "/log/a,cert=/etc/a.pem,key=/etc/a.key",
+                "options of TLS stand behind tcp+tls:HOST:PORT, and this is a file, or ",
+            ),
+            ("a.log,server-name=gw", "options of TLS stand behind "),
             ("STDERR", "write /dev/stderr, or "),
         ] {
             assert_refused(text, sentence);
@@ -273,6 +314,10 @@ mod tests {
             "app 5",
             "fd",
             "a-b",
+            "./a,ca=b",
+            "a,b=c",
+            "a=b",
+            "ca=a",
         ] {
             assert!(parse(text).is_none(), "{text}: {:?}", parse(text));
             let output: OutputAddr = text.parse().unwrap();
@@ -282,6 +327,10 @@ mod tests {
 
     fn assert_refused(text: &str, sentence: &str) {
         let error = text.parse::<OutputAddr>().unwrap_err().to_string();
+        let sentence = match cfg!(feature = "tls") {
+            true => &sentence.replace("{facility} are", "{facility}, {name} are"),
+            false => sentence,
+        };
         assert!(error.starts_with(sentence), "{text}: {error}");
         assert!(!error.contains('\n'), "{error}");
         // What is said to be a file's name is one.

@@ -22,9 +22,11 @@ mod outputs;
 mod pace;
 mod place;
 mod said;
+mod source;
+#[cfg_attr(not(feature = "spool"), path = "no_spool.rs")]
+mod spooled;
 mod stream;
 mod target;
-mod task;
 mod waiting;
 
 use std::io;
@@ -35,6 +37,8 @@ pub use self::error::OpenError;
 #[cfg(feature = "cli")]
 pub(crate) use self::error::foresee;
 pub use self::format::Format;
+#[cfg(all(feature = "cli", feature = "spool", feature = "nats"))]
+pub(crate) use self::kinds::credentials_of;
 pub use self::memory::MemorySink;
 pub use self::outputs::Outputs;
 pub use self::pace::Pacing;
@@ -42,10 +46,14 @@ pub use self::place::{OutputAddr, OutputAddrError};
 
 #[cfg(feature = "cli")]
 pub(crate) use self::claim::{User, conflict};
-#[cfg(feature = "status")]
+#[cfg(any(feature = "status", feature = "push"))]
 pub(crate) use self::escape::escape;
+#[cfg(all(feature = "cli", feature = "spool"))]
+pub(crate) use self::files::daily::clock;
 #[cfg(feature = "cli")]
 pub(crate) use self::files::stored::open_set;
+#[cfg(all(feature = "cli", feature = "spool"))]
+pub(crate) use self::format::Formatter;
 #[cfg(feature = "cli")]
 pub(crate) use self::format::parse_tag;
 #[cfg(any(feature = "cli", feature = "status"))]
@@ -58,6 +66,8 @@ pub(crate) use self::kinds::SYNTAX;
 pub(crate) use self::outputs::overhead;
 #[cfg(feature = "cli")]
 pub(crate) use self::place::DiskUse;
+#[cfg(feature = "cli")]
+pub(crate) use self::spooled::{descriptors as spool_descriptors, foresee as foresee_spool};
 #[cfg(feature = "cli")]
 pub(crate) use self::stream::adopt::{Adopted, Borrowed, Way, adopt, send_without_waiting, told_of_us};
 #[cfg(feature = "cli")]
@@ -118,11 +128,22 @@ pub enum Event<'a> {
     Report {
         /// Number of the output that it is about, below [`MOST_OUTPUTS`](crate::MOST_OUTPUTS).
         output: usize,
+        /// How much it matters.
+        weight: Weight,
         /// The sentence, without its full stop.
         sentence: String,
     },
     /// One of several outputs has lost lines, and the others go on. At its end the server says so, and that is no clean one.
     Lost(Loss),
+}
+
+/// How much a sentence of a sink matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// All is well, and this is worth a note.
+    News,
+    /// Something may have to be done.
+    Warning,
 }
 
 /// What the loop orders.
@@ -266,6 +287,18 @@ pub trait Sink {
     fn stuck_since(&self, output: usize) -> Option<Duration> {
         let _ = output;
         None
+    }
+
+    /// Since when lines that are kept for the output with this number can't go there, though nobody waits for that.
+    fn away_since(&self, output: usize) -> Option<Duration> {
+        let _ = output;
+        None
+    }
+
+    /// Whether the output with this number falls further and further behind what is kept for it (`--lag-alarm`).
+    fn is_falling_behind(&self, output: usize) -> bool {
+        let _ = output;
+        false
     }
 
     /// The next thing that the sink has to tell the loop. Asked after each flush until the answer is `None`.

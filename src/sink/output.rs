@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::pace::Pacing;
 use super::target::{Books, Gone, Standing, Target, Took, Whose, Wrote};
 use super::waiting::{Parts, len_of};
-use super::{Interest, LossCause, Welcome};
+use super::{Interest, LossCause, Weight, Welcome};
 use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::DisplayLines;
 use crate::engine::gap::{Gap, Why};
@@ -87,6 +87,11 @@ impl Output {
         }
     }
 
+    /// The server that takes its lines, if it has told its name.
+    pub(super) fn server(&self) -> &str {
+        self.target.server()
+    }
+
     /// How often a sync has failed, so that lines which were written may be lost.
     pub(super) fn doubts(&self) -> u64 {
         self.books.doubts
@@ -111,6 +116,16 @@ impl Output {
     /// Whether lines of this host are not where they belong, though they may count as delivered.
     pub(super) fn is_behind(&self, host: Host) -> bool {
         self.target.is_behind(host)
+    }
+
+    /// Since when lines that wait elsewhere can't go there.
+    pub(super) fn away_since(&self) -> Option<Duration> {
+        self.target.away_since()
+    }
+
+    /// Whether what is kept for it gets more and more.
+    pub(super) fn is_falling_behind(&self) -> bool {
+        self.target.is_falling_behind()
     }
 
     /// Whether lines for it may be dropped.
@@ -182,14 +197,15 @@ impl Output {
         } else if self.known == Known::FromTarget {
             self.known = Known::Nothing;
         }
-        match written {
-            Ok(Wrote::All | Wrote::Later) => {
-                let was_stuck = mem::replace(&mut self.known, Known::Nothing) == Known::Stuck;
-                if (self.pacing.done() || was_stuck) && self.stand == Stand::Taking {
-                    self.books.report(format_args!("{} takes lines again", self.name));
-                }
+        if matches!(written, Ok(Wrote::All | Wrote::Later)) || (has_moved && matches!(written, Ok(Wrote::Busy))) {
+            let was_stuck = mem::replace(&mut self.known, Known::Nothing) == Known::Stuck;
+            if (self.pacing.done() || was_stuck) && self.stand == Stand::Taking {
+                self.books.report(format_args!("{} takes lines again", self.name));
             }
-            Ok(Wrote::Away) => self.pacing.wait(now),
+        }
+        match written {
+            Ok(Wrote::All | Wrote::Later) => {}
+            Ok(Wrote::Away | Wrote::Busy) => self.pacing.wait(now),
             Ok(Wrote::Blocked) => self.pacing.block(now, self.target.may_change()),
             Err(error) if is_final(&error) => return Err(error),
             Err(error) => {
@@ -246,7 +262,7 @@ impl Output {
     }
 
     pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
-        if !self.books.reports.is_empty() {
+        if !self.books.reports.is_empty() || !self.books.news.is_empty() {
             return Some(Duration::ZERO);
         }
         if self.pacing.is_at_ease() {
@@ -288,7 +304,7 @@ impl Output {
         self.target.unwatched()
     }
 
-    pub(super) fn next_report(&mut self) -> Option<String> {
+    pub(super) fn next_report(&mut self) -> Option<(Weight, String)> {
         self.books.next_report()
     }
 
@@ -308,8 +324,8 @@ impl Output {
     fn part_with(&mut self, why: fmt::Arguments<'_>) -> (u64, usize) {
         let bytes = self.target.waiting();
         let (lines, _) = self.target.drop_lines();
-        // The first line is not among them, as it may have been written in part.
-        let lines = lines + u64::from(self.target.waiting() > 0);
+        // The first line is not among them, as it may have been written in part, and what else is under way.
+        let lines = lines + self.target.lines_left();
         self.books.dropped(lines, bytes as u64);
         let missed = match self.stand {
             Stand::PassedOver { missed } => missed.lines,
@@ -372,6 +388,8 @@ fn is_final(error: &io::Error) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::config::syslog::Parse;
+    use crate::sink::Origin;
     use crate::sink::said::Said;
     use std::cell::RefCell;
     use std::rc::Rc;
@@ -469,7 +487,8 @@ pub(super) mod tests {
         /// Lines of two bytes.
         fn take(&mut self, lines: &[u8]) -> bool {
             let peer = crate::engine::peer::Peer::Unix { serial: 1 };
-            self.output.take(Whose::Client(&peer, &Said::NOTHING), [lines, &[], &[]], lines.len() as u64 / 2)
+            let origin = Origin { peer: &peer, wall_ms: 0, parse: Parse::Off };
+            self.output.take(Whose::Client(&origin, &Said::NOTHING), [lines, &[], &[]], lines.len() as u64 / 2)
         }
 
         /// A flush at which the target does that; answers what is said then.
@@ -480,7 +499,7 @@ pub(super) mod tests {
         }
 
         fn said(&mut self) -> Vec<String> {
-            std::iter::from_fn(|| self.output.next_report()).collect()
+            std::iter::from_fn(|| self.output.next_report()).map(|(_, sentence)| sentence).collect()
         }
 
         fn dropped(&self) -> (u64, u64) {

@@ -14,12 +14,13 @@ use super::format::{Format, Formatter};
 use super::output::Output;
 use super::place::{Identity, Kept, OutputAddr};
 use super::said::Said;
+use super::spooled::{self, Intake};
 use super::target::{Books, KEPT_BYTES, Whose};
 use super::waiting::{Parts, len_of};
 use super::{Event, Loss, LossCause, Order, Origin, Sink, State, Watch, Welcome};
 use crate::config::limits::Overhead;
 use crate::config::output::{OnStall, OutputError, OutputOptions};
-use crate::config::syslog::Parse;
+use crate::config::syslog::{Parse, SyslogOptions};
 use crate::engine::framer::Lines;
 use crate::engine::gap::Gap;
 use crate::engine::peer::Peer;
@@ -47,6 +48,10 @@ pub struct Outputs {
     places: Vec<OutputAddr>,
     options: OutputOptions,
     outputs: Vec<Output>,
+    /// Where lines enter the spool, if there is one. It is the last of the outputs.
+    intake: Option<Intake>,
+    /// Whether all others read from there, so that nothing has to be formatted for them.
+    all_read: bool,
     stats: Vec<OutputStats>,
     /// Lines of one call, formatted.
     formatted: Vec<u8>,
@@ -98,6 +103,10 @@ impl Outputs {
                 "--output {output:?} asks for what headers say, which nobody reads: add --parse syslog, or --listen ADDR:PORT,parse=syslog"
             )));
         }
+        outputs.iter().try_for_each(|output| output.place().check(options)).map_err(OutputError::new)?;
+        if let Some(output) = outputs.iter().find(|output| output.place().needs_json() && format != Format::Json) {
+            return Err(OutputError::new(format!("--output {} takes JSON: add --format json", output.name())));
+        }
         let has_file = outputs.iter().any(|output| output.place().file().is_some());
         let mut options = options.clone();
         if let Some(dated) = outputs.iter().find(|output| output.place().is_dated()) {
@@ -115,6 +124,13 @@ impl Outputs {
             }
             options.rotate_at.get_or_insert_default();
         }
+        let names: Vec<String> = readers(outputs, &options).map(|(_, name)| name).collect();
+        if let Some(name) = spooled::name(&options).filter(|_| names.is_empty()) {
+            return Err(OutputError::new(format!(
+                "{name} would be read by no --output: --spool is for other machines; name one, such as tcp:192.0.2.7:4445, or leave it out"
+            )));
+        }
+        spooled::validate(names, &options).map_err(OutputError::new)?;
         options
             .validate(has_file, format.overhead(&options.tag, options.mark_gaps, options.syslog).at_most(max_line, 1))
     }
@@ -130,9 +146,24 @@ impl Outputs {
             || options.syslog.is_some()
             || outputs.iter().any(|output| output.place().is_dated());
         let mut complaint = if has_days { complaint() } else { None };
+        let mut of_spool = Books::default();
+        let names: Vec<String> = readers(outputs, options).map(|(_, name)| name).collect();
+        let intake = Intake::open(names, options, &mut of_spool)?;
+        let mut readers_opened = 0;
         for output in outputs {
-            let fails = |source| OpenError { output: output.clone(), source };
+            let fails = |source| OpenError::of(output, source);
             let mut books = Books::default();
+            let reads = intake.as_ref().filter(|_| output.place().reads_spool(options).is_some());
+            if let Some(intake) = reads {
+                // What is not grave enough never gets into the spool.
+                let syslog = options.syslog.map(|syslog| SyslogOptions { min_severity: None, ..syslog });
+                let name = output.place().name_with(options);
+                let source = intake.source(name.clone(), (formatter(format, options, syslog), clock), &mut books);
+                let target = output.place().open_reader(options, source, &mut books).map_err(fails)?;
+                opened.push(Output::new(name, target, books, options));
+                readers_opened += 1;
+                continue;
+            }
             let one = output.place().open(options, &mut books).map_err(fails)?;
             if let Some(identity) = one.identity {
                 if identities.contains(&identity) {
@@ -141,16 +172,18 @@ impl Outputs {
                 identities.push(identity);
             }
             books.reports.extend(complaint.take());
-            opened.push(Output::new(output.name(), one.target, books, options));
+            opened.push(Output::new(output.place().name_with(options), one.target, books, options));
         }
-        let stats =
-            opened.iter().map(|output| OutputStats { name: output.name().to_owned(), counters: Default::default() });
-        let mut formatter = Formatter::new(format, &options.tag, options.mark_gaps);
-        if let Some(syslog) = options.syslog {
-            formatter.read_syslog(syslog, clock());
+        if let (Some(intake), Some(name)) = (&intake, spooled::name(options)) {
+            opened.push(Output::new(name, intake.writer(), of_spool, options));
         }
+        let stats = opened.iter().map(|output| OutputStats {
+            name: output.name().to_owned(),
+            server: String::new(),
+            counters: Default::default(),
+        });
         Ok(Self {
-            formatter,
+            formatter: formatter(format, options, options.syslog),
             overhead: overhead(outputs, format, options),
             marks_gaps: options.mark_gaps,
             asks_messages: options.syslog.is_some()
@@ -159,6 +192,8 @@ impl Outputs {
             options: options.clone(),
             stats: stats.collect(),
             outputs: opened,
+            all_read: intake.is_some() && readers_opened == outputs.len(),
+            intake,
             formatted: Vec::new(),
             whole_line: Vec::new(),
             state: State::default(),
@@ -182,6 +217,7 @@ impl Outputs {
     pub fn configure(&mut self, options: &OutputOptions) {
         self.options.renew(options);
         self.options.syslog.into_iter().for_each(|syslog| self.formatter.set_syslog(syslog));
+        self.intake.iter_mut().for_each(|intake| intake.configure(&self.options));
         self.overhead = overhead(&self.places, self.formatter.format(), &self.options);
         self.outputs.iter_mut().for_each(|output| output.configure(&self.options));
         self.add_up();
@@ -192,7 +228,7 @@ impl Outputs {
         self.state.taken += len as u64;
         let mut all_waits = true;
         for output in &mut self.outputs {
-            all_waits &= output.take(Whose::Client(origin.peer, said), parts, lines);
+            all_waits &= output.take(Whose::Client(origin, said), parts, lines);
         }
         if all_waits {
             // What a short line comes to: no output has to be asked.
@@ -325,22 +361,46 @@ impl Outputs {
 /// What outputs add to lines at worst, all together: each holds its own.
 pub(crate) fn overhead(outputs: &[OutputAddr], format: Format, options: &OutputOptions) -> Overhead {
     let one = format.overhead(&options.tag, options.mark_gaps, options.syslog);
+    let spool = spooled::overhead(options);
     let kept: Vec<Kept> = outputs.iter().map(|output| output.place().kept(options)).collect();
     let holds_a_line = kept.iter().any(|kept| kept.holds_a_line) || options.on_stall == OnStall::Drop;
-    let count = outputs.len().max(1);
+    // Those that read the spool hold nothing of what comes, but for what they keep.
+    let reading = if spool.per_byte > 0 { readers(outputs, options).count() } else { 0 };
+    let count = outputs.len().saturating_sub(reading).max(usize::from(spool.per_byte == 0));
     Overhead {
-        per_byte: one.per_byte * count,
-        per_line: one.per_line * count + kept.iter().map(|kept| kept.per_line).sum::<usize>(),
-        kept: kept.iter().map(|kept| kept.bytes).sum(),
+        per_byte: spool.per_byte + one.per_byte * count,
+        per_line: spool.per_line + one.per_line * count + kept.iter().map(|kept| kept.per_line).sum::<usize>(),
+        kept: spool.kept + kept.iter().map(|kept| kept.bytes).sum::<usize>(),
         // An output that forwards may have to send a line again, and one that is passed over keeps one: room for one line
         // in each output.
         kept_lines: usize::from(holds_a_line),
     }
 }
 
+/// What writes lines as these options ask for.
+fn formatter(format: Format, options: &OutputOptions, syslog: Option<SyslogOptions>) -> Formatter {
+    let mut formatter = Formatter::new(format, &options.tag, options.mark_gaps);
+    syslog.into_iter().for_each(|syslog| formatter.read_syslog(syslog, clock()));
+    formatter
+}
+
+/// The outputs that read a spool where there is one, and what they are called there.
+fn readers(outputs: &[OutputAddr], options: &OutputOptions) -> impl Iterator<Item = (usize, String)> {
+    let named = outputs.iter().enumerate();
+    named.filter_map(|(number, output)| Some((number, output.place().reads_spool(options)?)))
+}
+
 impl Sink for Outputs {
     fn append(&mut self, origin: &Origin<'_>, lines: Lines<'_>) {
         self.wall_ms = origin.wall_ms;
+        if let Some(intake) = &mut self.intake {
+            let left_out = intake.append(origin, lines);
+            if self.all_read {
+                self.state.filtered = self.state.filtered.saturating_add(left_out);
+                let ending: &[u8] = if lines.ended { b"" } else { b"\n" };
+                return self.give(origin, &Said::NOTHING, [lines.head, lines.body, ending], lines.count);
+            }
+        }
         if self.asks_messages && origin.parse == Parse::Syslog {
             return self.append_messages(origin, lines);
         }
@@ -358,13 +418,17 @@ impl Sink for Outputs {
 
     fn gap(&mut self, origin: &Origin<'_>, gap: Gap) {
         if self.marks_gaps {
+            self.intake.iter_mut().for_each(|intake| intake.gap(origin, gap));
             self.formatter.gap(origin, gap, &mut self.formatted);
             self.give_formatted(origin, &Said::NOTHING, 1);
         }
     }
 
     fn flush(&mut self, now: Duration) -> io::Result<()> {
-        for at in 0..self.outputs.len() {
+        // What others read is written first.
+        let last = self.outputs.len().saturating_sub(1);
+        let first = if self.intake.is_some() { last } else { 0 };
+        for at in (first..=last).chain(0..first) {
             // The others get what is theirs, whatever becomes of this one.
             if let Err(error) = self.flush_one(at, now) {
                 self.lose(at, Some(error));
@@ -372,6 +436,9 @@ impl Sink for Outputs {
         }
         for (stats, output) in self.stats.iter_mut().zip(&self.outputs) {
             stats.counters = output.counters();
+            if stats.server != output.server() {
+                output.server().clone_into(&mut stats.server);
+            }
         }
         self.add_up();
         match &mut self.gone {
@@ -418,14 +485,22 @@ impl Sink for Outputs {
         self.outputs.get(output)?.stuck_since()
     }
 
+    fn is_falling_behind(&self, output: usize) -> bool {
+        self.outputs.get(output).is_some_and(Output::is_falling_behind)
+    }
+
+    fn away_since(&self, output: usize) -> Option<Duration> {
+        self.outputs.get(output)?.away_since()
+    }
+
     fn poll_event(&mut self) -> Option<Event<'_>> {
         if !self.losses.is_empty() {
             return Some(Event::Lost(self.losses.remove(0)));
         }
         let reports = (0..).zip(&mut self.outputs);
         let report = reports.into_iter().find_map(|(output, one)| Some((output, one.next_report()?)));
-        if let Some((output, sentence)) = report {
-            return Some(Event::Report { output, sentence });
+        if let Some((output, (weight, sentence))) = report {
+            return Some(Event::Report { output, weight, sentence });
         }
         (0..).zip(&mut self.outputs).find_map(|(number, output)| {
             let (descriptor, interest) = output.unwatched()?;
@@ -577,7 +652,7 @@ mod tests {
             let (mut reports, mut losses) = (Vec::new(), Vec::new());
             while let Some(event) = self.outputs.poll_event() {
                 match event {
-                    Event::Report { output, sentence } => reports.push((output, sentence)),
+                    Event::Report { output, sentence, .. } => reports.push((output, sentence)),
                     Event::Lost(loss) => losses.push(loss),
                     Event::Watch(_) => panic!("none has a descriptor"),
                 }

@@ -10,9 +10,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::claim::{Claim, User};
+use super::source::Source;
 use super::target::{Books, Target};
 use crate::config::listen::ListenAddr;
 use crate::config::output::OutputOptions;
+use crate::config::text::{self, as_text};
+#[cfg(all(feature = "sandbox", feature = "tls"))]
+use crate::config::tls_out::TlsOptions;
 
 /// One place where lines go (`--output`): `-` is stdout, `unix:/path` and `tcp:HOST:PORT` are the next receiver, anything
 /// else is a file, or, with `{host}` in its name, a file for each host, with `{date}`, for each day, and with `{app}`,
@@ -37,9 +41,77 @@ pub(super) trait Place: fmt::Display + Send + Sync {
     /// Of the system; or the end of a sentence about why it can't be opened with these options.
     fn open(&self, options: &OutputOptions, books: &mut Books) -> io::Result<Opened>;
 
+    /// Whether it is a server that says what it has: what it refuses is said in its own words.
+    fn is_stream(&self) -> bool {
+        false
+    }
+
+    /// Whether it is a store over HTTP, about which there are options of their own.
+    #[cfg_attr(all(feature = "cli", not(any(feature = "nats", feature = "push"))), expect(dead_code))]
+    fn is_push(&self) -> bool {
+        false
+    }
+
+    /// Whether its lines have to be JSON.
+    fn needs_json(&self) -> bool {
+        false
+    }
+
+    /// Whether it is reached over TLS.
+    fn is_secured(&self) -> bool {
+        false
+    }
+
+    /// What it says of TLS itself.
+    #[cfg(all(feature = "sandbox", feature = "tls"))]
+    fn tls(&self) -> Option<&TlsOptions> {
+        None
+    }
+
+    /// Whether it was given a secret, which its text leaves out.
+    fn has_secret(&self) -> bool {
+        false
+    }
+
+    /// Checks the options that are about it.
+    ///
+    /// # Errors
+    /// What makes no sense, as a sentence.
+    fn check(&self, options: &OutputOptions) -> Result<(), String> {
+        let _ = options;
+        Ok(())
+    }
+
+    /// What its position in a spool is called, if it reads its lines there where there is one: the same for as long as it is the
+    /// same output.
+    fn reads_spool(&self, options: &OutputOptions) -> Option<String> {
+        let _ = options;
+        None
+    }
+
+    /// Opens it with lines from a spool, which only those are asked for that read one.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    fn open_reader(
+        &self,
+        options: &OutputOptions,
+        source: Box<dyn Source>,
+        books: &mut Books,
+    ) -> io::Result<Box<dyn Target>> {
+        let _ = (options, source, books);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// What it is called in a sentence. Control characters are escaped, so that it is always on one line.
     fn name(&self) -> String {
-        self.to_string().escape_debug().to_string()
+        escaped(&self)
+    }
+
+    /// The same, with what these options put into it.
+    fn name_with(&self, options: &OutputOptions) -> String {
+        let _ = options;
+        self.name()
     }
 
     /// The most descriptors that it holds at once, beyond the one that is counted for each output.
@@ -151,6 +223,36 @@ impl OutputAddr {
         &*self.0
     }
 
+    /// Whether it is a stream.
+    #[cfg(all(feature = "cli", feature = "nats"))]
+    pub(crate) fn is_stream(&self) -> bool {
+        self.0.is_stream() && !self.0.is_push()
+    }
+
+    /// Whether it is a store over HTTP.
+    #[cfg(all(feature = "cli", feature = "push"))]
+    pub(crate) fn is_push(&self) -> bool {
+        self.0.is_push()
+    }
+
+    /// Whether its text leaves out a secret that it was given.
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_secret(&self) -> bool {
+        self.0.has_secret()
+    }
+
+    /// Whether it is reached over TLS.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_secured(&self) -> bool {
+        self.0.is_secured()
+    }
+
+    /// What it says of TLS itself.
+    #[cfg(all(feature = "sandbox", feature = "tls"))]
+    pub(crate) fn tls(&self) -> Option<&TlsOptions> {
+        self.0.tls()
+    }
+
     #[cfg(feature = "cli")]
     pub(crate) fn descriptors(&self, options: &OutputOptions) -> usize {
         self.0.descriptors(options)
@@ -178,6 +280,11 @@ impl OutputAddr {
         self.0.comes_back_to(listener)
     }
 
+    /// The file, or the pattern of files, that it writes to.
+    pub(crate) fn file_path(&self) -> Option<&Path> {
+        self.0.file()
+    }
+
     /// The paths that it uses.
     pub(crate) fn uses(&self, options: &OutputOptions) -> User {
         User { name: format!("--output {}", self.name()), claims: self.0.claims(options) }
@@ -201,7 +308,7 @@ impl PartialEq for OutputAddr {
         match (self.0.file(), other.0.file()) {
             // Paths are equal though one has a `./` in it.
             (Some(one), Some(other)) => one == other,
-            _ => self.0.to_string() == other.0.to_string(),
+            _ => as_text(&self.0) == as_text(&other.0),
         }
     }
 }
@@ -225,3 +332,8 @@ impl fmt::Display for OutputAddrError {
 }
 
 impl std::error::Error for OutputAddrError {}
+
+#[inline(never)] // one copy, for size
+fn escaped(name: &dyn fmt::Display) -> String {
+    text::escaped(&as_text(name))
+}

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "tls")]
+use crate::engine::peer::Peer;
 use crate::engine::syslog::Header;
 
 /// Bytes of one value in a name at most: as many as an app has in RFC 5424.
@@ -61,12 +63,22 @@ pub(super) struct Said {
     pub(super) facility: &'static str,
     /// What stands between the numbers of the sender's address, where the header names no host.
     pub(super) dot: char,
+    /// The name in the certificate of who sent it, which is no part of the line.
+    #[cfg(feature = "tls")]
+    pub(super) name: Safe,
 }
 
 impl Said {
     /// A line without a header.
-    pub(super) const NOTHING: Self =
-        Self { host: Safe::EMPTY, app: Safe::EMPTY, severity: NONE, facility: NONE, dot: '.' };
+    pub(super) const NOTHING: Self = Self {
+        host: Safe::EMPTY,
+        app: Safe::EMPTY,
+        severity: NONE,
+        facility: NONE,
+        dot: '.',
+        #[cfg(feature = "tls")]
+        name: Safe::EMPTY,
+    };
 
     pub(super) fn of(header: Option<&Header<'_>>, trusts_host: bool) -> Self {
         let Some(header) = header else { return Self::NOTHING };
@@ -82,7 +94,19 @@ impl Said {
 
     /// The same without a `.`, for names that would be those of rotated files.
     pub(super) fn undotted(&self) -> Self {
-        Self { host: self.host.undotted(), app: self.app.undotted(), ..*self }
+        Self {
+            host: self.host.undotted(),
+            app: self.app.undotted(),
+            #[cfg(feature = "tls")]
+            name: self.name.undotted(),
+            ..*self
+        }
+    }
+
+    /// The same of this sender.
+    #[cfg(feature = "tls")]
+    pub(super) fn by(&self, peer: &Peer) -> Self {
+        Self { name: peer.name().map_or(Safe::EMPTY, |name| Safe::new(name.text().as_bytes())), ..*self }
     }
 }
 

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::said::Said;
 use super::waiting::Parts;
-use super::{Interest, Welcome};
+use super::{Interest, Origin, Weight, Welcome};
 use crate::config::output::OutputOptions;
+use crate::config::text::as_text;
 use crate::engine::gap::Gap;
-use crate::engine::peer::{Host, Peer};
+use crate::engine::peer::Host;
 use crate::engine::stats::OutputCounters;
 
 /// From this size on a block is written without being copied: a copy of 16 KiB costs about as much as the system call
@@ -34,6 +35,9 @@ pub(super) enum Wrote {
     /// The rest waits on purpose, to be written together with later lines: until [`Target::due_in`], or until there is
     /// enough.
     Later,
+    /// Work of its own has to be done first, such as a sync. [`Target::due_in`] says when to try again.
+    #[cfg_attr(not(any(feature = "spool", feature = "nats", feature = "push")), expect(dead_code))]
+    Busy,
     /// There is no connection, or there is one that still gets what was sent before: for the lines that wait this is no
     /// progress. [`Target::due_in`] says when to try again.
     Away,
@@ -44,6 +48,8 @@ pub(super) enum Wrote {
 pub(super) struct Books {
     pub(super) counters: OutputCounters,
     pub(super) reports: Vec<String>,
+    /// What is well, for the log.
+    pub(super) news: Vec<String>,
     /// Lines that were dropped, and that the output does not say yet that it misses.
     pub(super) gap: Option<Gap>,
     /// How often a sync has failed. The kernel forgets what it could not sync, so lines that were written may be lost.
@@ -68,13 +74,30 @@ impl Books {
     }
 
     /// Takes the oldest sentence for the log.
-    pub(super) fn next_report(&mut self) -> Option<String> {
-        (!self.reports.is_empty()).then(|| self.reports.remove(0))
+    pub(super) fn next_report(&mut self) -> Option<(Weight, String)> {
+        if !self.reports.is_empty() {
+            return Some((Weight::Warning, self.reports.remove(0)));
+        }
+        (!self.news.is_empty()).then(|| (Weight::News, self.news.remove(0)))
     }
 
-    /// Adds a sentence for the log.
+    /// Adds a warning for the log.
     pub(super) fn report(&mut self, sentence: fmt::Arguments<'_>) {
-        self.reports.push(sentence.to_string());
+        self.reports.push(as_text(&sentence));
+    }
+
+    /// Adds warnings about an output.
+    #[inline(never)] // one copy, for size
+    pub(super) fn report_all(&mut self, name: &str, sentences: Vec<String>) {
+        for sentence in sentences {
+            self.report(format_args!("{name}: {sentence}"));
+        }
+    }
+
+    /// Adds a sentence about what is well.
+    #[cfg_attr(not(any(feature = "spool", feature = "nats", feature = "push")), expect(dead_code))]
+    pub(super) fn tell(&mut self, sentence: fmt::Arguments<'_>) {
+        self.news.push(as_text(&sentence));
     }
 }
 
@@ -82,7 +105,7 @@ impl Books {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Whose<'a> {
     /// A client's, and what each of them says of itself.
-    Client(&'a Peer, &'a Said),
+    Client(&'a Origin<'a>, &'a Said),
     /// No client's: the block is a mark that says what this output alone is missing.
     Mark,
 }
@@ -139,6 +162,11 @@ pub(super) trait Target {
     /// it dropped.
     fn drop_lines(&mut self) -> (u64, usize);
 
+    /// How many lines [`Self::drop_lines`] leaves: the first, if there is any, but for those that have more under way.
+    fn lines_left(&self) -> u64 {
+        u64::from(self.waiting() > 0)
+    }
+
     /// How long until [`Target::write`] has to be called even if no line comes and no descriptor is ready. `None`: never.
     fn due_in(&self, now: Duration) -> Option<Duration> {
         let _ = now;
@@ -170,6 +198,21 @@ pub(super) trait Target {
 
     /// Whether it decides itself who is passed over (`--on-stall drop`), since it is many outputs in one.
     fn passes_over_itself(&self) -> bool {
+        false
+    }
+
+    /// Since when lines that wait elsewhere can't go there: nobody waits for that.
+    fn away_since(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The server that takes its lines, if it has told its name.
+    fn server(&self) -> &str {
+        ""
+    }
+
+    /// Whether it has fallen further and further behind what is kept for it, for too long.
+    fn is_falling_behind(&self) -> bool {
         false
     }
 

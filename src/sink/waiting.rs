@@ -47,8 +47,10 @@ impl Waiting {
 
     /// Bytes that were written wait again, before all others.
     pub(super) fn prepend(&mut self, bytes: &[u8]) {
-        self.buffer.splice(..self.written, bytes.iter().copied());
-        self.written = 0;
+        let mut buffer = Vec::with_capacity(bytes.len() + self.len());
+        buffer.extend_from_slice(bytes);
+        buffer.extend_from_slice(self.bytes());
+        (self.buffer, self.written) = (buffer, 0);
     }
 
     /// A write took the first `count` bytes.

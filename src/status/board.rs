@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use super::history::{SAMPLES, Sample, Trouble};
 use crate::engine::json::{Json, quote};
-use crate::engine::stats::{Counters, Gauges, Kind, OutputCounters, Row as Number, Table, View};
+#[cfg(feature = "tls")]
+use crate::engine::stats::TlsCounters;
+use crate::engine::stats::{Counters, Gauges, Kind, OutputCounters, PollerCounters, Row as Number, Table, View};
 
 /// All that is shown of a server, as it is now.
 #[derive(Debug, Clone)]
@@ -131,7 +133,7 @@ impl Board<'_> {
     /// One screen.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let View { listen, limits, counters, gauges, outputs, .. } = self.view;
+        let View { listen, limits, counters, gauges, outputs, pollers, .. } = self.view;
         let mut text = String::from(concat!("lumberjack ", env!("CARGO_PKG_VERSION"), " on "));
         let health = if self.reasons.is_empty() { "lines flow" } else { "unhealthy" };
         put(&mut text, &[&listen.join(", "), ": ", health]);
@@ -162,8 +164,14 @@ impl Board<'_> {
             ],
         );
         for output in outputs {
-            put(&mut text, &["output ", &output.name]);
+            let at = if output.server.is_empty() { "" } else { " at " };
+            put(&mut text, &["output ", &output.name, at, &output.server]);
             non_zero(&mut text, &OutputCounters::TABLE, &output.counters.values(), |_| true);
+        }
+        for poller in pollers {
+            let state = if poller.last_error.is_empty() { poller.state } else { &poller.last_error };
+            put(&mut text, &["poller ", &poller.name, ", ", state]);
+            non_zero(&mut text, &PollerCounters::TABLE, &poller.counters.values(), |_| true);
         }
         text.push_str("dropped and turned away");
         non_zero(&mut text, &Counters::TABLE, &counters.values(), |kind| kind == Kind::Loss);
@@ -182,7 +190,7 @@ impl Board<'_> {
     #[must_use]
     pub fn to_metrics(&self) -> String {
         let mut text = String::new();
-        let View { limits, counters, gauges, outputs, .. } = self.view;
+        let View { limits, counters, gauges, outputs, pollers, .. } = self.view;
         singles(&mut text, &Counters::TABLE, &counters.values());
         singles(&mut text, &Gauges::TABLE, &gauges.values());
         for (row, number) in [
@@ -198,22 +206,38 @@ impl Board<'_> {
             let (metric, help) = row.split_once(' ').unwrap_or((row, ""));
             single(&mut text, &Number { name: "", kind: Kind::Gauge, metric, help }, number);
         }
-        let mut at = 0;
-        OutputCounters::TABLE.each(&OutputCounters::default().values(), &mut |row, _| {
-            let end = head(&mut text, row);
-            for output in outputs {
-                let number = output.counters.values().get(at).copied().unwrap_or_default();
-                put(&mut text, &["lumberjack_", row.metric, end, "{output="]);
-                // The name is in the operator's settings; its control characters are escaped already.
-                quote(&output.name, &mut text);
-                fill(&mut text, "} #\n", &[number]);
-            }
-            at += 1;
-        });
+        // The names are in the operator's settings; their control characters are escaped already.
+        let named = outputs.iter().map(|output| (output.name.as_str(), output.counters.values().to_vec()));
+        labelled(&mut text, &OutputCounters::TABLE, "output", &named.collect::<Vec<_>>());
+        if !pollers.is_empty() {
+            let named = pollers.iter().map(|poller| (poller.name.as_str(), poller.counters.values().to_vec()));
+            labelled(&mut text, &PollerCounters::TABLE, "poller", &named.collect::<Vec<_>>());
+        }
+        #[cfg(feature = "tls")]
+        self.certificates(&mut text);
         let version = Number { name: "", kind: Kind::Gauge, metric: "build_info", help: "The version." };
         head(&mut text, &version);
         text.push_str(concat!("lumberjack_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n"));
         text
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Board<'_> {
+    /// What has happened at listeners with TLS, and how long our certificates last, if there are any.
+    fn certificates(&self, text: &mut String) {
+        let View { tls, certificates, .. } = self.view;
+        if certificates.is_empty() {
+            return;
+        }
+        singles(text, &TlsCounters::TABLE, &tls.values());
+        let help = "How long our certificate at a listener is still valid; less than 0: it has expired.";
+        head(text, &Number { name: "", kind: Kind::Gauge, metric: "tls_certificate_expiry_seconds", help });
+        let now = i64::try_from(self.wall_ms / 1000).unwrap_or(i64::MAX);
+        for one in certificates {
+            let (listener, left) = (&one.listener, one.not_after - now);
+            let _ = writeln!(text, "lumberjack_tls_certificate_expiry_seconds{{listener=\"{listener}\"}} {left}");
+        }
     }
 }
 
@@ -293,6 +317,22 @@ fn single(text: &mut String, row: &Number, number: u64) {
     fill(text, " #\n", &[number]);
 }
 
+/// Metrics with a number for each of several things, which a label names.
+#[inline(never)] // one copy, for size
+fn labelled(text: &mut String, table: &Table, label: &str, things: &[(&str, Vec<u64>)]) {
+    let count = table.names.split_ascii_whitespace().count();
+    let mut at = 0;
+    table.each(&vec![0; count], &mut |row, _| {
+        let end = head(text, row);
+        for (name, numbers) in things {
+            put(text, &["lumberjack_", row.metric, end, "{", label, "="]);
+            quote(name, text);
+            fill(text, "} #\n", &[numbers.get(at).copied().unwrap_or_default()]);
+        }
+        at += 1;
+    });
+}
+
 /// Metrics with one number each.
 #[inline(never)] // one copy, for size
 fn singles(text: &mut String, table: &Table, numbers: &[u64]) {
@@ -312,6 +352,8 @@ mod tests {
             (Counters::TABLE, Counters::default().values().len(), ""),
             (Gauges::TABLE, Gauges::default().values().len(), ""),
             (OutputCounters::TABLE, OutputCounters::default().values().len(), "output_"),
+            #[cfg(feature = "tls")]
+            (TlsCounters::TABLE, TlsCounters::default().values().len(), "tls_"),
         ] {
             let mut rows = Vec::new();
             table.each(&vec![0; count], &mut |row, _| rows.push(*row));
@@ -327,7 +369,11 @@ mod tests {
 
     /// A server with two outputs, one of which has an odd name.
     fn snapshot() -> Snapshot {
-        let output = |name: &str| OutputStats { name: name.to_owned(), counters: OutputCounters::default() };
+        let output = |name: &str| OutputStats {
+            name: name.to_owned(),
+            server: String::new(),
+            counters: OutputCounters::default(),
+        };
         Snapshot {
             running: true,
             port: None,
@@ -336,6 +382,28 @@ mod tests {
             limits: Limits::default(),
             listen: vec!["unix:/run/a".to_owned()],
             outputs: vec![output("stdout"), output("a \"b\"\\")],
+            pollers: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: TlsCounters::default(),
+            #[cfg(feature = "tls")]
+            certificates: vec![crate::engine::stats::CertificateStats {
+                listener: "127.0.0.1:6514".to_owned(),
+                not_after: 7,
+            }],
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn p33_metrics_say_how_long_a_certificate_lasts() {
+        let metrics = board(&snapshot(), &[]).to_metrics();
+        for line in [
+            "# TYPE lumberjack_tls_handshakes_total counter",
+            "# TYPE lumberjack_tls_connections gauge",
+            "# TYPE lumberjack_tls_certificate_expiry_seconds gauge",
+            "lumberjack_tls_certificate_expiry_seconds{listener=\"127.0.0.1:6514\"} 7",
+        ] {
+            assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
         }
     }
 
@@ -362,7 +430,7 @@ mod tests {
         let (snapshot, settings) = (snapshot(), [("max-line", "100KiB".to_owned())]);
         let json = board(&snapshot, &settings).to_json();
         for part in [
-            r#"{"tcp":{"running":true,"activeConnections":0},"http":{"activePollers":0,"pollerDetails":[]},"#,
+            r#"{"tcp":{"running":true,"activeConnections":0},"http":{"activePollers":0,"pollerDetails":[]},"tail":{"activeViewers":0,"viewerDetails":[]},"#,
             r#""settings":{"max-line":"100KiB"},"#,
             r#""uptimeMs":61500,"wallMs":5,"health":{"ok":false,"reasons":["it is tired"],"troubles":[]},"#,
             r#""memory":{"budget":67108864,"pending":10,"outputs":0,"status":30,"used":40,"rss":4096},"#,

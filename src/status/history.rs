@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn outputs(counters: OutputCounters) -> [OutputStats; 1] {
-        [OutputStats { name: "app.log".to_owned(), counters }]
+        [OutputStats { name: "app.log".to_owned(), server: String::new(), counters }]
     }
 
     fn texts(history: &History, second: u64) -> Vec<(String, u64)> {

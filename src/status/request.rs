@@ -2,6 +2,7 @@
 //! a refusal with its HTTP status, or that more bytes are needed.
 
 use super::board::{CONNECTION, HOST};
+use crate::config::text::whole;
 
 /// The longest request, head and all: more is answered with 431.
 pub const MOST_REQUEST_BYTES: usize = 8 * 1024;
@@ -218,7 +219,11 @@ fn route(target: &str) -> Result<Route, Refusal> {
             let connections = value(query, "connections")?;
             let connections = match std::str::from_utf8(&connections) {
                 Ok("") => DEFAULT_CONNECTIONS,
-                text => text.ok().and_then(|text| text.parse().ok()).ok_or(Refusal::Connections)?,
+                text => text
+                    .ok()
+                    .and_then(whole)
+                    .and_then(|number| usize::try_from(number).ok())
+                    .ok_or(Refusal::Connections)?,
             };
             let form = match value(query, "format")?.as_slice() {
                 b"" | b"json" => Form::Json,

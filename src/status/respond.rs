@@ -9,7 +9,7 @@ pub const PAGE: &[u8] = include_bytes!("page.html.gz");
 
 /// What a browser lets the page do: use its own style and script, named by their hash, and ask the server that it came from.
 /// A test computes the hashes.
-const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-FwSIbySjn/IMW22WRMUBn/5QvH8tIm4D51yi6COGTh4='; script-src 'sha256-wqD8gGJETU91cwCm+/jBkyOLKDF1HgDQq7H1H+YGqQA='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-dC+vWyEFEBNi35JEy2Pkmg1/AIHBahEitVpHONfxDGU='; script-src 'sha256-dbkvdHzrqL5vr2JJ4CJ6XiwqqHNmm5Xae5Jsd0CCFg0='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 /// What an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

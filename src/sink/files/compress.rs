@@ -26,7 +26,7 @@ use super::rotate::{Rotated, is_there, remove, rename};
 use super::sync::Outcome;
 use crate::config::output::OutputOptions;
 use crate::sink::target::Books;
-use crate::sink::task::{Task, be_nice};
+use crate::task::{Task, be_nice};
 
 /// What deflating takes of a stack: tables of 64 KiB that are made there before they are moved, without optimization
 /// several times. What is not touched costs nothing.

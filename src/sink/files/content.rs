@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::gzip;
 use super::path::opened_to_read;
+use crate::gunzip::Unpacked;
 
 /// What a file holds; of a compressed one, what was compressed.
 pub(crate) struct Content(Kind);
@@ -13,7 +14,7 @@ pub(crate) struct Content(Kind);
 // No `dyn Read`: that would bring all that one can do.
 enum Kind {
     Plain(File),
-    Compressed(Box<gzip::Unpacked<File>>),
+    Compressed(Box<Unpacked>),
 }
 
 impl Content {
@@ -25,9 +26,9 @@ impl Content {
         opened_to_read(path).map(|(file, _)| Self::new(file, path))
     }
 
-    pub(super) fn new(file: File, path: &Path) -> Self {
+    pub(super) fn new(mut file: File, path: &Path) -> Self {
         Self(match gzip::is_named_so(path) {
-            true => Kind::Compressed(Box::new(gzip::Unpacked::new(file))),
+            true => Kind::Compressed(Box::new(Unpacked::new(move |buffer| file.read(buffer)))),
             false => Kind::Plain(file),
         })
     }

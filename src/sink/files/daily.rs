@@ -81,7 +81,7 @@ fn is_set(second: i64) -> bool {
 }
 
 /// What the clocks of this box show; UTC, if its zone can't be read.
-pub(in crate::sink) fn clock() -> Clock {
+pub(crate) fn clock() -> Clock {
     let zone = Zone::read().ok();
     Box::new(move |second| zone.as_ref().map_or(0, |zone| zone.offset(second)))
 }

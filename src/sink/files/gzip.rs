@@ -1,91 +1,23 @@
-//! gzip (RFC 1952): what `zcat`, `zless` and `lnav` read. The frame is ours, the deflating `miniz_oxide`'s (the feature
-//! `compress`), the inflating in `inflate.rs`. Invariant: memory is bounded, whatever a file holds, and what is given out as
-//! unpacked was in the file, or an error comes behind it.
+//! Files of gzip (RFC 1952): what `zcat`, `zless` and `lnav` read. The frame is ours, the deflating `miniz_oxide`'s (the feature
+//! `compress`), the unpacking in `gunzip.rs`. Invariant: what a file is said to hold, its own last bytes say.
 
 use std::fs::{File, Metadata};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::inflate::{Inflater, Source, broken};
 use super::path::opened_to_read;
+use crate::gunzip::{Crc, HEADER_BYTES, MAGIC, Trailer, len_of};
 
 /// What a compressed file's name ends with.
 pub(super) const ENDING: &str = ".gz";
-/// How a file begins that was deflated, which is the only way there is.
-const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
-/// Magic, flags, time, effort, system.
-const HEADER_BYTES: usize = 10;
-/// Bits of a header's flags: what stands behind it.
-const HAS_CRC: u8 = 2;
-const HAS_EXTRA: u8 = 4;
-const HAS_NAME: u8 = 8;
-const HAS_COMMENT: u8 = 16;
-/// One more is a hint, and the others are to be refused.
-const HAS_ALL: u8 = 31;
 /// CRC and length.
 const TRAILER_BYTES: u64 = 8;
 /// Read and written at once.
 const PIECE_BYTES: usize = 64 * 1024;
 /// Of a larger file that is there twice, only the length is compared.
 const MOST_COMPARED_BYTES: u64 = 64 * 1024 * 1024;
-
-/// The check sum of gzip, of zip and of Ethernet.
-#[derive(Clone, Copy)]
-struct Crc(u32);
-
-const CRC_TABLE: [u32; 256] = crc_table();
-
-#[expect(clippy::cast_possible_truncation)] // below 256
-const fn crc_table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        let (mut value, mut bit) = (byte as u32, 0);
-        while bit < 8 {
-            value = if value & 1 == 1 { value >> 1 ^ 0xedb8_8320 } else { value >> 1 };
-            bit += 1;
-        }
-        table[byte] = value;
-        byte += 1;
-    }
-    table
-}
-
-impl Crc {
-    const EMPTY: Self = Self(u32::MAX);
-
-    fn add(&mut self, bytes: &[u8]) {
-        let step = |crc: u32, byte: &u8| CRC_TABLE[usize::from(crc.to_le_bytes()[0] ^ byte)] ^ crc >> 8;
-        self.0 = bytes.iter().fold(self.0, step);
-    }
-
-    fn value(self) -> u32 {
-        !self.0
-    }
-}
-
-/// What the last bytes of a file say of what it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Trailer {
-    crc: u32,
-    /// The rest of a division by 2^32.
-    len: u32,
-}
-
-impl Trailer {
-    fn from_bytes(bytes: [u8; 8]) -> Self {
-        let [a, b, c, d, e, f, g, h] = bytes;
-        Self { crc: u32::from_le_bytes([a, b, c, d]), len: u32::from_le_bytes([e, f, g, h]) }
-    }
-}
-
-/// Length as a trailer has it.
-fn len_of(bytes: u64) -> u32 {
-    let [a, b, c, d, ..] = bytes.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
-}
 
 /// How a compressed file begins and ends; `None` if it is none.
 fn frame_of(path: &Path) -> Option<([u8; HEADER_BYTES], Trailer)> {
@@ -108,16 +40,26 @@ pub(super) fn holds(compressed: &Path, plain: &Path) -> bool {
     found.len() > MOST_COMPARED_BYTES || crc_of(&file).is_ok_and(|crc| crc == trailer.crc)
 }
 
-fn crc_of(mut file: &File) -> io::Result<u32> {
+fn crc_of(file: &File) -> io::Result<u32> {
     let (mut crc, mut buffer) = (Crc::EMPTY, vec![0; PIECE_BYTES]);
     let mut left = MOST_COMPARED_BYTES;
     loop {
-        let count = read_some(&mut file, &mut buffer)?;
+        let count = read_some(file, &mut buffer)?;
         left = left.saturating_sub(count as u64);
         if count == 0 || left == 0 {
             return Ok(crc.value());
         }
         crc.add(buffer.get(..count).unwrap_or_default());
+    }
+}
+
+#[inline(never)] // one copy, for size
+fn read_some(mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }
 
@@ -137,166 +79,6 @@ pub(super) fn plain_len(path: &Path, found: &Metadata) -> u64 {
 /// Whether a file is to be unpacked to be read.
 pub(super) fn is_named_so(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().ends_with(ENDING.as_bytes())
-}
-
-#[inline(never)] // one copy, for size
-fn read_some(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match source.read(buffer) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
-}
-
-/// A file's bytes, one by one.
-struct Input<R> {
-    source: R,
-    piece: Vec<u8>,
-    /// What of it was not used yet.
-    at: usize,
-    end: usize,
-}
-
-impl<R: Read> Input<R> {
-    /// Reads more if all was used; false at the end.
-    fn refill(&mut self) -> io::Result<bool> {
-        if self.at >= self.end {
-            (self.at, self.end) = (0, read_some(&mut self.source, &mut self.piece)?);
-        }
-        Ok(self.at < self.end)
-    }
-
-    /// Passes over a header; false if there is none.
-    fn header(&mut self) -> io::Result<bool> {
-        for byte in MAGIC {
-            if self.byte()? != byte {
-                return Ok(false);
-            }
-        }
-        let flags = self.byte()?;
-        if flags & !HAS_ALL != 0 {
-            return Ok(false);
-        }
-        self.skip(HEADER_BYTES - MAGIC.len() - 1)?;
-        if flags & HAS_EXTRA != 0 {
-            let len = u16::from_le_bytes([self.byte()?, self.byte()?]);
-            self.skip(usize::from(len))?;
-        }
-        for text in [HAS_NAME, HAS_COMMENT] {
-            while flags & text != 0 && self.byte()? != 0 {}
-        }
-        self.skip(if flags & HAS_CRC != 0 { 2 } else { 0 })?;
-        Ok(true)
-    }
-
-    fn skip(&mut self, bytes: usize) -> io::Result<()> {
-        (0..bytes).try_for_each(|_| self.byte().map(drop))
-    }
-}
-
-impl<R: Read> Source for Input<R> {
-    fn byte(&mut self) -> io::Result<u8> {
-        if !self.refill()? {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        self.at += 1;
-        Ok(self.piece.get(self.at - 1).copied().unwrap_or_default())
-    }
-}
-
-/// Where the reading of a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Before the header of the first part, or of another behind it.
-    Header {
-        is_first: bool,
-    },
-    Body,
-    End,
-}
-
-/// Reads what a compressed file holds. As of `cat *.gz`, several one behind the other are one.
-pub(super) struct Unpacked<R> {
-    input: Input<R>,
-    inflater: Inflater,
-    /// What came out was given out up to there.
-    given: usize,
-    crc: Crc,
-    len: u64,
-    place: Place,
-    /// Why it ended, if that was not its end. What came out before is given out first.
-    error: Option<io::Error>,
-}
-
-impl<R: Read> Unpacked<R> {
-    pub(super) fn new(source: R) -> Self {
-        Self {
-            input: Input { source, piece: vec![0; PIECE_BYTES], at: 0, end: 0 },
-            inflater: Inflater::new(),
-            given: 0,
-            crc: Crc::EMPTY,
-            len: 0,
-            place: Place::Header { is_first: true },
-            error: None,
-        }
-    }
-
-    fn begin_part(&mut self, is_first: bool) -> io::Result<()> {
-        // As gzip does: what is behind the last part is nobody's.
-        let is_part = (is_first || self.input.refill()?) && self.input.header()?;
-        if is_first && !is_part {
-            return Err(broken());
-        }
-        self.inflater.begin();
-        (self.crc, self.len) = (Crc::EMPTY, 0);
-        self.place = if is_part { Place::Body } else { Place::End };
-        Ok(())
-    }
-
-    fn unpack(&mut self) -> io::Result<()> {
-        self.given = self.inflater.next_place();
-        let is_end = self.inflater.unpack(&mut self.input);
-        let made = self.inflater.made_from(self.given);
-        self.crc.add(made);
-        self.len += made.len() as u64;
-        if !is_end? {
-            return Ok(());
-        }
-        let mut trailer = [0; 8];
-        for byte in &mut trailer {
-            *byte = self.input.byte()?;
-        }
-        if Trailer::from_bytes(trailer) != (Trailer { crc: self.crc.value(), len: len_of(self.len) }) {
-            return Err(broken());
-        }
-        self.place = Place::Header { is_first: false };
-        Ok(())
-    }
-}
-
-impl<R: Read> Read for Unpacked<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let ready = self.inflater.made_from(self.given);
-            let count = ready.len().min(buffer.len());
-            if count > 0 || buffer.is_empty() {
-                if let (Some(to), Some(from)) = (buffer.get_mut(..count), ready.get(..count)) {
-                    to.copy_from_slice(from);
-                }
-                self.given += count;
-                return Ok(count);
-            }
-            let done = match self.place {
-                Place::End => return self.error.take().map_or(Ok(0), Err),
-                Place::Body => self.unpack(),
-                Place::Header { is_first } => self.begin_part(is_first),
-            };
-            if let Err(error) = done {
-                (self.place, self.error) = (Place::End, Some(error));
-            }
-        }
-    }
 }
 
 #[cfg(feature = "compress")]
@@ -328,7 +110,7 @@ mod deflating {
     /// # Errors
     /// Of reading and of writing.
     pub(in crate::sink::files) fn pack(
-        mut source: &File,
+        source: &File,
         len: u64,
         rotated_at: u32,
         mut into: &File,
@@ -344,7 +126,7 @@ mod deflating {
         into.write_all(&[MAGIC[0], MAGIC[1], MAGIC[2], 0, a, b, c, d, 0, UNIX])?;
         let mut status = TDEFLStatus::Okay;
         while status == TDEFLStatus::Okay {
-            let count = read_some(&mut source, input)?;
+            let count = read_some(source, input)?;
             let mut rest = input.get(..count).unwrap_or_default();
             crc.add(rest);
             read += count as u64;
@@ -394,21 +176,24 @@ pub(super) fn pack(_: &File, _: u64, _: u32, _: &File, _: &dyn Fn() -> bool) -> 
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "compress")]
     use super::*;
+    #[cfg(feature = "compress")]
+    use crate::gunzip::Unpacked;
 
     #[cfg(feature = "compress")]
     fn unpacked(bytes: &[u8]) -> io::Result<Vec<u8>> {
-        /// One byte at a time.
-        struct Slow<'a>(&'a [u8]);
-        impl Read for Slow<'_> {
-            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                let one = buffer.len().min(1);
-                self.0.read(&mut buffer[..one])
-            }
-        }
+        // All that is asked for, and one byte at a time.
+        let unpacked = |most: usize| {
+            let mut rest = io::Cursor::new(bytes.to_vec());
+            Unpacked::new(move |buffer| {
+                let count = buffer.len().min(most);
+                rest.read(&mut buffer[..count])
+            })
+        };
         let (mut whole, mut slow) = (Vec::new(), Vec::new());
-        let at_once = Unpacked::new(bytes).read_to_end(&mut whole);
-        let slowly = Unpacked::new(Slow(bytes)).read_to_end(&mut slow);
+        let at_once = unpacked(usize::MAX).read_to_end(&mut whole);
+        let slowly = unpacked(1).read_to_end(&mut slow);
         assert_eq!(at_once.as_ref().err().map(io::Error::kind), slowly.as_ref().err().map(io::Error::kind));
         assert!(whole.starts_with(&slow) || slow.starts_with(&whole));
         at_once.map(|_| whole)
@@ -471,14 +256,5 @@ mod tests {
         assert_eq!(unpacked(&[&extra[..], body].concat()).unwrap(), b"hello\n");
         let plain = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
         assert_eq!(unpacked(&[&plain[..], body].concat()).unwrap(), b"hello\n");
-    }
-
-    #[test]
-    fn the_check_sum_is_that_of_the_standard() {
-        let mut crc = Crc::EMPTY;
-        assert_eq!(crc.value(), 0);
-        crc.add(b"1234");
-        crc.add(b"56789");
-        assert_eq!(crc.value(), 0xcbf4_3926);
     }
 }

@@ -27,6 +27,7 @@ use super::rotate::{is_disk_full, remove};
 use super::single::{note_sync, syncs_of};
 use super::sync::{Syncs, most_descriptors};
 use crate::config::output::{DiskFull, OutputOptions};
+use crate::config::units::soonest;
 use crate::engine::gap::Gap;
 use crate::engine::peer::Host;
 use crate::host::descriptor_limit;
@@ -426,7 +427,11 @@ impl Target for HostFiles {
         self.taken += len_of(parts) as u64;
         let (used, listed) = (self.taken, self.listed);
         let at = match whose {
-            Whose::Client(peer, said) => self.place_for(peer.host(), said, books),
+            #[cfg(feature = "tls")]
+            Whose::Client(origin, said) if self.names.is_said() => {
+                self.place_for(origin.peer.host(), &said.by(origin.peer), books)
+            }
+            Whose::Client(origin, said) => self.place_for(origin.peer.host(), said, books),
             Whose::Mark => self.place_of(&self.marked.clone()),
         };
         let Some(lane) = self.lanes.get_mut(at) else { return Took::Waits };
@@ -510,7 +515,7 @@ impl Target for HostFiles {
     fn due_in(&self, now: Duration) -> Option<Duration> {
         let sync = self.syncs.as_ref().and_then(|syncs| syncs.due_in(now, self.written()));
         let compressing = self.compressor.as_ref().and_then(|compressor| compressor.due_in(now));
-        self.due_at.map(|at| at.saturating_sub(now)).into_iter().chain(sync).chain(compressing).min()
+        soonest(&[self.due_at.map(|at| at.saturating_sub(now)), sync, compressing])
     }
 
     fn welcome(&self, host: Host) -> Welcome {
@@ -602,6 +607,10 @@ mod tests {
     use crate::engine::peer::Peer;
     use std::path::PathBuf;
 
+    fn origin(peer: &Peer) -> crate::sink::Origin<'_> {
+        crate::sink::Origin { peer, wall_ms: 0, parse: crate::config::syslog::Parse::Off }
+    }
+
     /// Files in a directory of this test's own, which is gone with them.
     struct Fixture {
         files: HostFiles,
@@ -621,7 +630,7 @@ mod tests {
         fn take(&mut self, host: u16, line: &[u8]) {
             let [high, low] = host.to_be_bytes();
             let peer = Peer::V4 { ip: [10, 0, high, low], port: 1 };
-            self.files.take(Whose::Client(&peer, &Said::NOTHING), [line, b"", b""], true, &mut self.books);
+            self.files.take(Whose::Client(&origin(&peer), &Said::NOTHING), [line, b"", b""], true, &mut self.books);
         }
 
         fn write(&mut self, seconds: u64) -> Wrote {
@@ -711,7 +720,7 @@ mod tests {
         fs::create_dir(folder.join("bad")).unwrap();
         let peer = |host: u8| Peer::V4 { ip: [10, 0, 0, host], port: 1 };
         let take = |files: &mut HostFiles, host: u8, said: &Said, books: &mut Books| {
-            files.take(Whose::Client(&peer(host), said), [b"line\n", b"", b""], true, books);
+            files.take(Whose::Client(&origin(&peer(host)), said), [b"line\n", b"", b""], true, books);
         };
         for host in 0..200 {
             take(&mut fixture.files, host, &bad, &mut books);
@@ -749,7 +758,7 @@ mod tests {
         };
         for name in NAMES {
             let said = said(name);
-            fixture.files.take(Whose::Client(&peer, &said), [b"line\n", b"", b""], true, &mut fixture.books);
+            fixture.files.take(Whose::Client(&origin(&peer), &said), [b"line\n", b"", b""], true, &mut fixture.books);
         }
         assert_eq!(left(), 4, "clients' lines wait for none of it");
         for expected in [3, 2, 1, 0] {
@@ -766,7 +775,12 @@ mod tests {
         for name in ["cron", "su", "su"] {
             let said = said(name);
             let line = "x".repeat(4090) + "\n";
-            fixture.files.take(Whose::Client(&peer, &said), [line.as_bytes(), b"", b""], true, &mut fixture.books);
+            fixture.files.take(
+                Whose::Client(&origin(&peer), &said),
+                [line.as_bytes(), b"", b""],
+                true,
+                &mut fixture.books,
+            );
         }
         fixture.write(2);
         let is_there = ["su.1", "su.7", "cron.7"].map(|name| fs::exists(folder.join(name)).unwrap());

@@ -73,7 +73,7 @@ impl Place for HostFilesPlace {
 
     fn kept(&self, options: &OutputOptions) -> Kept {
         // What gathers (`--flush-every`), or what files that can't be written hold though the others go on.
-        let per_line = if self.asks_messages(options) { HOST_BYTES } else { 0 };
+        let per_line = if self.names(options).is_said() { HOST_BYTES } else { 0 };
         Kept { bytes: MOST_GATHERED, per_line, ..Kept::default() }
     }
 
@@ -93,10 +93,11 @@ impl Place for HostFilesPlace {
         let names = self.names(options);
         let is_made = if names.is_said() { names::is_made_of_anything } else { names::is_made };
         let pattern = names.pattern();
-        let all = Claim::pattern((names.folder(), pattern.as_bytes()), words::examples(pattern), is_made, number_of);
+        let mut claims =
+            vec![Claim::pattern((names.folder(), pattern.as_bytes()), words::examples(pattern), is_made, number_of)];
         // By this one it is found out whether files can be made.
-        let tried = Claim::path(&new_name(&names.trial()), None);
-        [all].into_iter().chain(tried).collect()
+        claims.extend(Claim::path(&new_name(&names.trial()), None));
+        claims
     }
 
     fn is_dated(&self) -> bool {
@@ -104,7 +105,7 @@ impl Place for HostFilesPlace {
     }
 
     fn asks_messages(&self, options: &OutputOptions) -> bool {
-        self.names(options).is_said()
+        self.names(options).asks_headers()
     }
 
     fn file(&self) -> Option<&Path> {

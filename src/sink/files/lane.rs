@@ -10,6 +10,7 @@ use super::path::shown;
 use super::sync::Syncs;
 use crate::config::output::{OnStall, OutputOptions};
 use crate::config::units::DisplayLines;
+use crate::config::units::soonest;
 use crate::engine::gap::{Gap, Why};
 use crate::engine::peer::Host;
 use crate::sink::Welcome;
@@ -297,7 +298,7 @@ impl Lane {
     /// How long until there is something to do though nothing comes.
     pub(super) fn due_in(&self, now: Duration) -> Option<Duration> {
         let own = if self.pacing.is_flowing() { self.file.due_in(now) } else { self.pacing.due_in(now) };
-        own.into_iter().chain(self.stall_left(now)).min()
+        soonest(&[own, self.stall_left(now)])
     }
 
     /// All that waits is dropped; how many lines and bytes that were.

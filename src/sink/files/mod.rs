@@ -8,7 +8,6 @@ mod dates;
 mod gzip;
 mod hosts;
 pub(super) mod hosts_place;
-mod inflate;
 mod lane;
 mod log_file;
 pub(super) mod named;

@@ -99,6 +99,14 @@ impl Names {
         self.is_said
     }
 
+    /// Whether names hold what headers say.
+    pub(super) fn asks_headers(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.is_said && words::asks_headers(&self.pattern, self.trusts_host);
+        #[cfg(not(feature = "tls"))]
+        return self.is_said;
+    }
+
     /// Whether each day has a file of its own.
     pub(super) fn is_dated(&self) -> bool {
         self.pattern.contains(DATE_WORD)

@@ -13,6 +13,7 @@ use super::gzip;
 use super::path::{folder_of, resolved, shown, with_ending};
 use super::rotate::{Rotated, new_name, remove, remove_left};
 use crate::config::output::OutputOptions;
+use crate::host::behind_it;
 #[cfg(feature = "cli")]
 use crate::host::may_write;
 use crate::linux::{O_NOCTTY, O_NONBLOCK};
@@ -84,6 +85,13 @@ impl Opener {
     /// # Errors
     /// Of the system; and when what is there is neither a regular file nor a character device.
     pub(super) fn open(&self, path: &Path, before: Option<&Metadata>) -> io::Result<File> {
+        self.opened(path, before).map_err(|error| match behind_it(&error) {
+            "" => error,
+            hint => io::Error::new(error.kind(), format!("{error}{hint}")),
+        })
+    }
+
+    fn opened(&self, path: &Path, before: Option<&Metadata>) -> io::Result<File> {
         // What links lead to is made there: of a link alone Linux says that it is not there, and can't be made either.
         let path = &resolved(path);
         for _ in 0..MOST_TRIES {
@@ -226,10 +234,12 @@ pub(super) fn obstacle(path: &Path, keep: usize) -> Option<Obstacle> {
     }
     let files = Rotated::new(path, keep);
     let new = new_name(path);
-    let rotated = (1..=keep).map(|number| files.numbered(number));
-    let rotated = rotated.flat_map(|plain| [with_ending(&plain, gzip::ENDING), plain]);
-    let mut names = std::iter::once(new.clone()).chain(rotated);
-    names.find_map(|path| match fs::symlink_metadata(&path) {
+    let mut names = vec![new.clone()];
+    for number in 1..=keep {
+        let plain = files.numbered(number);
+        names.extend([with_ending(&plain, gzip::ENDING), plain]);
+    }
+    names.into_iter().find_map(|path| match fs::symlink_metadata(&path) {
         Ok(found) if found.is_dir() => Some(Obstacle::Taken { path, by: "a directory" }),
         Ok(_) if is_mounted(&path) => Some(Obstacle::Taken { path, by: "mounted on its own" }),
         // Only an empty file can be one that a kill has left.

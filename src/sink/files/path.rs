@@ -7,10 +7,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::config::text::escaped;
 use crate::linux::{O_NOCTTY, O_NONBLOCK};
 use crate::sink::target::Books;
 
 /// The directory that a file is in.
+#[inline(never)] // one copy, for size
 pub(in crate::sink) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -91,5 +93,5 @@ pub(super) fn not_opened_anew(path: &Path, error: &io::Error, books: &mut Books)
 
 /// A path as a part of one line, whatever is in it.
 pub(in crate::sink) fn shown(path: &Path) -> String {
-    path.to_string_lossy().escape_debug().to_string()
+    escaped(&path.to_string_lossy())
 }

@@ -204,7 +204,10 @@ impl Rotated {
     /// # Errors
     /// Of the system, when the directory can't be read or the file not be removed.
     pub(super) fn remove_oldest(&self, has_marks: bool) -> io::Result<Option<Removed>> {
-        let Some((oldest, _)) = self.numbers()?.into_iter().max() else { return Ok(None) };
+        let oldest = self.last_number()?;
+        if oldest == 0 {
+            return Ok(None);
+        }
         self.settle(oldest)?;
         let plain = self.numbered(oldest);
         let is_plain = fs::symlink_metadata(&plain).is_ok();
@@ -279,7 +282,12 @@ impl Rotated {
             }
         }
         let newest = Some(self.path.clone()).filter(|path| fs::symlink_metadata(path).is_ok());
-        Ok(files.into_iter().map(|(_, path)| path).chain(newest).collect())
+        let mut paths = Vec::new();
+        for (_, path) in files {
+            paths.push(path);
+        }
+        paths.extend(newest);
+        Ok(paths)
     }
 
     /// The highest number of a rotated file, 0 if there is none.
@@ -287,7 +295,7 @@ impl Rotated {
     /// # Errors
     /// The directory can't be read.
     pub(super) fn last_number(&self) -> io::Result<usize> {
-        Ok(self.numbers()?.into_iter().map(|(number, _)| number).max().unwrap_or(0))
+        Ok(self.numbers()?.iter().fold(0, |last, file| last.max(file.0)))
     }
 
     /// What the rotated file with this number is called when it is compressed.
@@ -399,7 +407,12 @@ pub(super) fn remove_counted(path: PathBuf, has_marks: bool) -> io::Result<Optio
 
 /// An error that says what was tried with which file.
 pub(super) fn named<T>(what: &str, path: &Path, result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| io::Error::new(error.kind(), format!("{what} {}: {error}", shown(path))))
+    result.map_err(|error| about(what, path, &error))
+}
+
+#[inline(never)] // one copy, for size
+fn about(what: &str, path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what} {}: {error}", shown(path)))
 }
 
 /// Whether what was asked for was there; any other error stays one.

@@ -217,6 +217,9 @@ impl Target for Special {
     }
 
     fn reopen(&mut self) {
+        if matches!(&self.open, Found::Special(descriptor) if descriptor.is_torn_at(&self.path)) {
+            return;
+        }
         self.reopening = Reopening::Asked;
         self.target_mut().reopen();
     }

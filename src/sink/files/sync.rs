@@ -12,7 +12,7 @@ use super::path::{folder_of, has_name};
 use crate::config::output::SyncEvery;
 use crate::host::descriptor_limit;
 use crate::linux::{EINVAL, ENOSYS, EOPNOTSUPP};
-use crate::sink::task::Task;
+use crate::task::Task;
 
 /// Files that may wait for their sync while nobody asks for it yet: each is a descriptor.
 const MOST_LEFT: usize = 16;

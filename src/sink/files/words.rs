@@ -12,8 +12,11 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use crate::config::calendar::day_of;
+#[cfg(feature = "tls")]
+use crate::config::output::NAME_WORD;
 use crate::config::output::{APP_WORD, DATE_WORD, FACILITY_WORD, HOST_WORD, SEVERITY_WORD};
 use crate::config::syslog::Severity;
+use crate::config::text::whole;
 use crate::engine::peer::Host;
 use crate::engine::syslog::FACILITIES;
 use crate::sink::said::{NONE, Safe, Said};
@@ -66,6 +69,14 @@ const WORDS: &[Word] = &[
         fits: |text, _| is_one_of(&FACILITIES, text),
         put: |_, said, name| name.push_str(said.facility),
     },
+    #[cfg(feature = "tls")]
+    Word {
+        text: NAME_WORD,
+        longest: "ffffffffffffffffffffffffffffffffffffffffffffffff",
+        values: &["box", NONE, OTHERS],
+        fits: is_safe,
+        put: |_, said, name| name.push_str(said.name.text().unwrap_or(NONE)),
+    },
     // The file itself knows which day it is: to each of these it is one.
     Word {
         text: DATE_WORD,
@@ -96,6 +107,7 @@ fn put_host(host: Host, dot: char, name: &mut String) {
         Host::V6(network) => put_groups(&network, name),
         Host::LinkLocal(ip, scope) => put_groups(&ip, name).and_then(|()| write!(name, "_{scope}")),
         Host::Unix => name.write_str("unix"),
+        Host::Poller(poller) => name.write_str(Safe::new(poller.text().as_bytes()).text().unwrap_or_default()),
     };
 }
 
@@ -119,7 +131,9 @@ fn is_host(text: &str) -> bool {
     };
     let count = if groups.split('-').all(is_group) { groups.split('-').count() } else { 0 };
     match scope {
-        Some(scope) => count == 8 && !scope.starts_with(['0', '+']) && scope.parse::<u32>().is_ok(),
+        Some(scope) => {
+            count == 8 && !scope.starts_with(['0', '+']) && whole(scope).is_some_and(|scope| scope <= u32::MAX.into())
+        }
         None => count == 4 || text == "unix" || text.parse::<Ipv4Addr>().is_ok(),
     }
 }
@@ -147,6 +161,12 @@ pub(super) fn is_said(mut pattern: &str, trusts_host: bool) -> bool {
         pattern = rest;
     }
     false
+}
+
+/// The same without the name in a certificate, which no line says.
+#[cfg(feature = "tls")]
+pub(super) fn asks_headers(pattern: &str, trusts_host: bool) -> bool {
+    is_said(&pattern.replace(NAME_WORD, ""), trusts_host)
 }
 
 /// The first word that is there twice.

@@ -3,11 +3,14 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use crate::config::listen::{ListenAddr, ListenAddrError, MOST_UNIX_BYTES};
 use crate::config::pattern;
+use crate::config::text::{as_text, escaped, is, whole};
+use crate::config::tls_out::TlsOptions;
+use crate::dial::numeric::numeric;
 
 /// The most links that are followed from one name to another.
 const MOST_LINKS: usize = 8;
@@ -20,16 +23,35 @@ pub(super) enum Next {
     Tcp {
         host: String,
         port: u16,
+        /// What is said of TLS, if it is reached over that.
+        tls: Option<TlsOptions>,
     },
 }
 
-/// Reads `unix:/path` and `tcp:HOST:PORT`; `None` if the text is neither. The error is the end of a sentence.
+/// Reads `unix:/path`, `tcp:HOST:PORT` and `tcp+tls:HOST:PORT`; `None` if the text is none of these. The error is the end of a
+/// sentence.
 pub(super) fn parse(text: &str) -> Option<Result<Next, String>> {
     if let Some(path) = text.strip_prefix("unix:") {
         return Some(misread_path(path).map_or_else(|| Ok(Next::Unix(path.into())), Err));
     }
+    if let Some(place) = text.strip_prefix("tcp+tls:").filter(|place| !place.starts_with('/')) {
+        return Some(secured(place));
+    }
     let place = text.strip_prefix("tcp:").filter(|place| !place.starts_with('/'))?;
     Some(tcp(place).map_err(ToOwned::to_owned))
+}
+
+/// Reads `HOST:PORT[,ca=FILE…]`.
+#[inline(never)] // for size
+fn secured(place: &str) -> Result<Next, String> {
+    if !cfg!(feature = "tls") {
+        return Err("TLS needs a build that has it (lumberjack-tls), which this is not: take that, or put a proxy such as stunnel on this box before it, and give tcp:127.0.0.1:PORT".to_owned());
+    }
+    let (place, options) = TlsOptions::behind(place)?;
+    match tcp(place) {
+        Ok(Next::Tcp { host, port, .. }) => Ok(Next::Tcp { host, port, tls: Some(options) }),
+        other => other.map_err(|why| why.replace("tcp:", "tcp+tls:")),
+    }
 }
 
 /// Whether this is a host and a port.
@@ -45,7 +67,7 @@ fn misread_path(path: &str) -> Option<String> {
         let sentence = format!(
             "{sign} is taken as it is: nothing is replaced in the path of a socket; write unix:{folder}./{name} for one of that name"
         );
-        return Some(sentence.escape_debug().to_string());
+        return Some(escaped(&sentence));
     }
     let first = path.split('/').next().unwrap_or_default();
     let sentence = match path {
@@ -66,6 +88,9 @@ fn tcp(place: &str) -> Result<Next, &'static str> {
     // Names may be of other scripts; what is of none is below.
     let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter > '\u{a0}' || "-._".contains(letter);
     let is_part = |letter: char| is_name(letter) || (bare.is_some() && ":%".contains(letter));
+    if place.contains('=') {
+        return Err("options of TLS stand behind tcp+tls:HOST:PORT, and this is tcp:");
+    }
     if place.contains(',') {
         return Err("an output is one receiver: give --output once for each");
     }
@@ -83,8 +108,10 @@ fn tcp(place: &str) -> Result<Next, &'static str> {
     if numeric(host).is_none() && host.rsplit('.').next().is_some_and(is_number) {
         return Err("this is no address, and no name ends in a number");
     }
-    match port.parse() {
-        Ok(number) if number != 0 && is_number(port) => Ok(Next::Tcp { host: host.to_owned(), port: number }),
+    match whole(port).and_then(|number| u16::try_from(number).ok()) {
+        Some(number) if number != 0 && is_number(port) => {
+            Ok(Next::Tcp { host: host.to_owned(), port: number, tls: None })
+        }
         _ => Err("the port is a number from 1 to 65535"),
     }
 }
@@ -93,24 +120,49 @@ impl fmt::Display for Next {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            Self::Tcp { host, port, tls } => {
+                f.write_str(if tls.is_some() { "tcp+tls:" } else { "tcp:" })?;
+                if host.contains(':') {
+                    write!(f, "[{host}]:{port}")?
+                } else {
+                    write!(f, "{host}:{port}")?
+                }
+                tls.as_ref().map_or(Ok(()), |options| options.fmt(f))
+            }
         }
     }
 }
 
 impl Next {
+    /// What is said of TLS behind it, if it is reached over that.
+    pub(super) fn tls(&self) -> Option<&TlsOptions> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp { tls, .. } => tls.as_ref(),
+        }
+    }
+
+    /// The place alone, as text.
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::Tcp { host, port, tls: Some(_) } => {
+                as_text(&Self::Tcp { host: host.clone(), port: *port, tls: Some(TlsOptions::default()) })
+            }
+            _ => as_text(&self),
+        }
+    }
+
     /// Whether lines that go there would come in again at this listener, as far as the two addresses tell.
     pub(super) fn is_at(&self, listener: &ListenAddr) -> bool {
         match (self, listener) {
             (Self::Unix(path), ListenAddr::Unix(own)) => path == own || resolved(path) == resolved(own),
-            (Self::Tcp { host, port }, ListenAddr::Tcp(own)) if *port == own.port() => {
+            (Self::Tcp { host, port, .. }, ListenAddr::Tcp(own)) if *port == own.port() => {
                 let own = own.ip().to_canonical();
                 let is_here = own.is_unspecified() || own.is_loopback();
                 match numeric(host) {
                     Some(ip) if ip.is_unspecified() => is_here,
                     Some(ip) => ip == own || (ip.is_loopback() && own.is_unspecified()),
-                    None => host.eq_ignore_ascii_case("localhost") && is_here,
+                    None => is(host, "localhost") && is_here,
                 }
             }
             _ => false,
@@ -133,27 +185,6 @@ fn resolved(path: &Path) -> PathBuf {
     }
 }
 
-/// The address that a host is, if it is no name. IPv4 also within IPv6, and as the system's resolver reads it: `127.1`,
-/// `0x7f000001`.
-pub(super) fn numeric(host: &str) -> Option<IpAddr> {
-    let classic = || {
-        let parts = host.split('.').map(|part| match part.as_bytes() {
-            [b'0', b'x' | b'X', ..] => u32::from_str_radix(part.get(2..)?, 16).ok(),
-            [b'0', _, ..] => u32::from_str_radix(part, 8).ok(),
-            [b'0'..=b'9', ..] => part.parse().ok(),
-            _ => None,
-        });
-        let parts: Vec<u32> = parts.collect::<Option<_>>()?;
-        let (last, bytes) = parts.split_last()?;
-        let bits = 32_u32.checked_sub(8 * u32::try_from(bytes.len()).ok()?).filter(|bits| *bits > 0)?;
-        let is_fine = u64::from(*last) < 1 << bits && bytes.iter().all(|byte| *byte < 256);
-        let front = bytes.iter().fold(0, |front: u64, byte| front << 8 | u64::from(*byte));
-        let address = u32::try_from(front << bits | u64::from(*last)).ok().filter(|_| is_fine)?;
-        Some(IpAddr::V4(address.into()))
-    };
-    host.parse::<IpAddr>().ok().or_else(classic).map(|ip| ip.to_canonical())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +202,13 @@ mod tests {
             ("tcp:gw:0", "the port is "),
             ("tcp:127.0.0.1:65536", "the port is "),
             ("tcp:::1:514", "an IPv6 address needs brackets: tcp:["),
+            ("tcp:gw:514,ca=x", "options of TLS stand behind tcp+tls:HOST:PORT"),
+            #[cfg(not(feature = "tls"))]
+            ("tcp+tls:gw:6514", "TLS needs a build that has it (lumberjack-tls), which this is not: take that, or put"),
+            #[cfg(feature = "tls")]
+            ("tcp+tls:gw", "give a host and a port, such as tcp+tls:192.0.2.7:4445"),
+            #[cfg(feature = "tls")]
+            ("tcp+tls:gw:6514,insecure", "insecure: certificates are always checked; to trust one machine, give ca="),
             ("tcp:gw:514,other:514", "an output is one receiver: give --output once for each"),
             ("tcp:a,b:514", "an output is one receiver"),
             ("tcp:%h:514", "nothing is replaced in an address: give the receiver's own"),
@@ -209,6 +247,8 @@ mod tests {
             "tcp:127.1:514",
             "tcp:[::1]:514",
             "tcp:[fe80::1%eth0]:514",
+            #[cfg(feature = "tls")]
+            "tcp+tls:[::1]:6514,ca=/etc/ca.pem,cert=a,key=b,server-name=gw.example",
             "unix:/run/a:b",
             "unix:/run/./%n.sock",
         ] {

@@ -10,71 +10,36 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::mem;
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, SystemTime};
-use std::vec::IntoIter;
 
-use socket2::{SockAddr, Socket};
+use socket2::SockAddr;
 
-use super::address::{self, Next, numeric};
+use super::address::Next;
 use super::retained::Retained;
-use super::socket::{ALONE, Heard, SEND_BUFFER, hear, open, progress, references};
-use crate::config::listen::ListenAddr;
-use crate::config::output::OutputOptions;
+use super::socket::{self, ALONE, Heard, SEND_BUFFER, hear, references};
 use crate::config::units::DisplayDuration;
+use crate::dial::numeric::numeric;
+use crate::dial::{Dial, Line, Step, Terms, Trust};
 use crate::host;
 use crate::linux::MSG_NOSIGNAL;
 use crate::sink::Interest;
-use crate::sink::claim::Claim;
 use crate::sink::pace::{FIRST_PAUSE, LONGEST_PAUSE};
-use crate::sink::place::{Kept, Opened, OutputAddr, OutputAddrError, Place};
+use crate::sink::place::Place;
 use crate::sink::target::{Books, GATHERED_BYTES, Standing, Target, Took, Whose, Wrote};
-use crate::sink::task::Task;
 use crate::sink::waiting::{Parts, len_of};
 
-const PACKET: usize = 64 * 1024;
+pub(super) const PACKET: usize = 64 * 1024;
 /// Bytes that are kept after they were written, to be sent again if the connection breaks. If so many are on their way at
 /// once, that is 25 MB a second at a round trip of 10 ms.
-const KEPT: usize = 256 * 1024;
+pub(super) const KEPT: usize = 256 * 1024;
 const _: () = assert!(2 * SEND_BUFFER + PACKET <= KEPT, "what may be lost with a connection can be sent again");
-/// The longest that one connect may take. By then the kernel has sent a lost SYN again three times, after 1, 3 and 7 s.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the other side may take, after goodbyes, for what is on its way: longer than a Lumberjack waits for its own
 /// stuck output before it ends and resets us (`--drain-timeout`, 5 s).
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(6);
 /// How soon one that talks is listened to again: at full speed it would take half of a processor.
 const DEAF: Duration = Duration::from_millis(50);
-/// Reads `unix:/path` and `tcp:HOST:PORT`.
-pub(in crate::sink) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
-    Some(address::parse(text)?.map(OutputAddr::new).map_err(OutputAddrError::new))
-}
-
-impl Place for Next {
-    fn open(&self, _: &OutputOptions, _: &mut Books) -> io::Result<Opened> {
-        Ok(Opened { target: Box::new(Forward::new(self)?), identity: None })
-    }
-
-    fn descriptors(&self, _: &OutputOptions) -> usize {
-        2
-    }
-
-    fn kept(&self, _: &OutputOptions) -> Kept {
-        Kept { bytes: KEPT, holds_a_line: true, ..Kept::default() }
-    }
-
-    fn claims(&self, _: &OutputOptions) -> Vec<Claim> {
-        match self {
-            Self::Unix(path) => Claim::path(path, None),
-            Self::Tcp { .. } => Vec::new(),
-        }
-    }
-
-    fn comes_back_to(&self, listener: &ListenAddr) -> bool {
-        self.is_at(listener)
-    }
-}
-
 /// How the next receiver is reached.
 enum Way {
     At(SockAddr),
@@ -88,17 +53,8 @@ enum State {
     Away {
         retry_at: Duration,
     },
-    /// A thread resolves the name to addresses; nothing limits how long that takes.
-    Resolving {
-        task: Task<io::Result<Vec<SocketAddr>>>,
-        since: Duration,
-    },
-    /// A connect to one address is under way; the others are tried if it fails.
-    Connecting {
-        socket: Socket,
-        deadline: Duration,
-        others: IntoIter<SockAddr>,
-    },
+    /// A connection begins.
+    Dialling(Dial),
     Connected(Link),
     /// A FIN was sent or has come. Nothing more is written; what was written is on its way.
     Leaving {
@@ -122,7 +78,7 @@ enum Said {
 /// A connection.
 #[cfg_attr(test, derive(Debug))]
 struct Link {
-    socket: Socket,
+    line: Line,
     since: Duration,
     /// Bytes that were written to it.
     written: u64,
@@ -151,8 +107,10 @@ struct Absence {
 }
 
 /// One next receiver.
-struct Forward {
+pub(super) struct Forward {
     name: String,
+    trust: Trust,
+    terms: Terms,
     way: Way,
     state: State,
     lines: Retained,
@@ -169,7 +127,6 @@ struct Forward {
     /// The other side talks: nobody listens before then.
     is_deaf: bool,
     deaf_until: Duration,
-    is_watched: bool,
     end: End,
 }
 
@@ -184,14 +141,15 @@ enum End {
 }
 
 impl Forward {
-    /// An output for the next receiver. The first write connects to it; it may be away.
+    /// An output for the next receiver, which keeps so many bytes to send them again. The first write connects to it; it may
+    /// be away.
     ///
     /// # Errors
     /// A path that is too long for a Unix socket.
-    fn new(next: &Next) -> io::Result<Self> {
+    pub(super) fn new(next: &Next, kept: usize, trust: Trust) -> io::Result<Self> {
         let way = match next {
             Next::Unix(path) => Way::At(SockAddr::unix(path)?),
-            Next::Tcp { host, port } => match numeric(host) {
+            Next::Tcp { host, port, .. } => match numeric(host) {
                 Some(address) => Way::At(SocketAddr::new(address, *port).into()),
                 None => Way::Named { host: host.clone(), port: *port },
             },
@@ -199,11 +157,17 @@ impl Forward {
         // Boxes that have lost the same receiver at the same time must not all connect at the same time.
         let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let random = u64::from(clock.subsec_nanos()) << 32 | u64::from(std::process::id());
+        let guard = match next {
+            Next::Unix(_) => None,
+            Next::Tcp { host, .. } => trust.guard(host)?,
+        };
         Ok(Self {
             name: next.name(),
+            trust,
+            terms: Terms { buffers: socket::DEAF, guard },
             way,
             state: State::Away { retry_at: Duration::ZERO },
-            lines: Retained::new(KEPT),
+            lines: Retained::new(kept),
             taken: 0,
             absence: None,
             pause: FIRST_PAUSE / 2,
@@ -212,9 +176,38 @@ impl Forward {
             is_told: false,
             is_deaf: false,
             deaf_until: Duration::ZERO,
-            is_watched: true,
             end: End::NotYet,
         })
+    }
+
+    /// Whether lines can be sent.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self.state, State::Connected(_)) && self.ending.is_none()
+    }
+
+    /// Since when it is away, if that is said.
+    pub(super) fn away_since(&self) -> Option<Duration> {
+        self.absence.as_ref().filter(|absence| absence.is_said).map(|absence| absence.since)
+    }
+
+    /// Whether a connection begins.
+    pub(super) fn is_dialling(&self) -> bool {
+        matches!(self.state, State::Dialling(_))
+    }
+
+    /// Whether there is a connection, of which something may still be heard.
+    pub(super) fn is_linked(&self) -> bool {
+        matches!(self.state, State::Connected(_) | State::Leaving { .. })
+    }
+
+    /// Bytes taken so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// How many of them can't be sent again any more: the other side has them.
+    pub(super) fn confirmed(&self) -> u64 {
+        self.taken - self.lines.held() as u64
     }
 
     fn is_unix(&self) -> bool {
@@ -231,19 +224,24 @@ impl Forward {
     fn next(&mut self, state: State, was_told: bool, now: Duration, books: &mut Books) -> State {
         match state {
             State::Away { retry_at } if now < retry_at || self.is_at_rest() => State::Away { retry_at },
-            State::Away { .. } => self.set_out(now, books),
-            State::Resolving { task, since } => self.resolve(task, since, now, books),
-            State::Connecting { socket, deadline, others } => {
-                let why = match progress(&socket) {
-                    Ok(true) => return self.connected(socket, now, books),
-                    Ok(false) if now < deadline => return State::Connecting { socket, deadline, others },
-                    Ok(false) => ErrorKind::TimedOut.into(),
-                    Err(error) => error,
+            State::Away { .. } => {
+                let step = match &self.way {
+                    Way::At(address) => {
+                        let only = vec![address.clone()].into_iter();
+                        Dial::addresses(only, self.terms.clone(), ErrorKind::NotFound.into(), now)
+                    }
+                    Way::Named { host, port } => Dial::host(host, *port, self.terms.clone(), now),
                 };
-                self.connect(others, why, now, books)
+                self.stepped(step, now, books)
+            }
+            State::Dialling(dial) => {
+                if dial.is_late(now) {
+                    self.be_away(&"its name is still being looked up", now, books);
+                }
+                self.stepped(dial.go_on(now), now, books)
             }
             State::Connected(_) => state,
-            State::Leaving { link, until, said } => match self.verdict(&link.socket, said, was_told) {
+            State::Leaving { mut link, until, said } => match self.verdict(&mut link.line, said, was_told) {
                 Verdict::Open if now < until => State::Leaving { link, until, said },
                 Verdict::Open => self.end_without_verdict(&link, said == Said::We, now, books),
                 Verdict::Arrived => self.arrived(&link, now, books),
@@ -252,72 +250,22 @@ impl Forward {
         }
     }
 
-    fn set_out(&mut self, now: Duration, books: &mut Books) -> State {
-        let (host, port) = match &self.way {
-            Way::At(address) => {
-                let only = vec![address.clone()].into_iter();
-                return self.connect(only, ErrorKind::NotFound.into(), now, books);
-            }
-            Way::Named { host, port } => (host.clone(), *port),
-        };
-        // The system's resolver can only be waited for, so a thread does that.
-        match Task::begin(now, move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect)) {
-            Ok(task) => State::Resolving { task, since: now },
-            Err(error) => self.absent(&error, now, books),
+    fn stepped(&mut self, step: Step, now: Duration, books: &mut Books) -> State {
+        match step {
+            Step::Pending(dial) => State::Dialling(dial),
+            Step::Connected(line) => self.connected(line, now, books),
+            Step::Failed(error) => self.absent(&error, now, books),
         }
     }
 
-    fn resolve(
-        &mut self,
-        task: Task<io::Result<Vec<SocketAddr>>>,
-        since: Duration,
-        now: Duration,
-        books: &mut Books,
-    ) -> State {
-        if !task.is_done() {
-            if now >= since + CONNECT_TIMEOUT {
-                self.be_away(&"its name is still being looked up", now, books);
-            }
-            return State::Resolving { task, since };
-        }
-        match task.result() {
-            Some(Ok(found)) => {
-                let addresses: Vec<SockAddr> = found.into_iter().map(SockAddr::from).collect();
-                self.connect(addresses.into_iter(), ErrorKind::NotFound.into(), now, books)
-            }
-            Some(Err(error)) => self.absent(&error, now, books),
-            None => self.absent(&ErrorKind::NotFound, now, books),
-        }
-    }
-
-    /// Connects to the first of these addresses that does not fail at once. `why` is the error of the address before.
-    fn connect(
-        &mut self,
-        mut others: IntoIter<SockAddr>,
-        mut why: io::Error,
-        now: Duration,
-        books: &mut Books,
-    ) -> State {
-        while let Some(address) = others.next() {
-            match open(&address) {
-                Ok(socket) => {
-                    self.is_watched = false;
-                    return State::Connecting { socket, deadline: now + CONNECT_TIMEOUT, others };
-                }
-                Err(error) => why = error,
-            }
-        }
-        self.absent(&why, now, books)
-    }
-
-    fn connected(&mut self, socket: Socket, now: Duration, books: &mut Books) -> State {
+    fn connected(&mut self, line: Line, now: Duration, books: &mut Books) -> State {
         books.counters.connections = books.counters.connections.saturating_add(1);
         if let Some(Absence { since, is_said: true, again }) = self.absence.take() {
             let (name, time) = (&self.name, DisplayDuration(now.saturating_sub(since)));
             books.report(format_args!("{name} is back after {time}; {again} bytes are sent again"));
         }
         self.is_deaf = false;
-        State::Connected(Link { socket, since: now, written: 0 })
+        State::Connected(Link { line, since: now, written: 0 })
     }
 
     /// It can't be connected to.
@@ -369,7 +317,7 @@ impl Forward {
             return self.arrived(link, now, books);
         }
         // Closed with a reset, so that what is still on its way can't arrive behind what is sent again.
-        let _ = link.socket.set_linger(Some(Duration::ZERO));
+        let _ = link.line.socket().set_linger(Some(Duration::ZERO));
         self.broken(&"it said goodbye, and did not take what was on its way", link, now, books)
     }
 
@@ -406,11 +354,11 @@ impl Forward {
     /// kernel then has no peer address for the socket any more. On a Unix socket it has when the other side has closed it and
     /// left nothing unread. If it has not arrived and never will, the socket has an error, which is set first. `was_told`: the
     /// kernel has told something of the socket.
-    fn verdict(&mut self, socket: &Socket, said: Said, was_told: bool) -> Verdict {
+    fn verdict(&mut self, line: &mut Line, said: Said, was_told: bool) -> Verdict {
         if self.is_deaf {
             return Verdict::Open;
         }
-        match hear(socket) {
+        match hear(line) {
             Ok(Heard::Goodbye) => {}
             Ok(Heard::Silence) => return Verdict::Open,
             Ok(Heard::Talk) => {
@@ -419,6 +367,7 @@ impl Forward {
             }
             Err(error) => return Verdict::Broken(error),
         }
+        let socket = line.socket();
         let is_over = match (self.is_unix(), said) {
             (false, _) => socket.peer_addr().is_err(),
             (true, Said::Both) => was_told && references(socket).is_some_and(|count| count <= ALONE),
@@ -434,11 +383,11 @@ impl Forward {
     /// Writes what waits, until the kernel takes no more: then the answer is [`Took::Refused`]. Before each write it reads
     /// what the other side has sent, since nothing must be written after the other side's FIN.
     fn push(&mut self, books: &mut Books) -> Took {
-        let Self { state: State::Connected(Link { socket, written, .. }), lines, ending, is_deaf, .. } = self else {
+        let Self { state: State::Connected(Link { line, written, .. }), lines, ending, is_deaf, .. } = self else {
             return Took::Written;
         };
         while ending.is_none() {
-            match if *is_deaf { Ok(Heard::Silence) } else { hear(socket) } {
+            match if *is_deaf { Ok(Heard::Silence) } else { hear(line) } {
                 Ok(Heard::Silence) => {}
                 Ok(Heard::Talk) => *is_deaf = true,
                 Ok(Heard::Goodbye) => {
@@ -453,7 +402,7 @@ impl Forward {
             if lines.waiting() == 0 {
                 break;
             }
-            match socket.send_with_flags(lines.unwritten(), MSG_NOSIGNAL) {
+            match line.write(lines.unwritten()) {
                 Ok(count) if count > 0 => {
                     lines.wrote(count);
                     books.wrote(count);
@@ -479,17 +428,16 @@ impl Forward {
         };
     }
 
-    fn leave(&mut self, link: Link, now: Duration, is_ours: bool) -> State {
+    fn leave(&mut self, mut link: Link, now: Duration, is_ours: bool) -> State {
         // Trap: after FINs from both sides a Unix socket does not say any more that the other side has closed it. If nothing
         // else can say so, ours is not sent: the other side will close by itself.
         let said = match is_ours {
             true => Said::We,
-            false if !self.is_unix() || references(&link.socket).is_some_and(|count| count > ALONE) => Said::Both,
+            false if !self.is_unix() || references(link.line.socket()).is_some_and(|count| count > ALONE) => Said::Both,
             false => Said::They,
         };
         if said != Said::They {
-            // It fails if the connection is gone already, which `verdict` finds out too.
-            let _ = link.socket.shutdown(Shutdown::Write);
+            link.line.say_goodbye(is_ours);
         }
         self.is_told = true;
         State::Leaving { link, until: now + VERDICT_TIMEOUT, said }
@@ -517,6 +465,7 @@ impl Target for Forward {
     }
 
     fn write(&mut self, now: Duration, books: &mut Books) -> io::Result<Wrote> {
+        books.report_all(&self.name, self.trust.take_unsaid());
         let was_told = mem::take(&mut self.is_told);
         self.is_deaf &= now < self.deaf_until;
         let state = mem::take(&mut self.state);
@@ -547,7 +496,17 @@ impl Target for Forward {
     }
 
     fn drop_lines(&mut self) -> (u64, usize) {
-        self.lines.drop_lines()
+        let begun = match &self.state {
+            State::Connected(link) => link.line.begun(),
+            _ => 0,
+        };
+        self.lines.drop_lines(begun)
+    }
+
+    fn reopen(&mut self) {
+        self.trust.reload();
+        // What that came to is said with the next write.
+        self.is_told = true;
     }
 
     fn due_in(&self, now: Duration) -> Option<Duration> {
@@ -556,25 +515,23 @@ impl Target for Forward {
         }
         match &self.state {
             State::Away { .. } if self.is_at_rest() => None,
-            State::Away { retry_at: at } | State::Connecting { deadline: at, .. } => Some(at.saturating_sub(now)),
+            State::Away { retry_at: at } => Some(at.saturating_sub(now)),
+            State::Dialling(dial) => Some(dial.due_in(now)),
             State::Leaving { until, .. } => {
                 let at = if self.is_deaf { self.deaf_until.min(*until) } else { *until };
                 Some(at.saturating_sub(now))
             }
-            State::Resolving { task, .. } => Some(task.due_in(now)),
             State::Connected(_) => self.is_deaf.then(|| self.deaf_until.saturating_sub(now)),
         }
     }
 
     fn unwatched(&mut self) -> Option<(BorrowedFd<'_>, Interest)> {
-        let (State::Connecting { socket, .. }
-        | State::Connected(Link { socket, .. })
-        | State::Leaving { link: Link { socket, .. }, .. }) = &self.state
-        else {
-            return None;
+        let socket = match &mut self.state {
+            State::Away { .. } => None,
+            State::Dialling(dial) => dial.unwatched(),
+            State::Connected(link) | State::Leaving { link, .. } => link.line.unwatched(),
         };
-        let is_new = !mem::replace(&mut self.is_watched, true);
-        is_new.then(|| (socket.as_fd(), Interest::ReadWrite))
+        socket.map(|socket| (socket.as_fd(), Interest::ReadWrite))
     }
 
     fn ready(&mut self, _: bool) -> bool {
@@ -591,6 +548,11 @@ impl Target for Forward {
         }
         match mem::take(&mut self.state) {
             State::Connected(link) if self.lines.unconfirmed() > 0 => self.state = self.leave(link, now, true),
+            State::Connected(mut link) => {
+                // Others log an end over TLS that was not said inside.
+                link.line.say_goodbye(true);
+                return true;
+            }
             state @ State::Leaving { .. } => self.state = state,
             _ => return true,
         }
@@ -601,9 +563,11 @@ impl Target for Forward {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dial::progress;
+    use socket2::Socket;
     use std::io::Read;
     use std::mem::MaybeUninit;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{Shutdown, TcpListener, TcpStream};
     use std::os::unix::net::UnixListener;
     use std::path::PathBuf;
     use std::time::Instant;
@@ -629,12 +593,12 @@ mod tests {
             let port = tcp.local_addr().unwrap().port();
             let path = std::env::temp_dir().join(format!("lumberjack-forward-{}-{name}", std::process::id()));
             let unix = UnixListener::bind(&path).unwrap();
-            let place = Next::Tcp { host: "127.0.0.1".to_owned(), port };
+            let place = Next::Tcp { host: "127.0.0.1".to_owned(), port, tls: None };
             [Self::new(tcp.into(), &place, None), Self::new(unix.into(), &Next::Unix(path.clone()), Some(path))]
         }
 
         fn new(listener: Socket, place: &Next, path: Option<PathBuf>) -> Self {
-            let forward = Forward::new(place).unwrap();
+            let forward = Forward::new(place, KEPT, Trust::default()).unwrap();
             Self { listener, forward, now: Duration::ZERO, books: Books::default(), path }
         }
 
@@ -686,7 +650,7 @@ mod tests {
     fn p12_one_that_is_absent_is_tried_with_growing_pauses_and_one_warning() {
         let [mut world, _] = World::both("absent");
         let gone = std::env::temp_dir().join("lumberjack-forward-nobody");
-        world.forward = Forward::new(&Next::Unix(gone)).unwrap();
+        world.forward = Forward::new(&Next::Unix(gone), KEPT, Trust::default()).unwrap();
         world.take(b"line\n");
         let mut pauses = Vec::new();
         for _ in 0..40 {

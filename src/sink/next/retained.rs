@@ -85,14 +85,15 @@ impl Retained {
         again
     }
 
-    /// Drops the lines that were never written, but for the first, of which a part may have been. Returns how many lines
-    /// and bytes it dropped.
-    pub(super) fn drop_lines(&mut self) -> (u64, usize) {
-        let unsent = self.buffer.get(self.sent..).unwrap_or_default();
+    /// Drops the lines that were never written, but for the first, of which a part may have been, and those of which a part is
+    /// among the next `begun` bytes, which are on their way. Returns how many lines and bytes it dropped.
+    pub(super) fn drop_lines(&mut self, begun: usize) -> (u64, usize) {
+        let sent = self.sent.max((self.written + begun).min(self.buffer.len()));
+        let unsent = self.buffer.get(sent..).unwrap_or_default();
         let first = memchr(b'\n', unsent).map_or(unsent.len(), |end| end + 1);
         let rest = unsent.get(first..).unwrap_or_default();
         let dropped = (memchr_iter(b'\n', rest).count() as u64, rest.len());
-        self.buffer.truncate(self.sent + first);
+        self.buffer.truncate(sent + first);
         self.compact();
         dropped
     }
@@ -193,7 +194,7 @@ mod tests {
                     let rest = self.taken.split_off((first + 1).min(self.taken.len()));
                     let kept_end = self.end();
                     let bytes = rest.last().map_or(0, |(_, end)| end - kept_end);
-                    assert_eq!(self.lines.drop_lines(), (rest.len() as u64, bytes));
+                    assert_eq!(self.lines.drop_lines(0), (rest.len() as u64, bytes));
                 }
             }
             self.check();
@@ -297,10 +298,20 @@ mod tests {
     #[test]
     fn a_line_that_was_sent_is_never_dropped() {
         let mut lines = holding(b"one\ntwo\nth", b"ree\nfour\nfive\n");
-        assert_eq!(lines.drop_lines(), (2, 10));
+        assert_eq!(lines.drop_lines(0), (2, 10));
         assert_eq!(lines.nothing_arrived(), 10);
         assert_eq!(lines.unwritten(), b"one\ntwo\nthree\n");
-        assert_eq!(lines.drop_lines(), (0, 0), "though it is to be sent again");
+        assert_eq!(lines.drop_lines(0), (0, 0), "though it is to be sent again");
+    }
+
+    #[test]
+    fn p34_nor_is_one_that_is_in_a_record_on_its_way() {
+        // holding() has written the first nine bytes; the record has some more.
+        let begun = |bytes| holding(b"one\ntwo\nth", b"ree\nfour\nfive\nsix\n").drop_lines(bytes);
+        assert_eq!(
+            [begun(0), begun(3), begun(4), begun(8), begun(9), begun(99)],
+            [(3, 14), (3, 14), (2, 9), (2, 9), (1, 4), (0, 0)]
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::path::Path;
 use socket2::SockRef;
 
 use super::scribe::Scribe;
+use crate::config::text::as_text;
 use crate::linux::{EIO, ENODEV, ENXIO, MSG_DONTWAIT, MSG_NOSIGNAL, O_NOCTTY, O_NONBLOCK};
 
 pub(super) const MSG_DONTWAIT_NOSIGNAL: i32 = MSG_DONTWAIT | MSG_NOSIGNAL;
@@ -140,7 +141,7 @@ fn controls_us(number: u64) -> bool {
     // Behind the name, in which anything may be: a space, state, parent, group, session and terminal. Bytes, for size.
     let terminal =
         stat.as_bytes().rsplit(|byte| *byte == b')').next().and_then(|rest| rest.split(|byte| *byte == b' ').nth(5));
-    terminal == Some(number.to_string().as_bytes())
+    terminal == Some(as_text(&number).as_bytes())
 }
 
 /// Whether a device said that it is there no more, and will not be by itself.

@@ -96,6 +96,14 @@ impl Descriptor {
         self.may_be_replaced() && self.file.metadata().is_ok_and(|found| found.nlink() == 0) && path.exists()
     }
 
+    /// Whether its path still leads to it, and it has the start of a line: what comes next is the rest of that, and opened anew it
+    /// would get the start twice.
+    pub(in crate::sink) fn is_torn_at(&self, path: &Path) -> bool {
+        let place = |found: Metadata| (found.dev(), found.ino());
+        let there = fs::metadata(path).map(place);
+        matches!(self.end, End::Torn { .. }) && self.file.metadata().map(place).ok() == there.ok()
+    }
+
     /// Bytes taken so far.
     pub(in crate::sink) fn taken(&self) -> u64 {
         self.taken

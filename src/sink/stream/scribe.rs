@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::Builder;
 use std::time::Duration;
+
+use crate::task::spawn;
 
 /// The most that waits in it, in bytes.
 const MOST_BYTES: usize = 64 * 1024;
@@ -77,26 +78,29 @@ impl Scribe {
         rings.set_nonblocking(true)?;
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
-        Builder::new().stack_size(STACK_BYTES).spawn(move || {
-            let mut desk = ours.desk();
-            while !desk.is_over {
-                if desk.given.is_empty() {
-                    desk = ours.changes.wait(desk).unwrap_or_else(PoisonError::into_inner);
-                    continue;
+        spawn(
+            STACK_BYTES,
+            Box::new(move || {
+                let mut desk = ours.desk();
+                while !desk.is_over {
+                    if desk.given.is_empty() {
+                        desk = ours.changes.wait(desk).unwrap_or_else(PoisonError::into_inner);
+                        continue;
+                    }
+                    let block = std::mem::take(&mut desk.given);
+                    desk.begun = block.len();
+                    drop(desk);
+                    let (taken, failed) = write_all(&mut file, &block);
+                    desk = ours.desk();
+                    desk.begun = 0;
+                    desk.taken += taken;
+                    desk.failed = failed;
+                    // A full one has a byte in it already.
+                    let _ = (&rings).write(&[1]);
+                    ours.changes.notify_all();
                 }
-                let block = std::mem::take(&mut desk.given);
-                desk.begun = block.len();
-                drop(desk);
-                let (taken, failed) = write_all(&mut file, &block);
-                desk = ours.desk();
-                desk.begun = 0;
-                desk.taken += taken;
-                desk.failed = failed;
-                // A full one has a byte in it already.
-                let _ = (&rings).write(&[1]);
-                ours.changes.notify_all();
-            }
-        })?;
+            }),
+        )?;
         Ok(Self { shared, bell })
     }
 

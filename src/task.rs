@@ -13,21 +13,24 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 const STACK_BYTES: usize = 256 * 1024;
 
 /// From here on this thread gives way to everything else, where the system lets it.
-pub(super) fn be_nice() {
+pub(crate) fn be_nice() {
     // Of a thread, not of the process: so Linux has it, whatever POSIX says.
     #[cfg(feature = "compress")]
     let _ = rustix::process::nice(19);
 }
 
 /// A thread, whatever its work is: what `std` needs for one is 3 KB of code for each kind.
+///
+/// # Errors
+/// The system gives no thread.
 #[inline(never)] // one copy, for size
-fn spawn(stack: usize, work: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+pub(crate) fn spawn(stack: usize, work: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
     Builder::new().stack_size(stack).spawn(work)
 }
 
 /// Work in a thread of its own, which returns a `T`.
 #[cfg_attr(test, derive(Debug))]
-pub(super) struct Task<T> {
+pub(crate) struct Task<T> {
     thread: JoinHandle<()>,
     result: Arc<Mutex<Option<T>>>,
     began: Duration,
@@ -38,7 +41,7 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// # Errors
     /// The system can't start one more thread.
-    pub(super) fn begin(now: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn begin(now: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
         Self::begin_with(STACK_BYTES, now, work)
     }
 
@@ -46,7 +49,7 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn begin_with(
+    pub(crate) fn begin_with(
         stack: usize,
         now: Duration,
         work: impl FnOnce() -> T + Send + 'static,
@@ -58,19 +61,19 @@ impl<T: Send + 'static> Task<T> {
     }
 
     /// Whether the work is done, so that [`Self::result`] does not wait.
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.thread.is_finished()
     }
 
     /// What the work returned; waits for its end. `None` if it panicked.
-    pub(super) fn result(self) -> Option<T> {
+    pub(crate) fn result(self) -> Option<T> {
         self.thread.join().ok()?;
         self.result.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// How long until [`Self::is_done`] is to be asked again; zero when it is done.
     #[inline(never)] // one copy, for size
-    pub(super) fn due_in(&self, now: Duration) -> Duration {
+    pub(crate) fn due_in(&self, now: Duration) -> Duration {
         if self.is_done() {
             return Duration::ZERO;
         }
