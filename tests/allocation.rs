@@ -427,3 +427,43 @@ fn p5_what_is_set_aside_for_a_pending_line_is_what_its_place_takes_at_worst() {
     let taken = usize::try_from(heap.bytes_current).unwrap() - first_of_hosts;
     assert!((taken..=taken + RANKED_BYTES).contains(&set_aside), "{set_aside} bytes for {count} that take {taken}");
 }
+
+/// A page of lines of one byte has half as many as it has bytes: their numbers are not all kept, not even while it is read.
+#[cfg(feature = "poll")]
+#[test]
+fn a_page_of_short_lines_takes_no_more_than_three_times_its_bytes() {
+    use lumberjack::internals::http::{Client, Request, Rules, Url};
+    use lumberjack::internals::poll::{Poller, Settings};
+    watch();
+    let (second, url) = (Duration::from_secs(1), Url::parse("http://box/log").unwrap());
+    let settings = Settings {
+        name: "box".to_owned(),
+        url: url.clone(),
+        interval: second,
+        timeout: second,
+        most_body: 1 << 20,
+        most_seen: 100,
+        starts_new: false,
+    };
+    let rules = Rules { head: second, whole: second, most_body: 1 << 20, asks_for_room: false };
+    let answer = |body: &str| {
+        let mut client = Client::new(url.clone(), None, rules);
+        client.begin(Request::default(), Duration::ZERO);
+        client.connected(Duration::ZERO);
+        client.sent(client.unsent().concat().len(), Duration::ZERO);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        client.received(head.as_bytes(), Duration::ZERO);
+        body.as_bytes().chunks(4096).for_each(|chunk| client.received(chunk, Duration::ZERO));
+        client.result().unwrap()
+    };
+    let (mut poller, _) = Poller::new(settings, [1; 16], 1, None);
+    for (body, most) in [("a\n".repeat(500_000), 3), ("b\n\n\n\n".repeat(200_000), 3), ("a\n".repeat(500_000), 3)] {
+        let (answer, now) = (answer(&body), Duration::from_secs(100));
+        assert!(poller.next_request(now + poller.due_in(now).unwrap()).is_some());
+        let heap = measure(|| poller.answered(answer, now));
+        assert!(heap.bytes_max < most * body.len() as u64, "{} bytes", heap.bytes_max);
+        assert!(!poller.fresh().is_empty());
+        poller.took(poller.fresh().len(), now);
+        assert!(poller.held() < 8192, "{}", poller.held());
+    }
+}

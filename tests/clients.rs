@@ -21,6 +21,9 @@ mod status;
 #[cfg(feature = "syslog")]
 #[path = "clients/syslog.rs"]
 mod syslog;
+#[cfg(feature = "tls")]
+#[path = "clients/tls.rs"]
+mod tls;
 #[path = "clients/tools.rs"]
 mod tools;
 
@@ -198,7 +201,17 @@ fn deliver_by_daemon_as(
     dress: &Dress,
     command: impl FnOnce(&Receiver, &Path) -> Result<Command, Missing>,
 ) {
-    let mut receiver = Receiver::start(name, &["--framing", framing]);
+    deliver_by_daemon_at(name, &format!(",framing={framing}"), dress, command);
+}
+
+/// The same to a port with these options.
+fn deliver_by_daemon_at(
+    name: &str,
+    of_port: &str,
+    dress: &Dress,
+    command: impl FnOnce(&Receiver, &Path) -> Result<Command, Missing>,
+) {
+    let mut receiver = Receiver::start_as(name, of_port, &[]);
     let sent = lines(MANY);
     let file = write_lines(&receiver, &sent);
     let mut daemon = match command(&receiver, &file) {
@@ -433,10 +446,15 @@ fn rsyslog(receiver: &Receiver, file: &Path) -> Result<Command, Missing> {
 
 /// The same, with this framing and template of its output.
 fn rsyslog_as(receiver: &Receiver, file: &Path, output: &str) -> Result<Command, Missing> {
+    rsyslog_with(receiver, file, "", output)
+}
+
+/// The same, with more that holds for all of it.
+fn rsyslog_with(receiver: &Receiver, file: &Path, global: &str, output: &str) -> Result<Command, Missing> {
     let program = Program::find("rsyslogd")?;
     let (folder, port) = (receiver.path(""), receiver.port());
     let config = format!(
-        r#"global(workDirectory="{folder}" net.enableDNS="off")
+        r#"global(workDirectory="{folder}" net.enableDNS="off" {global})
 module(load="imfile")
 template(name="line" type="string" string="%msg%\n")
 input(type="imfile" file="{file}" tag="app:" ruleset="forward")

@@ -9,6 +9,8 @@ use lumberjack::internals::framer::{Framer, LineSink, Rules};
 use lumberjack::{EmbeddedNewline, Format, Framing, Gap, Limits, Lines, LongLines, Peer};
 #[cfg(feature = "status")]
 use model::http;
+#[cfg(feature = "tls")]
+use model::tls;
 use model::{budget, config, format, framer, proxy, syslog, wheel};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -54,6 +56,104 @@ proptest! {
     #[test]
     fn p13_any_text_is_read_without_a_panic_and_prints_back(input in vec(any::<u8>(), 0..40)) {
         config::run(&input);
+    }
+}
+
+#[cfg(feature = "tls")]
+proptest! {
+    #![proptest_config(cases(500))]
+
+    #[test]
+    fn p33_two_sessions_give_what_was_said_whatever_is_done_to_their_bytes(input in vec(any::<u8>(), 0..300)) {
+        tls::run(&input);
+    }
+}
+
+#[cfg(feature = "poll")]
+proptest! {
+    #![proptest_config(cases(6_000))]
+
+    #[test]
+    fn the_new_lines_of_any_pages_are_those_of_their_twins(input in vec(any::<u8>(), 0..300)) {
+        model::page::run(&input);
+    }
+}
+
+#[cfg(feature = "nats")]
+proptest! {
+    #![proptest_config(cases(2_000))]
+
+    #[test]
+    fn n1_each_line_is_in_the_stream_once_and_in_order_whatever_happened(input in vec(any::<u8>(), 0..600)) {
+        model::nats::world(&input);
+    }
+
+    #[test]
+    fn n8_whatever_a_server_sends_little_is_held_and_nothing_waits_for_ever(input in vec(any::<u8>(), 0..300)) {
+        model::nats::run(&input);
+    }
+}
+
+/// The bytes of a world: more of what goes well than random bytes have, so that it comes somewhere.
+#[cfg(feature = "nats")]
+fn world_of(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def0;
+    let mut roll = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = state;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    };
+    let calm = roll() % 4;
+    let steps = 50 + roll() % 400;
+    let mut bytes = Vec::new();
+    for _ in 0..steps {
+        let [what, how, is_calm, ..] = roll().to_le_bytes();
+        bytes.extend([if u64::from(is_calm % 4) < calm { what % 19 } else { what }, how]);
+    }
+    bytes
+}
+
+/// `NATS_SEEDS=0..100000` for more worlds, `NATS_SEED=42` for one.
+#[cfg(feature = "nats")]
+#[test]
+fn n1_worlds_of_a_stream_that_loses_delays_and_forgets() {
+    watch();
+    let number = |text: &str| text.parse::<u64>().unwrap();
+    let one = std::env::var("NATS_SEED").ok().map(|seed| number(&seed)..number(&seed) + 1);
+    let many = std::env::var("NATS_SEEDS").ok();
+    let many = many.map(|seeds| seeds.split_once("..").map(|(from, to)| number(from)..number(to)).unwrap());
+    let mut sums = model::nats::Sums::default();
+    for seed in one.or(many).unwrap_or(0..2_000) {
+        let _story = model::Story(&format!("NATS_SEED={seed} cargo test --test models n1_worlds"));
+        sums.add(model::nats::world(&world_of(seed)));
+    }
+    println!("{sums:?}");
+    let is_eventful = sums.rewinds > 100 && sums.removed > 10_000 && sums.lookups > 2_000;
+    assert!(
+        is_eventful || std::env::vars().any(|(name, _)| name.starts_with("NATS_SEED")),
+        "worlds where nothing happens"
+    );
+}
+
+#[cfg(feature = "spool")]
+proptest! {
+    #![proptest_config(cases(6_000))]
+
+    #[test]
+    fn any_bytes_of_a_spool_are_read_as_they_would_be_written(input in vec(any::<u8>(), 0..300)) {
+        model::spool::run(&input);
+    }
+}
+
+#[cfg(any(feature = "poll", feature = "push"))]
+proptest! {
+    #![proptest_config(cases(20_000))]
+
+    #[test]
+    fn an_answer_in_any_pieces_says_what_its_model_says(input in vec(any::<u8>(), 0..120)) {
+        model::response::run(&input);
     }
 }
 

@@ -54,6 +54,10 @@ const TIMELESS: &[&str] = &[
 const SIMULATED: &[&str] =
     &["mio", "socket2", "std::fs", "std::net", "std::thread", "std::time::Instant", "std::time::SystemTime"];
 
+/// Bytes in, bytes out; where from is somebody else's.
+const UNPACKING: &[&str] =
+    &["mio", "socket2", "log", "std::fs", "std::net", "std::os", "std::process", "std::thread", "std::time"];
+
 /// What a sink says, it says to who asks.
 const SINK: &[&str] = &["mio", "log"];
 
@@ -66,9 +70,49 @@ const WING: &[&str] = &[
     "sink/waiting.rs",
     "sink/ending.rs",
     "sink/pace.rs",
-    "sink/task.rs",
+    "task.rs",
+    "sink/source.rs",
+    "sink/format.rs",
+    "dial/",
     "host.rs",
     "linux.rs",
+    "engine/",
+    "config/",
+];
+
+/// The same for streams, of which a room of its own knows the protocol.
+const STREAMS: &[&str] = &[
+    "nats/",
+    "sink/next/batch.rs",
+    "sink/next/nats.rs",
+    "sink/mod.rs",
+    "sink/next/",
+    "sink/place.rs",
+    "sink/target.rs",
+    "sink/waiting.rs",
+    "sink/source.rs",
+    "dial/",
+    "host.rs",
+    "linux.rs",
+    "engine/",
+    "config/",
+];
+
+/// The same for stores over HTTP.
+const STORES: &[&str] = &[
+    "push/",
+    "http/files.rs",
+    "http/",
+    "sink/next/push.rs",
+    "task.rs",
+    "sink/mod.rs",
+    "sink/next/",
+    "sink/place.rs",
+    "sink/target.rs",
+    "sink/waiting.rs",
+    "sink/source.rs",
+    "dial/",
+    "host.rs",
     "engine/",
     "config/",
 ];
@@ -83,11 +127,29 @@ const FILES: &[&str] = &[
     "sink/waiting.rs",
     "sink/ending.rs",
     "sink/pace.rs",
-    "sink/task.rs",
+    "task.rs",
+    "gunzip.rs",
     "sink/format.rs",
     "sink/stream/",
     "host.rs",
     "linux.rs",
+    "engine/",
+    "config/",
+];
+
+/// Where lines enter the spool and leave it.
+const SPOOLED: &[&str] = &[
+    "sink/mod.rs",
+    "sink/error.rs",
+    "sink/source.rs",
+    "sink/target.rs",
+    "sink/waiting.rs",
+    "sink/pace.rs",
+    "task.rs",
+    "sink/format.rs",
+    "spool/disk.rs",
+    "spool/",
+    "host.rs",
     "engine/",
     "config/",
 ];
@@ -108,7 +170,10 @@ const SINKS: &[&str] = &[
     "sink/waiting.rs",
     "sink/ending.rs",
     "sink/pace.rs",
-    "sink/task.rs",
+    "task.rs",
+    "sink/source.rs",
+    "sink/spooled/",
+    "sink/no_spool.rs",
     "sink/files/",
     "sink/next/",
     "sink/stream/",
@@ -117,14 +182,59 @@ const SINKS: &[&str] = &[
 ];
 
 /// What is below the server.
-const BELOW: &[&str] =
-    &["status/", "net.rs", "inherited.rs", "sink/mod.rs", "host.rs", "linux.rs", "engine/", "config/"];
+const BELOW: &[&str] = &[
+    "status/",
+    "tls/files.rs",
+    "tls/",
+    "poll/files.rs",
+    "poll/",
+    "http/files.rs",
+    "http/",
+    "dial/",
+    "task.rs",
+    "net.rs",
+    "inherited.rs",
+    "sink/mod.rs",
+    "host.rs",
+    "linux.rs",
+    "engine/",
+    "config/",
+];
+
+/// A spool's disk may be a simulated one, and its clock is who calls.
+const SPOOL: &[&str] = &[
+    "mio",
+    "socket2",
+    "log",
+    "std::fs",
+    "std::net",
+    "std::os",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+];
 
 const ROOMS: &[Room] = &[
     room("main.rs", &["cli/"], &["mio"]),
     room(
         "cli/",
-        &["server/", "net.rs", "inherited.rs", "sink/mod.rs", "host.rs", "linux.rs", "engine/", "config/"],
+        &[
+            "server/",
+            "net.rs",
+            "inherited.rs",
+            "sink/mod.rs",
+            "spool/disk.rs",
+            "spool/",
+            "nats/",
+            "http/",
+            "poll/files.rs",
+            "poll/",
+            "host.rs",
+            "linux.rs",
+            "engine/",
+            "config/",
+        ],
         &["mio", "std::net::TcpListener", "std::os::unix::net::UnixListener"],
     ),
     // The façade names everything, and nobody below it names the façade.
@@ -138,6 +248,11 @@ const ROOMS: &[Room] = &[
             "inherited.rs",
             "sink/mod.rs",
             "sink/format.rs",
+            "spool/",
+            "nats/",
+            "http/",
+            "tls/",
+            "poll/",
             "host.rs",
             "engine/",
             "config/",
@@ -146,6 +261,47 @@ const ROOMS: &[Room] = &[
     ),
     room("server/", BELOW, SIMULATED),
     room("status/", &["sink/mod.rs", "sink/escape.rs", "engine/", "config/"], TIMELESS),
+    // The one of the spool that names files.
+    room("spool/disk.rs", &["linux.rs"], &["mio", "log", "std::net", "std::process", "std::thread", "std::time"]),
+    // Its worlds of tests.
+    room("spool/world.rs", &["spool/", "engine/", "config/"], &["mio", "log", "std::fs", "std::net", "std::os"]),
+    room("spool/", &["spool/disk.rs", "linux.rs", "engine/", "config/"], SPOOL),
+    // A publisher of bytes and times, whose sockets are somebody else's.
+    room("nats/", &["engine/", "config/"], PURE),
+    // A client of HTTP servers, in the same way.
+    // The one of it that names a file.
+    room(
+        "http/files.rs",
+        &["http/", "config/"],
+        &["mio", "log", "std::net", "std::process", "std::thread", "std::time"],
+    ),
+    // Its worlds of tests.
+    room("http/worlds.rs", &["http/", "engine/", "config/"], &["mio", "log", "std::fs", "std::net", "std::os"]),
+    room("http/", &["gunzip.rs", "engine/", "config/"], PURE),
+    // TLS without sockets.
+    // The one of it that names files.
+    room(
+        "tls/files.rs",
+        &["tls/", "host.rs", "linux.rs", "config/"],
+        &["mio", "log", "std::net", "std::process", "std::thread", "std::time"],
+    ),
+    // Its tests.
+    room(
+        "tls/rules.rs",
+        &["tls/files.rs", "tls/", "lib.rs", "config/"],
+        &["mio", "log", "std::net", "std::thread", "std::time"],
+    ),
+    room("tls/", &["config/"], PURE),
+    // What is sent to stores, and what they say.
+    room("push/", &["http/", "gunzip.rs", "sink/escape.rs", "engine/", "config/"], PURE),
+    // What pollers ask with it, and which lines are new.
+    // The one of them that names files.
+    room(
+        "poll/files.rs",
+        &["http/files.rs", "config/"],
+        &["mio", "log", "std::net", "std::process", "std::thread", "std::time"],
+    ),
+    room("poll/", &["http/", "engine/", "config/"], PURE),
     // The one that names mio.
     room(
         "net.rs",
@@ -155,7 +311,7 @@ const ROOMS: &[Room] = &[
     room("socket_file.rs", &[], &["mio", "log", "std::net", "std::process"]),
     room("no_udp.rs", &[], &["mio", "log", "std::process", "std::thread", "std::time"]),
     room("udp.rs", &["host.rs"], &["mio", "log", "std::process", "std::thread", "std::time"]),
-    room("inherited.rs", &["config/"], &["mio", "log", "std::fs", "std::net", "std::thread", "std::time"]),
+    room("inherited.rs", &["linux.rs", "config/"], &["mio", "log", "std::fs", "std::net", "std::thread", "std::time"]),
     room("sink/mod.rs", SINKS, SINK),
     room("sink/outputs.rs", SINKS, SINK),
     room("sink/memory.rs", &["sink/mod.rs", "engine/"], SINK),
@@ -172,15 +328,36 @@ const ROOMS: &[Room] = &[
         SINK,
     ),
     room("sink/error.rs", &["sink/place.rs", "sink/files/", "sink/stream/", "linux.rs", "config/"], SINK),
-    room("sink/kinds.rs", &["sink/place.rs", "sink/misread.rs", "sink/files/", "sink/next/", "sink/stream/"], SINK),
+    room(
+        "sink/kinds.rs",
+        &[
+            "sink/place.rs",
+            "sink/misread.rs",
+            "sink/files/",
+            "sink/next/nats_place.rs",
+            "sink/next/push_place.rs",
+            "sink/next/",
+            "sink/stream/",
+        ],
+        SINK,
+    ),
     room(
         "sink/misread.rs",
         &["sink/place.rs", "sink/next/", "config/"],
         &["mio", "log", "std::fs", "std::io", "std::os"],
     ),
     room("sink/claim.rs", &["sink/files/", "config/"], SINK),
-    room("sink/place.rs", &["sink/target.rs", "sink/claim.rs", "config/"], SINK),
+    room("sink/place.rs", &["sink/target.rs", "sink/source.rs", "sink/claim.rs", "config/"], SINK),
+    room("sink/source.rs", &["sink/target.rs", "engine/"], SINK),
+    // The one wing that knows the spool, and no output knows it.
+    room("sink/spooled/", SPOOLED, SINK),
+    room("sink/no_spool.rs", SPOOLED, SINK),
     room("sink/files/", FILES, SINK),
+    room("sink/next/batch.rs", &["nats/", "sink/source.rs"], PURE),
+    room("sink/next/nats.rs", STREAMS, SINK),
+    room("sink/next/nats_place.rs", STREAMS, SINK),
+    room("sink/next/push.rs", STORES, SINK),
+    room("sink/next/push_place.rs", STORES, SINK),
     room("sink/next/", WING, SINK),
     room("sink/stream/", WING, SINK),
     room("sink/said.rs", &["engine/"], PURE),
@@ -188,7 +365,13 @@ const ROOMS: &[Room] = &[
     room("sink/waiting.rs", &["engine/"], &["mio", "log", "std::fs", "std::net", "std::os", "std::time"]),
     room("sink/ending.rs", &[], &["mio", "log", "std::fs", "std::net", "std::os", "std::time"]),
     room("sink/pace.rs", &["engine/"], &["mio", "log", "std::fs", "std::io", "std::net", "std::os", "std::thread"]),
-    room("sink/task.rs", &[], SINK),
+    // What was packed with gzip, and any bytes that claim to be.
+    room("gunzip.rs", &["inflate.rs"], UNPACKING),
+    room("inflate.rs", &[], UNPACKING),
+    room("task.rs", &[], SINK),
+    // A connection that begins, of an output or of a poller.
+    room("dial/secured.rs", &["dial/", "tls/files.rs", "tls/", "lib.rs", "config/"], SINK),
+    room("dial/", &["http/", "tls/files.rs", "tls/", "task.rs", "linux.rs", "config/"], SINK),
     room("linux.rs", &[], &["mio", "log", "std::fs", "std::net", "std::os", "std::thread", "std::time"]),
     room("host.rs", &[], &["mio", "socket2", "log", "std::net", "std::os", "std::thread", "std::time"]),
     room("engine/", &["config/"], PURE),

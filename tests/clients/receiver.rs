@@ -40,16 +40,38 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// `name` is the test's own: tests of one process must not share a folder.
     pub(crate) fn start(name: &str, options: &[&str]) -> Self {
+        Self::start_as(name, "", options)
+    }
+
+    /// The same, whose port has these options, with their comma before them.
+    pub(crate) fn start_as(name: &str, of_port: &str, options: &[&str]) -> Self {
         // Not in `target/`: syslog-ng puts a Unix socket here, whose path may have 107 bytes.
         let scratch = Scratch(std::env::temp_dir().join(format!("lumberjack-{}-{name}", std::process::id())));
         fs::create_dir_all(&scratch.0).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lumberjack"));
-        command.args(["--listen", "127.0.0.1:0", "--output"]).arg(scratch.0.join("out")).args(options);
-        command.arg("--listen").arg(format!("unix:{}", scratch.0.join("socket").display()));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(scratch.0.join("log")).unwrap());
-        let mut receiver = Self { running: Guard::spawn(&mut command).unwrap(), scratch, port: 0 };
+        let running = Self::spawn(&scratch, 0, of_port, options);
+        let mut receiver = Self { running, scratch, port: 0 };
         receiver.port = eventually("the port in the log", || receiver.port_in_log());
         receiver
+    }
+
+    fn spawn(scratch: &Scratch, port: u16, of_port: &str, options: &[&str]) -> Guard {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lumberjack"));
+        command.arg("--listen").arg(format!("127.0.0.1:{port}{of_port}")).arg("--output").arg(scratch.0.join("out"));
+        command.args(options).arg("--listen").arg(format!("unix:{}", scratch.0.join("socket").display()));
+        let log = File::options().create(true).append(true).open(scratch.0.join("log")).unwrap();
+        Guard::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log)).unwrap()
+    }
+
+    /// Stops it, and starts it again at the same port.
+    #[cfg(feature = "tls")]
+    pub(crate) fn restart(&mut self, of_port: &str, options: &[&str]) {
+        self.stop();
+        let said = self.log().len();
+        self.running = Self::spawn(&self.scratch, self.port, of_port, options);
+        eventually("the port in the log again", || {
+            let log = self.log();
+            if log[said..].contains("[tcp] Listening on 127.0.0.1:") { Ok(()) } else { Err(log) }
+        });
     }
 
     fn port_in_log(&mut self) -> Result<u16, String> {

@@ -3,6 +3,7 @@
 // Each binary needs some of it.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod certs;
 pub(crate) mod patience;
 pub(crate) mod skip;
 pub(crate) mod watchdog;

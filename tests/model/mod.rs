@@ -11,8 +11,18 @@ pub(crate) mod format;
 pub(crate) mod framer;
 #[cfg(feature = "status")]
 pub(crate) mod http;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
+#[cfg(feature = "poll")]
+pub(crate) mod page;
 pub(crate) mod proxy;
+#[cfg(any(feature = "poll", feature = "push"))]
+pub(crate) mod response;
+#[cfg(feature = "spool")]
+pub(crate) mod spool;
 pub(crate) mod syslog;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod wheel;
 
 use std::fmt;

@@ -10,6 +10,24 @@ const MOST_PAGE_BYTES = 32 * 1024
 const POLL_MS = 1000
 const TIMEOUT_MS = 3000
 const ANSWER_MS = 10_000
+// A poller as /diagnostics shows it.
+const POLLER = {
+  id: 1,
+  url: 'http://192.0.2.7/log.txt',
+  intervalMs: 5000,
+  seenEntries: 1234,
+  fetches: 20,
+  failures: 3,
+  notModified: 9,
+  lines: 56789,
+  bytes: 1 << 20,
+  gaps: 1,
+  name: 'plc-7',
+  state: 'waiting',
+  lastError: '',
+  lastFetch: 1,
+  lastStatus: 200,
+}
 const MARKUP = `<img src=x onerror="window.hacked = 1"><script>window.hacked = 1</script>`
 const SORT_BUTTONS = 18 // ten columns of connections, eight of hosts
 const AA = 4.5 // the least contrast of text that WCAG level AA allows
@@ -137,6 +155,7 @@ export class Checks {
     const hasRead = ({ connections }) => connections.some(({ lines }) => lines === 2)
     await eventually('the server has read what a client sent', async () => hasRead(await this.diagnostics(10_000)))
     const d = await this.diagnostics()
+    d.http.pollerDetails = [POLLER, { ...POLLER, name: 'gone', lastError: 'it answered 404', lines: 0 }]
     client.destroy()
     await this.middleman.serve(d)
     const health = await this.text('#health')
@@ -200,19 +219,31 @@ export class Checks {
       outputs.map((cells) => cells[0]),
       Object.keys(d.outputs),
     )
-    for (const [name, waiting, dropped, failures, bytes, writes] of outputs) {
+    for (const [name, waiting, behind, dropped, failures, bytes, writes] of outputs) {
       const output = d.outputs[name]
       isBytes(`bytes of ${name}`, bytes, output.bytes)
       isBytes(`waiting for ${name}`, waiting, output.waitingBytes)
-      equal(`counts of ${name}`, [writes, dropped, failures].map(number), [
+      equal(`counts of ${name}`, [writes, behind, dropped, failures].map(number), [
         output.writes,
+        output.lagLines,
         output.droppedLines,
         output.failures,
       ])
     }
+    const pollers = await this.rows('pollers')
+    equal(
+      'the pollers',
+      pollers.map((cells) => [cells[0], cells[1], number(cells[2]), number(cells[7])]),
+      d.http.pollerDetails.map((poller) => [
+        poller.name,
+        poller.lastError || poller.state,
+        poller.lines,
+        poller.seenEntries,
+      ]),
+    )
     const sumOf = (name) => Object.values(d.outputs).reduce((sum, output) => sum + output[name], 0)
     const ofOutputs = Object.fromEntries(
-      ['droppedLines', 'rotationFailures', 'syncFailures'].map((name) => [name, sumOf(name)]),
+      ['droppedLines', 'rotationFailures', 'syncFailures', 'rewinds'].map((name) => [name, sumOf(name)]),
     )
     const { lines, bytes, accepted, datagrams, ...limits } = d.counters
     const counters = await this.browser.run(() =>
@@ -222,7 +253,7 @@ export class Checks {
         row.offsetHeight > 0,
       ]),
     )
-    equal('the number of counters', counters.length, Object.keys(limits).length + 3)
+    equal('the number of counters', counters.length, Object.keys(limits).length + Object.keys(ofOutputs).length)
     for (const [count, sentence, isShown] of counters) {
       ok(`a counter has no sentence: ${sentence}`, / .*\.$/.test(sentence))
       equal(`whether ${count} ${sentence} is shown`, isShown, !/^0( B)?$/.test(count))
@@ -318,6 +349,7 @@ export class Checks {
       connections: [connection],
       hosts: [host],
       outputs: { [MARKUP]: output },
+      http: { activePollers: 1, pollerDetails: [{ ...POLLER, name: MARKUP, lastError: MARKUP }] },
       health: { ok: false, reasons: [MARKUP], troubles: [{ text: MARKUP, forMs: 1 }] },
     }
     body.counters = { ...body.counters, [MARKUP]: 1 }
@@ -328,9 +360,9 @@ export class Checks {
     const [[peer, state]] = await this.rows('connections')
     equal('the peer', [peer, state], [MARKUP, MARKUP])
     equal(
-      'the host and the output',
-      [(await this.rows('hosts'))[0][0], (await this.rows('outputs'))[0][0]],
-      [MARKUP, MARKUP],
+      'the host, the output and the poller',
+      [(await this.rows('hosts'))[0][0], (await this.rows('outputs'))[0][0], ...(await this.rows('pollers'))[0].slice(0, 2)],
+      [MARKUP, MARKUP, MARKUP, MARKUP],
     )
     ok('the reason is not shown as text', (await this.text('#health')).includes(MARKUP))
     ok('the trouble is not shown as text', (await this.text('#troubles')).includes(MARKUP))

@@ -50,7 +50,7 @@ fn p13_a_device_that_is_pulled_and_exchanged_is_gone_on_with() {
     ] {
         let Some(disk) = stick() else { return };
         let path = disk.file("stick/app.log");
-        let receiver = Receiver::start(&[&["--output", &path], options].concat());
+        let receiver = Setup::new(&[&["--output", &path], options].concat()).by_default().start();
         let mut client = receiver.client();
         client.write_all(b"one\n").unwrap();
         until_equal("the first line", &"one\n".to_owned(), || text(&path));
@@ -83,7 +83,7 @@ fn p13_a_device_that_comes_back_after_a_while_is_gone_on_with() {
     for options in [&[][..], &["--sync", "100ms"]] {
         let Some(disk) = stick() else { return };
         let path = disk.file("stick/app.log");
-        let receiver = Receiver::start(&[&["--output", &path], options].concat());
+        let receiver = Setup::new(&[&["--output", &path], options].concat()).by_default().start();
         let mut client = receiver.client();
         client.write_all(b"one\n").unwrap();
         until_equal("the first line", &"one\n".to_owned(), || text(&path));
@@ -117,7 +117,7 @@ fn p13_a_file_system_that_is_read_only_for_a_while_costs_nothing() {
     for options in [&[][..], &ROTATES] {
         let Some(disk) = stick() else { return };
         let path = disk.file("stick/app.log");
-        let receiver = Receiver::start(&[&["--output", &path], options].concat());
+        let receiver = Setup::new(&[&["--output", &path], options].concat()).by_default().start();
         let mut client = receiver.client();
         client.write_all(lines(0, 1).as_bytes()).unwrap();
         until_equal("the first line", &lines(0, 1), || text(&path));
@@ -219,7 +219,7 @@ fn p13_a_folder_that_is_moved_or_removed_while_it_rotates_stops_no_line_for_good
         let (folder, moved) = (dir.file("logs"), dir.file("moved"));
         let path = dir.file("logs/app.log");
         fs::create_dir(&folder).unwrap();
-        let receiver = Receiver::start(&[&["--output", &path], &ROTATES[..]].concat());
+        let receiver = Setup::new(&[&["--output", &path], &ROTATES[..]].concat()).by_default().start();
         let mut client = receiver.client();
         client.write_all(lines(0, 5).as_bytes()).unwrap();
         until_equal("the fifth", &lines(4, 5), || text(&path));
@@ -347,6 +347,7 @@ fn take_away(path: &str) {
     }
 }
 
+#[cfg(feature = "status")]
 #[test]
 fn p13_whatever_has_the_files_name_hangs_nobody_and_lines_go_on_when_it_is_gone() {
     for what in OTHERS {
@@ -461,6 +462,29 @@ fn p13_a_fifo_that_is_replaced_is_opened_anew_and_each_line_is_whole_in_one_of_t
         let got = if new == "fifo" { got } else { fs::read(&path).unwrap() };
         assert_eq!(whole(&had, &got), lines(0, count + more), "{signal} {count}");
     }
+}
+
+#[test]
+fn p1_a_sighup_in_the_middle_of_a_line_into_a_fifo_that_stays_makes_no_second_start_of_it() {
+    let dir = Dir::new();
+    let path = dir.file("ff");
+    make_fifo(&path);
+    let mut reader = Pipe::open(&path);
+    let receiver = Receiver::start(&["--output", &path, "--memory", "1MiB"]);
+    let mut client = receiver.client();
+    // No whole number of them fits a fifo.
+    client.write_all(lines(0, 3_000).as_bytes()).unwrap();
+    // Time in which it fills the fifo, and then hears of the signal.
+    std::thread::sleep(Duration::from_millis(300));
+    receiver.signal("HUP");
+    std::thread::sleep(Duration::from_millis(300));
+    let mut got = vec![0; 40];
+    reader.read_exact(&mut got).unwrap();
+    drop(client);
+    let stopping = std::thread::spawn(move || receiver.stop().assert_clean());
+    reader.read_to_end(&mut got).unwrap();
+    join("the end", stopping);
+    assert_eq!(String::from_utf8(got).unwrap(), lines(0, 3_000));
 }
 
 #[test]

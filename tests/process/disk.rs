@@ -51,17 +51,17 @@ impl Tmpfs {
     }
 
     /// Takes up room.
-    fn fill(&self, bytes: usize) {
+    pub(crate) fn fill(&self, bytes: usize) {
         File::create(self.file("ballast")).unwrap().write_all(&vec![b'x'; bytes]).unwrap();
     }
 
     /// Takes up all room.
-    fn fill_up(&self) {
+    pub(crate) fn fill_up(&self) {
         let mut file = File::create(self.file("ballast")).unwrap();
         while file.write_all(&[b'x'; 4096]).is_ok() {}
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         fs::remove_file(self.file("ballast")).unwrap();
     }
 }

@@ -34,7 +34,7 @@ fn p13_every_mistake_in_the_arguments_is_one_sentence_and_exit_2() {
         (&["--xyzzy"][..], "--xyzzy is no option", "see --help"),
         (&["--out", "a"], "--out is no option: --output names where lines go", "such as --output app.log"),
         (&["--port=514"], "--port is no option: --listen names where clients connect", ""),
-        (&["--tls"], "--tls is no option: TLS is not served; put a TLS proxy in front", ""),
+        (&["--tls"], "--tls is no option: TLS is an option of a listener: --listen 0.0.0.0:6514,tls,", ""),
         (&["--udp"], "--udp is no option: --listen takes UDP too, such as", ""),
         (&["--gelf"], "--gelf is no option: --listen ADDR:PORT,framing=nul takes GELF over TCP", ""),
         (&["--syslog"], "--syslog is no option: --parse syslog reads", ""),
@@ -477,5 +477,24 @@ fn p12_a_log_that_is_closed_or_on_a_full_disk_ends_nothing() {
         let dir = Dir::new();
         let (guard, client) = start_unheard(&dir, redirect, Stdio::null());
         assert_goes_on(&dir, guard, client);
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn p13_what_needs_tls_names_the_build_that_has_it() {
+    for args in [
+        &["--output", "tcp+tls:gw:6514,ca=/etc/ca.pem"][..],
+        &["--output", "nats+tls://gw/logs", "--nats-stream", "LOGS"],
+        &["--output", "nats+tls-first://gw/logs", "--nats-stream", "LOGS"],
+        &["--output", "loki+https://gw/"],
+        &["--poll", "gw=https://gw/"],
+        &["--alert", "x", "--alert-url", "https://gw/"],
+        &["--tls-ca", "/etc/ca.pem"],
+        &["--tls-server-name", "gw"],
+    ] {
+        let ended = Setup::new(args).run();
+        assert_sentence(&ended, 2, "", "");
+        assert!(ended.stderr.contains("(lumberjack-tls)"), "{args:?}: {}", ended.stderr);
     }
 }

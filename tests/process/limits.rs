@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use crate::support::conditions::{assert_numbered, may_open, read_close, until, until_equal};
-use crate::support::receiver::{Receiver, Setup};
+use crate::support::receiver::{Receiver, Setup, is_emulated};
 
 #[test]
 fn p10_64_descriptors_serve_200_clients() {
@@ -151,7 +151,9 @@ fn p7_twenty_thousand_short_connections_leave_nothing_behind() {
     assert_eq!(numbers.len(), last, "each once");
     until("the memory back where it was", || {
         let now_kib = receiver.rss_kib();
-        if now_kib <= rss_kib + 1024 { Ok(()) } else { Err(format!("{now_kib} KiB, {rss_kib} KiB before")) }
+        // An emulator keeps what it has translated.
+        let more = if is_emulated() { 4096 } else { 1024 };
+        if now_kib <= rss_kib + more { Ok(()) } else { Err(format!("{now_kib} KiB, {rss_kib} KiB before")) }
     });
     receiver.stop().assert_clean();
 }

@@ -190,14 +190,19 @@ fn p13_the_path_of_the_status_socket_is_nobody_elses() {
     assert_sentence(&ended, 2, &format!("--listen {one} and --status {other} would both use "), "another name");
 }
 
+#[cfg(feature = "nats")]
 #[test]
 fn p13_an_output_that_reads_like_something_else_is_one_sentence_and_exit_2() {
     for (text, end) in [
         ("tcp://127.0.0.1:514", "write tcp:127.0.0.1:514"),
         ("udp:192.0.2.1:514", "udp: is not served: write tcp:HOST:PORT, unix:/path or a file"),
         ("syslog:", "syslog: is not served"),
-        ("nats://gw:4222", "nats: is not served"),
-        ("http://gw/", "http: is not served"),
+        (
+            "plant.log,ca=ca.pem",
+            "options of TLS stand behind tcp+tls:HOST:PORT, and this is a file, or write ./plant.log,ca=",
+        ),
+        ("nats://gw:4222", "the subject is missing"),
+        ("ftp://gw/", "ftp: is not served"),
         ("127.0.0.1:514", "it reads like an address: write tcp:127.0.0.1:514"),
         ("/log/%Y.log", "% is taken as it is"),
         ("tcp", "write tcp:HOST:PORT, or write ./tcp for a file of that name"),
@@ -205,7 +210,11 @@ fn p13_an_output_that_reads_like_something_else_is_one_sentence_and_exit_2() {
         ("{host", "{ is taken as it is"),
         (
             "{{host}}.log",
-            "{{ is taken as it is: only {date}, {host}, {app}, {severity}, {facility} are replaced, and in single braces",
+            if cfg!(feature = "tls") {
+                "{{ is taken as it is: only {date}, {host}, {app}, {severity}, {facility}, {name} are replaced, and in single braces"
+            } else {
+                "{{ is taken as it is: only {date}, {host}, {app}, {severity}, {facility} are replaced, and in single braces"
+            },
         ),
         ("&1", "write -, or write ./&1 for a file of that name"),
         ("--", "it reads like an option: name a file, or - for stdout"),

@@ -6,18 +6,19 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::tools::{Missing, Program};
+use crate::common::certs::Certs;
 use crate::common::skip::skip;
 use crate::support::conditions::{Dir, until};
 use crate::support::http::{Answer, Http, request, status_of};
 use crate::support::receiver::{Guard, Receiver};
 
 /// A port that nobody has at the moment.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Starts a proxy with these arguments, and waits until it listens there.
-fn start(name: &str, args: &[&str], port: u16) -> Option<Guard> {
+pub(crate) fn start(name: &str, args: &[&str], port: u16) -> Option<Guard> {
     let program = match Program::find(name) {
         Ok(program) => program,
         Err(Missing(why)) => {
@@ -67,6 +68,48 @@ fn nginx_shows_lines_as_they_come() {
     fs::write(dir.file("conf"), config).unwrap();
     let Some(_nginx) = start("nginx", &["-c", &dir.file("conf"), "-e", &dir.file("log")], port) else { return };
     assert_works_through(&format!("127.0.0.1:{port}"), &receiver);
+    receiver.stop().assert_clean();
+}
+
+/// A client's certificate is the password that the endpoint does not have (docs/status.md).
+#[test]
+fn nginx_shows_it_to_those_with_a_certificate_alone() {
+    let receiver = Receiver::start(&["--status", "127.0.0.1:0"]);
+    let (at, dir, port) = (status_of(&receiver), Dir::new(), free_port());
+    let (path, certs) = (dir.path().display(), Certs::new(dir.path()));
+    let temporary =
+        ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|kind| format!("{kind}_temp_path {path}/{kind};"));
+    let config = format!(
+        "daemon off; master_process off; pid {path}/pid; error_log {path}/log; events {{}}\n\
+         http {{ access_log off; {} server {{ listen 127.0.0.1:{port} ssl;\n\
+         ssl_certificate {}; ssl_certificate_key {};\n\
+         ssl_client_certificate {}; ssl_verify_client on;\n\
+         location / {{ proxy_pass http://{at}; }} }} }}\n",
+        temporary.concat(),
+        certs.text("server.pem"),
+        certs.text("server.key"),
+        certs.text("ca.pem")
+    );
+    fs::write(dir.file("conf"), config).unwrap();
+    let openssl = match Program::find("openssl") {
+        Ok(openssl) => openssl,
+        Err(Missing(why)) => return skip(&why),
+    };
+    let Some(_nginx) = start("nginx", &["-c", &dir.file("conf"), "-e", &dir.file("log")], port) else { return };
+    let ask = |own: &[&str]| {
+        let mut command = openssl.command();
+        command.args(["s_client", "-quiet", "-verify_return_error", "-CAfile", &certs.text("ca.pem")]);
+        command.args(["-connect", &format!("127.0.0.1:{port}")]).args(own);
+        let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        fs::write(dir.file("request"), request).unwrap();
+        command.stdin(fs::File::open(dir.file("request")).unwrap());
+        String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned()
+    };
+    let (cert, key) = (certs.text("client.pem"), certs.text("client.key"));
+    let shown = ask(&["-cert", &cert, "-key", &key]);
+    assert!(shown.starts_with("HTTP/1.1 200 ") && shown.ends_with("\r\n\r\nok\n"), "{shown}");
+    let refused = ask(&[]);
+    assert!(refused.starts_with("HTTP/1.1 400 ") && !refused.contains("ok\n"), "{refused}");
     receiver.stop().assert_clean();
 }
 

@@ -3,16 +3,14 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::limits::{lower_free_descriptors_to, raise_descriptors_again};
 use crate::common::patience::{Enough, PATIENCE, connect_unix};
-use crate::common::skip::not_here;
 use crate::support::conditions::{Dir, assert_same, until, until_equal};
-use crate::support::receiver::{Collected, Guard, Receiver, Setup};
-use crate::support::traced::may_trace;
+use crate::support::receiver::{Receiver, Setup};
+use crate::support::traced::{FailingSyncs, may_trace};
 
 /// Sends lines and our end, and reads to the end of the answer.
 fn receipt_for(receiver: &Receiver, host: u8, bytes: &[u8]) -> String {
@@ -267,22 +265,12 @@ fn receipt_is_not_given_for_lines_whose_sync_failed() {
     let dir = Dir::new();
     let receiver = Receiver::start(&["--receipt", "--sync", "100ms", "--output", &dir.file("out")]);
     assert_eq!(receipt_for(&receiver, 1, b"one\n"), "1 lines\n");
-    let mut strace = Command::new("strace");
-    // Each sync is the first one of its thread.
-    strace.args(["-f", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1", "-p"]);
-    strace.arg(receiver.guard.pid().to_string()).stdin(Stdio::null()).stderr(Stdio::piped());
-    let mut strace = Guard::spawn(&mut strace).unwrap();
-    let told = Collected::from(strace.0.stderr.take().unwrap());
-    until("strace", || if told.bytes().ends_with(b"\n") { Ok(()) } else { Err(told.text()) });
-    if !told.text().contains("attached") {
-        return not_here(&format!("strace may not attach to what runs: {}", told.text()));
-    }
+    let Some(strace) = FailingSyncs::of(&receiver) else { return };
     let mut client = receiver.client();
     client.write_all(b"two\n").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     receiver.until_said("cannot sync ");
-    strace.signal("INT");
-    strace.wait();
+    strace.end();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "closed, without a receipt");
     assert_eq!(receipt_for(&receiver, 1, b"three\n"), "1 lines\n");

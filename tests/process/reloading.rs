@@ -485,7 +485,7 @@ fn p27_a_directory_that_is_missing_is_made_from_now_on() {
     let dir = Dir::new();
     fs::create_dir(dir.file("logs")).unwrap();
     let path = dir.file("logs/app.log");
-    let mut one = Configured::with(dir, "", &[], |setup| setup, &path);
+    let mut one = Configured::with(dir, "", &[], Setup::by_default, &path);
     fs::rename(one.dir.file("logs"), one.dir.file("moved")).unwrap();
     one.receiver.signal("HUP");
     one.receiver.until_said("anew: ");

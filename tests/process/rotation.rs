@@ -274,7 +274,7 @@ fn a_directory_that_is_away_for_a_while_costs_nothing() {
     let (folder, path) = (dir.file("logs"), dir.file("logs/app.log"));
     fs::create_dir(&folder).unwrap();
     for options in [&[][..], &["--rotate-size", "4MiB"]] {
-        let receiver = start(&path, options);
+        let receiver = Setup::new(&[&["--output", &path], options].concat()).by_default().start();
         let mut client = receiver.client();
         client.write_all(b"before\n").unwrap();
         until_equal("the first line", &"before\n".to_owned(), || text(&path));

@@ -129,6 +129,7 @@ fn p13_a_directory_that_another_program_keeps_locked_stops_no_start_and_no_end()
     assert_serves(next, &path, &output);
 }
 
+#[cfg(feature = "udp")]
 #[test]
 fn p13_an_address_that_the_box_gets_later_is_listened_on_with_one_warning() {
     let dir = Dir::new();

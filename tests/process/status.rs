@@ -69,7 +69,7 @@ fn every_endpoint_says_what_the_clients_did() {
     for (path, wanted) in [
         ("tcp.port", u64::from(receiver.addr.port())),
         ("tcp.activeConnections", 4),
-        ("http.activePollers", 0),
+        ("tail.activeViewers", 0),
         ("gauges.activeConnections", 4),
         ("gauges.hosts", 2),
         ("counters.lines", 11),
@@ -371,11 +371,11 @@ fn a_tail_shows_lines_as_text_filtered() {
     assert_eq!((json.text_at("line"), json.text_at("peer")), ("<script>2", addr(&other).as_str()));
     assert!(json.text_at("ts").ends_with('Z') && json.text_at("ts").len() == 24, "{json:?}");
     let json = diagnostics(&at);
-    assert_eq!(json.number("http.activePollers"), 2);
-    assert!(json.text_at("http.pollerDetails.0").ends_with(" GET /tail"), "{json:?}");
+    assert_eq!(json.number("tail.activeViewers"), 2);
+    assert!(json.text_at("tail.viewerDetails.0").starts_with("127.0.0.1:"), "{json:?}");
     // Who leaves gives its place back.
     drop((all, some));
-    until_equal("nobody looks on", &0, || diagnostics(&at).number("http.activePollers"));
+    until_equal("nobody looks on", &0, || diagnostics(&at).number("tail.activeViewers"));
     receiver.stop().assert_clean();
     let (receiver, at) = start(&["--status-tail", "off"]);
     assert_eq!(["/tail", "/tail?match=x"].map(|target| get(&at, target).status), [404; 2]);
@@ -389,14 +389,14 @@ fn twelve_may_watch_and_the_others_are_still_answered() {
     let (receiver, at) = start(&[]);
     let mut tails: Vec<Http> = (0..12).map(|_| tail(&at, "/tail")).collect();
     assert_eq!(get(&at, "/tail").status, 503);
-    assert_eq!(diagnostics(&at).number("http.activePollers"), 12);
+    assert_eq!(diagnostics(&at).number("tail.activeViewers"), 12);
     receiver.assert_rests("while twelve look on");
     receiver.client().write_all(b"hello\n").unwrap();
     for tail in &mut tails {
         assert_eq!(tailed(tail, "hello"), (vec!["hello".to_owned()], 0));
     }
     drop(tails.pop());
-    until_equal("a place", &11, || diagnostics(&at).number("http.activePollers"));
+    until_equal("a place", &11, || diagnostics(&at).number("tail.activeViewers"));
     tails.push(tail(&at, "/tail"));
     let ended = receiver.stop();
     ended.assert_clean();
@@ -591,7 +591,7 @@ fn after_ten_seconds_a_slow_visitor_is_let_go_and_a_stalled_output_is_unhealthy(
     assert_eq!(kept.rest(), b"", "nothing was asked for ten seconds");
     // The viewer is one of a socket that is full of lines; or it was quick enough to have nothing waiting.
     drop(viewer);
-    until_equal("nobody looks on", &0, || diagnostics(&at).number("http.activePollers"));
+    until_equal("nobody looks on", &0, || diagnostics(&at).number("tail.activeViewers"));
     receiver.assert_rests("with a stalled output");
     let drained = output.collect();
     until_equal("it is healthy again", &200, || get(&at, "/healthz").status);
@@ -655,7 +655,7 @@ fn a_unix_socket_is_its_owners_alone_and_goes_with_the_server() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let _watches = tail(&at, "/tail");
     let json = diagnostics(&at);
-    assert!(json.text_at("http.pollerDetails.0").starts_with("unix#"), "{json:?}");
+    assert!(json.text_at("tail.viewerDetails.0").starts_with("unix#"), "{json:?}");
     // Whatever name it is asked by: no page of another name gets here.
     let mut http = Http::connect(&at);
     http.send("GET /healthz HTTP/1.1\r\nHost: x.example\r\n\r\n");

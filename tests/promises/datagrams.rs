@@ -243,7 +243,7 @@ fn p23_a_crowd_of_clients_does_not_keep_a_datagram_waiting_for_its_whole_turn() 
         server.turn(Some(Duration::from_millis(5))).unwrap();
     }
     echo.begin(udp, 1);
-    clients.iter_mut().for_each(|client| send(client, b"of a client\n"));
+    clients.iter_mut().for_each(|client| std::io::Write::write_all(client, b"of a client\n").unwrap());
     while echo.0.lock().unwrap().lines.len() < 101 {
         server.turn(Some(Duration::from_millis(5))).unwrap();
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lumberjack::Limits;
 
+use super::client::over_tls;
 use super::world::{World, send};
 
 #[test]
@@ -27,7 +28,9 @@ fn p9_a_line_beside_clients_at_full_speed_is_out_within_a_few_turns() {
         while !world.valve.lines().iter().any(|found| found == line.as_bytes()) {
             world.turn(Duration::from_millis(100)).unwrap();
             turns += 1;
-            assert!(turns <= 3, "the calm line is not out after {turns} turns");
+            // Over TLS a read brings less, and decrypting takes its share of a turn.
+            let most = if over_tls() { 6 } else { 3 };
+            assert!(turns <= most, "the calm line is not out after {turns} turns");
         }
     }
 }

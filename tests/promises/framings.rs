@@ -1,12 +1,13 @@
 //! P21: messages that end in something else than a newline.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use lumberjack::{EmbeddedNewline, Framing, Limits};
 
 use super::capture::said;
+use super::client::Client;
 use super::world::{World, name, send};
 
 fn world(framing: Framing, limits: Limits) -> World {
@@ -94,7 +95,7 @@ fn p21_a_message_past_the_cap_is_treated_as_a_line_is_and_the_next_is_intact() {
 }
 
 /// Reads to the end of what the server sends: its goodbye.
-fn has_heard_goodbye(client: &mut TcpStream) -> bool {
+fn has_heard_goodbye(client: &mut Client) -> bool {
     client.set_nonblocking(true).unwrap();
     let read = client.read(&mut [0; 1]);
     client.set_nonblocking(false).unwrap();

@@ -1,13 +1,13 @@
 //! P2, P6, P7 and P11: how connections end, and what no end may cost.
 
 use std::io::Write;
-use std::net::TcpStream;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lumberjack::{Limits, Turn};
 
 use super::capture::said;
+use super::client::Client;
 use super::common::patience::join;
 use super::valve::Flow;
 use super::world::{World, is_told_goodbye, name, reset, send};
@@ -109,7 +109,7 @@ fn p6_lingering_clients_give_way_oldest_first_and_lose_nothing() {
 }
 
 /// Writes without end and without looking; ends when the server does not take it any more.
-fn flood(mut client: TcpStream) -> JoinHandle<()> {
+fn flood(mut client: Client) -> JoinHandle<()> {
     let begun = Instant::now();
     std::thread::spawn(move || {
         let block = b"flood\n".repeat(10_000);
@@ -118,7 +118,7 @@ fn flood(mut client: TcpStream) -> JoinHandle<()> {
 }
 
 /// Sends a line now and then, for 40 s at most.
-fn speak(mut client: TcpStream) -> JoinHandle<()> {
+fn speak(mut client: Client) -> JoinHandle<()> {
     let begun = Instant::now();
     std::thread::spawn(move || {
         while begun.elapsed() < Duration::from_secs(40) && client.write_all(b"next\n").is_ok() {
@@ -167,7 +167,7 @@ fn p6_a_lingering_client_that_floods_gives_way_in_the_end() {
 fn p7_every_way_out_gives_everything_back() {
     let limits = Limits { linger: Duration::from_millis(20), ..idle(20) };
     let mut world = World::new(limits);
-    let ends: [fn(TcpStream); 2] = [drop, reset];
+    let ends: [fn(Client); 2] = [drop, reset];
     for end in ends {
         for bytes in [b"".as_slice(), b"half a line", b"a line\n", b"a line\nand a half"] {
             let mut client = world.taken_client();

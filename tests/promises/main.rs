@@ -4,6 +4,7 @@
 
 mod access;
 mod capture;
+mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod datagrams;
@@ -17,12 +18,18 @@ mod house;
 mod lines;
 mod memory;
 mod original;
+#[cfg(feature = "poll")]
+mod pollers;
 mod proxied;
 mod rates;
 mod receipts;
 mod reload;
+#[cfg(feature = "tls")]
+mod secured;
 mod sinks;
 mod spoken;
+#[cfg(feature = "tls")]
+mod tls_client;
 mod valve;
 #[cfg(feature = "status")]
 mod visitors;

@@ -1,10 +1,9 @@
 //! P5: one limit on all memory that clients and a slow sink can make the server hold.
 
-use std::net::TcpStream;
-
 use lumberjack::Limits;
 
 use super::capture::said;
+use super::client::Client;
 use super::valve::Flow;
 use super::world::World;
 
@@ -16,7 +15,7 @@ fn tight() -> Limits {
 }
 
 /// Sends, and turns until the server has read it, within the budget.
-fn send_and_wait(world: &mut World, client: &mut TcpStream, bytes: &[u8]) {
+fn send_and_wait(world: &mut World, client: &mut Client, bytes: &[u8]) {
     world.send_and_wait(client, bytes);
     let gauges = world.status().gauges;
     assert!(gauges.pending_bytes + gauges.sink_waiting_bytes <= 1 << 20, "{gauges:?}");

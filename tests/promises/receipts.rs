@@ -1,13 +1,13 @@
 //! `--receipt`: who half-closes is told how many of its lines are written, and never before they are.
 
 use std::io::{ErrorKind, Read};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use lumberjack::{Limits, MemorySink, Server, Turn};
-use socket2::SockRef;
 
 use super::capture::said;
+use super::client::Client;
 use super::common::patience::connect;
 use super::common::skip::not_here;
 use super::valve::Flow;
@@ -18,14 +18,14 @@ fn receipts() -> Limits {
 }
 
 /// Sends bytes and our end; the answer can still be read.
-fn ask(mut client: &TcpStream, bytes: &[u8]) {
-    std::io::Write::write_all(&mut client, bytes).unwrap();
+fn ask(client: &Client, bytes: &[u8]) {
+    std::io::Write::write_all(&mut &*client, bytes).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
 }
 
 /// What has come so far, and whether the server has closed.
-fn answer(client: &TcpStream) -> (String, bool) {
-    SockRef::from(client).set_nonblocking(true).unwrap();
+fn answer(client: &Client) -> (String, bool) {
+    client.set_nonblocking(true).unwrap();
     let (mut text, mut chunk) = (String::new(), [0; 64]);
     loop {
         match (&*client).read(&mut chunk) {
@@ -37,12 +37,12 @@ fn answer(client: &TcpStream) -> (String, bool) {
     }
 }
 
-fn is_silent(client: &TcpStream) -> bool {
+fn is_silent(client: &Client) -> bool {
     answer(client) == (String::new(), false)
 }
 
 /// Turns until the server has closed, and gives all that it said.
-fn last_answer(world: &mut World, client: &TcpStream) -> String {
+fn last_answer(world: &mut World, client: &Client) -> String {
     let begun = Instant::now();
     let mut text = String::new();
     loop {
@@ -285,7 +285,7 @@ fn p7_a_crowd_gets_its_receipts_at_once_and_leaves_nothing() {
     if rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0) < 2 * CROWD as u64 + 100 {
         return not_here("too few open files are allowed");
     }
-    let mut world = World::new(Limits { max_connections: 2 * CROWD, ..receipts() });
+    let mut world = World::new(Limits { max_connections: 2 * CROWD, memory: 128 << 20, ..receipts() });
     world.valve.set(Flow::Shut);
     let mut clients = Vec::new();
     for number in 0..CROWD {
@@ -332,6 +332,7 @@ fn receipt_of_lines_in_memory_comes_at_once() {
     let mut server = Server::bind(config, MemorySink::new()).unwrap();
     let lumberjack::ListenAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!("no TCP listener") };
     let client = connect(addr);
+    let client = Client::plain(client);
     ask(&client, b"one\ntwo\n");
     let begun = Instant::now();
     loop {

@@ -1,11 +1,11 @@
 //! P27: limits that change while clients are here.
 
-use std::net::TcpStream;
 use std::time::Duration;
 
 use lumberjack::{EmbeddedNewline, Framing, IdleClose, Limits, Listen, LongLines};
 
 use super::capture::said;
+use super::client::Client;
 use super::world::{World, is_told_goodbye, name, send};
 
 const fn ms(ms: u64) -> Duration {
@@ -172,7 +172,10 @@ fn listening(options: &str) -> Vec<Listen> {
 #[test]
 fn p27_who_may_connect_is_asked_of_who_comes_from_now_on_and_who_is_in_stays() {
     let [one, two] = [[127, 0, 27, 1], [127, 0, 27, 2]];
-    let mut world = World::listening("0.0.0.0:0,allow=127.0.27.1", Limits::default());
+    let mut world = World::as_it_is(lumberjack::Config {
+        listen: listening(",allow=127.0.27.1"),
+        ..lumberjack::Config::listen("0.0.0.0:0".parse().unwrap())
+    });
     let mut inside = world.client_of(one);
     world.send_and_wait(&mut inside, b"in\n");
     // It waits to be taken in, and was not asked yet.
@@ -217,7 +220,7 @@ fn p27_a_syslog_message_over_udp_is_its_datagram_behind_a_change_too() {
 }
 
 /// Lines that its host may not send at once, of a client that is slowed by them.
-fn slowed(world: &mut World, count: usize) -> TcpStream {
+fn slowed(world: &mut World, count: usize) -> Client {
     let mut client = world.client_of([127, 0, 27, 3]);
     send(&mut client, "a line of its own\n".repeat(count).as_bytes());
     world.until("it is slowed", |world| world.status().counters.slowed == 1);

@@ -170,7 +170,7 @@ impl Sink for Valve {
 
     fn poll_event(&mut self) -> Option<Event<'_>> {
         let sentence = self.0.lock().unwrap().reports.pop()?;
-        Some(Event::Report { output: 0, sentence })
+        Some(Event::Report { output: 0, weight: lumberjack::Weight::Warning, sentence })
     }
 
     fn obey(&mut self, order: Order) -> bool {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lumberjack::{BindError, Limits, ListenAddr};
 
+use super::client::Client;
 use super::common::patience::connect;
 use super::valve::Flow;
 use super::world::{World, send};
@@ -67,7 +68,7 @@ fn answer(world: &mut World, visitor: &TcpStream) -> String {
 fn p5_visitors_and_lines_together_stay_within_the_budget() {
     let (mut world, at) = world(tight());
     world.valve.set(Flow::Shut);
-    let mut hoard: Vec<TcpStream> = (0..200).map(|_| world.client_of([127, 0, 0, 2])).collect();
+    let mut hoard: Vec<Client> = (0..200).map(|_| world.client_of([127, 0, 0, 2])).collect();
     // Those who never read what they asked for, and those who never end their request.
     let watch: Vec<TcpStream> = (0..8).map(|_| visitor(&at)).collect();
     watch.iter().for_each(|visitor| ask(visitor, "/tail"));
@@ -102,14 +103,14 @@ fn p5_visitors_and_lines_together_stay_within_the_budget() {
 fn p5_what_visitors_may_hold_is_given_up_for_good() {
     let (mut world, at) = world(Limits { max_connections: 2000, ..tight() });
     // After a crowd the tables are made anew.
-    let crowd: Vec<TcpStream> = (0..1100).map(|_| world.client()).collect();
+    let crowd: Vec<Client> = (0..1100).map(|_| world.client()).collect();
     world.until("a crowd", |world| world.status().active_connections == 1100);
     drop(crowd);
     world.until("all are gone", |world| world.status().active_connections == 0);
     // Asking again for a place does not give up more.
     let again = world.server.serve_status(&"127.0.0.1:0".parse().unwrap(), true).unwrap();
     assert_ne!(again, at);
-    let mut hoard: Vec<TcpStream> = (0..150).map(|_| world.client()).collect();
+    let mut hoard: Vec<Client> = (0..150).map(|_| world.client()).collect();
     hoard.iter_mut().for_each(|client| send(client, &[b'x'; 8000]));
     world.until("all is read", |world| world.status().counters.bytes == 150 * 8000);
     // Checked after each turn, all together keep within the budget; and nearly all of it is used.

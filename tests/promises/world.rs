@@ -1,7 +1,7 @@
 //! A server and its clients in one thread: the test makes every turn, and every invariant is checked after each.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use lumberjack::{Config, Framing, Handle, Limits, Listen, ListenAddr, RunError, 
 use socket2::{Domain, Socket, Type};
 
 use super::capture;
+use super::client::{Client, over_tls, pump};
 use super::common::patience::{PATIENCE, Patient};
 use super::common::watchdog::watch;
 use super::valve::Valve;
@@ -22,6 +23,9 @@ pub(crate) struct World {
     pub(crate) handle: Handle,
     pub(crate) valve: Valve,
     addr: SocketAddr,
+    /// Clients speak TLS.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code))]
+    is_secured: bool,
 }
 
 /// A socket with an address that no other client of these tests has had: what the log says of it is told by that.
@@ -67,14 +71,29 @@ impl World {
         (world, SocketAddr::from((Ipv4Addr::LOCALHOST, at.port())))
     }
 
-    fn of(config: Config) -> Self {
+    fn of(mut config: Config) -> Self {
+        // What a proxy would send before is no TLS, a few KiB of memory are none for it, and its handshake takes longer than the
+        // silence of some tests. Bytes that rates let through come by records.
+        let (limits, own) = (&config.limits, &config.listen[0].options);
+        let is_quick = (1..100).contains(&limits.idle_timeout.as_millis());
+        let is_apart = own.proxy || own.rate != lumberjack::Rate::Off || config.listen.len() > 1;
+        let is_secured = over_tls() && limits.memory >= 8 << 20 && !is_quick && !is_apart;
+        if is_secured {
+            let listen = config.listen[0].to_string() + &options();
+            config.listen[0] = listen.parse().unwrap();
+        }
+        Self { is_secured, ..Self::as_it_is(config) }
+    }
+
+    /// One whose clients speak TLS only as they choose to.
+    pub(crate) fn as_it_is(config: Config) -> Self {
         watch();
         capture::start();
         let valve = Valve::new();
         let server = Server::bind(config, valve.clone()).unwrap();
         let ListenAddr::Tcp(addr) = server.local_addrs()[0].clone() else { panic!("no TCP listener") };
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()));
-        Self { handle: server.handle(), server, valve, addr }
+        Self { handle: server.handle(), server, valve, addr, is_secured: false }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -86,12 +105,22 @@ impl World {
     }
 
     /// Connects; the server has not accepted it yet.
-    pub(crate) fn client(&self) -> TcpStream {
+    pub(crate) fn client(&self) -> Client {
         self.client_of([127, 0, 0, 1])
     }
 
     /// Connects from another loopback address: another host.
-    pub(crate) fn client_of(&self, ip: [u8; 4]) -> TcpStream {
+    pub(crate) fn client_of(&self, ip: [u8; 4]) -> Client {
+        let socket = self.socket_of(ip);
+        #[cfg(feature = "tls")]
+        if self.is_secured {
+            return Client::secured(socket, &super::tls_client::usual());
+        }
+        Client::plain(socket)
+    }
+
+    /// The socket of a client.
+    pub(crate) fn socket_of(&self, ip: [u8; 4]) -> TcpStream {
         let socket = bound_anew(ip);
         socket.connect_timeout(&self.addr.into(), PATIENCE).unwrap();
         // A write that the server is to make room for, in this thread, would wait for ever.
@@ -99,16 +128,25 @@ impl World {
     }
 
     /// Connects, and makes turns until the server has accepted it.
-    pub(crate) fn taken_client(&mut self) -> TcpStream {
+    pub(crate) fn taken_client(&mut self) -> Client {
         let before = self.status().counters.accepted;
         let client = self.client();
         self.until("the client is taken", |world| world.status().counters.accepted > before);
+        #[cfg(feature = "tls")]
+        if self.is_secured {
+            self.until("its handshake", |_| !client.tls().session.is_handshaking());
+            // The server has the last message of it.
+            self.turn(Duration::ZERO).unwrap();
+            self.turn(Duration::ZERO).unwrap();
+        }
         client
     }
 
     /// One turn that waits for at most `timeout`.
     pub(crate) fn turn(&mut self, timeout: Duration) -> Result<Turn, RunError> {
+        pump();
         let turn = self.server.turn(Some(timeout))?;
+        pump();
         self.server.check();
         Ok(turn)
     }
@@ -142,7 +180,7 @@ impl World {
     }
 
     /// Sends, and turns until the server has read it.
-    pub(crate) fn send_and_wait(&mut self, client: &mut TcpStream, bytes: &[u8]) {
+    pub(crate) fn send_and_wait(&mut self, client: &mut Client, bytes: &[u8]) {
         let expected = self.status().counters.bytes + bytes.len() as u64;
         send(client, bytes);
         self.until("it is read", |world| world.status().counters.bytes == expected);
@@ -173,25 +211,32 @@ impl World {
 }
 
 /// Sends all of it; the kernel takes it, or the test is wrong.
-pub(crate) fn send(client: &mut TcpStream, bytes: &[u8]) {
+pub(crate) fn send(client: &mut Client, bytes: &[u8]) {
     client.write_all(bytes).unwrap();
 }
 
 /// Closes with an RST instead of a FIN.
-pub(crate) fn reset(client: TcpStream) {
-    let socket = Socket::from(client);
-    socket.set_linger(Some(Duration::ZERO)).unwrap();
+pub(crate) fn reset(client: Client) {
+    client.reset();
 }
 
 /// Whether the server's FIN is there.
-pub(crate) fn is_told_goodbye(client: &TcpStream) -> bool {
-    client.set_nonblocking(true).unwrap();
-    let read = (&*client).read(&mut [0; 1]);
-    client.set_nonblocking(false).unwrap();
-    matches!(read, Ok(0))
+pub(crate) fn is_told_goodbye(client: &Client) -> bool {
+    client.is_told_goodbye()
 }
 
 /// The address that the server's messages name a client by.
-pub(crate) fn name(client: &TcpStream) -> String {
+pub(crate) fn name(client: &Client) -> String {
     client.local_addr().unwrap().to_string()
+}
+
+/// What a listener with TLS has behind its address.
+#[cfg(feature = "tls")]
+fn options() -> String {
+    super::tls_client::options()
+}
+
+#[cfg(not(feature = "tls"))]
+fn options() -> String {
+    String::new()
 }

@@ -7,5 +7,11 @@ pub(crate) mod fuse;
 pub(crate) mod http;
 pub(crate) mod mounts;
 pub(crate) mod receiver;
+#[cfg(feature = "tls")]
+pub(crate) mod secure;
 pub(crate) mod somebody;
+#[cfg(all(feature = "push", feature = "spool", feature = "status"))]
+pub(crate) mod store;
 pub(crate) mod traced;
+#[cfg(all(feature = "poll", feature = "status"))]
+pub(crate) mod web;

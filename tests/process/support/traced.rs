@@ -1,9 +1,10 @@
 //! The binary under strace, which logs its system calls and fails or kills where it is told to.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::conditions::{Dir, until};
+use super::receiver::{Collected, Guard, Receiver};
 use crate::common::patience::output_of;
 use crate::common::skip::{not_here, skip};
 
@@ -33,6 +34,32 @@ pub(crate) fn strace(dir: &Dir, calls: &str, injections: &[String]) -> Vec<Strin
         command.extend(["-e".to_owned(), format!("inject={injection}")]);
     }
     command
+}
+
+/// Has each sync of a receiver fail, until it is over.
+pub(crate) struct FailingSyncs(Guard);
+
+impl FailingSyncs {
+    /// None, and a word, where that can't be.
+    pub(crate) fn of(receiver: &Receiver) -> Option<Self> {
+        let mut strace = Command::new("strace");
+        // Each sync is the first one of its thread.
+        strace.args(["-f", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1", "-p"]);
+        strace.arg(receiver.guard.pid().to_string()).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut strace = Guard::spawn(&mut strace).unwrap();
+        let told = Collected::from(strace.0.stderr.take().unwrap());
+        until("strace", || if told.bytes().ends_with(b"\n") { Ok(()) } else { Err(told.text()) });
+        if !told.text().contains("attached") {
+            not_here(&format!("strace may not attach to what runs: {}", told.text()));
+            return None;
+        }
+        Some(Self(strace))
+    }
+
+    pub(crate) fn end(mut self) {
+        self.0.signal("INT");
+        self.0.wait();
+    }
 }
 
 /// One call in the log.
