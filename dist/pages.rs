@@ -20,6 +20,8 @@ pub struct Row {
     help: &'static str,
     /// None: it is for the command line only.
     default: Option<String>,
+    /// It may be given more than once, and is not by default.
+    is_empty_list: bool,
     /// Whether SIGHUP takes a new value over.
     is_live: bool,
 }
@@ -66,6 +68,7 @@ pub fn rows() -> Vec<Row> {
             value: option.value,
             help: option.help,
             default: Some(option.current(&settings)),
+            is_empty_list: option.values(&settings).is_empty(),
             is_live: option.renew.is_some(),
         }));
     }
@@ -76,6 +79,7 @@ pub fn rows() -> Vec<Row> {
         value,
         help,
         default: None,
+        is_empty_list: false,
         is_live: false,
     }));
     rows
@@ -98,7 +102,10 @@ pub fn conf() -> String {
             let _ = write!(text, "\n## {}\n", heading(row.group));
         }
         let value = if row.is_switch() { "on|off" } else { row.value };
-        let _ = write!(text, "\n# {}: {} ({value})\n#{} = {default}\n", row.name, row.help, row.name);
+        // No value stands for none of them, so that one is in no line that could come into force.
+        let line =
+            if row.is_empty_list { format!("# {} = {value}", row.name) } else { format!("#{} = {default}", row.name) };
+        let _ = write!(text, "\n# {}: {} ({value})\n{line}\n", row.name, row.help);
     }
     text
 }
@@ -109,7 +116,7 @@ pub fn man() -> String {
     let mut text = format!(
         ".TH LUMBERJACK 1 \"\" \"lumberjack {}\" \"User commands\"\n\
          .SH NAME\nlumberjack \\- receives log lines over TCP, UDP and Unix sockets and writes each to every output\n\
-         .SH SYNOPSIS\n.B lumberjack\n[\\fIOPTIONS\\fR]\n{MAN_CAT_SYNOPSIS}{}\
+         .SH SYNOPSIS\n.B lumberjack\n[\\fIOPTIONS\\fR]\n{MAN_CAT_SYNOPSIS}{}{}\
          .SH DESCRIPTION\n\
          Applications connect and send lines that end in a newline, or messages in another framing, or datagrams. Whole\n\
          lines come out, in order, once. No client can make it grow past its memory budget, stall the others, or lose\n\
@@ -118,6 +125,7 @@ pub fn man() -> String {
          .SH OPTIONS\n\
          Sizes take bytes, or KiB, MiB and GiB (K, M and G are the same), kB, MB and GB; durations ms, s, m, h and d.\n",
         env!("CARGO_PKG_VERSION"),
+        if HAS_SPOOL { MAN_SPOOL_SYNOPSIS } else { "" },
         if HAS_STATUS { MAN_STATUS_SYNOPSIS } else { "" }
     );
     let mut last = None;
@@ -132,10 +140,14 @@ pub fn man() -> String {
         }
         let value = if row.is_switch() { String::new() } else { format!(" \\fI{}\\fR", roff(row.value)) };
         let _ = writeln!(text, "\\fB\\-\\-{}\\fR{value}", roff(row.name));
-        let default = row.default.as_ref().map(|default| format!(" [{default}]")).unwrap_or_default();
+        let default = row.default.as_ref().filter(|_| !row.is_empty_list);
+        let default = default.map(|default| format!(" [{default}]")).unwrap_or_default();
         let _ = writeln!(text, "{}", roff(&format!("{}{default}", row.help)));
     }
     text.push_str(MAN_CAT);
+    if HAS_SPOOL {
+        text.push_str(MAN_SPOOL);
+    }
     if HAS_STATUS {
         text.push_str(MAN_STATUS);
     }
@@ -158,6 +170,48 @@ if {date} is in the name.
 leaves lines out that are older, as far as they have a time;
 .B \\-\\-match
 shows only lines with this text.
+";
+
+/// Whether there is `lumberjack read`.
+const HAS_SPOOL: bool = cfg!(feature = "spool");
+
+const MAN_SPOOL_SYNOPSIS: &str = "\
+.br
+.B lumberjack read
+[\\fB\\-\\-from\\fR] \\fIDIR\\fR [\\fB\\-\\-first\\fR \\fINUMBER\\fR] [\\fB\\-\\-since\\fR \\fITIME\\fR|\\fIDURATION\\fR]
+[\\fB\\-\\-until\\fR \\fITIME\\fR|\\fIDURATION\\fR] [\\fB\\-\\-host\\fR \\fIHOST\\fR] [\\fB\\-\\-match\\fR \\fITEXT\\fR]
+[\\fB\\-\\-format\\fR raw|peer|json] [\\fB\\-\\-follow\\fR]
+.br
+.B lumberjack read
+\\fB\\-\\-from\\fR nats://\\fIHOST\\fR/\\fISUBJECT\\fR \\fB\\-\\-nats\\-stream\\fR \\fINAME\\fR
+[\\fB\\-\\-nats\\-creds\\fR \\fIFILE\\fR] [\\fB\\-\\-box\\fR \\fINAME\\fR] [...]
+.br
+.B lumberjack verify
+\\fIDIR\\fR
+";
+
+const MAN_SPOOL: &str = "\
+.SH READING A SPOOL
+.B lumberjack read
+shows the lines that a spool has, the oldest first, while a server uses it or not: number, time, sender and line, or with
+.B \\-\\-format
+as an output writes them.
+.B \\-\\-first
+begins with the line of a number;
+.B \\-\\-since
+leaves older lines out,
+.B \\-\\-until
+those from then on,
+.B \\-\\-host
+those of other senders (an address, or unix),
+.B \\-\\-match
+those without a text;
+.B \\-\\-follow
+waits for more. The lines of a stream of NATS are shown as they were formatted, of many subjects if there is * or > in
+.IR SUBJECT .
+.B lumberjack verify
+says of each segment whether it is whole, and what is missing. Both change nothing. Exit status: 0 all is there, 1 lines are
+missing.
 ";
 
 /// Whether there is `lumberjack status`.
@@ -248,7 +302,7 @@ a mistake in the options or in the config file, or, with
 settings that do not fit this box
 .SH FILES
 .TP
-.I /etc/lumberjack.conf
+.I /etc/lumberjack/lumberjack.conf
 what the packaged service reads with
 .BR \\-\\-config .
 The same long options, one a line; a # at the start of a line or after a space begins a comment.
@@ -308,7 +362,7 @@ const OPTIONS_START: &str = "\
   **Durations**: with `ms`, `s`, `m`, `h` or `d`.
 - **In a config file** (`--config FILE`) an option stands without its dashes, one a line: `max-line = 64KiB`. Options without
   a value take `on` or `off`: `mark-gaps = on`. `#` begins a comment, at the start of a line or after a space. Quotes would be
-  part of the value. What the command line says wins. An option that is there twice is a mistake; `listen` and `output` may be.
+  part of the value. What the command line says wins. An option that is there twice is a mistake; `listen`, `output`, `poll`, `alert` and `push-header` may be.
 - **At SIGHUP** the file is read again. An option with `changes` takes a new value at once, for who is connected too; one with
   `restart` keeps its own until the program is started again, and the log says so.
 - **Exit codes**: 0 is a clean end, 1 a failure at run time, 2 a mistake in the options, or, with `--check`, settings that do
@@ -325,7 +379,7 @@ const MORE: &[(&str, &str)] = &[
     (
         "listen",
         "Names are not looked up: give an address. `0.0.0.0` is every IPv4 address of the box; `[::]` takes IPv4 clients \
-         too. How to point [clients](clients.md) at it",
+         too. How to point [clients](clients.md) at it; [the options of TLS](tls.md#a-listeners-options)",
     ),
     ("framing", "[Messages that are no lines](clients.md#messages-that-are-no-lines)"),
     ("embedded-newline", "[Messages that are no lines](clients.md#messages-that-are-no-lines)"),
@@ -338,11 +392,16 @@ const MORE: &[(&str, &str)] = &[
     ("rate", "[How much a host may send](limits.md#how-much-a-host-may-send)"),
     ("unix-mode", "With the default everybody on the box may log, as with `/dev/log`"),
     ("receipt", "[Receipts](receipts.md)"),
+    ("sandbox", "[What the process may do](sandbox.md)"),
+    ("user", "[Port 514 without root](sandbox.md#--user-port-514-without-root)"),
     (
         "output",
         "Up to [eight outputs](outputs.md#several-outputs), [files](files.md), \
-         [other receivers](forwarding.md), [a file for each host](files.md#a-file-for-each-host), [one for each app](files.md#a-file-for-each-app-or-severity), [one for each day](files.md#a-file-a-day)",
+         [other receivers](forwarding.md), [streams](beyond.md), [stores over HTTP](push.md), [a file for each host](files.md#a-file-for-each-host), [one for each app](files.md#a-file-for-each-app-or-severity), [one for each day](files.md#a-file-a-day)",
     ),
+    ("push-header", "[Into a store over HTTP](push.md)"),
+    ("push-batch", "[What it costs](push.md#what-it-costs)"),
+    ("push-seq", "[What arrives, and how often](push.md#what-arrives-and-how-often)"),
     ("format", "[How a line looks](outputs.md#how-a-line-looks)"),
     ("tag", "[How a line looks](outputs.md#how-a-line-looks)"),
     ("mark-gaps", "[Where lines are missing](outputs.md#where-lines-are-missing)"),
