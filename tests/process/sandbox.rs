@@ -150,8 +150,11 @@ fn p35_a_directory_that_is_made_anew_is_reached_by_default_and_with_require_that
 /// Waits until a reload has read this.
 #[track_caller]
 fn until_reloaded(receiver: &Receiver, level: &str) {
+    let words = format!("log-level is {level}, was ");
+    let so_often = || receiver.said().matches(&words).count();
+    let before = so_often();
     receiver.signal("HUP");
-    receiver.until_said(&format!("log-level is {level}, was "));
+    until("it has read the file again", || if so_often() > before { Ok(()) } else { Err(receiver.said()) });
 }
 
 #[test]
@@ -190,8 +193,10 @@ fn p35_links_that_are_switched_and_directories_made_anew_are_reached_by_default(
         conf(at, level);
         switch(link, &to);
         until_reloaded(&receiver, level);
+        let file = dir.file(&format!("{at}/logs/app.log"));
+        until("the file is there", || if fs::exists(&file).unwrap() { Ok(()) } else { Err(receiver.said()) });
         client.write_all(b"a line\n").unwrap();
-        until_equal("the line", &"a line\n".to_owned(), || text(&dir.file(&format!("{at}/logs/app.log"))));
+        until_equal("the line", &"a line\n".to_owned(), || text(&file));
     }
     receiver.stop().assert_clean();
 }

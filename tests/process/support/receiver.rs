@@ -323,14 +323,18 @@ impl Receiver {
         self.assert_hardly_wakes(200, why);
     }
 
+    /// Some second it has to rest: in the first ones it may still do what the test has asked of it, on a machine that is at work.
     fn assert_hardly_wakes(&self, most_sleeps: u64, why: &str) {
-        let (ticks, sleeps) = (self.cpu_ticks(), self.sleeps());
-        // The second is the measurement; nothing waits for it.
-        std::thread::sleep(Duration::from_secs(1));
-        let (ticks, sleeps) = (self.cpu_ticks() - ticks, self.sleeps() - sleeps);
         // What comes for the first time, an emulator translates.
         let most = if is_emulated() { 5 } else { 1 };
-        assert!(ticks <= most && sleeps <= most_sleeps, "{ticks} ticks and {sleeps} wake-ups in a second {why}");
+        until(&format!("a second of rest {why}"), || {
+            let (ticks, sleeps) = (self.cpu_ticks(), self.sleeps());
+            // The second is the measurement; nothing waits for it.
+            std::thread::sleep(Duration::from_secs(1));
+            let (ticks, sleeps) = (self.cpu_ticks() - ticks, self.sleeps() - sleeps);
+            let said = || format!("{ticks} ticks and {sleeps} wake-ups in a second");
+            if ticks <= most && sleeps <= most_sleeps { Ok(()) } else { Err(said()) }
+        });
     }
 
     pub(crate) fn signal(&self, name: &str) {
