@@ -10,13 +10,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::patience::{Pipe, join, output_of};
-use crate::support::conditions::{Dir, until, until_equal};
+use crate::support::conditions::{Dir, text, until, until_equal};
 use crate::support::mounts::Mounts;
 use crate::support::receiver::{Receiver, Setup};
-
-fn text(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default()
-}
 
 fn line(number: u32) -> String {
     format!("{number:039}\n")

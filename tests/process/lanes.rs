@@ -11,12 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::disk::Tmpfs;
 use crate::common::patience::{Enough, Patient};
-use crate::support::conditions::{Dir, until, until_equal};
+use crate::support::conditions::{Dir, text, until, until_equal};
 use crate::support::receiver::{Collected, Receiver, Setup, listens_at, under_test};
-
-fn text(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default()
-}
 
 fn lines(name: &str, from: u32, to: u32) -> String {
     (from..to).map(|number| format!("{name} {number:035}\n")).collect()

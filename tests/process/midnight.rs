@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::disk::Tmpfs;
 use super::errors::assert_sentence;
 use crate::common::skip::skip;
-use crate::support::conditions::{Dir, until, until_equal};
+use crate::support::conditions::{Dir, text, until, until_equal};
 use crate::support::receiver::{Receiver, Setup};
 
 /// A time zone as a `TZ` names it, and when a time of day comes in it.
@@ -51,10 +51,6 @@ fn date_in(tz: &str, seconds: i64) -> String {
     let mut date = Command::new("date");
     let output = date.env("TZ", tz).args(["+%F", "-d", &format!("{seconds} seconds")]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-fn text(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default()
 }
 
 fn names(dir: &Dir) -> Vec<String> {

@@ -6,13 +6,9 @@ use std::io::Write;
 use super::tools::{Missing, Program};
 use crate::common::patience::output_of;
 use crate::common::skip::skip;
-use crate::support::conditions::{Dir, until, until_equal};
+use crate::support::conditions::{Dir, text, until, until_equal};
 use crate::support::follow::{Seen, Senders, push_line};
 use crate::support::receiver::Receiver;
-
-fn text(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default()
-}
 
 #[test]
 fn a_signal_makes_it_go_on_in_the_file_that_has_the_name_now() {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::patience::{Collected, Guard, output_of};
 use crate::common::skip::{not_here, skip};
-use crate::support::conditions::{Dir, assert_same, until, until_equal};
+use crate::support::conditions::{Dir, assert_same, text, until, until_equal};
 use crate::support::follow::{Following, LONGEST, Senders, push_line};
 use crate::support::receiver::{Receiver, Setup, under_test};
 
@@ -31,10 +31,6 @@ fn names(dir: &Dir) -> Vec<String> {
         fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
-}
-
-fn text(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 fn inode(path: &str) -> Option<u64> {

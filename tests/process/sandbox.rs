@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use crate::common::skip::not_here;
-use crate::support::conditions::{Dir, until, until_equal};
+use crate::support::conditions::{Dir, text, until, until_equal};
 use crate::support::mounts::Mounts;
 use crate::support::receiver::{Ended, Receiver, Setup, is_emulated};
 use crate::support::somebody::somebody_else;
@@ -30,10 +30,6 @@ fn status_of(receiver: &Receiver, name: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{}/status", receiver.guard.pid())).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn text(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default()
 }
 
 #[track_caller]

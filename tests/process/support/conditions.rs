@@ -25,6 +25,11 @@ pub(crate) fn until_equal<T: PartialEq + std::fmt::Debug>(what: &str, wanted: &T
     });
 }
 
+/// What a file holds; nothing while there is none, as for a moment of each rotation.
+pub(crate) fn text(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
 /// Writes numbered lines until the receiver stops reading and the kernel takes no more. Returns all bytes that the kernel
 /// took. Afterwards the client's write time-out is [`PATIENCE`] again.
 pub(crate) fn write_until_held_back(client: &TcpStream) -> Vec<u8> {

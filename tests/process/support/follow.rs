@@ -264,6 +264,10 @@ impl Follower {
     }
 
     fn add(&mut self, mut new: Vec<Opened>, is_joined: bool) {
+        // A reader that comes late finds as many files as are kept, and there may have been others.
+        if self.files.is_empty() && new.len() >= self.keep {
+            self.followed.seen.may_jump.fill(true);
+        }
         if let Some(oldest) = new.last_mut().filter(|_| !is_joined) {
             oldest.is_after_gap = true;
             self.followed.gaps += 1;
