@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lumberjack::{Limits, Turn};
 
 use super::capture::said;
-use super::client::Client;
+use super::client::{Client, over_tls};
 use super::common::patience::join;
 use super::valve::Flow;
 use super::world::{World, is_told_goodbye, name, reset, send};
@@ -190,13 +190,16 @@ fn p11_what_was_written_before_the_stop_is_in_the_output_even_from_who_was_not_t
     let mut world = World::new(Limits::default());
     let mut taken = world.taken_client();
     send(&mut taken, b"taken\nhalf");
-    let mut waiting: Vec<_> = (0..100).map(|_| world.client()).collect();
+    // Over TLS no more than may shake hands at once: one host's slow handshakes make room for its next ones, and these are slow on
+    // a machine that is at work, since all clients' part of them is done here too.
+    let crowd = if over_tls() { 50 } else { 100 };
+    let mut waiting: Vec<_> = (0..crowd).map(|_| world.client()).collect();
     for client in &mut waiting {
         send(client, b"waited\n");
     }
     world.stop().unwrap();
     let lines = world.texts();
-    assert_eq!(lines.iter().filter(|line| *line == "waited").count(), 100);
+    assert_eq!(lines.iter().filter(|line| *line == "waited").count(), crowd);
     assert!(lines.contains(&"taken".to_owned()) && lines.contains(&"half".to_owned()), "{lines:?}");
     assert!(is_told_goodbye(&taken));
 }
