@@ -13,7 +13,7 @@ use lumberjack::{Format, Lines, Origin, Parse, Peer, Severity, SyslogOptions};
 use super::{Script, Shown, Story, assert_same_bytes};
 
 /// Times, right ones first.
-const TIMES: [&str; 24] = [
+const TIMES: [&str; 25] = [
     "2003-10-11T22:14:15.003Z",
     "2003-08-24T05:14:15.000003-07:00",
     "2024-02-29T23:59:59+23:59",
@@ -32,6 +32,7 @@ const TIMES: [&str; 24] = [
     "2003-10-11T24:14:15Z",
     "2003-13-11T22:14:15Z",
     "2003-10-11T22:14:15+24:00",
+    "2003-10-11T22:14:15Z07:00",
     "2003-10-11t22:14:15Z",
     "2003-10-11T22:14:15",
     "Feb 30 12:00:00",
@@ -619,8 +620,8 @@ fn is_whole(time: &str) -> bool {
         let [hour, minute, second] = clock[..] else { return None };
         let is_fraction = (1..=6).contains(&fraction.len()) && fraction.chars().all(|c| c.is_ascii_digit());
         let is_zone = zone == "Z" || {
-            let zone: Vec<i64> = zone.get(1..)?.split(':').map(two_digits).collect::<Option<_>>()?;
-            zone.len() == 2 && zone[0] < 24 && zone[1] < 60 && !time.ends_with('Z')
+            let offset: Vec<i64> = zone.strip_prefix(['+', '-'])?.split(':').map(two_digits).collect::<Option<_>>()?;
+            offset.len() == 2 && offset[0] < 24 && offset[1] < 60
         };
         let is_date = is_year && (1..13).contains(&month) && (1..=days_of(year.parse().ok()?, month)).contains(&day);
         Some(is_date && is_fraction && is_zone && hour < 24 && minute < 60 && second < 60)
