@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(feature = "cli")]
+use nix::errno::Errno;
+#[cfg(feature = "cli")]
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 #[cfg(feature = "cli")]
 use nix::unistd::{AccessFlags, access};
@@ -167,13 +169,46 @@ pub(crate) fn set_fenced() {
     IS_FENCED.store(true, Ordering::Relaxed);
 }
 
-/// What else may be behind an error that a file can't be opened: the end of a sentence, or nothing.
-pub(crate) fn behind_it(error: &io::Error) -> &'static str {
-    if error.kind() == io::ErrorKind::PermissionDenied && IS_FENCED.load(Ordering::Relaxed) {
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenFor {
+    /// Its bytes.
+    Reading,
+    /// Ours; it is made if there is none.
+    Writing,
+}
+
+/// What else may be behind an error that a file can't be opened: the end of a sentence, or nothing. Nothing where owner and mode of
+/// the file or its directory are the cause: those this process's confinement does not touch, and a restart would not cure them.
+pub(crate) fn behind_it(error: &io::Error, path: &Path, what: OpenFor) -> &'static str {
+    let is_fenced = error.kind() == io::ErrorKind::PermissionDenied && IS_FENCED.load(Ordering::Relaxed);
+    if is_fenced && modes_allow(path, what) {
         "; --sandbox reaches only what was there at the start: restart"
     } else {
         ""
     }
+}
+
+/// Whether owner, group and mode let this process open a file. The kernel's rules for a confined process are not asked here.
+#[cfg(feature = "cli")]
+fn modes_allow(path: &Path, what: OpenFor) -> bool {
+    let asked = match what {
+        OpenFor::Reading => access(path, AccessFlags::R_OK),
+        OpenFor::Writing => access(path, AccessFlags::W_OK),
+    };
+    match asked {
+        // A new file is made in its directory.
+        Err(Errno::ENOENT) => {
+            path.parent().is_some_and(|folder| access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok())
+        }
+        asked => asked.is_ok(),
+    }
+}
+
+/// Nothing confines the process of an embedder from here.
+#[cfg(not(feature = "cli"))]
+fn modes_allow(_: &Path, _: OpenFor) -> bool {
+    false
 }
 
 /// How many descriptors may be open; without end where nothing tells.

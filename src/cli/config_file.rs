@@ -4,10 +4,11 @@
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::host::behind_it;
+use crate::host::{OpenFor, behind_it};
 use crate::linux::{O_NOCTTY, O_NONBLOCK};
 
 /// The default config file with all its comments takes a fiftieth of it.
@@ -20,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Reads it. The error is what stands in the sentence's brackets.
 #[inline(never)] // for size
 pub(super) fn read(path: &str) -> Result<String, String> {
-    let said = |error: std::io::Error| format!("{error}{}", behind_it(&error));
+    let said = |error: std::io::Error| format!("{error}{}", behind_it(&error, Path::new(path), OpenFor::Reading));
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path).map_err(said)?;
     let is_fifo = file.metadata().map_err(said)?.file_type().is_fifo();
     let (mut file, mut bytes) = (file.take(MOST_BYTES + 1), Vec::new());

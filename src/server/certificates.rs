@@ -64,6 +64,9 @@ impl<S: Sink, N: Net> Server<S, N> {
                     if place.as_ref().is_none_or(|before| before.leaf != door.leaf) {
                         info!("[tls] {} has a new certificate, valid until {}", door.at, date_of(door.not_after));
                     }
+                    if place.as_ref().is_none_or(|before| before.trusted != door.trusted) {
+                        info!("[tls] {} lets in clients by what client-ca holds now", door.at);
+                    }
                     *place = Some(door);
                 }
                 Err(sentence) => warn!(

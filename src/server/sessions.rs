@@ -13,7 +13,7 @@ use crate::config::listen::{Listen, ListenOptions};
 use crate::engine::peer::Host;
 use crate::engine::stats::TlsCounters;
 use crate::net::{Key, Net};
-use crate::tls::files::{authorities, own_key_pair, server_config};
+use crate::tls::files::{Authorities, authorities, own_key_pair, server_config};
 use crate::tls::{Certificate, MOST_KEPT, Session, Trouble};
 
 /// Handshakes that may be unfinished at once.
@@ -62,6 +62,8 @@ pub(super) struct Door {
     pub(super) not_after: i64,
     /// It, in DER.
     pub(super) leaf: Vec<u8>,
+    /// Who is trusted to sign those of clients, if they need any: others differ in this.
+    pub(super) trusted: Option<u64>,
     /// Where it is, as people write it.
     pub(super) at: String,
 }
@@ -83,7 +85,8 @@ impl Door {
         let config = server_config(&keys, clients.as_ref(), &client_name.0, *tls_min).map_err(sentence)?;
         let Certificate { not_before, not_after, .. } = *keys.certificate();
         let leaf = keys.leaf().to_vec();
-        Ok((Self { config, not_before, not_after, leaf, at: listen.at.to_string() }, keys.warning()))
+        let trusted = clients.as_ref().map(Authorities::fingerprint);
+        Ok((Self { config, not_before, not_after, leaf, trusted, at: listen.at.to_string() }, keys.warning()))
     }
 }
 

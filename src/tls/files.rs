@@ -2,7 +2,9 @@
 //! that names it, and holds nothing of a key.
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use std::fs::File;
+use std::hash::DefaultHasher;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -22,11 +24,14 @@ use super::check::{ClientCheck, ServerCheck};
 use super::trouble::OLD_CERTIFICATE;
 use crate::config::text::{as_text, escaped};
 use crate::config::tls::{NamePattern, TlsVersion};
-use crate::host::behind_it;
+use crate::host::{OpenFor, behind_it};
 use crate::linux::O_NONBLOCK;
 
 /// The longest file: a store of all authorities in the world takes a quarter of it.
 const MOST_BYTES: u64 = 1 << 20;
+/// The longest certificate with those that lead to who is trusted: with what else a server says at first it has to be less than what
+/// our own clients keep of that, 36 KiB; others keep 64 or 100.
+const MOST_SHOWN: usize = 24 << 10;
 /// Others than the owner may read it. (A group may: Debian's `ssl-cert` is one.)
 const BY_OTHERS: u32 = 0o004;
 
@@ -93,12 +98,34 @@ pub struct Authorities {
     all: Vec<CertificateDer<'static>>,
 }
 
+impl Authorities {
+    /// These, of which `all` are also trusted as they are.
+    pub(super) fn of(roots: RootCertStore, all: Vec<CertificateDer<'static>>) -> Self {
+        Self { roots: Arc::new(roots), all }
+    }
+
+    /// A number that others differ in.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.all.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
 /// Reads a certificate and its key.
 ///
 /// # Errors
 /// One of the files can't be read, or is no such file, or they don't belong together.
 pub fn own_key_pair(certificate: &Path, key: &Path) -> Result<OwnKeys, FileTrouble> {
     let chain = certificates(certificate)?;
+    let length: usize = chain.iter().map(|one| one.len()).sum();
+    if length > MOST_SHOWN {
+        let (count, kib) = (chain.len(), length.div_ceil(1024));
+        let why = format!(
+            "holds {count} certificates, of {kib} KiB together: leave in its own, and those that lead to an authority, at most 24 KiB"
+        );
+        return Err(trouble(certificate, why));
+    }
     let said = chain.first().and_then(|first| Certificate::read(first));
     let said = said.ok_or_else(|| trouble(certificate, "holds a certificate that can't be read"))?;
     let (text, mode) = read(key)?;
@@ -131,7 +158,7 @@ pub fn authorities(file: Option<&Path>) -> Result<Authorities, FileTrouble> {
                 let said = Certificate::read(one);
                 roots.add(one.clone()).map_err(|_| unusable(file, said.as_ref()))?;
             }
-            Ok(Authorities { roots: Arc::new(roots), all })
+            Ok(Authorities::of(roots, all))
         }
         None => store(&stores()),
     }
@@ -159,7 +186,7 @@ fn store(places: &[PathBuf]) -> Result<Authorities, FileTrouble> {
     if added == 0 {
         return Err(trouble(file, "holds no certificate that can be used"));
     }
-    Ok(Authorities { roots: Arc::new(roots), all: Vec::new() })
+    Ok(Authorities::of(roots, Vec::new()))
 }
 
 /// What sessions of servers are made of.
@@ -250,7 +277,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileTrouble
             Err(trouble(path, "is in DER, and not in PEM: openssl x509 -inform der turns it into that"))
         }
         Ok(_) if memchr::memmem::find(&text, b"PRIVATE KEY-----").is_some() => {
-            Err(trouble(path, "holds no certificate in PEM, but a key: are cert= and key= exchanged?"))
+            Err(trouble(path, "holds no certificate in PEM, but a key: was one file named for the other?"))
         }
         Ok(_) => Err(trouble(path, "holds no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----")),
         Err(_) => Err(trouble(path, "is no file of certificates in PEM, or was cut")),
@@ -284,7 +311,7 @@ fn no_key(path: &Path, text: &[u8], error: &pem::Error) -> FileTrouble {
 /// A file can't be read. Who runs this is seldom who made the file.
 fn unread(path: &Path, error: &io::Error) -> FileTrouble {
     let is_forbidden = error.kind() == io::ErrorKind::PermissionDenied;
-    let cure = match behind_it(error) {
+    let cure = match behind_it(error, path, OpenFor::Reading) {
         "" if is_forbidden => ": let the user that this runs as read it (chgrp GROUP and chmod 640)",
         behind => behind,
     };

@@ -292,12 +292,53 @@ fn p34_the_dates_of_a_certificate_that_is_trusted_as_it_is_count() {
 fn p12_what_is_no_tls_is_told_from_its_first_bytes() {
     let dir = Dir::new("plain");
     let config = dir.server("server", None, &[]);
-    for text in [&b"<13>one\n"[..], b"GET / HTTP/1.1\r\n", b"\x80\x2e\x01\x00\x02", b"\x16\x02", b"\n"] {
+    for text in [&b"<13>one\n"[..], b"GET / HTTP/1.1\r\n", b"\x80\x2e\x04\x00\x02", b"\x90\x2e\x01", b"\x16\x02", b"\n"]
+    {
         let mut server = Talker::server(&config);
         text.iter().for_each(|byte| server.hear(&[*byte]));
         let trouble = server.went.clone().unwrap_err();
         assert_eq!((trouble.is_no_tls(), trouble.side()), (true, Side::We), "{text:?}");
         assert_eq!((server.heard.len(), server.take().len()), (0, 0));
+    }
+}
+
+#[test]
+fn p12_who_greets_in_the_form_of_ssl_2_is_too_old_and_is_told() {
+    let dir = Dir::new("ssl2");
+    let config = dir.server("server", None, &[]);
+    for hello in [&b"\x80\x2e\x01\x00\x02"[..], b"\x80\x2e\x01\x03\x01", b"\x8f\xff\x01"] {
+        let mut server = Talker::server(&config);
+        hello.iter().for_each(|byte| server.hear(&[*byte]));
+        let trouble = server.went.clone().unwrap_err();
+        assert_eq!((trouble.is_no_tls(), trouble.side()), (false, Side::We), "{hello:?}");
+        assert!(trouble.to_string().contains("TLS 1.1 or older"), "{trouble}");
+        assert_eq!(server.take(), b"\x15\x03\x01\x00\x02\x02\x46", "an alert: protocol_version");
+    }
+}
+
+/// The authority of `ca.pem`, and so many more with its key and names of that length.
+fn authorities_with_names(dir: &Dir, count: usize, len: usize) -> Authorities {
+    let text = std::fs::read(dir.certs.path("ca.pem")).unwrap();
+    let whole: CertificateDer = rustls::pki_types::pem::PemObject::from_pem_slice(&text).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(whole.clone()).unwrap();
+    let anchor = roots.roots[0].clone();
+    for number in 0..count {
+        let mut anchor = anchor.clone();
+        anchor.subject = format!("{number:0len$}").into_bytes().into();
+        roots.roots.push(anchor);
+    }
+    Authorities::of(roots, vec![whole])
+}
+
+#[test]
+fn p33_clients_come_in_however_many_authorities_are_trusted() {
+    let dir = Dir::new("many");
+    for (count, len) in [(0, 0), (10, 100), (300, 300)] {
+        let clients = authorities_with_names(&dir, count, len);
+        let server = server_config(&dir.keys("server"), Some(&clients), &[], TlsVersion::V12).unwrap();
+        let none = (String::new(), String::new());
+        assert_eq!(said(&dir.client("ca", Some("client")), &server), none, "{count} names");
     }
 }
 
@@ -358,6 +399,10 @@ fn p13_each_file_that_is_wrong_is_a_sentence_that_names_it() {
     let (folder, empty, fifo) = (dir.dir.clone(), dir.dir.join("empty"), dir.dir.join("fifo"));
     std::fs::write(&empty, "").unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let long = dir.dir.join("long");
+    let one = std::fs::read(path("server.pem")).unwrap();
+    let more = std::fs::read(path("ca.pem")).unwrap();
+    std::fs::write(&long, [one, more.repeat(100)].concat()).unwrap();
     let pair = |cert: &PathBuf, key: &PathBuf| own_key_pair(cert, key).unwrap_err().to_string();
     for (said, file, why) in [
         (pair(&path("none"), &path("server.key")), path("none"), "cannot read "),
@@ -366,6 +411,7 @@ fn p13_each_file_that_is_wrong_is_a_sentence_that_names_it() {
         (pair(&path("server.pem"), &path("encrypted.key")), path("encrypted.key"), " is encrypted"),
         (pair(&path("server.der"), &path("server.key")), path("server.der"), " is in DER"),
         (pair(&path("server.key"), &path("server.key")), path("server.key"), " holds no certificate"),
+        (pair(&long, &path("server.key")), long.clone(), " holds 101 certificates, of 39 KiB together: "),
         (pair(&path("server.pem"), &path("server.pem")), path("server.pem"), " holds no key"),
         (pair(&empty, &path("server.key")), empty.clone(), " holds no certificate"),
         (pair(&folder, &path("server.key")), folder.clone(), " is no file"),

@@ -25,6 +25,12 @@ const ADDED: usize = 64;
 /// The first byte of a record: `change_cipher_spec` to `application_data`; the second is 3 in all versions.
 const CONTENT_TYPES: core::ops::RangeInclusive<u8> = 20..=23;
 const MAJOR_VERSION: u8 = 3;
+/// The first byte of a message of SSL 2: the upper half of its length, less than 4 KiB, with the highest bit set. No text begins so.
+const SSL_2: core::ops::RangeInclusive<u8> = 0x80..=0x8f;
+/// Its third byte, if it is a greeting: RFC 5246, E.2.
+const SSL_2_HELLO: u8 = 1;
+/// The alert `protocol_version`, in a record of TLS 1.0, which those who greet so understand: RFC 5246, 7.2.
+const OTHER_VERSION: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 
 enum Connection {
     Server(UnbufferedServerConnection),
@@ -42,6 +48,14 @@ pub struct Session {
     looked_at: usize,
     has_ended: bool,
     trouble: Option<Trouble>,
+}
+
+/// What the first bytes are.
+enum First {
+    /// A record of TLS, as far as they go.
+    IsTls,
+    /// More have to come.
+    Waits,
 }
 
 /// What is to be written.
@@ -108,8 +122,10 @@ impl Session {
         if let Some(trouble) = &self.trouble {
             return (cipher.len(), Err(trouble.clone()));
         }
-        if let Err(trouble) = self.look_at(cipher) {
-            return (cipher.len(), self.fail(trouble));
+        match self.look_at(cipher) {
+            Ok(First::IsTls) => {}
+            Ok(First::Waits) => return (0, Ok(())),
+            Err(trouble) => return (cipher.len(), self.fail(trouble)),
         }
         let mut used = 0;
         loop {
@@ -145,7 +161,10 @@ impl Session {
     }
 
     /// What is no TLS is told from its first bytes: the library would wait for what they say is the length of a record.
-    fn look_at(&mut self, cipher: &[u8]) -> Result<(), Trouble> {
+    fn look_at(&mut self, cipher: &[u8]) -> Result<First, Trouble> {
+        if self.looked_at == 0 && cipher.first().is_some_and(|first| SSL_2.contains(first)) {
+            return self.look_at_ssl_2(cipher.get(2).copied());
+        }
         for byte in cipher.iter().skip(self.looked_at).take(2_usize.saturating_sub(self.looked_at)) {
             let is_tls = if self.looked_at == 0 { CONTENT_TYPES.contains(byte) } else { *byte == MAJOR_VERSION };
             if !is_tls {
@@ -153,7 +172,19 @@ impl Session {
             }
             self.looked_at += 1;
         }
-        Ok(())
+        Ok(First::IsTls)
+    }
+
+    /// Clients that are too old may greet in the form of SSL 2 (RFC 5246, E.2). Its third byte tells that from a line.
+    fn look_at_ssl_2(&mut self, third: Option<u8>) -> Result<First, Trouble> {
+        match third {
+            None => Ok(First::Waits),
+            Some(SSL_2_HELLO) => {
+                self.unsent.extend_from_slice(&OTHER_VERSION);
+                Err(Trouble::old_tls(self.role()))
+            }
+            Some(_) => Err(Trouble::no_tls(self.role())),
+        }
     }
 
     fn fail(&mut self, trouble: Trouble) -> Result<(), Trouble> {

@@ -41,6 +41,7 @@ pub(super) enum Role {
 enum Why {
     Protocol(Error),
     NoTls,
+    OldTls,
     TooLong,
 }
 
@@ -66,6 +67,10 @@ impl Trouble {
         Self { role, why: Why::NoTls }
     }
 
+    pub(super) fn old_tls(role: Role) -> Self {
+        Self { role, why: Why::OldTls }
+    }
+
     pub(super) fn too_long(role: Role) -> Self {
         Self { role, why: Why::TooLong }
     }
@@ -88,7 +93,7 @@ impl Trouble {
         match &self.why {
             Why::Protocol(Error::AlertReceived(_)) => Kind::Refused,
             Why::Protocol(Error::NoCertificatesPresented | Error::InvalidCertificate(_)) => Kind::Certificate,
-            Why::Protocol(Error::PeerIncompatible(_)) => Kind::Version,
+            Why::Protocol(Error::PeerIncompatible(_)) | Why::OldTls => Kind::Version,
             _ => Kind::Broken,
         }
     }
@@ -99,6 +104,7 @@ impl fmt::Display for Trouble {
         let they = if self.role == Role::Server { "the client" } else { "the server" };
         match &self.why {
             Why::NoTls => write!(f, "{they} does not speak TLS"),
+            Why::OldTls => too_old(f, they),
             Why::TooLong => write!(f, "{they} sent a message of TLS that is too long"),
             Why::Protocol(Error::AlertReceived(alert)) => refused(f, they, *alert),
             Why::Protocol(Error::NoCertificatesPresented) => write!(f, "{they} has sent no certificate, and has to"),
@@ -186,9 +192,7 @@ fn incompatible(f: &mut fmt::Formatter<'_>, they: &str, why: &PeerIncompatible) 
         // Who names no signatures either is of before 1.2, which brought that.
         PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::SignatureAlgorithmsExtensionRequired
-        | PeerIncompatible::ServerDoesNotSupportTls12Or13 => {
-            write!(f, "{they} speaks TLS 1.1 or older: 1.2 and 1.3 are spoken here")
-        }
+        | PeerIncompatible::ServerDoesNotSupportTls12Or13 => too_old(f, they),
         PeerIncompatible::Tls12NotOfferedOrEnabled => {
             write!(f, "{they} offers no version of TLS that is taken here: 1.2 and 1.3 are, or 1.3 alone (tls-min)")
         }
@@ -198,6 +202,10 @@ fn incompatible(f: &mut fmt::Formatter<'_>, they: &str, why: &PeerIncompatible) 
         }
         _ => write!(f, "{they} knows no cipher or signature of TLS that is known here"),
     }
+}
+
+fn too_old(f: &mut fmt::Formatter<'_>, they: &str) -> fmt::Result {
+    write!(f, "{they} speaks TLS 1.1 or older: 1.2 and 1.3 are spoken here")
 }
 
 /// Names of a certificate, cut short.

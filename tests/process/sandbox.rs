@@ -281,6 +281,38 @@ fn p35_mistakes_are_sentences() {
     }
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn p35_what_a_files_mode_forbids_is_not_put_down_to_the_sandbox() {
+    if !is_root() || !is_confined_here() {
+        return;
+    }
+    let dir = dir_of_nobody();
+    let certs = crate::common::certs::Certs::new(dir.path());
+    let [cert, key] = ["server.pem", "server.key"].map(|name| certs.path(name));
+    for one in [cert.parent().unwrap(), &cert, &key] {
+        chown(one, Some(65534), Some(65534)).unwrap();
+    }
+    let (conf, path) = (dir.file("lumberjack.conf"), dir.file("app.log"));
+    fs::write(&conf, "log-level = info\n").unwrap();
+    let at = format!("127.0.0.1:0,tls,cert={},key={}", cert.display(), key.display());
+    let args = ["--listen", &at, "--output", &path, "--config", &conf, "--user", "nobody"];
+    let receiver = Setup::new(&args).by_default().start();
+    until("the log", || if Path::new(&path).exists() { Ok(()) } else { Err(receiver.said()) });
+    // As root renews a key, edits a file and makes a log, with `umask 077`.
+    for (place, text) in [(key.to_str().unwrap(), fs::read(&key).unwrap()), (&conf, Vec::new()), (&path, Vec::new())] {
+        let new = dir.file("new");
+        fs::write(&new, text).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::rename(&new, place).unwrap();
+    }
+    receiver.signal("HUP");
+    receiver.until_said("app.log");
+    receiver.until_said("lumberjack.conf");
+    receiver.until_said("server.key: Permission denied (os error 13): let the user that this runs as read it");
+    assert!(!receiver.said().contains("--sandbox reaches"), "{}", receiver.said());
+}
+
 /// Whether this is root, who can become `nobody`; a word if not.
 fn is_root() -> bool {
     let is_root = fs::metadata("/proc/self").is_ok_and(|found| found.uid() == 0);

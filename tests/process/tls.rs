@@ -131,7 +131,7 @@ mod secured {
             let ended = run(&format!("127.0.0.1:0,tls,cert={},key={},client-ca={}", path(cert), path(key), path(ca)));
             assert_sentence(&ended, 1, "cannot listen on 127.0.0.1:0 with TLS: ", "");
             assert!(ended.stderr.contains(&path(named)), "{}", ended.stderr);
-            let is_exchanged = ended.stderr.contains("but a key: are cert= and key= exchanged?");
+            let is_exchanged = ended.stderr.contains("but a key: was one file named for the other?");
             assert_eq!(is_exchanged, cert == "server.key" || ca == "server.key", "{}", ended.stderr);
         }
     }
@@ -290,6 +290,27 @@ mod secured {
     }
 
     #[test]
+    fn p33_a_reload_says_that_other_clients_are_let_in() {
+        let dir = Dir::new();
+        let certs = Certs::new(dir.path());
+        let ca = dir.file("clients.pem");
+        fs::copy(certs.path("other-ca.pem"), &ca).unwrap();
+        let receiver = Receiver::start(&["--listen", &listen(&certs, "server", &format!(",client-ca={ca}"))]);
+        let _ = client(&receiver, &certs, Some("client")).write_all(b"never\n");
+        receiver.until_said("is signed by nobody who is trusted here");
+        fs::copy(certs.path("ca.pem"), &ca).unwrap();
+        receiver.signal("HUP");
+        receiver.until_said("lets in clients by what client-ca holds now");
+        assert!(!receiver.said().contains("has a new certificate"), "{}", receiver.said());
+        let mut client = client(&receiver, &certs, Some("client"));
+        client.write_all(b"a line\n").unwrap();
+        client.conn.send_close_notify();
+        client.flush().unwrap();
+        receiver.until_lines(&["a line"]);
+        receiver.stop().assert_clean();
+    }
+
+    #[test]
     fn p33_a_reload_says_which_certificate_is_in_force_and_a_start_what_is_not_valid_yet() {
         let dir = Dir::new();
         let certs = Certs::new(dir.path());
@@ -307,6 +328,7 @@ mod secured {
         client.flush().unwrap();
         receiver.until_lines(&["a line"]);
         assert_eq!(receiver.said().matches("has a new certificate").count(), 1);
+        assert!(!receiver.said().contains("client-ca"), "{}", receiver.said());
         receiver.stop().assert_clean();
     }
 }

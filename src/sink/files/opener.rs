@@ -13,9 +13,9 @@ use super::gzip;
 use super::path::{folder_of, resolved, shown, with_ending};
 use super::rotate::{Rotated, new_name, remove, remove_left};
 use crate::config::output::OutputOptions;
-use crate::host::behind_it;
 #[cfg(feature = "cli")]
 use crate::host::may_write;
+use crate::host::{OpenFor, behind_it};
 use crate::linux::{O_NOCTTY, O_NONBLOCK};
 
 /// The mode of a file that is made, until it has got that which it is to have.
@@ -85,7 +85,7 @@ impl Opener {
     /// # Errors
     /// Of the system; and when what is there is neither a regular file nor a character device.
     pub(super) fn open(&self, path: &Path, before: Option<&Metadata>) -> io::Result<File> {
-        self.opened(path, before).map_err(|error| match behind_it(&error) {
+        self.opened(path, before).map_err(|error| match behind_it(&error, &resolved(path), OpenFor::Writing) {
             "" => error,
             hint => io::Error::new(error.kind(), format!("{error}{hint}")),
         })
