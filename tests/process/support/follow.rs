@@ -49,8 +49,10 @@ impl Senders {
             let (stop, sent, pace) = (Arc::clone(&stop), Arc::clone(&sent), pace.clone());
             std::thread::spawn(move || {
                 let may_go_on = || {
-                    let lead =
-                        || pace.as_ref().map_or(0, |read| sent.load(Ordering::SeqCst) - read.load(Ordering::SeqCst));
+                    // What was read may not have been counted as sent yet.
+                    let ahead =
+                        |read: &AtomicU64| sent.load(Ordering::SeqCst).saturating_sub(read.load(Ordering::SeqCst));
+                    let lead = || pace.as_deref().map_or(0, ahead);
                     let begun = Instant::now();
                     while lead() > LEAD && !stop.load(Ordering::SeqCst) {
                         assert!(begun.elapsed() < LONG_PATIENCE, "the reader goes on no more");
