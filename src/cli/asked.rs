@@ -171,6 +171,7 @@ impl Spooled {
 }
 
 /// Why there is no more.
+#[derive(Debug)]
 pub(super) enum End {
     /// Nobody reads it.
     Enough,

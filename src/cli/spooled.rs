@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
 
 use super::asked::{End, FOLLOW_EVERY, Spooled, stdout};
 use super::cat::{Since, contains};
@@ -20,7 +22,7 @@ use crate::sink::{Formatter, Origin, clock, write_time};
 use crate::spool::directory::{Directory, Scanner, Segment};
 use crate::spool::disk::RealDisk;
 use crate::spool::error::Cause;
-use crate::spool::identity::Identity;
+use crate::spool::identity::{Identity, is_spool};
 use crate::spool::reader::{Batch, Limit, Missing, Next, Reader};
 use crate::spool::record::{Entry, Line};
 
@@ -134,8 +136,45 @@ fn of_spool(asked: &Spooled, cause: impl Into<Cause>) -> End {
             format!("cannot read the spool {directory}: there is no such directory")
         }
         Cause::Io(error) => format!("cannot read the spool {directory}: {error}"),
+        Cause::Occupied(name) => {
+            format!("cannot read the spool {directory}: it is none, and holds other files ({})", escaped(&name))
+        }
         cause => cause.at(&asked.directory).to_string(),
     })
+}
+
+/// Makes sure that it is a spool. One that is followed may still have to be made.
+fn check(asked: &Spooled, disk: &RealDisk) -> Result<(), End> {
+    if is_spool(disk).map_err(|cause| of_spool(asked, cause))? || asked.follows {
+        return Ok(());
+    }
+    let directory = escaped(&asked.directory.to_string_lossy());
+    Err(End::Sentence(format!("cannot read the spool {directory}: it is an empty directory")))
+}
+
+/// Between two looks at what seems to be damaged.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What seems to be damaged may be what a server writes or removes just then: so it is looked at again, so often in all.
+struct Patience<'a> {
+    looks: u32,
+    pause: &'a mut dyn FnMut(),
+}
+
+impl<'a> Patience<'a> {
+    fn new(pause: &'a mut dyn FnMut()) -> Self {
+        Self { looks: 20, pause }
+    }
+
+    /// Waits a little; false if it has waited enough.
+    fn has_more(&mut self) -> bool {
+        let has_more = self.looks > 0;
+        if has_more {
+            self.looks -= 1;
+            (self.pause)();
+        }
+        has_more
+    }
 }
 
 /// What is on the disk now, and how far it goes.
@@ -146,9 +185,14 @@ fn look(asked: &Spooled, disk: &RealDisk) -> Result<(Directory, Limit), End> {
     Ok((directory, Limit { last: recovered.last, lines: recovered.lines }))
 }
 
-/// Goes through all lines, and tells of each part; whether nothing is damaged.
-fn walk(asked: &Spooled, disk: &RealDisk, tell: &mut dyn FnMut(Told<'_>) -> io::Result<()>) -> Result<bool, End> {
-    let (mut directory, mut limit) = look(asked, disk)?;
+/// Goes through all lines of what was looked at, and tells of each part; whether nothing is damaged.
+fn walk(
+    asked: &Spooled,
+    disk: &RealDisk,
+    (mut directory, mut limit): (Directory, Limit),
+    patience: &mut Patience<'_>,
+    tell: &mut dyn FnMut(Told<'_>) -> io::Result<()>,
+) -> Result<bool, End> {
     let first = asked.first.unwrap_or(0).max(directory.start().0);
     let mut reader = Reader::new(first, directory.lines_before(first));
     reader.pass_unreadable(true);
@@ -156,7 +200,14 @@ fn walk(asked: &Spooled, disk: &RealDisk, tell: &mut dyn FnMut(Told<'_>) -> io::
     loop {
         // Of what is still being written nobody knows whether it is damaged.
         let end = if asked.follows { None } else { Some(limit) };
-        match reader.next(disk, &directory, end).map_err(|error| of_spool(asked, error))? {
+        let at = (reader.wanted(), reader.before());
+        let next = reader.next(disk, &directory, end);
+        if is_doubtful(&next) && patience.has_more() {
+            directory = look(asked, disk)?.0;
+            reader.go_to(at.0, at.1);
+            continue;
+        }
+        match next.map_err(|error| of_spool(asked, error))? {
             Next::Lines(lines) => tell(Told::Lines(&lines)),
             Next::Missing(missing) => {
                 is_whole &= missing.are_gone;
@@ -175,6 +226,15 @@ fn walk(asked: &Spooled, disk: &RealDisk, tell: &mut dyn FnMut(Told<'_>) -> io::
     }
 }
 
+/// Whether a second look may find it otherwise: damage, or a file that was removed since the first.
+fn is_doubtful(next: &io::Result<Next<'_>>) -> bool {
+    match next {
+        Ok(Next::Missing(missing)) => !missing.are_gone,
+        Ok(Next::Lines(_) | Next::End) => false,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
 /// Whether the segments that are known have more than was read.
 fn is_behind<F: Clone>(directory: &Directory, reader: &Reader<F>) -> bool {
     directory.segments().last().is_some_and(|newest| newest.name.first > reader.wanted())
@@ -190,8 +250,11 @@ enum Told<'a> {
 
 fn read(asked: &Spooled) -> Result<bool, End> {
     let disk = RealDisk::new(&asked.directory);
+    check(asked, &disk)?;
     let (mut out, mut show) = (stdout()?, Show::new(asked));
-    let is_whole = walk(asked, &disk, &mut |told| match told {
+    let mut pause = || thread::sleep(PAUSE);
+    let looked = look(asked, &disk)?;
+    let is_whole = walk(asked, &disk, looked, &mut Patience::new(&mut pause), &mut |told| match told {
         Told::Lines(lines) => lines.lines().try_for_each(|line| out.write_all(show.line(&line))),
         Told::Pause => {
             out.flush()?;
@@ -237,11 +300,26 @@ struct Found {
 }
 
 fn verify(asked: &Spooled) -> Result<bool, End> {
+    let mut out = stdout()?;
+    let (text, is_whole) = verified(asked, &mut || thread::sleep(PAUSE))?;
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| End::of_stdout(&error))?;
+    Ok(is_whole)
+}
+
+/// What verify says, and whether all is whole.
+fn verified(asked: &Spooled, pause: &mut dyn FnMut()) -> Result<(String, bool), End> {
     let disk = RealDisk::new(&asked.directory);
-    let (directory, limit) = look(asked, &disk)?;
+    check(asked, &disk)?;
+    let mut patience = Patience::new(pause);
+    let mut looked = look(asked, &disk)?;
+    // The header of the newest may be about to be written.
+    while !looked.0.segments().iter().all(has_header) && patience.has_more() {
+        looked = look(asked, &disk)?;
+    }
+    let (directory, limit) = looked.clone();
     let segments = directory.segments();
     let mut found: Vec<Found> = segments.iter().map(|_| Found::default()).collect();
-    let are_there = walk(asked, &disk, &mut |told| {
+    let are_there = walk(asked, &disk, looked, &mut patience, &mut |told| {
         let first = match &told {
             Told::Lines(lines) => lines.segment.0,
             Told::Missing(missing) => missing.first,
@@ -262,13 +340,16 @@ fn verify(asked: &Spooled) -> Result<bool, End> {
         let _ = writeln!(text, "{}: {}, {lines}, {} bytes", segment.name, state_of(segment), segment.len);
         text.push_str(&found.gaps);
     }
-    let is_whole = are_there && segments.iter().all(|segment| segment.header.is_some() && !segment.is_mended);
+    let is_whole = are_there && segments.iter().all(has_header);
     let verdict = if is_whole { "whole" } else { "damaged" };
     let lines = DisplayLines(found.iter().map(|found| found.lines).sum());
     let _ = writeln!(text, "{verdict}: {lines} up to number {}", limit.last);
-    let mut out = stdout()?;
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| End::of_stdout(&error))?;
-    Ok(is_whole)
+    Ok((text, is_whole))
+}
+
+/// Whether its own header can be read.
+fn has_header(segment: &Segment) -> bool {
+    segment.header.is_some() && !segment.is_mended
 }
 
 fn state_of(segment: &Segment) -> String {
@@ -283,8 +364,12 @@ fn state_of(segment: &Segment) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
     use crate::engine::gap::{Gap, Why};
+    use crate::spool::{Settings, Spool};
 
     fn line(number: u64, entry: Entry<'_>) -> Line<'_> {
         Line { number, peer: Peer::V4 { ip: [192, 0, 2, 7], port: 514 }, wall_ms: 1_500, entry }
@@ -298,6 +383,119 @@ mod tests {
         let wanted = "7 1970-01-01T00:00:01.500Z 192.0.2.7:514 hello\n\
                       8 1970-01-01T00:00:01.500Z 192.0.2.7:514 gap lines=2 bytes=30 why=rate\n";
         assert_eq!(String::from_utf8(text).unwrap(), wanted);
+    }
+
+    const PEER: Peer = Peer::V4 { ip: [192, 0, 2, 7], port: 514 };
+
+    /// A spool in a folder that is removed.
+    struct Folder {
+        asked: Spooled,
+    }
+
+    impl Folder {
+        /// With a segment for each of these lines.
+        fn new(test: &str, texts: &[&str]) -> Self {
+            let directory = std::env::temp_dir().join(format!("lumberjack-{test}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&directory);
+            let disk = RealDisk::make(&directory).unwrap();
+            for text in texts {
+                let mut settings = Settings { max_line: 1_000, outputs: vec!["out".to_owned()], ..Settings::default() };
+                settings.size = settings.least_size();
+                let mut spool = Spool::open(disk.clone(), settings, 1_000).unwrap();
+                let mut batch = spool.batch();
+                assert!(batch.push_line(&PEER, 1_500, Parse::Off, [text.as_bytes(), b""]));
+                spool.write(&mut batch, 1_000).unwrap();
+                spool.close();
+                while let Some(job) = spool.next_job(1_000) {
+                    spool.done(&job.run(&disk));
+                }
+                assert!(spool.is_closed());
+            }
+            Self { asked: Spooled { directory, ..Spooled::default() } }
+        }
+
+        /// The files of the segments, the oldest first.
+        fn segments(&self) -> Vec<PathBuf> {
+            let mut names: Vec<PathBuf> =
+                fs::read_dir(&self.asked.directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+            names.retain(|name| name.extension().is_some_and(|end| end == "seg"));
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.asked.directory);
+        }
+    }
+
+    /// Damages a place of a segment, and says what verify finds if that is mended before the so many-th of its further looks.
+    fn verified_while(folder: &Folder, at: usize, looks: u32) -> (String, bool) {
+        let path = folder.segments().pop().unwrap();
+        let whole = fs::read(&path).unwrap();
+        let mut bytes = whole.clone();
+        bytes[at..at + 4].fill(0);
+        fs::write(&path, &bytes).unwrap();
+        let mut count = 0;
+        let said = verified(&folder.asked, &mut || {
+            count += 1;
+            if count == looks {
+                fs::write(&path, &whole).unwrap();
+            }
+        });
+        fs::write(&path, &whole).unwrap();
+        said.unwrap()
+    }
+
+    #[test]
+    fn s22_what_is_being_written_is_no_damage() {
+        let folder = Folder::new("written", &["one", "two"]);
+        let newest = fs::read(folder.segments().pop().unwrap()).unwrap();
+        let text = memchr::memmem::find(&newest, b"two").unwrap();
+        for at in [text, 0] {
+            let (said, is_whole) = verified_while(&folder, at, 2);
+            assert!(is_whole && said.ends_with("whole: 2 lines up to number 2\n"), "{said}");
+            let (said, is_whole) = verified_while(&folder, at, u32::MAX);
+            assert!(!is_whole && said.contains("damaged"), "{said}");
+        }
+    }
+
+    #[test]
+    fn s22_what_is_removed_between_two_looks_is_gone_and_no_damage() {
+        let folder = Folder::new("removed", &["one", "two", "three"]);
+        let segments = folder.segments();
+        let disk = RealDisk::new(&folder.asked.directory);
+        let looked = look(&folder.asked, &disk).unwrap();
+        let (mut told, mut pause) = (Vec::new(), || {});
+        let is_whole = walk(&folder.asked, &disk, looked, &mut Patience::new(&mut pause), &mut |what| {
+            told.push(match what {
+                Told::Lines(lines) => lines.last.to_string(),
+                Told::Missing(missing) => sentence_of(missing),
+                Told::Pause => String::new(),
+            });
+            // A server has sent the first two meanwhile, and removes them.
+            segments.iter().take(2).for_each(|path| drop(fs::remove_file(path)));
+            Ok(())
+        });
+        assert_eq!(told, ["1", "1 line is missing between numbers 2 and 2: removed", "3"]);
+        assert!(matches!(is_whole, Ok(true)));
+    }
+
+    #[test]
+    fn p13_what_is_no_spool_is_a_sentence() {
+        let folder = Folder::new("none", &[]);
+        let said = |folder: &Folder| match verified(&folder.asked, &mut || {}) {
+            Err(End::Sentence(sentence)) => sentence,
+            _ => panic!("it is one"),
+        };
+        assert!(said(&folder).contains(": it is an empty directory"), "{}", said(&folder));
+        fs::write(folder.asked.directory.join("passwd"), "").unwrap();
+        assert!(said(&folder).contains(": it is none, and holds other files (passwd)"), "{}", said(&folder));
+        // One that is being made.
+        let follows = Spooled { follows: true, directory: folder.asked.directory.clone(), ..Spooled::default() };
+        fs::remove_file(folder.asked.directory.join("passwd")).unwrap();
+        assert!(check(&follows, &RealDisk::new(&follows.directory)).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::linux::{EDQUOT, ENOMEM, ENOSPC, is_descriptor_shortage};
+use crate::linux::{EDQUOT, ENOMEM, ENOSPC, O_NONBLOCK, is_descriptor_shortage};
 
 /// Whether room may cure it: another descriptor would not.
 #[must_use]
@@ -181,7 +181,8 @@ impl RealDisk {
 
     fn options(is_written: bool) -> OpenOptions {
         let mut options = OpenOptions::new();
-        options.read(true).write(is_written).mode(0o600);
+        // A fifo of that name would be waited for until somebody writes to it.
+        options.read(true).write(is_written).mode(0o600).custom_flags(O_NONBLOCK);
         options
     }
 }
@@ -205,7 +206,11 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str, is_written: bool) -> io::Result<Arc<File>> {
-        Self::options(is_written).open(self.directory.join(name)).map(Arc::new)
+        let file = Self::options(is_written).open(self.directory.join(name))?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(ErrorKind::InvalidData, format!("{name} is no regular file: remove it")));
+        }
+        Ok(Arc::new(file))
     }
 
     fn read_at(&self, file: &Arc<File>, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {

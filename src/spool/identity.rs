@@ -78,8 +78,11 @@ impl Identity {
     }
 }
 
-/// Makes sure that a directory is a spool's, or nobody's: what is left of one that began to be made is.
-pub(super) fn check<D: Disk>(disk: &D) -> Result<(), Cause> {
+/// Whether a directory is a spool's; else it is nobody's: what is left of one that began to be made is.
+///
+/// # Errors
+/// It holds something else, or can't be read.
+pub fn is_spool<D: Disk>(disk: &D) -> Result<bool, Cause> {
     let (mut is_ours, mut other) = (false, None);
     disk.list(&mut |name, _| match name {
         BOX => is_ours = true,
@@ -88,7 +91,7 @@ pub(super) fn check<D: Disk>(disk: &D) -> Result<(), Cause> {
         _ if Name::parse(name).is_some() || position::is_named_so(name) => is_ours = true,
         _ => other = other.take().or_else(|| Some(name.to_owned())),
     })?;
-    other.filter(|_| !is_ours).map_or(Ok(()), |name| Err(Cause::Occupied(name)))
+    other.filter(|_| !is_ours).map_or(Ok(is_ours), |name| Err(Cause::Occupied(name)))
 }
 
 /// Takes the lock.

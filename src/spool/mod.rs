@@ -209,7 +209,7 @@ impl<D: Disk> Spool<D> {
     /// See [`Cause`]. Damage is none of them.
     pub fn open(disk: D, settings: Settings, now_ms: u64) -> Result<Self, Cause> {
         settings.validate()?;
-        identity::check(&disk)?;
+        identity::is_spool(&disk)?;
         let lock = identity::lock(&disk)?;
         let mut box_id = None;
         let directory = Directory::load(&disk, &mut |found| {

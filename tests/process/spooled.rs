@@ -14,7 +14,7 @@ use lumberjack::{Parse, Peer};
 
 use crate::common::patience::Collected;
 use crate::support::conditions::{Dir, until};
-use crate::support::receiver::{Ended, Setup};
+use crate::support::receiver::{Ended, Receiver, Setup};
 
 const PEER: Peer = Peer::V4 { ip: [192, 0, 2, 7], port: 514 };
 
@@ -26,6 +26,15 @@ fn settings() -> Settings {
 
 fn open(path: &Path) -> Result<Spool<RealDisk>, Cause> {
     Spool::open(RealDisk::make(path)?, settings(), 1_000)
+}
+
+/// The same after somebody has closed it: a program that another test starts just then has its lock for a moment.
+fn open_again(path: &Path) -> Spool<RealDisk> {
+    let tried = || match open(path) {
+        Err(Cause::Locked) => Err("it is locked".to_owned()),
+        opened => Ok(opened.unwrap()),
+    };
+    until("the lock", tried)
 }
 
 fn write(spool: &mut Spool<RealDisk>, path: &Path, texts: &[&str]) {
@@ -91,10 +100,39 @@ fn a_spool_is_read_and_verified_beside_its_writer_and_after_it() {
     assert_eq!(String::from_utf8_lossy(&read.output), format!("3 {time} three\n"));
     assert_eq!((read.code, read.stderr.contains("2 lines are missing")), (Some(1), true), "{}", read.stderr);
 
-    let mut spool = open(&path).unwrap();
+    let mut spool = open_again(&path);
     assert_eq!(spool.next_number(), 4);
     let Next::Missing(missing) = spool.read(0).unwrap() else { panic!("a gap comes first") };
     assert_eq!((missing.first, missing.last, missing.lines, missing.are_gone), (1, 2, 2, false));
+}
+
+#[test]
+fn p13_what_is_no_file_of_a_spool_is_not_waited_for() {
+    let dir = Dir::new();
+    let (path, name) = (dir.path().join("spool"), dir.file("spool"));
+    let mut spool = open(&path).unwrap();
+    write(&mut spool, &path, &["one"]);
+    drop(spool);
+    let fifo = path.join("0000000000fff000.seg");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let verified = run(&["verify", &name]);
+    let said = String::from_utf8_lossy(&verified.output).into_owned();
+    assert!(said.contains("0000000000fff000.seg: its header is damaged, 0 lines, 0 bytes\n"), "{said}");
+    assert_eq!(verified.code, Some(1));
+    let read = run(&["read", &name]);
+    assert!(String::from_utf8_lossy(&read.output).ends_with(" one\n"), "{read:?}");
+    let spool = format!("{name}-not");
+    assert!(std::process::Command::new("mkfifo").arg(dir.file("box")).status().unwrap().success());
+    fs::create_dir(&spool).unwrap();
+    fs::rename(dir.file("box"), format!("{spool}/box")).unwrap();
+    let ended = run(&["--listen", "127.0.0.1:0", "--output", "tcp:127.0.0.1:9", "--spool", &spool]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("box is no regular file: remove it"), "{}", ended.stderr);
+    // With one in the place of a segment it starts, takes lines, and ends.
+    let receiver = Receiver::start(&["--output", "tcp:127.0.0.1:9", "--spool", &name]);
+    receiver.client().write_all(b"two\n").unwrap();
+    receiver.stop();
+    assert!(String::from_utf8_lossy(&run(&["read", &name]).output).ends_with(" two\n"));
 }
 
 #[test]
@@ -113,7 +151,7 @@ fn read_follows_a_spool_across_a_start() {
     write(&mut spool, &path, &["two", "three"]);
     shows("three");
     drop(spool);
-    let mut spool = open(&path).unwrap();
+    let mut spool = open_again(&path);
     write(&mut spool, &path, &["four"]);
     shows("four");
     assert_eq!(output.text().lines().count(), 4);
