@@ -77,7 +77,8 @@ pub(super) enum Coding {
 pub(super) struct Start {
     pub(super) status: u16,
     pub(super) head: Head,
-    pub(super) framing: Framing,
+    /// Or why nobody knows.
+    pub(super) framing: Result<Framing, Trouble>,
     pub(super) coding: Coding,
     pub(super) keeps_alive: bool,
 }
@@ -178,8 +179,8 @@ impl HeadReader {
         };
         let head = Head { fields: found.headers.iter().map(field).collect() };
         let is_newer = found.version == Some(1);
-        let framing = framing(status, &head, is_newer)?;
-        let keeps_alive = framing != Framing::UntilEnd
+        let framing = framing(status, &head, is_newer);
+        let keeps_alive = framing.as_ref().is_ok_and(|framing| *framing != Framing::UntilEnd)
             && !head.has("connection", "close")
             && (is_newer || head.has("connection", "keep-alive"));
         let coding = coding(&head);

@@ -173,6 +173,7 @@ impl Address {
         let is_noted = matches!(feed, Feed::Spool(_));
         let settings = Settings { most: push.batch, every: push.every, is_noted };
         let client = Client::new(self.url.clone(), secret, rules);
+        let client = if self.kind.needs_body() { client } else { client.by_heads() };
         let trust = self.trust(options, books)?;
         let caller = Caller::new(client, trust.guard(&self.url.host)?);
         Ok(Box::new(Push::new(Self::name(self), (store, settings), caller, trust, feed)))
