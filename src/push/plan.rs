@@ -104,7 +104,7 @@ pub(crate) struct Plan {
     acked_nanos: u64,
     /// Since when the first of the lines waits.
     since: Duration,
-    /// The most bytes of a body: less than [`Settings::most`] after a 413.
+    /// The most bytes of a body: less than [`Settings::most`] after a 413, or an answer that was too long.
     limit: usize,
     /// So many of the first lines were refused together: one of them is it.
     suspects: usize,
@@ -319,6 +319,8 @@ impl Plan {
             }
             Verdict::Again(after) => self.fail(&reason, false, after, at),
             Verdict::Wait => self.fail(&reason, true, None, at),
+            Verdict::TooLong if self.halve(count) => {}
+            Verdict::TooLong => self.fail(&reason, true, None, at),
             Verdict::TooLarge | Verdict::Refused => {
                 // Nothing of it is there, so that other batches may be made of it.
                 (self.noted, self.is_cut) = (0, false);
@@ -329,18 +331,28 @@ impl Plan {
 
     /// A batch was refused as a whole.
     fn refused(&mut self, is_too_large: bool, count: usize, reason: &Reason, at: Moment) {
-        match (count, is_too_large) {
-            (0 | 1, _) if self.may_drop(1) => {
+        if is_too_large && self.halve(count) {
+            return;
+        }
+        match count {
+            0 | 1 if self.may_drop(1) => {
                 self.suspects = 0;
                 self.drop_lines(1, &[0], if is_too_large { Why::Payload } else { Why::Refused }, reason);
             }
-            (0 | 1, _) => {
+            0 | 1 => {
                 self.suspects = 1;
                 self.fail(reason, true, None, at);
             }
-            (_, true) => self.limit = (self.lines.len_of(count) / 2).max(1),
-            (_, false) => self.suspects = count,
+            _ => self.suspects = count,
         }
+    }
+
+    /// So many lines were too many bytes: from now on no more go out together than half of them, if they can be halved.
+    fn halve(&mut self, count: usize) -> bool {
+        if count > 1 {
+            self.limit = (self.lines.len_of(count) / 2).max(1);
+        }
+        count > 1
     }
 
     /// An answer about each line: whether all that it settles is settled.
