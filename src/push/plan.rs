@@ -106,6 +106,8 @@ pub(crate) struct Plan {
     since: Duration,
     /// The most bytes of a body: less than [`Settings::most`] after a 413, or an answer that was too long.
     limit: usize,
+    /// The fewest bytes that were too many so. Once as many get through, it was about something else.
+    too_many: usize,
     /// So many of the first lines were refused together: one of them is it.
     suspects: usize,
     /// So many of the first lines are in flight.
@@ -149,6 +151,7 @@ impl Plan {
             acked_nanos: nanos,
             since: Duration::ZERO,
             limit: settings.most,
+            too_many: usize::MAX,
             suspects: 0,
             flight: 0,
             noted,
@@ -300,6 +303,9 @@ impl Plan {
     pub(crate) fn answered(&mut self, result: Result<Answer, Trouble>, now: Duration, random: u32) {
         let (count, at) = (mem::take(&mut self.flight), Moment { now, random });
         let (verdict, reason) = verdict(self.store.kind, result, count);
+        if matches!(verdict, Verdict::Acked | Verdict::Parts { .. }) {
+            self.got_through(count);
+        }
         match verdict {
             Verdict::Acked => {
                 self.took(now);
@@ -349,10 +355,20 @@ impl Plan {
 
     /// So many lines were too many bytes: from now on no more go out together than half of them, if they can be halved.
     fn halve(&mut self, count: usize) -> bool {
+        let len = self.lines.len_of(count);
+        self.too_many = self.too_many.min(len);
         if count > 1 {
-            self.limit = (self.lines.len_of(count) / 2).max(1);
+            self.limit = (len / 2).max(1);
         }
         count > 1
+    }
+
+    /// So many lines got through. Where as many bytes were too many before, it was not their number: whoever refused them has
+    /// another limit now, or had another reason.
+    fn got_through(&mut self, count: usize) {
+        if self.lines.len_of(count) >= self.too_many {
+            (self.limit, self.too_many) = (self.settings.most, usize::MAX);
+        }
     }
 
     /// An answer about each line: whether all that it settles is settled.

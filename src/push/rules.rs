@@ -330,6 +330,35 @@ fn p30_a_bulk_answer_that_is_too_long_for_one_line_is_said_and_loses_nothing() {
     assert!(talk.now > Duration::from_secs(300), "it is left alone");
     assert_eq!(numbers(&talk.body()), [2]);
     talk.answer("200 | {\"errors\":false}");
+    assert_eq!(numbers(&talk.body()), [3, 4, 5, 6, 7, 8, 9], "and then it was about something else");
+}
+
+#[test]
+fn p30_a_413_that_was_not_about_size_does_not_stay() {
+    for has_taken in [false, true] {
+        for passes_after in [12, 14, 50, 110, 150] {
+            let mut talk = Talk::new(NDJSON);
+            talk.marks = false;
+            if has_taken {
+                talk.lines([1]);
+                talk.request();
+                talk.answer("200");
+            }
+            // Lines of as many bytes.
+            talk.lines(10_000..=10_600);
+            for _ in 0..passes_after {
+                talk.request().unwrap();
+                talk.answer("413");
+            }
+            let alone = numbers(&talk.body());
+            assert_eq!(alone.len(), 1, "{has_taken} {passes_after}: as one that did not get through");
+            talk.answer("200");
+            let rest: Vec<u64> = (alone[0] + 1..=10_600).collect();
+            assert_eq!(numbers(&talk.body()), rest, "{has_taken} {passes_after}");
+            talk.answer("200");
+            assert_eq!(talk.acked(), 10_600);
+        }
+    }
 }
 
 #[test]
