@@ -18,6 +18,7 @@ pub mod options;
 mod parse;
 #[cfg(any(feature = "status", feature = "spool"))]
 mod reader;
+mod redact;
 mod reload;
 mod report;
 mod runner;
@@ -181,7 +182,8 @@ fn run(mut settings: Settings, signals: std::io::Result<Signals>) -> Exit {
             Exit::Clean
         }
         Err(refusal) => {
-            logging::complain(&refusal.sentence);
+            let args = std::env::args_os().skip(1);
+            logging::complain(&redact::without_arguments(refusal.sentence, args));
             refusal.exit
         }
     }

@@ -116,7 +116,8 @@ impl Place for Address {
             return Err(format!("--push-batch is {}: give a size from 1KiB to 64MiB", DisplaySize(push.batch)));
         }
         for header in &push.headers {
-            let name = header.name.escape_debug();
+            // A colon further on may be one in the value.
+            let name = header.name.split_whitespace().next().unwrap_or_default().escape_debug();
             if let Some(why) = header_fault(&header.name, &header.value) {
                 return Err(format!("--push-header {name}: {why}"));
             }
