@@ -154,7 +154,10 @@ impl HeadReader {
     fn parse(&mut self) -> Result<Option<Start>, Trouble> {
         let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
         let mut found = httparse::Response::new(&mut headers);
-        match found.parse(&self.bytes) {
+        let mut parser = httparse::ParserConfig::default();
+        // RFC 9112, 5.2: who takes them reads them as one line.
+        parser.allow_obsolete_multiline_headers_in_responses(true);
+        match parser.parse_response(&mut found, &self.bytes) {
             Ok(httparse::Status::Complete(_)) => {}
             Err(httparse::Error::TooManyHeaders) => return Err(Trouble::HeadTooLong),
             _ => return Err(Trouble::Malformed("has a head that cannot be read")),
@@ -174,9 +177,7 @@ impl HeadReader {
             }
             _ => {}
         }
-        let field = |header: &httparse::Header<'_>| {
-            (header.name.to_owned(), String::from_utf8_lossy(header.value.trim_ascii()).into_owned())
-        };
+        let field = |header: &httparse::Header<'_>| (header.name.to_owned(), unfolded(header.value));
         let head = Head { fields: found.headers.iter().map(field).collect() };
         let is_newer = found.version == Some(1);
         let framing = framing(status, &head, is_newer);
@@ -187,6 +188,18 @@ impl HeadReader {
         self.bytes = Vec::new();
         Ok(Some(Start { status, head, framing, coding, keeps_alive }))
     }
+}
+
+/// What a field says, its lines with a space between.
+fn unfolded(value: &[u8]) -> String {
+    let mut all = String::new();
+    for line in value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
+        if !all.is_empty() {
+            all.push(' ');
+        }
+        all.push_str(&String::from_utf8_lossy(line));
+    }
+    all
 }
 
 fn framing(status: u16, head: &Head, is_newer: bool) -> Result<Framing, Trouble> {
