@@ -182,8 +182,7 @@ fn run(mut settings: Settings, signals: std::io::Result<Signals>) -> Exit {
             Exit::Clean
         }
         Err(refusal) => {
-            let args = std::env::args_os().skip(1);
-            logging::complain(&redact::without_arguments(refusal.sentence, args));
+            logging::complain(&refusal.sentence);
             refusal.exit
         }
     }

@@ -13,7 +13,7 @@ use super::cat::{Listing, Since};
 use super::config_file;
 use super::help;
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, feature_of, find, nearest};
-use super::redact::{self, without_arguments, without_users};
+use super::redact::{self, without_arguments, without_secrets};
 #[cfg(feature = "spool")]
 use super::{asked::Spooled, spooled::HELP};
 use crate::config::listen::Listen;
@@ -57,7 +57,7 @@ pub struct UsageError(String);
 impl UsageError {
     /// Without what these texts, which it may repeat, say of who we are.
     fn hiding<'t>(self, texts: impl IntoIterator<Item = &'t str>) -> Self {
-        Self(without_users(self.0, texts))
+        Self(without_secrets(self.0, texts))
     }
 }
 

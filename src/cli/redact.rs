@@ -1,5 +1,6 @@
 //! Sentences about arguments, without what says in these who we are. Invariant: of a text that may hold a user and a password, what
-//! stands before its last `@` is in no sentence, however the text is misspelt; and of a field of HTTP only its name is.
+//! stands before its last `@` is in no sentence, however the text is misspelt, nor what stands behind the `?` of an address; and of a
+//! field of HTTP only its name is.
 
 use std::ffi::OsString;
 
@@ -8,19 +9,31 @@ use crate::config::text::user_part;
 /// What stands in place of a secret.
 const HIDDEN: &str = "***";
 
-/// A sentence that may repeat some of these texts, or the end of one, without what stands before the `@` there.
-pub(super) fn without_users<'t>(mut sentence: String, texts: impl IntoIterator<Item = &'t str>) -> String {
-    for user in texts.into_iter().filter_map(user_part) {
-        hide(&mut sentence, user);
-        hide(&mut sentence, &user.escape_debug().to_string());
+/// A sentence that may repeat some of these texts, or the end of one, without what stands before the `@` and behind the `?` there.
+pub(super) fn without_secrets<'t>(mut sentence: String, texts: impl IntoIterator<Item = &'t str>) -> String {
+    for text in texts {
+        if let Some(user) = user_part(text) {
+            hide(&mut sentence, user);
+            hide(&mut sentence, &user.escape_debug().to_string());
+        }
+        if let Some(query) = query(text) {
+            sentence = sentence.replace(query, "?…").replace(&query.escape_debug().to_string(), "?…");
+        }
     }
     sentence
+}
+
+/// The query of what may be an address, with its `?`.
+fn query(text: &str) -> Option<&str> {
+    let (before, query) = text.split_at(text.find('?')?);
+    let is_address = before.contains(':') || before.contains("//");
+    (is_address && query.len() > 1).then_some(query)
 }
 
 /// The same of what the program was given.
 pub(super) fn without_arguments(sentence: String, args: impl Iterator<Item = OsString>) -> String {
     let texts: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
-    without_users(sentence, texts.iter().map(String::as_str))
+    without_secrets(sentence, texts.iter().map(String::as_str))
 }
 
 /// Hides what stands before each `@`, as far as it is the end of this.
@@ -55,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_before_the_last_at_is_hidden_wherever_it_is_repeated() {
+    fn what_stands_before_the_last_at_and_in_a_query_is_hidden_wherever_it_is_repeated() {
         for (text, sentence, shown) in [
             ("u:p@h/x", "--output u:p@h/x: write loki+http://u:p@h/x", "--output ***@h/x: write loki+http://***@h/x"),
             ("http://u:p@h/", "--output http://u:p@h/: no", "--output http://***@h/: no"),
@@ -66,6 +79,10 @@ mod tests {
             ("file:u:p@h", "write u:p@h", "write ***@h"),
             ("u:\"é\n@h", "x u:\\\"é\\n@h: y", "x ***@h: y"),
             ("token@h", "token@h", "***@h"),
+            ("lok://h/?a=\"b", "x lok://h/?a=\\\"b: write y://h/?a=\"b", "x lok://h/?…: write y://h/?…"),
+            ("--poll=p=htp://h?t", "--poll p=htp://h?t: no?", "--poll p=htp://h?…: no?"),
+            ("why?", "why?", "why?"),
+            ("what?now", "--alert what?now", "--alert what?now"),
             ("./a@b", "./a@b is a file", "./a@b is a file"),
             ("/var/a@b", "/var/a@b is a file", "/var/a@b is a file"),
             ("a", "ask root@h", "ask root@h"),
@@ -73,7 +90,7 @@ mod tests {
             ("unix:@h", "--output unix:@h: no", "--output unix:@h: no"),
             ("unix:u:p@h", "--output unix:u:p@h: no", "--output unix:***@h: no"),
         ] {
-            assert_eq!(without_users(sentence.to_owned(), [text]), shown, "{text}");
+            assert_eq!(without_secrets(sentence.to_owned(), [text]), shown, "{text}");
         }
     }
 

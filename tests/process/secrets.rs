@@ -55,6 +55,15 @@ const ADDRESSES: [&str; 30] = [
     "--user:s3cret@h",
 ];
 
+/// The same with a password in the query.
+const QUERIES: [&str; 5] = [
+    "clickhouse+http://h/?password=s3cret",
+    "lok+http://h/x?password=s3cret",
+    "p=htp://h/?token=s3cret",
+    "htp:/h/?token=s3 cret",
+    "nats//h?token=\"s3cret",
+];
+
 /// Fields of HTTP that are none, or hardly.
 const FIELDS: [&str; 5] = [
     "Authorization s3cret",
@@ -100,6 +109,35 @@ fn p13_no_sentence_about_a_misspelt_argument_repeats_a_password() {
         assert_hidden(&check(&[address]), &[address]);
         fs::write(&config, format!("output {address}\n")).unwrap();
         assert_hidden(&check(&["--config", &config]), &["output", address]);
+    }
+}
+
+#[test]
+fn p13_no_sentence_about_a_misspelt_address_repeats_its_query() {
+    let dir = Dir::new();
+    let config = dir.file("a.conf");
+    for address in QUERIES {
+        for option in ["--output", "--poll", "--listen", "--status", "--outptu"] {
+            // A query is the end of a file's name, too.
+            if option == "--output" && address.starts_with("nats//") {
+                continue;
+            }
+            assert_hidden(&check(&[option, address]), &[option, address]);
+            fs::write(&config, format!("{} = {address}\n", &option[2..])).unwrap();
+            assert_hidden(&check(&["--config", &config]), &[&option[2..], address]);
+        }
+    }
+}
+
+#[test]
+fn p13_no_command_repeats_a_password() {
+    for address in ADDRESSES {
+        for command in ["read", "verify", "cat", "status"] {
+            let args = [command, address];
+            assert_hidden(&Setup::new(&args).run(), &args);
+        }
+        let args = ["read", "--from", address];
+        assert_hidden(&Setup::new(&args).run(), &args);
     }
 }
 
