@@ -1,6 +1,7 @@
 //! Our own log, on stderr. Invariant: a stderr that is full or broken neither stops the loop nor ends the program: a line
 //! that it does not take at once is dropped and counted.
 
+use std::env;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -12,7 +13,9 @@ use std::time::{Duration, SystemTime};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
 
+use super::redact::without_arguments;
 use super::settings::LogFormat;
+use crate::config::text::as_text;
 use crate::sink::{Adopted, Borrowed, Way, adopt, send_without_waiting, write_time};
 
 /// Lines of our own log that stderr did not take. MIPS has no atomic of 64 bits.
@@ -176,8 +179,10 @@ pub(super) fn dropped() -> u64 {
     u64::try_from(DROPPED.load(Ordering::Relaxed)).unwrap_or(u64::MAX)
 }
 
-/// Writes one line to stderr, log or not, and does not wait: if stderr does not take it, it is lost.
+/// Writes one line to stderr, log or not, and does not wait: if stderr does not take it, it is lost. What an argument says of who we
+/// are is not in it.
 pub(super) fn complain(error: &dyn fmt::Display) {
+    let error = without_arguments(as_text(error), env::args_os().skip(1));
     say(&format_args!("{}lumberjack: {error}", priority(Level::Error)));
 }
 

@@ -18,6 +18,7 @@ pub mod options;
 mod parse;
 #[cfg(any(feature = "status", feature = "spool"))]
 mod reader;
+mod redact;
 mod reload;
 mod report;
 mod runner;

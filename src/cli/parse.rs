@@ -13,6 +13,7 @@ use super::cat::{Listing, Since};
 use super::config_file;
 use super::help;
 use super::options::{COMMAND_LINE_ONLY, OPTIONS, Opt, Settings, feature_of, find, nearest};
+use super::redact::{self, without_arguments, without_secrets};
 #[cfg(feature = "spool")]
 use super::{asked::Spooled, spooled::HELP};
 use crate::config::listen::Listen;
@@ -53,6 +54,13 @@ pub type Origins = Vec<(&'static str, String)>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageError(String);
 
+impl UsageError {
+    /// Without what these texts, which it may repeat, say of who we are.
+    fn hiding<'t>(self, texts: impl IntoIterator<Item = &'t str>) -> Self {
+        Self(without_secrets(self.0, texts))
+    }
+}
+
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -66,6 +74,12 @@ impl std::error::Error for UsageError {}
 /// # Errors
 /// The first mistake.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let found = read(args.clone());
+    found.map_err(|UsageError(sentence)| UsageError(without_arguments(sentence, args.into_iter())))
+}
+
+fn read(args: Vec<OsString>) -> Result<Invocation, UsageError> {
     let mut parser = lexopt::Parser::from_args(args);
     let mut given: Vec<(&'static Opt, String)> = Vec::new();
     let (mut config_path, mut is_check) = (None, false);
@@ -95,7 +109,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
             Arg::Value(text) if text == "status" && given.is_empty() && config_path.is_none() => {
                 return question(parser);
             }
-            Arg::Value(text) => return Err(alone(&text.to_string_lossy())),
+            Arg::Value(text) => return Err(alone(&text.to_string_lossy(), given.last())),
         };
         let text = match (option.value.is_empty(), parser.optional_value()) {
             (true, None) => "true".to_owned(),
@@ -114,15 +128,22 @@ fn put_together(
     config_path: Option<String>,
     given: Vec<(&'static Opt, String)>,
 ) -> Result<(Settings, Origins), UsageError> {
+    let Some(path) = &config_path else { return merge(None, given) };
+    let text = config_file::read(path).map_err(|error| {
+        let path = path.escape_debug();
+        UsageError(format!("--config {path}: cannot be read ({error}); name a readable file"))
+    })?;
+    merge(Some((path, &text)), given).map_err(|error| error.hiding(config_values(&text)))
+}
+
+/// The same, of a file's name and text.
+fn merge(file: Option<(&str, &str)>, given: Vec<(&'static Opt, String)>) -> Result<(Settings, Origins), UsageError> {
     let (mut settings, mut origins) = (Settings::default(), Origins::new());
-    if let Some(path) = &config_path {
-        let text = config_file::read(path).map_err(|error| {
-            let path = path.escape_debug();
-            UsageError(format!("--config {path}: cannot be read ({error}); name a readable file"))
-        })?;
-        read_config_file(path, &text, &mut settings, &mut origins)?;
+    if let Some((path, text)) = file {
+        read_config_file(path, text, &mut settings, &mut origins)?;
         settings.sets_nothing = origins.is_empty();
     }
+    let config_path = file.map(|(path, _)| path);
     // What flags give replaces what the file gave.
     for (option, _) in &given {
         (option.clear)(&mut settings);
@@ -135,8 +156,8 @@ fn put_together(
     settings.is_listen_given = is_given(&origins, "listen");
     settings.is_memory_given = is_given(&origins, "memory");
     settings.give_defaults();
-    settings.validate().and_then(|()| settings.check_paths(config_path.as_deref())).map_err(UsageError)?;
-    settings.config_file = config_path;
+    settings.validate().and_then(|()| settings.check_paths(config_path)).map_err(UsageError)?;
+    settings.config_file = config_path.map(str::to_owned);
     Ok((settings, origins))
 }
 
@@ -252,7 +273,16 @@ fn question(mut parser: lexopt::Parser) -> Result<Invocation, UsageError> {
 /// # Errors
 /// The first mistake, with its line.
 pub fn parse_config_file(path: &str, text: &str, settings: &mut Settings) -> Result<(), UsageError> {
-    read_config_file(path, text, settings, &mut Origins::new())
+    let read = read_config_file(path, text, settings, &mut Origins::new());
+    read.map_err(|error| error.hiding(config_values(text)))
+}
+
+/// What may be repeated of a config file: the value in each line, or the line, if there is none.
+fn config_values(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(|line| {
+        let line = strip_comment(line).trim();
+        line.split_once('=').map_or(line, |(_, value)| value.trim())
+    })
 }
 
 fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &mut Origins) -> Result<(), UsageError> {
@@ -272,7 +302,7 @@ fn read_config_file(path: &str, text: &str, settings: &mut Settings, origins: &m
                 Some(option) if option.value.is_empty() => (option.name, "on"),
                 _ => ("max-line", "64KiB"),
             };
-            let line = line.escape_debug();
+            let line = redact::name(line);
             return Err(UsageError(format!("{place}: {line} has no =; write name = value, such as {name} = {value}")));
         };
         let (name, text) = (name.trim(), text.trim());
@@ -299,6 +329,10 @@ const QUOTES: [char; 11] = ['"', '\'', '`', '“', '”', '„', '‘', '’', '
 #[inline(never)] // one copy, for size
 fn set(option: &Opt, settings: &mut Settings, place: &str, text: &str) -> Result<(), UsageError> {
     // A text that lines are searched for may begin with one: `"level":"error"`.
+    let shown = match option.name {
+        "push-header" => &redact::name(text),
+        _ => text,
+    };
     let is_quoted = match option.name {
         "alert" => text
             .strip_prefix(QUOTES)
@@ -307,12 +341,12 @@ fn set(option: &Opt, settings: &mut Settings, place: &str, text: &str) -> Result
         _ => text.starts_with(QUOTES) || text.ends_with(QUOTES),
     };
     if is_quoted {
-        return Err(wrong_value(place, text, "quotes would be part of the value; leave them out"));
+        return Err(wrong_value(place, shown, "quotes would be part of the value; leave them out"));
     }
-    (option.set)(settings, text).map_err(|error| wrong_value(place, text, &error))?;
+    (option.set)(settings, text).map_err(|error| wrong_value(place, shown, &error))?;
     // What no other setting can mend is said with its place.
     let why = settings.config.listen.last().and_then(Listen::misplaced);
-    why.map_or(Ok(()), |why| Err(wrong_value(place, text, why)))
+    why.map_or(Ok(()), |why| Err(wrong_value(place, shown, why)))
 }
 
 fn is_given(origins: &Origins, wanted: &str) -> bool {
@@ -355,17 +389,8 @@ fn utf8(text: OsString, name: &str) -> Result<String, UsageError> {
     })
 }
 
-/// A URL without what stands in it for user and password: a log is no place for them.
-fn without_secret(text: &str) -> String {
-    let end = text.rfind('@').unwrap_or(0);
-    match text.find("://") {
-        Some(scheme) if scheme + 3 <= end => [&text[..scheme + 3], "...", &text[end..]].concat(),
-        _ => text.to_owned(),
-    }
-}
-
 fn wrong_value(place: &str, text: &str, error: &str) -> UsageError {
-    let shown = if text.is_empty() { "(nothing)".to_owned() } else { without_secret(text).escape_debug().to_string() };
+    let shown = if text.is_empty() { "(nothing)".to_owned() } else { text.escape_debug().to_string() };
     // Words of other programs are values of ours, too.
     let [end, hint] = meant(text).map_or(["", ""], |hint| ["; ", hint]);
     UsageError(format!("{place} {shown}: {error}{end}{hint}"))
@@ -390,8 +415,14 @@ fn meant(name: &str) -> Option<&'static str> {
     MEANT.iter().find(|(names, _)| names.split(' ').any(|known| known == name)).map(|(_, meant)| *meant)
 }
 
-/// What is no option's value: a command that other builds have, or a mistake.
-fn alone(text: &str) -> UsageError {
+/// What is no option's value: a command that other builds have, or a mistake. What stands behind a field of HTTP may be a part of it.
+fn alone(text: &str, before: Option<&(&'static Opt, String)>) -> UsageError {
+    if let Some((_, header)) = before.filter(|(option, _)| option.name == "push-header") {
+        let name = redact::name(header);
+        return UsageError(format!(
+            "what stands behind --push-header {name} stands alone: put quotes around a name and its value, as in 'X-Scope-OrgID: plant-7'"
+        ));
+    }
     let shown = text.escape_debug();
     let feature = match text {
         "read" | "verify" if cfg!(not(feature = "spool")) => "spool",
@@ -405,7 +436,7 @@ fn alone(text: &str) -> UsageError {
 }
 
 fn unknown(name: &str, dashes: &str) -> UsageError {
-    let shown = name.escape_debug();
+    let shown = redact::name(name);
     if let Some(meant) = meant(name) {
         return UsageError(format!("{dashes}{shown} is no option: {meant}"));
     }

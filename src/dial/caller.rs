@@ -88,7 +88,10 @@ impl Caller {
 
     fn stepped(&mut self, step: Step, now: Duration) -> bool {
         match step {
-            Step::Pending(dial) => {
+            Step::Pending(mut dial) => {
+                if let Some(left) = self.client.due_in(now) {
+                    dial.share(left, now);
+                }
                 self.state = State::Dialling(dial);
                 // It has been asked for all that was told of it.
                 self.is_told = false;
@@ -232,9 +235,11 @@ fn send(line: &mut Line, client: &mut Client, is_told: &mut bool, wrote: &mut us
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
     use std::sync::mpsc::channel;
     use std::thread::sleep;
+
+    use socket2::{Domain, Socket, Type};
 
     use super::*;
     use crate::http::{Request, Rules, Url};
@@ -268,6 +273,46 @@ mod tests {
                 return;
             }
             sleep(Duration::from_millis(5));
+        }
+        panic!("{:?}", caller.client_mut().result());
+    }
+
+    /// A listener that takes nobody in any more, so that the kernel drops who comes; and the one for whom there was room.
+    fn swallowing() -> (Socket, SocketAddr, TcpStream) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let at = socket.local_addr().unwrap().as_socket().unwrap();
+        let first = TcpStream::connect(at).unwrap();
+        (socket, at, first)
+    }
+
+    #[test]
+    fn an_address_that_says_nothing_leaves_the_next_ones_their_part_of_the_time() {
+        let at = Duration::from_millis;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (_full, silent, _first) = swallowing();
+        let found = vec![silent.into(), silent.into(), listener.local_addr().unwrap().into()];
+        let task = Task::begin(at(0), move || Ok(found)).unwrap();
+        let rules = Rules { head: at(6000), whole: at(6000), most_body: 1, asks_for_room: false };
+        let mut caller = Caller::new(Client::new(Url::parse("http://x.invalid/").unwrap(), None, rules), None);
+        caller.client_mut().begin(Request::default(), at(0));
+        caller.state =
+            State::Dialling(Dial::Resolving { task, since: at(0), terms: Terms { buffers: BUFFERS, guard: None } });
+        while matches!(caller.state, State::Dialling(Dial::Resolving { .. })) {
+            caller.go_on(at(0));
+            sleep(at(1));
+        }
+        for (now, wait) in [(0, 2000), (1000, 1000), (2000, 2000), (3999, 1)] {
+            caller.go_on(at(now));
+            assert_eq!(caller.due_in(at(now)), Some(at(wait)), "{now}");
+        }
+        for _ in 0..1000 {
+            caller.go_on(at(4000));
+            if matches!(caller.state, State::Connected(_)) {
+                return;
+            }
+            sleep(at(5));
         }
         panic!("{:?}", caller.client_mut().result());
     }

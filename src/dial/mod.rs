@@ -40,7 +40,7 @@ use self::numeric::numeric;
 use self::socket::open;
 use crate::task::Task;
 
-/// The longest that one connect may take. By then the kernel has sent a lost SYN again three times, after 1, 3 and 7 s.
+/// The longest that one connect may take; less if that is more than its part of the time for all ([`Dial::share`]). By then the kernel has sent a lost SYN again three times, after 1, 3 and 7 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest that a handshake of TLS may take, from when there is a connection.
@@ -201,6 +201,20 @@ impl Dial {
     #[cfg(feature = "nats")]
     pub(crate) fn secure(line: Line, terms: Terms, now: Duration) -> Step {
         Self::connected(line, Vec::new().into_iter(), terms, now)
+    }
+
+    /// All of it has so much time left: the address that is tried gets its part of that at most, so that the others have theirs. To
+    /// be called at each step; only the first for an address makes a difference, since what is left of each part only shrinks.
+    #[cfg(feature = "http")]
+    pub(crate) fn share(&mut self, left: Duration, now: Duration) {
+        let (deadline, others) = match self {
+            Self::Resolving { .. } => return,
+            Self::Connecting { deadline, others, .. } => (deadline, others.len()),
+            #[cfg(feature = "tls")]
+            Self::Securing { deadline, others, .. } => (deadline, others.len()),
+        };
+        let parts = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+        *deadline = (*deadline).min(now + left / parts);
     }
 
     /// Whether a name is being looked up for longer than a connect may take.

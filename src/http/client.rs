@@ -16,6 +16,8 @@ use crate::gunzip::{Fault, Gunzip, MOST_RATIO};
 const MOST_HOPS: u8 = 3;
 /// So much is kept of the body of an answer that is no success: it holds an error's words.
 const MOST_ERROR_BYTES: usize = 16 * 1024;
+/// A body that nobody needs is waited for so long, for then the connection is kept, which spares the next request a new one.
+const UNNEEDED_BODY: Duration = Duration::from_secs(1);
 /// What may come along with a head before there is room for the body: one read of the owner's.
 const MOST_EARLY_BYTES: usize = 256 * 1024;
 
@@ -108,6 +110,8 @@ struct Exchange {
     sent_bytes: usize,
     /// When the last byte was.
     sent_at: Option<Duration>,
+    /// When the head of the answer was here.
+    head_at: Duration,
     stage: Stage,
 }
 
@@ -119,6 +123,15 @@ impl Exchange {
     /// From its first byte on, over a connection or another.
     fn start_over(&mut self) {
         (self.sent_bytes, self.sent_at, self.stage) = (0, None, Stage::Head(HeadReader::default()));
+    }
+
+    /// Since when nothing but the body is missing: its head is here, and of a success the server has the whole request.
+    fn complete_but_for_body(&self) -> Option<Duration> {
+        let Stage::Body { start, .. } = &self.stage else { return None };
+        match self.sent_at {
+            Some(sent_at) => Some(self.head_at.max(sent_at)),
+            None => (!is_success(start.status)).then_some(self.head_at),
+        }
     }
 }
 
@@ -132,6 +145,8 @@ pub struct Client {
     url: Url,
     secret: Option<Secret>,
     rules: Rules,
+    /// [`Self::by_heads`].
+    goes_by_heads: bool,
     line: Line,
     exchange: Option<Box<Exchange>>,
     result: Option<Result<Answer, Trouble>>,
@@ -151,7 +166,14 @@ impl Client {
     #[must_use]
     pub fn new(url: Url, secret: Option<Secret>, rules: Rules) -> Self {
         let secret = secret.or_else(|| url.secret().cloned());
-        Self { url, secret, rules, line: Line::None, exchange: None, result: None }
+        Self { url, secret, rules, goes_by_heads: false, line: Line::None, exchange: None, result: None }
+    }
+
+    /// The same for an owner who needs no body: the head of an answer is all of it, whatever comes behind. A body that can't be read,
+    /// or does not come to its end soon, is left where it is, with the connection.
+    #[must_use]
+    pub fn by_heads(self) -> Self {
+        Self { goes_by_heads: true, ..self }
     }
 
     /// Whether a request may begin. A connection may be kept.
@@ -258,6 +280,9 @@ impl Client {
     fn deadline(&self) -> Option<(Duration, Trouble)> {
         let exchange = self.exchange.as_ref()?;
         let whole = exchange.begun.saturating_add(self.rules.whole);
+        if let Some(since) = exchange.complete_but_for_body().filter(|_| self.goes_by_heads) {
+            return Some((whole.min(since.saturating_add(UNNEEDED_BODY)), Trouble::TooSlow(self.rules.whole)));
+        }
         let head = match exchange.stage {
             Stage::Head(_) => exchange.sent_at.map(|sent_at| sent_at.saturating_add(self.rules.head)),
             _ => None,
@@ -291,6 +316,7 @@ impl Client {
             head,
             sent_bytes: 0,
             sent_at: None,
+            head_at: Duration::ZERO,
             stage: Stage::Head(HeadReader::default()),
         }));
     }
@@ -335,7 +361,7 @@ impl Client {
     }
 
     /// Bytes came, 256 KiB at most: they may have to wait for room for the body that they begin.
-    pub fn received(&mut self, bytes: &[u8], _now: Duration) {
+    pub fn received(&mut self, bytes: &[u8], now: Duration) {
         let Line::Open { is_kept } = self.line else { return };
         let Some(exchange) = self.exchange.as_mut().filter(|_| !bytes.is_empty()) else {
             // Nobody asked for these, and whose answer comes behind them nobody knows.
@@ -352,7 +378,7 @@ impl Client {
                 Ok(None) => return,
                 Ok(Some((start, used))) => {
                     rest = rest.get(used..).unwrap_or_default();
-                    self.begin_body(start);
+                    self.begin_body(start, now);
                 }
             }
         }
@@ -396,14 +422,20 @@ fn is_success(status: u16) -> bool {
 /// What comes of it.
 impl Client {
     /// The head is here.
-    fn begin_body(&mut self, start: Start) {
+    fn begin_body(&mut self, start: Start, now: Duration) {
         let (most, rules) = (self.rules.most_body, self.rules);
         let is_success = is_success(start.status);
         let most = if is_success { most } else { most.min(MOST_ERROR_BYTES) };
-        let body = Body::new(start.framing, most);
-        let too_long = matches!(start.framing, Framing::Length(length) if length > most as u64);
+        let framing = match &start.framing {
+            Ok(framing) => *framing,
+            // Wherever it ends, the connection is not kept.
+            Err(_) if self.goes_by_heads => Framing::UntilEnd,
+            Err(trouble) => return self.fail(trouble.clone()),
+        };
+        let body = Body::new(framing, most);
+        let too_long = matches!(framing, Framing::Length(length) if length > most as u64);
         let trouble = match &start.coding {
-            _ if !is_success || body.is_over() => None,
+            _ if !is_success || self.goes_by_heads || body.is_over() => None,
             // Of a part of what was packed nothing can be unpacked.
             Coding::Gzip if start.status == 206 => Some(Trouble::Coding("gzip".to_owned())),
             Coding::Other(name) => Some(Trouble::Coding(name.clone())),
@@ -415,6 +447,7 @@ impl Client {
         }
         let asks = rules.asks_for_room && is_success && !body.is_over();
         if let Some(exchange) = &mut self.exchange {
+            exchange.head_at = now;
             exchange.stage = match asks {
                 true => Stage::Room { start, body, early: Vec::new(), end: None },
                 false => Stage::Body { start, body },
@@ -491,10 +524,13 @@ impl Client {
         }
     }
 
-    /// It goes on no more. What is no success is an answer by its head.
+    /// It goes on no more. What is no success is an answer by its head, and so is what nobody needs the body of.
     fn break_off(&mut self, trouble: Trouble) {
-        match self.exchange.as_ref().map(|exchange| &exchange.stage) {
-            Some(Stage::Body { start, .. }) if !is_success(start.status) => self.complete(false),
+        match self.exchange.as_deref() {
+            Some(Exchange { stage: Stage::Body { start, .. }, .. }) if !is_success(start.status) => {
+                self.complete(false)
+            }
+            Some(exchange) if self.goes_by_heads && exchange.complete_but_for_body().is_some() => self.complete(false),
             _ => self.fail(trouble),
         }
     }
@@ -541,6 +577,8 @@ impl Client {
             if is_success(start.status) { self.rules.most_body } else { self.rules.most_body.min(MOST_ERROR_BYTES) };
         let body = body.into_bytes();
         match start.coding {
+            // Nobody reads it.
+            _ if self.goes_by_heads => self.answer(start, Vec::new(), exchange.url),
             Coding::Gzip if !body.is_empty() => {
                 exchange.stage = Stage::Packed { start, gunzip: Box::new(Gunzip::new(body, most)) };
                 self.exchange = Some(exchange);

@@ -77,7 +77,8 @@ pub(super) enum Coding {
 pub(super) struct Start {
     pub(super) status: u16,
     pub(super) head: Head,
-    pub(super) framing: Framing,
+    /// Or why nobody knows.
+    pub(super) framing: Result<Framing, Trouble>,
     pub(super) coding: Coding,
     pub(super) keeps_alive: bool,
 }
@@ -153,7 +154,10 @@ impl HeadReader {
     fn parse(&mut self) -> Result<Option<Start>, Trouble> {
         let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
         let mut found = httparse::Response::new(&mut headers);
-        match found.parse(&self.bytes) {
+        let mut parser = httparse::ParserConfig::default();
+        // RFC 9112, 5.2: who takes them reads them as one line.
+        parser.allow_obsolete_multiline_headers_in_responses(true);
+        match parser.parse_response(&mut found, &self.bytes) {
             Ok(httparse::Status::Complete(_)) => {}
             Err(httparse::Error::TooManyHeaders) => return Err(Trouble::HeadTooLong),
             _ => return Err(Trouble::Malformed("has a head that cannot be read")),
@@ -173,19 +177,29 @@ impl HeadReader {
             }
             _ => {}
         }
-        let field = |header: &httparse::Header<'_>| {
-            (header.name.to_owned(), String::from_utf8_lossy(header.value.trim_ascii()).into_owned())
-        };
+        let field = |header: &httparse::Header<'_>| (header.name.to_owned(), unfolded(header.value));
         let head = Head { fields: found.headers.iter().map(field).collect() };
         let is_newer = found.version == Some(1);
-        let framing = framing(status, &head, is_newer)?;
-        let keeps_alive = framing != Framing::UntilEnd
+        let framing = framing(status, &head, is_newer);
+        let keeps_alive = framing.as_ref().is_ok_and(|framing| *framing != Framing::UntilEnd)
             && !head.has("connection", "close")
             && (is_newer || head.has("connection", "keep-alive"));
         let coding = coding(&head);
         self.bytes = Vec::new();
         Ok(Some(Start { status, head, framing, coding, keeps_alive }))
     }
+}
+
+/// What a field says, its lines with a space between.
+fn unfolded(value: &[u8]) -> String {
+    let mut all = String::new();
+    for line in value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
+        if !all.is_empty() {
+            all.push(' ');
+        }
+        all.push_str(&String::from_utf8_lossy(line));
+    }
+    all
 }
 
 fn framing(status: u16, head: &Head, is_newer: bool) -> Result<Framing, Trouble> {

@@ -268,7 +268,6 @@ fn p13_what_is_no_http_says_what_it_looks_like() {
         (b"HTTP/1.2 200 OK\r\n\r\n", "its answer has a head that cannot be read"),
         (b"HTTP/1.1 20 OK\r\n\r\n", "its answer has a head that cannot be read"),
         (b"HTTP/1.1 099 OK\r\n\r\n", "its answer has no status from 100 to 999"),
-        (b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", "its answer has a head that cannot be read"),
         (b"HTTP/1.1 200 OK\r\nX : a\r\n\r\n", "its answer has a head that cannot be read"),
         (b"HTTP/1.1 200 OK\r\nX: a\0\r\n\r\n", "its answer has a head that cannot be read"),
         (b"HTTP/1.1 101 Switching\r\n\r\n", "its answer switches to another protocol, which nobody asked for"),
@@ -325,6 +324,17 @@ fn chunks_that_others_might_read_otherwise_are_refused() {
         let bytes = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
         let found = said(bytes.as_bytes(), None).unwrap_err().to_string();
         assert_eq!(found, "its answer has chunks that cannot be read", "{chunks:?}");
+    }
+}
+
+#[test]
+fn a_field_over_several_lines_is_one() {
+    let found =
+        said(b"HTTP/1.1 200 OK\r\nX: one\r\n two \r\n\t three\r\nContent-Length:\r\n 2\r\n\r\nhi", None).unwrap();
+    assert_eq!((found.head.header("x"), &found.body[..]), (Some("one two three"), &b"hi"[..]));
+    for fields in ["Content-Length: 1\r\n 2", "Transfer-Encoding: gzip,\r\n chunked", " X: y", "X: y\r\n \0"] {
+        let head = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n");
+        assert!(matches!(said(head.as_bytes(), None), Err(Trouble::Malformed(_))), "{fields:?}");
     }
 }
 
@@ -457,6 +467,94 @@ fn a_success_counts_that_ends_once_all_was_sent() {
     client.sent(1, at(0));
     client.received(b"i", at(0));
     assert_eq!(answer(&mut client).status, 200);
+}
+
+/// Heads of answers that were heard, and bodies that nobody can read, or that never end.
+const UNREADABLE: [&str; 12] = [
+    "Content-Length: 100001\r\n\r\nlong",
+    "Content-Length: 9\r\n\r\nhalf",
+    "Content-Length: 9\r\n\r\n",
+    "Content-Encoding: br\r\nContent-Length: 9\r\n\r\nhalf",
+    "Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\nhalf",
+    "Transfer-Encoding: chunked\r\n\r\n5\r\nhalf",
+    "Transfer-Encoding: chunked\r\n\r\nno chunk",
+    "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "Transfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\nhalf",
+    "Content-Length: 9\r\nContent-Length: 8\r\n\r\nhalf",
+    "Content-Length: nine\r\n\r\nhalf",
+    "\r\nwithout an end",
+];
+
+#[test]
+fn where_nobody_needs_a_body_the_head_is_the_answer() {
+    for (status, number) in [("200 OK", 200), ("204 No Content", 204), ("413 No", 413), ("503 No", 503)] {
+        for rest in UNREADABLE {
+            for end in ["", "reset", "later"] {
+                let mut client = client().by_heads();
+                ask(&mut client, post(b"line"));
+                client.received(format!("HTTP/1.1 {status}\r\n{rest}").as_bytes(), at(1));
+                match end {
+                    "" => client.ended(at(1)),
+                    "reset" => client.lost(end, at(1)),
+                    _ => client.tick(at(2)),
+                }
+                assert_eq!(answer(&mut client).status, number, "{rest} {end}");
+                assert!(client.must_close() || number == 204, "{rest} {end}: a 204 has no body");
+            }
+        }
+    }
+    // Many bytes of it are as good.
+    let mut client = client().by_heads();
+    ask(&mut client, post(b"line"));
+    client.received(b"HTTP/1.1 200 OK\r\n\r\n", at(1));
+    client.received(&[b'x'; 100_001], at(1));
+    assert_eq!(answer(&mut client).status, 200);
+    assert!(client.must_close());
+}
+
+#[test]
+fn where_nobody_needs_a_body_one_that_can_be_read_keeps_the_connection() {
+    for rest in ["Content-Length: 2\r\n\r\nhi", "Content-Encoding: br\r\nContent-Length: 2\r\n\r\nhi"] {
+        let mut client = client().by_heads();
+        ask(&mut client, post(b"line"));
+        let whole = format!("HTTP/1.1 200 OK\r\n{rest}");
+        let (start, last) = whole.as_bytes().split_at(whole.len() - 1);
+        client.received(start, at(1));
+        assert_eq!(client.due_in(at(1)), Some(at(1)), "it is waited for, and not for long");
+        assert!(!client.has_result());
+        client.received(last, at(1));
+        assert_eq!(answer(&mut client).status, 200);
+        assert!(!client.must_close(), "{rest}");
+    }
+}
+
+#[test]
+fn where_nobody_needs_a_body_a_success_before_all_was_sent_counts_no_more_than_elsewhere() {
+    for end in ["", "reset", "later"] {
+        let mut client = client().by_heads();
+        client.begin(post(b"line"), at(0));
+        client.connected(at(0));
+        client.sent(20, at(0));
+        client.received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", at(1));
+        client.tick(at(3));
+        assert!(!client.has_result());
+        match end {
+            "" => client.ended(at(3)),
+            "reset" => client.lost(end, at(3)),
+            _ => client.tick(at(30)),
+        }
+        trouble(&mut client);
+        // And once all was, it does.
+        let mut client = self::client().by_heads();
+        client.begin(post(b"line"), at(0));
+        client.connected(at(0));
+        client.sent(20, at(0));
+        client.received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", at(1));
+        send(&mut client, at(5));
+        assert_eq!(client.due_in(at(5)), Some(at(1)));
+        client.tick(at(6));
+        assert_eq!(answer(&mut client).status, 200);
+    }
 }
 
 #[test]

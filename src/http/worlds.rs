@@ -129,6 +129,8 @@ struct World {
     dice: Dice,
     now: Duration,
     client: Client,
+    /// Nobody needs a body.
+    by_heads: bool,
     dialling: Dialling,
     socket: Option<Socket>,
     plan: Plan,
@@ -181,8 +183,11 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let rules = Rules { asks_for_room: dice.chance(50), ..RULES };
+        let client = Client::new(Url::parse("http://me:s3cret@h:81/log").unwrap(), None, rules);
+        let by_heads = !rules.asks_for_room && dice.chance(50);
         Self {
-            client: Client::new(Url::parse("http://me:s3cret@h:81/log").unwrap(), None, rules),
+            client: if by_heads { client.by_heads() } else { client },
+            by_heads,
             dice,
             now: Duration::ZERO,
             dialling: Dialling::Not,
@@ -464,6 +469,12 @@ impl World {
         self.next = self.now + pause;
         self.idle_mischief(pause);
         match result {
+            Ok(answer) if self.by_heads => {
+                self.sums.answers += 1;
+                let is_left = matches!(self.plan, Plan::EndlessBody | Plan::TooShort | Plan::CutByReset | Plan::Bomb);
+                let meant = self.meant.take().map(|(status, _)| status).or(is_left.then_some(200));
+                assert_eq!((Some(answer.status), answer.body.len()), (meant, 0), "{:?}", self.plan);
+            }
             Ok(answer) => {
                 self.sums.answers += 1;
                 let (status, body) =

@@ -36,6 +36,11 @@ impl Kind {
     pub(crate) fn needs_json(self) -> bool {
         self != Self::Loki
     }
+
+    /// Whether the body of a 2xx says what became of the lines. Of the others its head does.
+    pub(crate) fn needs_body(self) -> bool {
+        matches!(self, Self::Elastic | Self::ClickHouse)
+    }
 }
 
 /// Words that others know a store by, and whose way to take lines it has.

@@ -21,6 +21,8 @@ pub(super) enum Verdict {
     Again(Option<Duration>),
     /// They are too many bytes at once.
     TooLarge,
+    /// What is said of each is too many bytes: whether they are there nobody knows.
+    TooLong,
     /// Something in them can't be taken.
     Refused,
     /// Nothing that is sent would be.
@@ -45,6 +47,8 @@ pub(super) enum Reason {
     Exception,
     /// It says that all is well, and not of what.
     NoBulk,
+    /// It says more of a single line than it could.
+    LongBulk,
     /// There was no answer.
     Trouble(Trouble),
 }
@@ -56,6 +60,9 @@ impl fmt::Display for Reason {
             Self::Item(status) => write!(f, "it answers {} for a line", Status(*status)),
             Self::Exception => f.write_str("it answers 200 OK, and an exception with it"),
             Self::NoBulk => f.write_str("its answer is none of _bulk: is the path right?"),
+            Self::LongBulk => {
+                f.write_str("its answer to a single line is longer than one of _bulk can be: is the path right?")
+            }
             Self::Trouble(trouble) => f.write_str(&trouble.unquoted()),
         }
     }
@@ -92,6 +99,7 @@ impl fmt::Display for Status {
 pub(super) fn verdict(kind: Kind, result: Result<Answer, Trouble>, count: usize) -> (Verdict, Reason) {
     let answer = match result {
         Ok(answer) => answer,
+        Err(trouble) if kind == Kind::Elastic && trouble.is_too_long() => return (Verdict::TooLong, Reason::LongBulk),
         Err(trouble) => return (Verdict::Again(None), Reason::Trouble(trouble)),
     };
     let reason = Reason::Status(answer.status);

@@ -104,8 +104,10 @@ pub(crate) struct Plan {
     acked_nanos: u64,
     /// Since when the first of the lines waits.
     since: Duration,
-    /// The most bytes of a body: less than [`Settings::most`] after a 413.
+    /// The most bytes of a body: less than [`Settings::most`] after a 413, or an answer that was too long.
     limit: usize,
+    /// The fewest bytes that were too many so. Once as many get through, it was about something else.
+    too_many: usize,
     /// So many of the first lines were refused together: one of them is it.
     suspects: usize,
     /// So many of the first lines are in flight.
@@ -149,6 +151,7 @@ impl Plan {
             acked_nanos: nanos,
             since: Duration::ZERO,
             limit: settings.most,
+            too_many: usize::MAX,
             suspects: 0,
             flight: 0,
             noted,
@@ -300,6 +303,9 @@ impl Plan {
     pub(crate) fn answered(&mut self, result: Result<Answer, Trouble>, now: Duration, random: u32) {
         let (count, at) = (mem::take(&mut self.flight), Moment { now, random });
         let (verdict, reason) = verdict(self.store.kind, result, count);
+        if matches!(verdict, Verdict::Acked | Verdict::Parts { .. }) {
+            self.got_through(count);
+        }
         match verdict {
             Verdict::Acked => {
                 self.took(now);
@@ -319,6 +325,8 @@ impl Plan {
             }
             Verdict::Again(after) => self.fail(&reason, false, after, at),
             Verdict::Wait => self.fail(&reason, true, None, at),
+            Verdict::TooLong if self.halve(count) => {}
+            Verdict::TooLong => self.fail(&reason, true, None, at),
             Verdict::TooLarge | Verdict::Refused => {
                 // Nothing of it is there, so that other batches may be made of it.
                 (self.noted, self.is_cut) = (0, false);
@@ -329,17 +337,37 @@ impl Plan {
 
     /// A batch was refused as a whole.
     fn refused(&mut self, is_too_large: bool, count: usize, reason: &Reason, at: Moment) {
-        match (count, is_too_large) {
-            (0 | 1, _) if self.may_drop(1) => {
+        if is_too_large && self.halve(count) {
+            return;
+        }
+        match count {
+            0 | 1 if self.may_drop(1) => {
                 self.suspects = 0;
                 self.drop_lines(1, &[0], if is_too_large { Why::Payload } else { Why::Refused }, reason);
             }
-            (0 | 1, _) => {
+            0 | 1 => {
                 self.suspects = 1;
                 self.fail(reason, true, None, at);
             }
-            (_, true) => self.limit = (self.lines.len_of(count) / 2).max(1),
-            (_, false) => self.suspects = count,
+            _ => self.suspects = count,
+        }
+    }
+
+    /// So many lines were too many bytes: from now on no more go out together than half of them, if they can be halved.
+    fn halve(&mut self, count: usize) -> bool {
+        let len = self.lines.len_of(count);
+        self.too_many = self.too_many.min(len);
+        if count > 1 {
+            self.limit = (len / 2).max(1);
+        }
+        count > 1
+    }
+
+    /// So many lines got through. Where as many bytes were too many before, it was not their number: whoever refused them has
+    /// another limit now, or had another reason.
+    fn got_through(&mut self, count: usize) {
+        if self.lines.len_of(count) >= self.too_many {
+            (self.limit, self.too_many) = (self.settings.most, usize::MAX);
         }
     }
 

@@ -120,10 +120,13 @@ fn text(number: u64) -> String {
     format!("{{\"ts\":\"t\",\"line\":\"{number}\"}}")
 }
 
-/// What a client makes of `STATUS [FIELD: VALUE…] | BODY`, and of `cut`.
+/// What a client makes of `STATUS [FIELD: VALUE…] | BODY`, of `cut`, and of an answer that is too `long`.
 pub(super) fn answered(answer: &str) -> Result<Answer, Trouble> {
     if answer == "cut" {
         return Err(Trouble::Cut);
+    }
+    if answer == "long" {
+        return Err(Trouble::TooLong(1 << 20));
     }
     let (head, body) = answer.split_once('|').unwrap_or((answer, ""));
     let (status, fields) = head.trim().split_once(' ').unwrap_or((head.trim(), ""));
@@ -294,6 +297,68 @@ fn p30_too_much_at_once_is_halved_and_stays_so_and_a_line_that_never_fits_is_dro
     // It is remembered for lines to come.
     talk.lines(41..=100);
     assert!(talk.body().len() <= 500);
+}
+
+#[test]
+fn p30_a_bulk_answer_that_is_too_long_makes_the_next_batch_smaller() {
+    let mut talk = Talk::new(ELASTIC);
+    talk.lines(1..=100);
+    let (mut counts, mut found) = (Vec::new(), Vec::new());
+    while let Some(request) = talk.request() {
+        let own = numbers(&String::from_utf8(request.body).unwrap());
+        counts.push(own.len());
+        assert!(counts.len() < 50, "{counts:?}");
+        // Somebody between us has lost the filter.
+        talk.answer(if own.len() > 30 { "long" } else { "200 | {\"errors\":false}" });
+        found.extend(if own.len() > 30 { Vec::new() } else { own });
+    }
+    assert_eq!((found, talk.acked()), ((1..=100).collect(), 100));
+    assert_eq!(counts.iter().filter(|count| **count > 30).count(), 2, "{counts:?}");
+    assert!(talk.troubles().is_empty() && talk.now <= Duration::from_secs(2), "nobody had to wait for it");
+}
+
+#[test]
+fn p30_a_bulk_answer_that_is_too_long_for_one_line_is_said_and_loses_nothing() {
+    let mut talk = Talk::with(ELASTIC, settings(1 << 20), Some(Position { acked: 1, sequence: 1 }), false);
+    talk.lines(2..=9);
+    for _ in 0..20 {
+        talk.request().unwrap();
+        talk.answer("long");
+    }
+    let why = "its answer to a single line is longer than one of _bulk can be: is the path right?";
+    assert_eq!((talk.troubles(), talk.acked(), talk.dropped().0), (vec![why], 0, 0));
+    assert!(talk.now > Duration::from_secs(300), "it is left alone");
+    assert_eq!(numbers(&talk.body()), [2]);
+    talk.answer("200 | {\"errors\":false}");
+    assert_eq!(numbers(&talk.body()), [3, 4, 5, 6, 7, 8, 9], "and then it was about something else");
+}
+
+#[test]
+fn p30_a_413_that_was_not_about_size_does_not_stay() {
+    for has_taken in [false, true] {
+        for passes_after in [12, 14, 50, 110, 150] {
+            let mut talk = Talk::new(NDJSON);
+            talk.marks = false;
+            if has_taken {
+                talk.lines([1]);
+                talk.request();
+                talk.answer("200");
+            }
+            // Lines of as many bytes.
+            talk.lines(10_000..=10_600);
+            for _ in 0..passes_after {
+                talk.request().unwrap();
+                talk.answer("413");
+            }
+            let alone = numbers(&talk.body());
+            assert_eq!(alone.len(), 1, "{has_taken} {passes_after}: as one that did not get through");
+            talk.answer("200");
+            let rest: Vec<u64> = (alone[0] + 1..=10_600).collect();
+            assert_eq!(numbers(&talk.body()), rest, "{has_taken} {passes_after}");
+            talk.answer("200");
+            assert_eq!(talk.acked(), 10_600);
+        }
+    }
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl<S: Sink, N: Net> Server<S, N> {
         let trust = Trust::open(url.is_secured.then_some(&options.tls))
             .map_err(|error| BindError::Certificates(as_text(&error)))?;
         let guard = trust.guard(&url.host).map_err(|error| BindError::Usage(format!("--alert-url {url}: {error}")))?;
-        let caller = Caller::new(Client::new(url, secret, rules), guard);
+        let caller = Caller::new(Client::new(url, secret, rules).by_heads(), guard);
         let wanted = |text: &String| Alert::new(Wanted::new(text, options.ignores_case), options.every);
         self.alerts = Some(Box::new(Alerts {
             texts: options.patterns.clone(),

@@ -8,7 +8,7 @@ use super::place::{OutputAddr, OutputAddrError};
 use crate::config::output::WORDS;
 use crate::config::pattern;
 use crate::config::text::escaped;
-use crate::config::text::is;
+use crate::config::text::{is, user_part};
 use crate::config::tls_out;
 
 /// Words by which others name a place, and what they are here.
@@ -27,7 +27,8 @@ pub(super) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
     if pattern::is_literal(text) {
         return None;
     }
-    let sentence = like_a_pattern(text).or_else(|| like_an_address(text)).or_else(|| like_a_folder(text));
+    let sentence = without_scheme(text).or_else(|| like_a_pattern(text));
+    let sentence = sentence.or_else(|| like_an_address(text)).or_else(|| like_a_folder(text));
     let sentence = sentence.or_else(|| like_a_machine(text))?;
     Some(Err(OutputAddrError::new(sentence)))
 }
@@ -36,12 +37,21 @@ pub(super) fn parse(text: &str) -> Option<Result<OutputAddr, OutputAddrError>> {
 #[inline(never)] // one copy, for size
 fn sentence(parts: &[&str], name: Option<&str>) -> Option<String> {
     let mut sentence = parts.concat();
-    if let Some(text) = name {
+    // With a user and a password in it, no file is meant.
+    if let Some(text) = name.filter(|text| user_part(text).is_none()) {
         let (folder, name) = text.split_at(text.rfind('/').map_or(0, |slash| slash + 1));
         sentence += &[", or write ", folder, "./", name, " for a file of that name"].concat();
     }
     // Whatever is in the text, it is one line.
     Some(escaped(&sentence))
+}
+
+/// A user and a password behind two slashes, and nothing that says how to get there.
+fn without_scheme(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once('/')?;
+    let is_login = rest.starts_with('/') && user_part(text).is_some_and(|user| user.contains(':'));
+    let words = "it reads like an address, and its scheme is missing or misspelt: write http://HOST/PATH, say";
+    if is_login && !text.contains("://") { sentence(&[words], None) } else { None }
 }
 
 /// A colon before the first slash, an address, or what other programs know by a sign.

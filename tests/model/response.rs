@@ -340,6 +340,21 @@ fn slow_head(bytes: &[u8], before: usize, end: End) -> Result<SlowHead, Trouble>
     Err(ended(None))
 }
 
+/// Lines that begin with a space belong to the one before (RFC 9112, 5.2).
+fn slow_unfolded(lines: &[&[u8]]) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    for line in lines {
+        match all.last_mut() {
+            Some(before) if line.starts_with(b" ") || line.starts_with(b"\t") => {
+                let (start, more) = (before.trim_ascii_end().to_vec(), line.trim_ascii());
+                *before = if more.is_empty() { start } else { [&start, &b" "[..], more].concat() };
+            }
+            _ => all.push(line.to_vec()),
+        }
+    }
+    all
+}
+
 fn slow_lines(lines: &[&[u8]], len: usize) -> Result<SlowHead, Trouble> {
     let unreadable = || Trouble::Malformed("has a head that cannot be read");
     let is_text = |byte: u8| byte == b'\t' || (byte >= 32 && byte != 127);
@@ -350,6 +365,7 @@ fn slow_lines(lines: &[&[u8]], len: usize) -> Result<SlowHead, Trouble> {
         texts.push(line);
     }
     let (first, rest) = texts.split_first().unwrap();
+    let rest = slow_unfolded(rest);
     let is_newer = first.starts_with(b"HTTP/1.1 ");
     if !is_newer && !first.starts_with(b"HTTP/1.0 ") {
         return Err(unreadable());
@@ -360,7 +376,7 @@ fn slow_lines(lines: &[&[u8]], len: usize) -> Result<SlowHead, Trouble> {
         return Err(unreadable());
     }
     let mut fields = Vec::new();
-    for line in rest {
+    for line in &rest {
         if line.is_empty() {
             break;
         }

@@ -103,6 +103,25 @@ fn p12_what_was_not_heard_is_said_once_and_told_again_with_what_came_since() {
 }
 
 #[test]
+fn a_2xx_is_heard_by_its_head_whatever_comes_behind() {
+    for rest in [
+        "Content-Encoding: br\r\nContent-Length: 3\r\n\r\nxxx",
+        "Content-Length: 70000\r\n\r\nxxx",
+        "Transfer-Encoding: chunked\r\n\r\nxxx",
+        "\r\nxxx",
+    ] {
+        let store = listener(move |_| Reply::Bytes(format!("HTTP/1.1 200 OK\r\n{rest}")));
+        let receiver = start(&store, &["--alert", "WARN", "--alert-every", "1h"]);
+        receiver.client().write_all(b"ERROR\nWARN\n").unwrap();
+        until("both tellings", || if store.posts().len() < 2 { Err(String::new()) } else { Ok(()) });
+        let texts: Vec<String> = told(&store).into_iter().map(|(text, ..)| text).collect();
+        assert_eq!(texts, ["ERROR", "WARN"], "{rest}: neither is told twice");
+        let ended = receiver.stop();
+        assert!(!ended.stderr.contains("hears of no line"), "{rest}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn p8_who_hangs_holds_up_neither_clients_nor_the_end() {
     let store = listener(|_| Reply::Hang);
     let receiver = start(&store, &[]);

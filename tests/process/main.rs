@@ -53,6 +53,7 @@ mod reopen;
 mod rotation;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+mod secrets;
 mod signals;
 mod sockets;
 mod sparing;

@@ -251,6 +251,29 @@ fn p30_a_body_that_is_too_large_is_halved_and_no_larger_one_is_sent_again() {
 }
 
 #[test]
+fn p30_what_a_store_took_by_its_head_is_not_sent_again_for_its_body() {
+    for kind in [Kind::Loki, Kind::Ndjson] {
+        for rest in [
+            "Content-Encoding: br\r\nContent-Length: 3\r\n\r\nxxx",
+            "Content-Length: 70000\r\n\r\nxxx",
+            "Transfer-Encoding: chunked\r\n\r\nxxx",
+            "\r\nxxx",
+        ] {
+            let store = Store::that(kind, move |_| Reply::Bytes(format!("HTTP/1.1 200 OK\r\n{rest}")));
+            let world = World::new(store);
+            let receiver = world.start(&[]);
+            for part in 0..2 {
+                send(&receiver, &lines("a", part, 1));
+                world.until_it_has(part + 1);
+            }
+            receiver.stop().assert_clean();
+            let sent: Vec<String> = world.store.posts().into_iter().map(|post| post.body).collect();
+            assert_eq!(sent.len(), 2, "{kind:?} {rest}: {sent:?}");
+        }
+    }
+}
+
+#[test]
 fn p30_a_store_that_wants_to_be_left_alone_is() {
     let world = World::new(Store::that(Kind::Loki, |_| Reply::Status(429, "Retry-After: 2\r\n".to_owned())));
     let receiver = world.start(&[]);

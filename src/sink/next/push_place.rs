@@ -116,7 +116,8 @@ impl Place for Address {
             return Err(format!("--push-batch is {}: give a size from 1KiB to 64MiB", DisplaySize(push.batch)));
         }
         for header in &push.headers {
-            let name = header.name.escape_debug();
+            // A colon further on may be one in the value.
+            let name = header.name.split_whitespace().next().unwrap_or_default().escape_debug();
             if let Some(why) = header_fault(&header.name, &header.value) {
                 return Err(format!("--push-header {name}: {why}"));
             }
@@ -173,6 +174,7 @@ impl Address {
         let is_noted = matches!(feed, Feed::Spool(_));
         let settings = Settings { most: push.batch, every: push.every, is_noted };
         let client = Client::new(self.url.clone(), secret, rules);
+        let client = if self.kind.needs_body() { client } else { client.by_heads() };
         let trust = self.trust(options, books)?;
         let caller = Caller::new(client, trust.guard(&self.url.host)?);
         Ok(Box::new(Push::new(Self::name(self), (store, settings), caller, trust, feed)))

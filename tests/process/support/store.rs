@@ -31,6 +31,8 @@ pub(crate) enum Reply {
     Cut,
     /// This status, with these fields, each with its line's end, and nothing is kept.
     Status(u16, String),
+    /// The store has it, and says it in these bytes.
+    Bytes(String),
     /// Nothing is said, for as long as the other side waits.
     Hang,
 }
@@ -147,6 +149,13 @@ fn serve(shared: &Shared, stream: &TcpStream) {
                 }
                 let _ = stream.shutdown(Shutdown::Both);
                 return;
+            }
+            Reply::Bytes(bytes) => {
+                keep(shared, &post);
+                if (&*stream).write_all(bytes.as_bytes()).is_err() {
+                    return;
+                }
+                continue;
             }
             Reply::Hang => {
                 // Until the other side has enough of it.
