@@ -333,8 +333,9 @@ impl Output {
         };
         self.stand = Stand::Gone { missed_lines: missed };
         self.pacing.end();
-        self.target = Box::new(Gone);
         self.books.report(format_args!("{} {why}", self.name));
+        self.target.tell_kept(&mut self.books);
+        self.target = Box::new(Gone);
         // Who waits for a receipt of these lines gets none.
         self.books.doubts += 1;
         (lines, bytes)

@@ -216,6 +216,9 @@ pub(super) trait Target {
         false
     }
 
+    /// It is parted with: what the next start has of it is told.
+    fn tell_kept(&mut self, _books: &mut Books) {}
+
     /// The end has come, and nothing was taken for long: what it passes over by itself is not waited for any longer. True if
     /// there was any.
     fn give_up(&mut self, books: &mut Books) -> bool {

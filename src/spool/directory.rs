@@ -176,6 +176,28 @@ impl Directory {
         self.segments.retain(|segment| segment.name != name);
     }
 
+    /// What is not this box's, in bytes: segments of others, and files of nobody.
+    #[must_use]
+    pub fn foreign_bytes(&self) -> u64 {
+        let foreign = self.segments.iter().filter(|segment| segment.foreign.is_some());
+        self.other_bytes + foreign.map(|segment| on_disk(segment.len)).sum::<u64>()
+    }
+
+    /// Looks which of that are gone. Whether there is more room.
+    pub(super) fn forget_gone<D: Disk>(&mut self, disk: &D) -> bool {
+        let (before, mut names, mut other_bytes) = (self.foreign_bytes(), Vec::new(), 0);
+        let listed = disk.list(&mut |name, len| match Name::parse(name) {
+            Some(name) => names.push(name),
+            None if position::is_named_so(name) => {}
+            None => other_bytes += on_disk(len),
+        });
+        if listed.is_ok() {
+            self.other_bytes = other_bytes;
+            self.segments.retain(|segment| segment.foreign.is_none() || names.contains(&segment.name));
+        }
+        self.foreign_bytes() < before
+    }
+
     /// The names of the files of positions.
     pub(super) fn positions(&self) -> &[String] {
         &self.positions

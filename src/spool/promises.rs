@@ -1,6 +1,7 @@
 //! What a spool promises, each by a small case of its own; the numbers are those of `docs/spool.md`.
 
 use super::directory::{Directory, PAGE_BYTES};
+use super::disk::Disk as _;
 use super::error::Cause;
 use super::position::Place;
 use super::reader::{Missing, Next, Reader};
@@ -447,6 +448,33 @@ fn s8_segments_of_another_box_are_left_alone_and_take_their_room() {
     }
     assert!(segments(&disk).contains(&"00000000000001f4.seg".to_owned()));
     assert!(disk.most_bytes() as u64 <= settings.size);
+}
+
+#[test]
+fn s8_room_that_other_boxes_take_is_told_apart_and_found_when_it_is_free() {
+    let (disk, mut settings) = (SimDisk::new(1), settings(&["out"]));
+    settings.full = Full::DropOldest;
+    let header = Header {
+        box_id: BoxId([9; 16]),
+        salt: [1; 16],
+        first: 500,
+        follows: 499,
+        before: 499,
+        clock_ms: 0,
+        rewrites: false,
+    };
+    let mut spool = open(&disk, &settings);
+    write(&mut spool, 1);
+    close(&mut spool);
+    let mut foreign = header.encode().to_vec();
+    foreign.resize(usize::try_from(settings.size).unwrap() - 16_384, 0);
+    disk.put("00000000000001f4.seg", &foreign);
+    let mut spool = open(&disk, &settings);
+    assert!(matches!(try_write(&mut spool, 1, 1_900), Err(Wait::Others)));
+    assert!(spool.directory().foreign_bytes() >= foreign.len() as u64);
+    disk.unlink("00000000000001f4.seg").unwrap();
+    assert!(matches!(try_write(&mut spool, 1, 1_900), Ok(())));
+    assert!(spool.directory().foreign_bytes() < 40_000);
 }
 
 #[test]

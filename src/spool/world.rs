@@ -354,9 +354,8 @@ impl World {
                 }
                 assert!(batch.is_empty() && spool.next_number() >= first);
             }
-            Err(Wait::Acks) => {
-                assert!(self.settings.full == Full::Wait || spool.directory().segments().len() < 3, "room is made");
-            }
+            Err(Wait::Acks) => assert_eq!(self.settings.full, Full::Wait, "room is made"),
+            Err(Wait::Others) => assert!(spool.directory().segments().len() < 3, "room is made"),
             // A process that died while it wrote may have written all of it.
             Err(Wait::Disk(_)) => {
                 let tried = (first..).zip(ids.iter().copied());
@@ -473,7 +472,7 @@ impl World {
                 self.disk.set_capacity(usize::MAX);
             }
             // A disk that can't be written again waits for room that only outputs make.
-            if matches!(spool.mend(self.now_ms), Err(Wait::Acks)) {
+            if matches!(spool.mend(self.now_ms), Err(Wait::Acks | Wait::Others)) {
                 return;
             }
             spool.close();

@@ -21,6 +21,8 @@ pub enum Wait {
     Sync,
     /// Until outputs have acked more: there is no room.
     Acks,
+    /// Until files that are not ours are gone: none of ours may go, whatever is acked.
+    Others,
     /// For a while: the disk does not take anything.
     Disk(io::Error),
 }
@@ -418,7 +420,7 @@ impl<D: Disk> Spool<D> {
             return Err(Wait::Disk(error));
         }
         match self.free_oldest() {
-            Err(Wait::Acks) => Err(Wait::Disk(error)),
+            Err(Wait::Acks | Wait::Others) => Err(Wait::Disk(error)),
             other => other,
         }
     }
@@ -454,7 +456,11 @@ impl<D: Disk> Spool<D> {
         let Some((name, last)) = self.directory.oldest(self.writer.last) else {
             let is_new = matches!(&self.writer.state, State::Open(open) if !open.is_safe);
             self.writer.wants_sync |= is_new;
-            return Err(if is_new { Wait::Sync } else { Wait::Acks });
+            if is_new {
+                return Err(Wait::Sync);
+            }
+            // Somebody may have moved them away.
+            return if self.directory.forget_gone(&self.disk) { Ok(()) } else { Err(Wait::Others) };
         };
         if self.outlets.iter().all(|outlet| outlet.position.place().acked >= last && outlet.needed > last) {
             // Written down first: else a cut could bring back the position without the lines.

@@ -241,6 +241,14 @@ fn p8_a_full_spool_makes_clients_wait_and_says_for_whom() {
     let size: u64 = fs::read_dir(world.spool()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
     assert!(size <= 1 << 20, "{size}");
     receiver.assert_rests("while the spool is full");
+    // An end that gives it up says what it has.
+    let other = Spooling::tcp();
+    let ending = other.start(&["--spool-size", "1MiB", "--memory", "8MiB", "--drain-timeout", "1s"]);
+    let _ = write_until_held_back(&ending.client());
+    let ended = ending.stop();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let words = format!(" for {}, which the next start goes on with", other.next.place());
+    assert!(ended.stderr.contains(&words) && ended.stderr.contains("is given up"), "{}", ended.stderr);
     let next = world.next.start();
     client.shutdown(Shutdown::Write).unwrap();
     receiver.until_said("takes lines again");

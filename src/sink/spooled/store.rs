@@ -60,7 +60,7 @@ pub(super) struct Store {
     unsynced: VecDeque<(u64, u64)>,
     synced: u64,
     /// Why the last write had to wait, as far as it was said.
-    is_full: bool,
+    full: Option<mem::Discriminant<Wait>>,
     /// Outputs have more lines than at the last write.
     has_acks: bool,
     /// Bytes that they had acked by then.
@@ -94,7 +94,7 @@ impl Store {
             written: 0,
             unsynced: VecDeque::new(),
             synced: 0,
-            is_full: false,
+            full: None,
             has_acks: false,
             acked_bytes: 0,
             look_at: None,
@@ -239,21 +239,33 @@ impl Store {
         match wait {
             Wait::Sync => Ok(Wrote::Busy),
             Wait::Disk(error) => Err(error),
-            Wait::Acks => {
-                if !mem::replace(&mut self.is_full, true) {
-                    let slowest = self.slowest();
-                    books.report(format_args!(
-                        "{} is full: clients wait until {slowest} has taken lines; raise --spool-size, or give --spool-full drop-oldest",
-                        self.name
-                    ));
+            Wait::Acks | Wait::Others => {
+                let why = mem::discriminant(&wait);
+                if self.full.replace(why) != Some(why) {
+                    self.tell_full(&wait, books);
                 }
                 Ok(Wrote::Away)
             }
         }
     }
 
+    fn tell_full(&self, wait: &Wait, books: &mut Books) {
+        let name = &self.name;
+        if matches!(wait, Wait::Others) {
+            let kib = self.spool.directory().foreign_bytes().div_ceil(1024);
+            books.report(format_args!(
+                "{name} is full, and {kib} KiB in it are other boxes' segments or nobody's files: clients wait until those are moved elsewhere (lumberjack verify says which segments); or raise --spool-size"
+            ));
+        } else {
+            let slowest = self.slowest();
+            books.report(format_args!(
+                "{name} is full: clients wait until {slowest} has taken lines; raise --spool-size, or give --spool-full drop-oldest"
+            ));
+        }
+    }
+
     fn note_room(&mut self, books: &mut Books) {
-        if mem::take(&mut self.is_full) {
+        if self.full.take().is_some() {
             books.report(format_args!("{} takes lines again", self.name));
         }
     }
@@ -327,7 +339,7 @@ impl Store {
     }
 
     fn due_in(&self, now: Duration) -> Option<Duration> {
-        if self.has_acks && (self.is_full || self.acked_bytes >= LOOK_BYTES) {
+        if self.has_acks && (self.full.is_some() || self.acked_bytes >= LOOK_BYTES) {
             return Some(Duration::ZERO);
         }
         let end = self.over_at.and_then(|at| at.checked_sub(now)).filter(|left| !left.is_zero());
@@ -446,15 +458,21 @@ impl Target for Writer {
     }
 
     fn settle(&mut self, now: Duration, books: &mut Books) -> bool {
-        let store = &mut *self.store.borrow_mut();
-        let is_settled = store.settle(now, books);
-        if is_settled && !mem::replace(&mut self.has_told, true) {
-            for (output, lines) in store.left().into_iter().filter(|(_, lines)| *lines > 0) {
-                let lines = DisplayLines(lines);
-                books
-                    .tell(format_args!("{} keeps {lines} for {output}, which the next start goes on with", store.name));
-            }
+        let is_settled = self.store.borrow_mut().settle(now, books);
+        if is_settled {
+            self.tell_kept(books);
         }
         is_settled
+    }
+
+    fn tell_kept(&mut self, books: &mut Books) {
+        if mem::replace(&mut self.has_told, true) {
+            return;
+        }
+        let store = self.store.borrow();
+        for (output, lines) in store.left().into_iter().filter(|(_, lines)| *lines > 0) {
+            let lines = DisplayLines(lines);
+            books.tell(format_args!("{} keeps {lines} for {output}, which the next start goes on with", store.name));
+        }
     }
 }
