@@ -195,7 +195,7 @@ impl Page {
             let first = lines_in(text).next().unwrap_or_default();
             self.open.as_ref().is_some_and(|open| open.goes_on(first, key))
         };
-        let found = last.compare(|| lines_in(text).map(|line| key.hash(line)), goes_on);
+        let found = last.compare(&|| lines_in(text).map(|line| key.hash(line)), &goes_on);
         if self.open.is_some() {
             self.lines.pop();
         }

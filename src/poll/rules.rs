@@ -145,6 +145,52 @@ fn a_page_that_grows_slides_or_turns_gives_its_new_lines_once_and_in_order() {
 }
 
 #[test]
+fn a_page_that_ends_as_it_begins_gives_its_new_lines_once() {
+    let numbered = |range: std::ops::Range<usize>| range.map(|number| format!("{number}\n")).collect::<String>();
+    for (what, top, bottom) in [
+        ("a ruler", "-----\n", "-----\n"),
+        ("a blank line", "\n", "\n"),
+        ("header and footer", "<hr>\n<pre>\n", "</pre>\n<hr>\n"),
+        ("no newline at the end", "<hr>\n<pre>\n", "</pre>\n<hr>"),
+        ("several equal lines", "\n\n\n", "\n\n\n"),
+        ("more below than above", "=\n\n", "\n=\n\n=\n"),
+    ] {
+        for (how, first, step, keep) in
+            [("grows", 4, 2, 1000), ("grows fast", 3, 40, 1000), ("slides", 20, 3, 20), ("slides far", 20, 15, 20)]
+        {
+            for newest_first in [false, true] {
+                let mut talk = Talk::of(Settings { most_seen: 1000, ..settings() }, None);
+                let mut heard = Vec::new();
+                for count in (first..first + 6 * step).step_by(step) {
+                    let shown = numbered(count.saturating_sub(keep)..count);
+                    let mut shown = lines(&shown);
+                    if newest_first {
+                        shown.reverse();
+                    }
+                    let shown = shown.join("\n") + "\n";
+                    talk.ask();
+                    heard.extend(talk.hear(&page(&format!("{top}{shown}{bottom}"))));
+                }
+                heard.retain(|line| line.bytes().all(|byte| byte.is_ascii_digit()) && !line.is_empty());
+                heard.sort_by_key(|line| line.parse::<usize>().unwrap());
+                let expected = numbered(0..first + 5 * step);
+                assert_eq!(heard, lines(&expected), "{what}: {how}, {newest_first}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_page_whose_title_or_one_line_changes_between_two_rulers_gives_what_changed() {
+    let mut talk = Talk::new();
+    talk.fetch(&page("--\nup 1 s\na\nb\nc\n--\n"), &["--", "up 1 s", "a", "b", "c", "--"]);
+    talk.fetch(&page("--\nup 2 s\na\nb\nc\n--\n"), &["up 2 s"]);
+    talk.fetch(&page("--\nup 3 s\na\nb\nc\nd\n--\n"), &["up 3 s", "d"]);
+    talk.fetch(&page("--\nup 3 s\na\nb\nC\nd\n--\n"), &["C"]);
+    assert_eq!(talk.news(), []);
+}
+
+#[test]
 fn a_last_line_without_its_end_waits_until_it_ends_or_stays() {
     for (what, steps) in [
         ("ends", &[("a\nb", "a"), ("a\nb\n", "b"), ("a\nb\n", "")][..]),
@@ -701,8 +747,8 @@ fn missing(lines: &[String], others: &[String]) -> usize {
 }
 
 /// Lines that were written, lost and doubled, and those that counting alone would have lost, of pages of 20 lines.
-fn slide(newest_first: bool, repeats: usize, most_between: usize, seed: u64) -> [usize; 4] {
-    let mut random = Random(seed);
+fn slide(newest_first: bool, repeats: usize, most_between: usize, is_framed: bool) -> [usize; 4] {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut talk = Talk::new();
     let (mut log, mut sums) = (std::collections::VecDeque::from(vec![String::new(); 20]), [0; 4]);
     let mut step = |talk: &mut Talk, count: usize, random: &mut Random| {
@@ -723,7 +769,11 @@ fn slide(newest_first: bool, repeats: usize, most_between: usize, seed: u64) -> 
             lines.reverse();
         }
         talk.ask();
-        let found = talk.hear(&page(&(lines.join("\n") + "\n")));
+        if is_framed {
+            lines = [&["----", "log"], &lines[..], &["----"]].concat();
+        }
+        let mut found = talk.hear(&page(&(lines.join("\n") + "\n")));
+        found.retain(|line| !["----", "log"].contains(&line.as_str()));
         let now: Vec<String> = log.iter().cloned().collect();
         let counted = missing(&now, &before);
         [count, missing(&written, &found), missing(&found, &written), count - counted.min(count)]
@@ -742,11 +792,22 @@ fn slide(newest_first: bool, repeats: usize, most_between: usize, seed: u64) -> 
 fn of_pages_of_twenty_lines_that_slide_and_repeat_next_to_none_is_lost_or_doubled() {
     for newest_first in [false, true] {
         for (repeats, most_between) in [(0, 19), (30, 19), (60, 19), (90, 10), (97, 10)] {
-            let [written, lost, doubled, counted] = slide(newest_first, repeats, most_between, 0x9e37_79b9_7f4a_7c15);
+            let [written, lost, doubled, counted] = slide(newest_first, repeats, most_between, false);
             let what =
                 format!("{newest_first} {repeats} {most_between}: of {written}, {lost} and {doubled}; {counted}");
             assert!(lost * 1000 <= written && doubled * 1000 <= written, "{what}");
             assert!(repeats == 0 || counted * 100 > written * 6, "counting alone would have done: {what}");
+        }
+    }
+}
+
+#[test]
+fn of_pages_that_slide_between_two_rulers_and_repeat_little_is_lost_or_doubled() {
+    for newest_first in [false, true] {
+        for (repeats, most_between) in [(0, 19), (30, 16), (60, 10)] {
+            let [written, lost, doubled, _] = slide(newest_first, repeats, most_between, true);
+            let what = format!("{newest_first} {repeats} {most_between}: of {written}, {lost} and {doubled}");
+            assert!(lost * 200 <= written && doubled * 200 <= written, "{what}");
         }
     }
 }

@@ -150,36 +150,120 @@ impl Twin {
     }
 
     fn compare(&mut self, page: &[Vec<u8>]) -> (Vec<bool>, bool) {
-        let mut all = self.last.clone();
-        all.extend(self.open.iter().map(|(line, _)| line.clone()));
-        let end_of = |last: &[Vec<u8>]| longest(last, page, |len| last[last.len() - len..] == page[..len]);
-        let (with, without) = (end_of(&all), if self.open.is_some() { end_of(&self.last) } else { 0 });
-        let front = with.max(without);
-        let back = longest(&all, page, |len| all[..len] == page[page.len() - len..]);
-        let is_untold = matches!(self.open, Some((_, false)));
-        let (mut one, mut other) = (all.clone(), page.to_vec());
-        one.sort();
-        other.sort();
-        let len = page.len();
-        if front.max(back) == 0 || front.max(back) * 2 < len && one == other {
-            if self.last.is_empty() && page[0].starts_with(&all[0]) {
-                return (vec![true; len], false);
-            }
-            let mut known = if is_untold { self.last.clone() } else { all.clone() };
-            let is_new: Vec<bool> = page
-                .iter()
-                .map(|line| known.iter().position(|other| other == line).map(|at| known.swap_remove(at)).is_none())
-                .collect();
-            return (is_new, page.iter().all(|line| !all.contains(line)));
+        let (head, foot) = self.frame(page);
+        let frame = (head + foot > 0).then_some((head, foot));
+        if self.is_believed(page, frame) {
+            return (self.believe(page), false);
         }
+        let len = page.len();
+        if self.last.is_empty() && page[0].starts_with(&self.all()[0]) {
+            return (vec![true; len], false);
+        }
+        if frame.is_none() {
+            return self.count(page);
+        }
+        let mut middle = self.within(head, foot);
+        let inner = &page[head..len - foot];
+        let between = if middle.is_believed(inner, None) { middle.believe(inner) } else { middle.count(inner).0 };
+        let has_grown = middle.all().is_empty() && !inner.is_empty();
+        self.newest_first = if has_grown { foot > head } else { middle.newest_first };
+        let is_last_new = foot > 0 && self.is_untold();
+        let is_new = |at: usize| {
+            if at < head || at >= len - foot { at == len - 1 && is_last_new } else { between[at - head] }
+        };
+        ((0..len).map(is_new).collect(), false)
+    }
+
+    fn all(&self) -> Vec<Vec<u8>> {
+        self.last.iter().chain(self.open.iter().map(|(line, _)| line)).cloned().collect()
+    }
+
+    fn is_untold(&self) -> bool {
+        matches!(self.open, Some((_, false)))
+    }
+
+    /// How many lines overlap in front, with the line that had no end and without, and at the back.
+    fn overlaps(&self, page: &[Vec<u8>]) -> (usize, usize, usize) {
+        let all = self.all();
+        let end_of = |last: &[Vec<u8>]| longest(last, page, |len| last[last.len() - len..] == page[..len]);
+        let without = if self.open.is_some() { end_of(&self.last) } else { 0 };
+        (end_of(&all), without, longest(&all, page, |len| all[..len] == page[page.len() - len..]))
+    }
+
+    /// How many lines stay at the top, and at the bottom.
+    fn frame(&self, page: &[Vec<u8>]) -> (usize, usize) {
+        let all = self.all();
+        let head = longest(&all, page, |len| all[..len] == page[..len]);
+        let (below, page) = (&all[head..], &page[head..]);
+        (head, longest(below, page, |len| below[below.len() - len..] == page[page.len() - len..]))
+    }
+
+    /// What was between them.
+    fn within(&self, head: usize, foot: usize) -> Self {
+        let all = self.all();
+        let last = all[head..(all.len() - foot).min(self.last.len()).max(head)].to_vec();
+        Self { last, open: self.open.clone().filter(|_| foot == 0), newest_first: self.newest_first }
+    }
+
+    /// Lines that an overlap has, and those that it says are gone.
+    fn kept_and_gone(&self, page: &[Vec<u8>]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let mut all = self.all();
+        let (with, without, back) = self.overlaps(page);
+        if back > with.max(without) {
+            let gone = all.split_off(back);
+            return (all, gone);
+        }
+        if without > with {
+            all.pop();
+        }
+        let kept = all.split_off(all.len() - with.max(without));
+        (kept, all)
+    }
+
+    fn is_believed(&self, page: &[Vec<u8>], frame: Option<(usize, usize)>) -> bool {
+        let (all, len) = (self.all(), page.len());
+        let (kept, gone) = self.kept_and_gone(page);
+        if kept.is_empty() || gone.is_empty() || kept.len() * 2 >= len {
+            return !kept.is_empty();
+        }
+        let often = |lines: &[Vec<u8>], line: &[u8]| lines.iter().filter(|other| *other == line).count();
+        let singles =
+            |lines: &[Vec<u8>]| lines.iter().filter(|line| often(&all, line) == 1 && often(page, line) == 1).count();
+        if let Some((head, foot)) = frame {
+            let inner = self.within(head, foot).kept_and_gone(&page[head..len - foot]).0;
+            let framed = singles(&all[..head]) + singles(&all[all.len() - foot..]) + singles(&inner);
+            let is_half = !inner.is_empty() && inner.len() * 2 >= len - head - foot;
+            if framed > singles(&kept) || framed == singles(&kept) && is_half {
+                return false;
+            }
+        }
+        let were_single = gone.iter().filter(|line| often(&all, line) == 1).count();
+        let are_back = singles(&gone) > singles(&kept) && singles(&gone) * 3 > were_single;
+        !are_back && gone.iter().any(|line| often(page, line) < often(&all, line))
+    }
+
+    fn believe(&mut self, page: &[Vec<u8>]) -> Vec<bool> {
+        let len = page.len();
+        let (with, without, back) = self.overlaps(page);
+        let front = with.max(without);
         if back > front {
             self.newest_first = true;
-            let is_last_new = is_untold && back == all.len();
-            return ((0..len).map(|at| at < len - back || is_last_new && at == len - 1).collect(), false);
+            let is_last_new = self.is_untold() && back == self.all().len();
+            return (0..len).map(|at| at < len - back || is_last_new && at == len - 1).collect();
         }
         self.newest_first &= front == len;
-        let is_last_new = is_untold && with == front;
-        ((0..len).map(|at| at >= front || is_last_new && at == front - 1).collect(), false)
+        let is_last_new = self.is_untold() && with == front;
+        (0..len).map(|at| at >= front || is_last_new && at == front - 1).collect()
+    }
+
+    fn count(&self, page: &[Vec<u8>]) -> (Vec<bool>, bool) {
+        let all = self.all();
+        let mut known = if self.is_untold() { self.last.clone() } else { all.clone() };
+        let is_new: Vec<bool> = page
+            .iter()
+            .map(|line| known.iter().position(|other| other == line).map(|at| known.swap_remove(at)).is_none())
+            .collect();
+        (is_new, page.iter().all(|line| !all.contains(line)))
     }
 }
 
@@ -198,6 +282,7 @@ fn rule(script: &mut Script<'_>) {
     let mut fetcher = Fetcher::new(10_000, None);
     let mut twin = Twin::default();
     let words = 2 + script.below(8);
+    let is_framed = script.below(3) == 0;
     let mut page: Vec<String> = Vec::new();
     let word =
         |script: &mut Script<'_>| ["a", "b", "ab", "abc", "b ", "c", "", "d", "e", "f"][script.below(words)].to_owned();
@@ -220,6 +305,10 @@ fn rule(script: &mut Script<'_>) {
             _ => page.splice(..0, lines).for_each(drop),
         }
         let mut body = page.iter().map(|line| format!("{line}\n")).collect::<String>();
+        if is_framed {
+            let title = if script.below(4) == 0 { word(script) } else { "title".to_owned() };
+            body = format!("--\n{title}\n{body}\n--\n");
+        }
         if script.below(3) == 0 {
             body.pop();
         }
