@@ -38,10 +38,15 @@ struct Talk {
     asked: String,
 }
 
+fn client_of(settings: &Settings) -> Client {
+    let most_body = settings.most_body;
+    let rules = Rules { head: settings.timeout, whole: settings.timeout, most_body, asks_for_room: false };
+    Client::new(settings.url.clone(), None, rules)
+}
+
 impl Talk {
     fn of(settings: Settings, stored: Option<&[u8]>) -> Self {
-        let rules = Rules { head: settings.timeout, whole: settings.timeout, most_body: 1 << 20, asks_for_room: false };
-        let client = Client::new(settings.url.clone(), None, rules);
+        let client = client_of(&settings);
         let (poller, refusal) = Poller::new(settings, [9; 16], 1, stored);
         assert_eq!(refusal, None);
         Self { poller, client, now: Duration::ZERO, asked: String::new() }
@@ -484,6 +489,209 @@ fn a_line_that_is_longer_than_an_answer_may_be_is_told() {
     talk.fetch(&answer(206, &fields, &grown[176..176 + most]), &[]);
     let News::Trouble(said) = talk.news().remove(0) else { panic!("it is told") };
     assert_eq!(said, "a line of it is longer than 4KiB: raise --poll-max-response");
+}
+
+const MOST: usize = 64 * 1024;
+
+/// A server of one file, of ranges, and of the tags that it is told.
+struct Web {
+    file: String,
+    tag: u32,
+    has_ranges: bool,
+}
+
+impl Web {
+    fn answer(&self, asked: &Talk) -> Vec<u8> {
+        let (len, tag) = (self.file.len(), format!("\"{}\"", self.tag));
+        if asked.asked_for("if-none-match") == Some(&tag) {
+            return answer(304, "", "");
+        }
+        let fields = format!("ETag: {tag}{}", if self.has_ranges { "|Accept-Ranges: bytes" } else { "" });
+        let range =
+            asked.asked_for("range").filter(|_| self.has_ranges).map(|range| range["bytes=".len()..].to_owned());
+        let Some((first, last)) = range.as_ref().and_then(|range| range.split_once('-')) else {
+            return answer(200, &fields, &self.file);
+        };
+        let number = |text: &str| text.parse::<usize>().unwrap();
+        let (first, last) = match (first, last) {
+            ("", last) => (len.saturating_sub(number(last)), len),
+            (first, "") => (number(first), len),
+            (first, last) => (number(first), len.min(number(last) + 1)),
+        };
+        if first >= len {
+            return answer(416, &format!("Content-Range: bytes */{len}"), "");
+        }
+        let fields = format!("{fields}|Content-Range: bytes {first}-{}/{len}", last - 1);
+        answer(206, &fields, &self.file[first..last])
+    }
+}
+
+impl Talk {
+    fn small(starts_new: bool) -> Self {
+        Self::of(Settings { most_body: MOST, starts_new, ..settings() }, None)
+    }
+
+    /// Fetches until there is a pause.
+    fn fetch_all(&mut self, web: &Web) -> Vec<String> {
+        let mut heard = Vec::new();
+        for _ in 0..100 {
+            self.asked = self.ask();
+            let answer = web.answer(self);
+            heard.extend(self.hear(&answer));
+            // After a range that was refused there is a pause before the second part.
+            if self.poller.due_in(self.now) != Some(Duration::ZERO) && self.poller.place.most.is_none() {
+                return heard;
+            }
+        }
+        panic!("it asks again and again");
+    }
+
+    #[track_caller]
+    fn hears(&mut self, web: &Web, expected: &str) {
+        let heard = self.fetch_all(web);
+        let odd = heard.iter().zip(expected.lines()).position(|(heard, expected)| heard != expected);
+        assert_eq!((odd.map(|at| &heard[at]), heard.len()), (None, expected.lines().count()), "{:?}", self.news());
+    }
+}
+
+#[test]
+fn a_file_longer_than_an_answer_may_be_is_read_in_parts_from_its_first_fetch() {
+    let mut web = Web { file: file('a', 0..8000), tag: 1, has_ranges: true };
+    let mut talk = Talk::small(false);
+    talk.hears(&web, &file('a', 0..8000));
+    talk.hears(&web, "");
+    (web.file, web.tag) = (file('a', 0..8010) + "half", 2);
+    talk.hears(&web, &file('a', 8000..8010));
+    talk.restart();
+    (web.file, web.tag) = (file('a', 0..8010) + "half\n", 3);
+    talk.hears(&web, "half\n");
+    assert_eq!(talk.news(), []);
+}
+
+#[test]
+fn a_long_file_that_was_only_touched_brings_nothing_and_goes_on() {
+    let mut web = Web { file: file('a', 0..8000), tag: 1, has_ranges: true };
+    let mut talk = Talk::small(false);
+    talk.hears(&web, &file('a', 0..8000));
+    for tag in 2..9 {
+        web.tag = tag;
+        talk.hears(&web, "");
+    }
+    (web.file, web.tag) = (file('a', 0..8003), 9);
+    talk.hears(&web, &file('a', 8000..8003));
+    assert_eq!(talk.news(), []);
+}
+
+#[test]
+fn a_long_file_that_was_rotated_is_read_from_its_beginning_whatever_its_length() {
+    for (what, lines) in [("short", 2), ("as long", 8000), ("longer", 9000), ("still too long", 5000)] {
+        let mut web = Web { file: file('a', 0..8000), tag: 1, has_ranges: true };
+        let mut talk = Talk::small(false);
+        talk.hears(&web, &file('a', 0..8000));
+        (web.file, web.tag) = (file('b', 0..lines), 2);
+        talk.hears(&web, &file('b', 0..lines));
+        assert_eq!((talk.news(), talk.poller.details().gaps), (vec![News::Gap], 1), "{what}");
+        (web.file, web.tag) = (file('b', 0..lines + 4), 3);
+        talk.hears(&web, &file('b', lines..lines + 4));
+        assert_eq!(talk.news(), [], "{what}");
+        (web.file, web.tag) = (String::new(), 4);
+        talk.hears(&web, "");
+        (web.file, web.tag) = (file('c', 0..7000), 5);
+        // Where nothing is left to go on from, the whole page is asked for first.
+        talk.hears(&web, &file('c', 0..7000));
+        assert_eq!((talk.news(), talk.poller.details().failures), (vec![News::Gap], 0), "{what}");
+    }
+}
+
+#[test]
+fn start_new_begins_at_the_end_of_a_file_that_is_longer_than_an_answer_may_be() {
+    for end in ["", "half"] {
+        let mut web = Web { file: file('a', 0..8000) + end, tag: 1, has_ranges: true };
+        let mut talk = Talk::small(true);
+        talk.hears(&web, "");
+        (web.file, web.tag) = (file('a', 0..8000) + end + "\nnext\n", 2);
+        talk.hears(&web, if end.is_empty() { "\nnext\n" } else { "next\n" });
+        assert_eq!((talk.news(), talk.poller.details().failures), (vec![], 0));
+    }
+}
+
+#[test]
+fn a_short_file_that_grew_by_more_than_an_answer_may_have_doubles_nothing() {
+    let mut web = Web { file: file('a', 0..3), tag: 1, has_ranges: true };
+    let mut talk = Talk::small(false);
+    talk.hears(&web, &file('a', 0..3));
+    (web.file, web.tag) = (file('a', 0..6000), 2);
+    talk.hears(&web, &file('a', 3..6000));
+    assert_eq!(talk.news(), []);
+}
+
+#[test]
+fn a_page_too_long_without_ranges_or_of_json_or_of_one_line_is_said_each_time() {
+    for (what, text, has_ranges, said) in [
+        ("no ranges", file('a', 0..8000), false, "raise --poll-max-response"),
+        ("one line", "x".repeat(3 * MOST), true, "a line of it is longer than 64KiB"),
+    ] {
+        let web = Web { file: text, tag: 1, has_ranges };
+        for starts_new in [false, true] {
+            let mut talk = Talk::small(starts_new);
+            for _ in 0..3 {
+                talk.hears(&web, "");
+                let news = talk.news();
+                assert!(format!("{news:?}").contains(said) && news.len() == 1, "{what}: {news:?}");
+            }
+        }
+    }
+    let mut talk = Talk::small(false);
+    for _ in 0..2 {
+        let json = format!("[{}1]", "1,\n".repeat(MOST));
+        talk.asked = talk.ask();
+        talk.hear(&answer(200, "Content-Type: application/json|Accept-Ranges: bytes", &json));
+        talk.asked = talk.ask();
+        let fields = format!("Content-Type: application/json|Content-Range: bytes 0-{}/{}", MOST - 1, json.len());
+        assert_eq!(talk.hear(&answer(206, &fields, &json[..MOST])), [""; 0]);
+        assert!(format!("{:?}", talk.news()).contains("raise --poll-max-response"));
+    }
+}
+
+#[test]
+fn a_long_page_that_is_another_each_time_is_not_read_without_a_pause_or_for_ever() {
+    let mut talk = Talk::small(false);
+    let mut said = Vec::new();
+    let mut heard = 0;
+    for step in 0..12_u8 {
+        let web = Web { file: file(char::from(b'a' + step), 0..8000), tag: u32::from(step), has_ranges: true };
+        talk.asked = talk.ask();
+        for _ in 0..4 {
+            let answer = web.answer(&talk);
+            heard += talk.hear(&answer).len();
+            if talk.poller.due_in(talk.now) != Some(Duration::ZERO) || talk.poller.details().state == "fetching" {
+                break;
+            }
+            if step > 0 || heard == 0 {
+                talk.asked = talk.ask();
+            } else {
+                break;
+            }
+        }
+        said.extend(talk.news());
+    }
+    assert!(heard < 5 * 8000, "{heard}");
+    assert!(format!("{said:?}").contains("raise --poll-max-response"), "{said:?}");
+}
+
+#[test]
+fn parts_that_are_short_are_asked_for_after_the_interval() {
+    let text = file('a', 0..8000);
+    let mut talk = Talk::small(false);
+    talk.asked = talk.ask();
+    talk.hear(&answer(200, "Accept-Ranges: bytes", &text));
+    for (start, end) in [(0, 2000), (976, 4000)] {
+        talk.asked = talk.ask();
+        assert!(talk.asked_for("range").unwrap().starts_with(&format!("bytes={start}-")));
+        let fields = format!("Content-Range: bytes {start}-{}/{}", end - 1, text.len());
+        talk.hear(&answer(206, &fields, &text[start..end]));
+        assert_eq!(talk.poller.due_in(talk.now), Some(INTERVAL));
+    }
 }
 
 #[test]

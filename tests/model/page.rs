@@ -29,6 +29,11 @@ pub(crate) struct Fetcher {
     asked: String,
 }
 
+/// The longest body that a server sends, of most.
+const LONG_BODY: usize = 1 << 20;
+/// More than eight lines and a kibibyte, so that it is known where a page was read to when it gets longer than that.
+const SHORT_BODY: usize = 1700;
+
 /// What a server answers.
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
@@ -38,6 +43,10 @@ pub(crate) struct Answer<'a> {
 
 impl Fetcher {
     pub(crate) fn new(most_seen: usize, stored: Option<&[u8]>) -> Self {
+        Self::of(most_seen, LONG_BODY, stored)
+    }
+
+    fn of(most_seen: usize, most_body: usize, stored: Option<&[u8]>) -> Self {
         let second = Duration::from_secs(1);
         let url = Url::parse("http://box/log").unwrap();
         let settings = Settings {
@@ -45,24 +54,24 @@ impl Fetcher {
             url: url.clone(),
             interval: second,
             timeout: second,
-            most_body: 1 << 20,
+            most_body,
             most_seen,
             starts_new: false,
         };
         let (poller, refusal) = Poller::new(settings, [3; 16], 7, stored);
         assert_eq!(refusal, None);
-        let rules = Rules { head: second, whole: second, most_body: 1 << 20, asks_for_room: false };
+        let rules = Rules { head: second, whole: second, most_body, asks_for_room: false };
         Self { poller, client: Client::new(url, None, rules), now: Duration::ZERO, asked: String::new() }
     }
 
     fn restart(&mut self, most_seen: usize) {
         if let Some(stored) = self.poller.stored() {
-            *self = Self::new(most_seen, Some(&stored));
+            *self = Self::of(most_seen, self.poller.settings().most_body, Some(&stored));
         }
     }
 
-    /// Where the range begins that is asked for, and the entity tag that is known already.
-    fn ask(&mut self) -> (Option<usize>, Option<String>) {
+    /// Where the range begins that is asked for, and how long it may be, and the entity tag that is known already.
+    fn ask(&mut self) -> (Option<(usize, usize)>, Option<String>) {
         self.now += self.poller.due_in(self.now).unwrap();
         self.client.begin(self.poller.next_request(self.now).unwrap(), self.now);
         if self.client.wants_connection() {
@@ -72,7 +81,11 @@ impl Fetcher {
         self.client.sent(head.len(), self.now);
         self.asked = String::from_utf8(head).unwrap();
         let field = |name: &str| self.asked.split("\r\n").find_map(|line| line.strip_prefix(name));
-        let range = field("Range: bytes=").map(|range| range.strip_suffix('-').unwrap().parse().unwrap());
+        let range = field("Range: bytes=").map(|range| {
+            let (first, last) = range.split_once('-').unwrap();
+            let first = first.parse().unwrap();
+            (first, last.parse().map_or(usize::MAX, |last: usize| last + 1 - first))
+        });
         (range, field("If-None-Match: ").map(str::to_owned))
     }
 
@@ -341,15 +354,18 @@ struct Show {
     is_joined: bool,
     ending: &'static str,
     most_seen: usize,
+    most_body: usize,
 }
 
 impl Show {
     fn of(script: &mut Script<'_>) -> Self {
         let slides = if script.below(2) == 0 { 0 } else { 2 + script.below(20) };
+        let has_ranges = slides == 0 && script.below(2) == 0;
         Self {
             slides,
             newest_first: slides > 0 && script.below(2) == 0,
-            has_ranges: slides == 0 && script.below(2) == 0,
+            has_ranges,
+            most_body: if has_ranges && script.below(2) == 0 { SHORT_BODY } else { LONG_BODY },
             has_tags: script.below(2) == 0,
             is_joined: slides > 0 && script.below(2) == 0,
             ending: if script.below(2) == 0 { "\n" } else { "\r\n" },
@@ -359,7 +375,13 @@ impl Show {
 
     /// How many lines may come between two fetches so that something is seen of the last page.
     fn most_between(&self) -> usize {
-        if self.slides == 0 { 30 } else { (self.slides - 1).min(self.most_seen - 3) }
+        if self.slides == 0 && self.most_body == SHORT_BODY {
+            8
+        } else if self.slides == 0 {
+            30
+        } else {
+            (self.slides - 1).min(self.most_seen - 3)
+        }
     }
 
     fn page(&self, file: &[String], half: &str) -> String {
@@ -381,7 +403,7 @@ fn log(script: &mut Script<'_>) {
     let show = Show::of(script);
     let ops = RefCell::new(Vec::new());
     let _story = Story(&(&show, &ops));
-    let mut fetcher = Fetcher::new(show.most_seen, None);
+    let mut fetcher = Fetcher::of(show.most_seen, show.most_body, None);
     let (mut all, mut file) = (Vec::<String>::new(), Vec::<String>::new());
     let (mut half, mut unseen, mut delivered, mut gaps) = (String::new(), 0, Vec::new(), 0);
     let mut was_rotated = false;
@@ -444,22 +466,24 @@ fn log(script: &mut Script<'_>) {
 fn serve(fetcher: &mut Fetcher, show: &Show, file: &[String], half: &str) -> (Vec<u8>, bool) {
     let page = show.page(file, half);
     let tag = format!("\"{:x}-{}\"", page.len(), page.bytes().map(usize::from).sum::<usize>());
+    let is_known = |known: &Option<String>| show.has_tags && known.as_ref() == Some(&tag);
     let mut fields = if show.has_ranges { "Accept-Ranges: bytes\r\n".to_owned() } else { String::new() };
     if show.has_tags {
         fields += &format!("ETag: {tag}\r\n");
     }
     let mut all = (Vec::new(), false);
-    for _ in 0..2 {
+    for _ in 0..20 {
         let (range, known) = fetcher.ask();
         let body = page.as_bytes();
         let (fresh, is_gap) = match range {
-            _ if show.has_tags && known.as_ref() == Some(&tag) => {
-                fetcher.hear(&Answer { status: 304, fields: &fields, body: b"" })
+            _ if is_known(&known) => fetcher.hear(&Answer { status: 304, fields: &fields, body: b"" }),
+            Some((start, _)) if start >= body.len() => {
+                fetcher.hear(&Answer { status: 416, fields: &fields, body: b"" })
             }
-            Some(start) if start >= body.len() => fetcher.hear(&Answer { status: 416, fields: &fields, body: b"" }),
-            Some(start) => {
-                fields += &format!("Content-Range: bytes {start}-{}/{}\r\n", body.len() - 1, body.len());
-                fetcher.hear(&Answer { status: 206, fields: &fields, body: &body[start..] })
+            Some((start, most)) => {
+                let end = body.len().min(start.saturating_add(most));
+                let fields = format!("{fields}Content-Range: bytes {start}-{}/{}\r\n", end - 1, body.len());
+                fetcher.hear(&Answer { status: 206, fields: &fields, body: &body[start..end] })
             }
             None => fetcher.hear(&Answer { status: 200, fields: &fields, body }),
         };
