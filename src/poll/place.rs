@@ -3,7 +3,7 @@
 //! A server has ranges if it says so of a body that is plain and that is lines. Then the next request begins 1 KiB before the end of
 //! the last line that was read. The answer is believed if it begins there, its first 1 KiB is what was read before, and the file
 //! did not change without growing; else the whole page is asked for at once. A server that does not keep its word three
-//! times in a row is not asked for ranges any more. `If-Range` is never sent: there are servers that answer it with the whole of a
+//! times in a row is asked for ranges again after [`RESTS`] whole pages. `If-Range` is never sent: there are servers that answer it with the whole of a
 //! file that has grown.
 //!
 //! A page that is longer than an answer may be is asked for in parts, if the server has ranges: from where it was read to, or, if
@@ -18,6 +18,8 @@ use crate::http::{Answer, add_field};
 pub(super) const CHECKED_BYTES: usize = 1024;
 /// So often in a row a server may answer something else than the range.
 const MOST_REFUSED: u8 = 3;
+/// Then so many whole pages are asked for before it is asked for a range again: files are touched, and servers change.
+const RESTS: u8 = 20;
 /// Validators that are longer are not kept.
 const MOST_VALIDATOR_BYTES: usize = 256;
 
@@ -73,6 +75,8 @@ pub(super) struct Place {
     pub(super) total: u64,
     /// How often in a row there was no range.
     pub(super) refused: u8,
+    /// How many whole pages were asked for since then.
+    pub(super) rests: u8,
     /// The whole page is longer than an answer may be.
     pub(super) is_over: bool,
     /// What is from there on was longer than an answer may be: so much of it is asked for at once, until its end is reached.
@@ -120,13 +124,14 @@ impl Place {
     }
 
     fn has_patience(&self) -> bool {
-        self.refused < MOST_REFUSED
+        self.refused < MOST_REFUSED || self.rests >= RESTS
     }
 
     /// A whole page came, which is lines or is not.
     pub(super) fn is_whole(&mut self, answer: &Answer, is_lines: bool) {
         self.is_known = true;
         self.is_over = false;
+        self.rests = self.rests.saturating_add(1);
         self.validators = Validators::of(answer);
         if is_plain(answer) {
             let ranges = answer.head.header("accept-ranges").unwrap_or_default();
@@ -203,6 +208,7 @@ impl Place {
 
     /// The whole page is longer than an answer may be. Whether it is worth asking for parts.
     pub(super) fn has_parts(&mut self) -> bool {
+        self.rests = self.rests.saturating_add(1);
         let may_have = self.has_ranges || !self.is_known;
         self.is_over = may_have && (!self.tail.is_empty() || self.has_patience());
         self.is_over
@@ -226,6 +232,7 @@ impl Place {
     /// There was no range, or none that was believed: the next request is for the whole page, whatever it is.
     pub(super) fn is_refused(&mut self) {
         self.refused = self.refused.saturating_add(1);
+        self.rests = 0;
         self.is_over &= self.has_patience();
         self.validators = Validators::default();
         self.tail = Vec::new();

@@ -695,6 +695,26 @@ fn parts_that_are_short_are_asked_for_after_the_interval() {
 }
 
 #[test]
+fn a_server_whose_ranges_were_refused_is_asked_for_them_again() {
+    let mut web = Web { file: file('a', 0..30), tag: 1, has_ranges: true };
+    let mut talk = Talk::new();
+    talk.hears(&web, &file('a', 0..30));
+    for tag in 2..5 {
+        // It was touched.
+        web.tag = tag;
+        talk.hears(&web, "");
+    }
+    let mut whole = 0;
+    for count in 31..80 {
+        (web.file, web.tag) = (file('a', 0..count), 100 + u32::try_from(count).unwrap());
+        talk.hears(&web, &file('a', count - 1..count));
+        whole += usize::from(talk.asked_for("range").is_none());
+    }
+    assert!((1..=20).contains(&whole), "{whole}");
+    assert!(talk.asked_for("range").is_some());
+}
+
+#[test]
 fn a_server_that_answers_ranges_with_the_whole_page_is_asked_three_times() {
     let mut talk = Talk::new();
     let fields = "Accept-Ranges: bytes";
