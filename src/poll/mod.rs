@@ -368,16 +368,16 @@ impl Poller {
 
     fn take_range(&mut self, answer: &Answer, start: u64) -> Outcome {
         self.last_bodies[1] = Some(answer.body.len());
-        let (offset, is_part) = (self.place.offset, self.place.most.is_some());
+        let offset = self.place.offset;
         let Some(first) = self.place.is_range(answer, start, self.settings.most_body) else {
             self.place.is_refused();
             return Outcome::Again;
         };
         let has_more = self.place.has_more();
-        if is_part && has_more && self.place.offset == offset {
+        if has_more && self.place.offset == offset {
             return Outcome::Bad(self.without_an_end(answer.body.len()));
         }
-        let rest = answer.body.get(first..).unwrap_or_default();
+        let rest = lines_of(answer.body.get(first..).unwrap_or_default(), has_more);
         let taken = self.page.take(rest, How::Behind, &self.key, self.settings.most_seen);
         self.hand_out(taken);
         Outcome::Good { pause: self.pause_after(answer.body.len(), has_more) }

@@ -715,6 +715,31 @@ fn a_server_whose_ranges_were_refused_is_asked_for_them_again() {
 }
 
 #[test]
+fn a_server_that_sends_what_is_known_and_no_more_is_told_of_and_no_half_line_comes() {
+    let old = file('a', 0..30);
+    let grown = format!("{old}a half line\nnext\n");
+    for (extra, is_told) in [(0, true), (6, true), (12, false)] {
+        let mut talk = Talk::new();
+        talk.fetch(&answer(200, "Accept-Ranges: bytes", &old), &lines(&old));
+        for _ in 0..3 {
+            let fields = format!("Content-Range: bytes 176-{}/{}", 1199 + extra, grown.len());
+            talk.asked = talk.ask();
+            let heard = talk.hear(&answer(206, &fields, &grown[176..1200 + extra]));
+            let news = format!("{:?}", talk.news());
+            if is_told {
+                assert_eq!(heard, [""; 0], "{extra}");
+                assert!(news.contains("bytes of it at a time, in which no line ends"), "{extra}: {news}");
+            } else {
+                assert_eq!((heard, news.as_str()), (vec!["a half line".to_owned()], "[]"));
+                break;
+            }
+        }
+        let (start, rest) = if is_told { (176, &["a half line", "next"][..]) } else { (188, &["next"][..]) };
+        talk.fetch(&range(&grown, start, "\"2\""), rest);
+    }
+}
+
+#[test]
 fn a_server_that_answers_ranges_with_the_whole_page_is_asked_three_times() {
     let mut talk = Talk::new();
     let fields = "Accept-Ranges: bytes";
