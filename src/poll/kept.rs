@@ -119,7 +119,6 @@ fn fields(bytes: &[u8]) -> Option<(Key, u64, Page, Place)> {
     let lines = lines.iter().map(|line| u64::from_le_bytes(*line)).collect();
     let page = Page { lines, above, open, newest_first: flags & NEWEST_FIRST != 0 };
     let has_ranges = flags & HAS_RANGES != 0;
-    let place =
-        Place { validators, has_ranges, offset, tail, read_to, total: 0, refused: 0, most: None, is_known: true };
+    let place = Place { validators, has_ranges, offset, tail, read_to, is_known: true, ..Place::default() };
     Some((key, of_url, page, place))
 }

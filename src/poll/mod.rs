@@ -38,7 +38,7 @@ const BACK_OFF: [u32; 5] = [1, 2, 4, 8, 10];
 const FIRST_BODY_BYTES: usize = 64 * 1024;
 
 /// A server that sends a file in parts is asked for the next at once if one brought so much: a server could send byte after byte.
-const LONG_PART_BYTES: u64 = 64 * 1024;
+const LONG_PART_BYTES: usize = 64 * 1024;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
@@ -257,10 +257,15 @@ impl Poller {
         if self.due_in(now) != Some(Duration::ZERO) {
             return None;
         }
-        let (asked, headers, takes_gzip) = self.place.ask();
+        let asked = self.next_asked();
+        let (headers, takes_gzip) = self.place.ask(asked, self.settings.most_body);
         self.phase = Phase::Fetching(asked);
         self.details.fetches += 1;
         Some(Request { method: Method::Get, target: None, headers, body: Vec::new(), takes_gzip })
+    }
+
+    fn next_asked(&self) -> Asked {
+        self.place.next(self.settings.starts_new && !self.has_begun)
     }
 
     /// What came of the fetch. Without one, this is nothing: an answer that came too late.
@@ -278,14 +283,7 @@ impl Poller {
                 self.place.is_refused();
                 Outcome::Again
             }
-            // The file has grown by more than that: it comes in parts.
-            Err(trouble)
-                if trouble.is_too_long()
-                    && asked != Asked::Whole
-                    && self.place.is_in_parts(self.settings.most_body) =>
-            {
-                Outcome::Again
-            }
+            Err(trouble) if trouble.is_too_long() && self.comes_in_parts(asked) => Outcome::Again,
             Err(trouble) => Outcome::Bad(sentence(&trouble)),
         };
         let pause = match outcome {
@@ -298,6 +296,18 @@ impl Poller {
         };
         self.phase = Phase::Delivering { taken: 0, pause };
         self.took(0, now);
+    }
+
+    /// What was asked for is longer than an answer may be. Whether it is asked for in parts now.
+    fn comes_in_parts(&mut self, asked: Asked) -> bool {
+        let is_to_try = match asked {
+            Asked::Whole => self.place.has_parts(),
+            // The file has grown by more than that.
+            Asked::From(_) => self.place.is_in_parts(self.settings.most_body),
+            Asked::Start | Asked::End => false,
+        };
+        self.place.is_over &= is_to_try;
+        is_to_try
     }
 
     fn recover(&mut self, now: Duration) {
@@ -332,9 +342,15 @@ impl Poller {
                 self.hand_out(taken);
             }
             (206, Asked::From(start)) => return self.take_range(&answer, start),
+            (206, Asked::Start | Asked::End) => return self.take_edge(&answer, asked),
             (416, Asked::From(_)) => {
                 self.place.is_refused();
                 return Outcome::Again;
+            }
+            // The page was emptied meanwhile.
+            (416, Asked::Start | Asked::End) if answer.head.header("content-range") == Some("bytes */0") => {
+                self.place.is_over = false;
+                self.begin();
             }
             (200..=299, _) if answer.status != 206 => {
                 self.take_whole(&answer, asked);
@@ -342,29 +358,71 @@ impl Poller {
             (401 | 403, _) => {
                 return Outcome::Bad(format!("it answered {}: see --http-auth for a login", answer.status));
             }
-            (status, _) => return Outcome::Bad(format!("it answered {status}")),
+            (status, _) => {
+                self.place.is_over &= matches!(asked, Asked::From(_));
+                return Outcome::Bad(format!("it answered {status}"));
+            }
         }
         Outcome::Good { pause }
     }
 
     fn take_range(&mut self, answer: &Answer, start: u64) -> Outcome {
         self.last_bodies[1] = Some(answer.body.len());
-        let (before, offset, is_part) = (self.place.read_to, self.place.offset, self.place.most.is_some());
-        let Some(first) = self.place.is_range(answer, start) else {
+        let offset = self.place.offset;
+        let Some(first) = self.place.is_range(answer, start, self.settings.most_body) else {
             self.place.is_refused();
             return Outcome::Again;
         };
-        if is_part && self.place.offset == offset && self.place.read_to < self.place.total {
-            let most = DisplaySize(self.settings.most_body);
-            return Outcome::Bad(format!("a line of it is longer than {most}: raise --poll-max-response"));
+        let has_more = self.place.has_more();
+        if has_more && self.place.offset == offset {
+            return Outcome::Bad(self.without_an_end(answer.body.len()));
         }
-        let rest = answer.body.get(first..).unwrap_or_default();
+        let rest = lines_of(answer.body.get(first..).unwrap_or_default(), has_more);
         let taken = self.page.take(rest, How::Behind, &self.key, self.settings.most_seen);
         self.hand_out(taken);
-        // A server may send less than all, and says so: the rest is there already.
-        let is_long = is_part || self.place.read_to.saturating_sub(before) >= LONG_PART_BYTES;
-        let has_more = is_long && self.place.read_to < self.place.total;
-        Outcome::Good { pause: if has_more { Duration::ZERO } else { self.settings.interval } }
+        Outcome::Good { pause: self.pause_after(answer.body.len(), has_more) }
+    }
+
+    /// The first or last part of a page that is too long to be taken whole.
+    fn take_edge(&mut self, answer: &Answer, asked: Asked) -> Outcome {
+        let most = self.settings.most_body;
+        let start = if is_json(answer) { None } else { self.place.is_edge(answer, asked, most) };
+        let Some(start) = start else {
+            self.place.is_refused();
+            self.place.is_over = false;
+            return Outcome::Bad(sentence(&Trouble::TooLong(most)));
+        };
+        if self.place.is_lost() {
+            return Outcome::Bad(self.without_an_end(answer.body.len()));
+        }
+        let has_more = self.place.has_more();
+        let text = lines_of(answer.body.strip_prefix(BOM).unwrap_or(&answer.body), has_more);
+        self.begin();
+        let most_seen = self.settings.most_seen;
+        let taken = if asked == Asked::Start {
+            self.page.take_start(text, &self.key, most_seen)
+        } else {
+            // What is before the first newline is the end of a line, unless all is here.
+            let first = if start > 0 { memchr::memchr(b'\n', text).map_or(text.len(), |at| at + 1) } else { 0 };
+            self.page.take(text.get(first..).unwrap_or_default(), How::Skipped, &self.key, most_seen)
+        };
+        self.hand_out(taken);
+        // A page that is another each time is not to be read again and again without a pause.
+        Outcome::Good { pause: self.pause_after(answer.body.len(), has_more && self.place.refused == 0) }
+    }
+
+    /// A server may send less than all, and says so: the rest is there already.
+    fn pause_after(&self, part: usize, has_more: bool) -> Duration {
+        let is_long = part >= LONG_PART_BYTES.min(self.settings.most_body);
+        if is_long && has_more { Duration::ZERO } else { self.settings.interval }
+    }
+
+    /// In a part of so many bytes no line ends, and the page goes on: the same would come again and again.
+    fn without_an_end(&self, part: usize) -> String {
+        if part < self.settings.most_body {
+            return format!("it sends no more than {part} bytes of it at a time, in which no line ends");
+        }
+        format!("a line of it is longer than {}: raise --poll-max-response", DisplaySize(self.settings.most_body))
     }
 
     fn take_whole(&mut self, answer: &Answer, asked: Asked) {
@@ -461,7 +519,10 @@ impl Poller {
     /// How many bytes the body of the next fetch, or of the one under way, will probably have.
     #[must_use]
     pub fn expected(&self) -> usize {
-        let asked = if let Phase::Fetching(asked) = self.phase { asked } else { self.place.ask().0 };
+        let asked = if let Phase::Fetching(asked) = self.phase { asked } else { self.next_asked() };
+        if matches!(asked, Asked::Start | Asked::End) {
+            return self.settings.most_body;
+        }
         let last = self.last_bodies[usize::from(asked != Asked::Whole)];
         let bytes = last.map_or(FIRST_BODY_BYTES, |last| last.saturating_add(last / 8 + 4096));
         bytes.min(self.settings.most_body)
@@ -472,6 +533,17 @@ impl Poller {
     pub fn held(&self) -> usize {
         size_of::<Self>() + self.page.held() + self.place.held() + self.fresh.capacity()
     }
+}
+
+/// A body without the line at its end that is cut off there, if the page goes on.
+fn lines_of(text: &[u8], has_more: bool) -> &[u8] {
+    let end = if has_more { memchr::memrchr(b'\n', text).map_or(0, |at| at + 1) } else { text.len() };
+    text.get(..end).unwrap_or_default()
+}
+
+/// The server says that it is JSON, of which a part is none.
+fn is_json(answer: &Answer) -> bool {
+    answer.head.header("content-type").is_some_and(|media| has_media(media, &["/json", "+json"]))
 }
 
 /// The end of a sentence, with the option that helps.
@@ -488,14 +560,17 @@ fn sentence(trouble: &Trouble) -> String {
 /// The text is lines and no JSON, whatever it looks like.
 fn is_lines(content_type: Option<&str>, text: &[u8]) -> bool {
     let Some(content_type) = content_type else { return false };
-    let media = trimmed(cut(content_type, b";").0);
-    let ends = |names: &[&str]| {
-        let end = |name: &str| media.get(media.len().saturating_sub(name.len())..).unwrap_or_default();
-        names.iter().any(|name| is(end(name), name))
-    };
+    let ends = |names: &[&str]| has_media(content_type, names);
     // A file to which an object a line is written may have one yet.
     let is_one_line = text.first() == Some(&b'{') && memchr::memchr(b'\n', text) == text.len().checked_sub(1);
     ends(&["ndjson", "jsonl", "json-lines", "jsonlines"]) || is_one_line && !ends(&["/json", "+json"])
+}
+
+/// The content type has one of these ends.
+fn has_media(content_type: &str, names: &[&str]) -> bool {
+    let media = trimmed(cut(content_type, b";").0);
+    let end = |name: &str| media.get(media.len().saturating_sub(name.len())..).unwrap_or_default();
+    names.iter().any(|name| is(end(name), name))
 }
 
 #[cfg(test)]

@@ -176,6 +176,16 @@ impl Page {
         Taken { fresh, fresh_lines, lines, is_gap: found.is_gap, is_changed }
     }
 
+    /// Takes the first part of a page that is too long to be compared whole. Where lines were forgotten, all of it is new.
+    pub(super) fn take_start(&mut self, text: &[u8], key: &Key, most: usize) -> Taken {
+        if self.above == 0 {
+            return self.take(text, How::Compared, key, most);
+        }
+        self.lines = Vec::new();
+        (self.above, self.newest_first) = (0, false);
+        Taken { is_gap: true, ..self.take(text, How::Behind, key, most) }
+    }
+
     /// The page is the last one still: what waited was whole.
     pub(super) fn is_same(&mut self) -> Taken {
         let Some(mut fresh) = self.open.as_mut().and_then(|open| open.waits.take()) else { return Taken::default() };
@@ -195,7 +205,7 @@ impl Page {
             let first = lines_in(text).next().unwrap_or_default();
             self.open.as_ref().is_some_and(|open| open.goes_on(first, key))
         };
-        let found = last.compare(|| lines_in(text).map(|line| key.hash(line)), goes_on);
+        let found = last.compare(&|| lines_in(text).map(|line| key.hash(line)), &goes_on);
         if self.open.is_some() {
             self.lines.pop();
         }

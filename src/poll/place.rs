@@ -3,8 +3,11 @@
 //! A server has ranges if it says so of a body that is plain and that is lines. Then the next request begins 1 KiB before the end of
 //! the last line that was read. The answer is believed if it begins there, its first 1 KiB is what was read before, and the file
 //! did not change without growing; else the whole page is asked for at once. A server that does not keep its word three
-//! times in a row is not asked for ranges any more. `If-Range` is never sent: there are servers that answer it with the whole of a
+//! times in a row is asked for ranges again after [`RESTS`] whole pages. `If-Range` is never sent: there are servers that answer it with the whole of a
 //! file that has grown.
+//!
+//! A page that is longer than an answer may be is asked for in parts, if the server has ranges: from where it was read to, or, if
+//! that is not known or is another file's, from its beginning; or its end alone, if what is there at the start is old.
 //!
 //! Invariant: what is skipped of a range was read before.
 
@@ -15,6 +18,8 @@ use crate::http::{Answer, add_field};
 pub(super) const CHECKED_BYTES: usize = 1024;
 /// So often in a row a server may answer something else than the range.
 const MOST_REFUSED: u8 = 3;
+/// Then so many whole pages are asked for before it is asked for a range again: files are touched, and servers change.
+const RESTS: u8 = 20;
 /// Validators that are longer are not kept.
 const MOST_VALIDATOR_BYTES: usize = 256;
 
@@ -25,6 +30,10 @@ pub(super) enum Asked {
     Whole,
     /// What is from this byte on.
     From(u64),
+    /// As much from the first byte on as an answer may have.
+    Start,
+    /// The same up to the last byte.
+    End,
 }
 
 /// What a server says of the state of a page.
@@ -66,6 +75,10 @@ pub(super) struct Place {
     pub(super) total: u64,
     /// How often in a row there was no range.
     pub(super) refused: u8,
+    /// How many whole pages were asked for since then.
+    pub(super) rests: u8,
+    /// The whole page is longer than an answer may be.
+    pub(super) is_over: bool,
     /// What is from there on was longer than an answer may be: so much of it is asked for at once, until its end is reached.
     pub(super) most: Option<u64>,
     /// There was a page, so that it is known whether it has ranges.
@@ -73,29 +86,52 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// What is to be asked for next, the headers for it, and whether it may be compressed.
-    pub(super) fn ask(&self) -> (Asked, Vec<(String, String)>, bool) {
+    /// What is to be asked for next.
+    pub(super) fn next(&self, skips: bool) -> Asked {
+        match self.offset.checked_sub(CHECKED_BYTES as u64) {
+            Some(start) if self.can_range() && self.tail.len() == CHECKED_BYTES => Asked::From(start),
+            _ if self.is_over && skips => Asked::End,
+            _ if self.is_over => Asked::Start,
+            _ => Asked::Whole,
+        }
+    }
+
+    /// The headers for it, and whether it may be compressed. An answer may have `most` bytes.
+    pub(super) fn ask(&self, asked: Asked, most: usize) -> (Vec<(String, String)>, bool) {
         let mut headers = Vec::new();
         match (&self.validators.etag, &self.validators.modified) {
             (Some(etag), _) => add_field(&mut headers, "If-None-Match", etag),
             (None, Some(date)) => add_field(&mut headers, "If-Modified-Since", date),
             (None, None) => {}
         }
-        let can_range = self.has_ranges && self.refused < MOST_REFUSED;
-        let asked = match self.offset.checked_sub(CHECKED_BYTES as u64) {
-            Some(start) if can_range && self.tail.len() == CHECKED_BYTES => {
+        let range = match asked {
+            Asked::Whole => None,
+            Asked::From(start) => {
                 let last = self.most.map(|most| start.saturating_add(most.saturating_sub(1)).to_string());
-                add_field(&mut headers, "Range", &format!("bytes={start}-{}", last.unwrap_or_default()));
-                Asked::From(start)
+                Some(format!("bytes={start}-{}", last.unwrap_or_default()))
             }
-            _ => Asked::Whole,
+            Asked::Start => Some(format!("bytes=0-{}", most.saturating_sub(1))),
+            Asked::End => Some(format!("bytes=-{most}")),
         };
-        (asked, headers, self.is_known && !can_range)
+        if let Some(range) = &range {
+            add_field(&mut headers, "Range", range);
+        }
+        (headers, self.is_known && !self.can_range())
+    }
+
+    fn can_range(&self) -> bool {
+        self.is_over || self.has_ranges && self.has_patience()
+    }
+
+    fn has_patience(&self) -> bool {
+        self.refused < MOST_REFUSED || self.rests >= RESTS
     }
 
     /// A whole page came, which is lines or is not.
     pub(super) fn is_whole(&mut self, answer: &Answer, is_lines: bool) {
         self.is_known = true;
+        self.is_over = false;
+        self.rests = self.rests.saturating_add(1);
         self.validators = Validators::of(answer);
         if is_plain(answer) {
             let ranges = answer.head.header("accept-ranges").unwrap_or_default();
@@ -112,14 +148,15 @@ impl Place {
     }
 
     /// An answer to the range from `start` on: where in its body is what was not read; `None` if it is not to be believed.
-    pub(super) fn is_range(&mut self, answer: &Answer, start: u64) -> Option<usize> {
+    pub(super) fn is_range(&mut self, answer: &Answer, start: u64, most: usize) -> Option<usize> {
         let range = ContentRange::of(answer.head.header("content-range")?)?;
         let end = start.checked_add(answer.body.len() as u64)?;
         let is_ours = range.start == start && range.last.checked_add(1)? == end;
         let total = range.total.unwrap_or(end);
         let validators = Validators::of(answer);
-        // A file that was written anew may end as the old one did.
-        let has_grown = total > self.read_to || total == self.read_to && !validators.differ(&self.validators);
+        // A file that was written anew may end as the old one did; but one that is too long to be read whole was only touched.
+        let is_same = total > most as u64 || !validators.differ(&self.validators);
+        let has_grown = total > self.read_to || total == self.read_to && is_same;
         if !is_ours || !has_grown || !answer.body.starts_with(&self.tail) {
             return None;
         }
@@ -128,10 +165,53 @@ impl Place {
         self.validators = if total == end { validators } else { Validators::default() };
         self.read(start, &answer.body);
         self.total = total;
+        self.is_over = total > most as u64;
         if total == end {
             self.most = None;
         }
         Some(CHECKED_BYTES)
+    }
+
+    /// An answer to [`Asked::Start`] or [`Asked::End`]: where in the page its body begins; `None` if it is something else. From
+    /// there on the page comes in parts.
+    pub(super) fn is_edge(&mut self, answer: &Answer, asked: Asked, most: usize) -> Option<u64> {
+        let range = ContentRange::of(answer.head.header("content-range")?)?;
+        let end = range.start.checked_add(answer.body.len() as u64)?;
+        let total = range.total.unwrap_or(end);
+        let is_ours = if asked == Asked::End { end == total } else { range.start == 0 };
+        if !is_ours || range.last.checked_add(1)? != end {
+            return None;
+        }
+        (self.is_known, self.has_ranges) = (true, true);
+        (self.offset, self.tail) = (0, Vec::new());
+        self.read(range.start, &answer.body);
+        self.total = total;
+        self.is_over = total > most as u64;
+        self.most = (total > end).then_some(most as u64);
+        self.validators = if total == end { Validators::of(answer) } else { Validators::default() };
+        Some(range.start)
+    }
+
+    /// Whether the page goes on behind what was read of it.
+    pub(super) fn has_more(&self) -> bool {
+        self.read_to < self.total
+    }
+
+    /// Whether a part of a page that is too long had nothing to go on from. Then it is as if it had not come.
+    pub(super) fn is_lost(&mut self) -> bool {
+        let is_lost = self.is_over && self.tail.is_empty();
+        if is_lost {
+            (self.is_over, self.most, self.validators) = (false, None, Validators::default());
+        }
+        is_lost
+    }
+
+    /// The whole page is longer than an answer may be. Whether it is worth asking for parts.
+    pub(super) fn has_parts(&mut self) -> bool {
+        self.rests = self.rests.saturating_add(1);
+        let may_have = self.has_ranges || !self.is_known;
+        self.is_over = may_have && (!self.tail.is_empty() || self.has_patience());
+        self.is_over
     }
 
     fn read(&mut self, start: u64, body: &[u8]) {
@@ -152,6 +232,8 @@ impl Place {
     /// There was no range, or none that was believed: the next request is for the whole page, whatever it is.
     pub(super) fn is_refused(&mut self) {
         self.refused = self.refused.saturating_add(1);
+        self.rests = 0;
+        self.is_over &= self.has_patience();
         self.validators = Validators::default();
         self.tail = Vec::new();
         self.most = None;

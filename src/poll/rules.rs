@@ -38,10 +38,15 @@ struct Talk {
     asked: String,
 }
 
+fn client_of(settings: &Settings) -> Client {
+    let most_body = settings.most_body;
+    let rules = Rules { head: settings.timeout, whole: settings.timeout, most_body, asks_for_room: false };
+    Client::new(settings.url.clone(), None, rules)
+}
+
 impl Talk {
     fn of(settings: Settings, stored: Option<&[u8]>) -> Self {
-        let rules = Rules { head: settings.timeout, whole: settings.timeout, most_body: 1 << 20, asks_for_room: false };
-        let client = Client::new(settings.url.clone(), None, rules);
+        let client = client_of(&settings);
         let (poller, refusal) = Poller::new(settings, [9; 16], 1, stored);
         assert_eq!(refusal, None);
         Self { poller, client, now: Duration::ZERO, asked: String::new() }
@@ -142,6 +147,52 @@ fn a_page_that_grows_slides_or_turns_gives_its_new_lines_once_and_in_order() {
             assert_eq!(talk.hear(&page(body)), expected, "{what}: {body:?}");
         }
     }
+}
+
+#[test]
+fn a_page_that_ends_as_it_begins_gives_its_new_lines_once() {
+    let numbered = |range: std::ops::Range<usize>| range.map(|number| format!("{number}\n")).collect::<String>();
+    for (what, top, bottom) in [
+        ("a ruler", "-----\n", "-----\n"),
+        ("a blank line", "\n", "\n"),
+        ("header and footer", "<hr>\n<pre>\n", "</pre>\n<hr>\n"),
+        ("no newline at the end", "<hr>\n<pre>\n", "</pre>\n<hr>"),
+        ("several equal lines", "\n\n\n", "\n\n\n"),
+        ("more below than above", "=\n\n", "\n=\n\n=\n"),
+    ] {
+        for (how, first, step, keep) in
+            [("grows", 4, 2, 1000), ("grows fast", 3, 40, 1000), ("slides", 20, 3, 20), ("slides far", 20, 15, 20)]
+        {
+            for newest_first in [false, true] {
+                let mut talk = Talk::of(Settings { most_seen: 1000, ..settings() }, None);
+                let mut heard = Vec::new();
+                for count in (first..first + 6 * step).step_by(step) {
+                    let shown = numbered(count.saturating_sub(keep)..count);
+                    let mut shown = lines(&shown);
+                    if newest_first {
+                        shown.reverse();
+                    }
+                    let shown = shown.join("\n") + "\n";
+                    talk.ask();
+                    heard.extend(talk.hear(&page(&format!("{top}{shown}{bottom}"))));
+                }
+                heard.retain(|line| line.bytes().all(|byte| byte.is_ascii_digit()) && !line.is_empty());
+                heard.sort_by_key(|line| line.parse::<usize>().unwrap());
+                let expected = numbered(0..first + 5 * step);
+                assert_eq!(heard, lines(&expected), "{what}: {how}, {newest_first}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_page_whose_title_or_one_line_changes_between_two_rulers_gives_what_changed() {
+    let mut talk = Talk::new();
+    talk.fetch(&page("--\nup 1 s\na\nb\nc\n--\n"), &["--", "up 1 s", "a", "b", "c", "--"]);
+    talk.fetch(&page("--\nup 2 s\na\nb\nc\n--\n"), &["up 2 s"]);
+    talk.fetch(&page("--\nup 3 s\na\nb\nc\nd\n--\n"), &["up 3 s", "d"]);
+    talk.fetch(&page("--\nup 3 s\na\nb\nC\nd\n--\n"), &["C"]);
+    assert_eq!(talk.news(), []);
 }
 
 #[test]
@@ -440,6 +491,254 @@ fn a_line_that_is_longer_than_an_answer_may_be_is_told() {
     assert_eq!(said, "a line of it is longer than 4KiB: raise --poll-max-response");
 }
 
+const MOST: usize = 64 * 1024;
+
+/// A server of one file, of ranges, and of the tags that it is told.
+struct Web {
+    file: String,
+    tag: u32,
+    has_ranges: bool,
+}
+
+impl Web {
+    fn answer(&self, asked: &Talk) -> Vec<u8> {
+        let (len, tag) = (self.file.len(), format!("\"{}\"", self.tag));
+        if asked.asked_for("if-none-match") == Some(&tag) {
+            return answer(304, "", "");
+        }
+        let fields = format!("ETag: {tag}{}", if self.has_ranges { "|Accept-Ranges: bytes" } else { "" });
+        let range =
+            asked.asked_for("range").filter(|_| self.has_ranges).map(|range| range["bytes=".len()..].to_owned());
+        let Some((first, last)) = range.as_ref().and_then(|range| range.split_once('-')) else {
+            return answer(200, &fields, &self.file);
+        };
+        let number = |text: &str| text.parse::<usize>().unwrap();
+        let (first, last) = match (first, last) {
+            ("", last) => (len.saturating_sub(number(last)), len),
+            (first, "") => (number(first), len),
+            (first, last) => (number(first), len.min(number(last) + 1)),
+        };
+        if first >= len {
+            return answer(416, &format!("Content-Range: bytes */{len}"), "");
+        }
+        let fields = format!("{fields}|Content-Range: bytes {first}-{}/{len}", last - 1);
+        answer(206, &fields, &self.file[first..last])
+    }
+}
+
+impl Talk {
+    fn small(starts_new: bool) -> Self {
+        Self::of(Settings { most_body: MOST, starts_new, ..settings() }, None)
+    }
+
+    /// Fetches until there is a pause.
+    fn fetch_all(&mut self, web: &Web) -> Vec<String> {
+        let mut heard = Vec::new();
+        for _ in 0..100 {
+            self.asked = self.ask();
+            let answer = web.answer(self);
+            heard.extend(self.hear(&answer));
+            // After a range that was refused there is a pause before the second part.
+            if self.poller.due_in(self.now) != Some(Duration::ZERO) && self.poller.place.most.is_none() {
+                return heard;
+            }
+        }
+        panic!("it asks again and again");
+    }
+
+    #[track_caller]
+    fn hears(&mut self, web: &Web, expected: &str) {
+        let heard = self.fetch_all(web);
+        let odd = heard.iter().zip(expected.lines()).position(|(heard, expected)| heard != expected);
+        assert_eq!((odd.map(|at| &heard[at]), heard.len()), (None, expected.lines().count()), "{:?}", self.news());
+    }
+}
+
+#[test]
+fn a_file_longer_than_an_answer_may_be_is_read_in_parts_from_its_first_fetch() {
+    let mut web = Web { file: file('a', 0..8000), tag: 1, has_ranges: true };
+    let mut talk = Talk::small(false);
+    talk.hears(&web, &file('a', 0..8000));
+    talk.hears(&web, "");
+    (web.file, web.tag) = (file('a', 0..8010) + "half", 2);
+    talk.hears(&web, &file('a', 8000..8010));
+    talk.restart();
+    (web.file, web.tag) = (file('a', 0..8010) + "half\n", 3);
+    talk.hears(&web, "half\n");
+    assert_eq!(talk.news(), []);
+}
+
+#[test]
+fn a_long_file_that_was_only_touched_brings_nothing_and_goes_on() {
+    let mut web = Web { file: file('a', 0..8000), tag: 1, has_ranges: true };
+    let mut talk = Talk::small(false);
+    talk.hears(&web, &file('a', 0..8000));
+    for tag in 2..9 {
+        web.tag = tag;
+        talk.hears(&web, "");
+    }
+    (web.file, web.tag) = (file('a', 0..8003), 9);
+    talk.hears(&web, &file('a', 8000..8003));
+    assert_eq!(talk.news(), []);
+}
+
+#[test]
+fn a_long_file_that_was_rotated_is_read_from_its_beginning_whatever_its_length() {
+    for (what, lines) in [("short", 2), ("as long", 8000), ("longer", 9000), ("still too long", 5000)] {
+        let mut web = Web { file: file('a', 0..8000), tag: 1, has_ranges: true };
+        let mut talk = Talk::small(false);
+        talk.hears(&web, &file('a', 0..8000));
+        (web.file, web.tag) = (file('b', 0..lines), 2);
+        talk.hears(&web, &file('b', 0..lines));
+        assert_eq!((talk.news(), talk.poller.details().gaps), (vec![News::Gap], 1), "{what}");
+        (web.file, web.tag) = (file('b', 0..lines + 4), 3);
+        talk.hears(&web, &file('b', lines..lines + 4));
+        assert_eq!(talk.news(), [], "{what}");
+        (web.file, web.tag) = (String::new(), 4);
+        talk.hears(&web, "");
+        (web.file, web.tag) = (file('c', 0..7000), 5);
+        // Where nothing is left to go on from, the whole page is asked for first.
+        talk.hears(&web, &file('c', 0..7000));
+        assert_eq!((talk.news(), talk.poller.details().failures), (vec![News::Gap], 0), "{what}");
+    }
+}
+
+#[test]
+fn start_new_begins_at_the_end_of_a_file_that_is_longer_than_an_answer_may_be() {
+    for end in ["", "half"] {
+        let mut web = Web { file: file('a', 0..8000) + end, tag: 1, has_ranges: true };
+        let mut talk = Talk::small(true);
+        talk.hears(&web, "");
+        (web.file, web.tag) = (file('a', 0..8000) + end + "\nnext\n", 2);
+        talk.hears(&web, if end.is_empty() { "\nnext\n" } else { "next\n" });
+        assert_eq!((talk.news(), talk.poller.details().failures), (vec![], 0));
+    }
+}
+
+#[test]
+fn a_short_file_that_grew_by_more_than_an_answer_may_have_doubles_nothing() {
+    let mut web = Web { file: file('a', 0..3), tag: 1, has_ranges: true };
+    let mut talk = Talk::small(false);
+    talk.hears(&web, &file('a', 0..3));
+    (web.file, web.tag) = (file('a', 0..6000), 2);
+    talk.hears(&web, &file('a', 3..6000));
+    assert_eq!(talk.news(), []);
+}
+
+#[test]
+fn a_page_too_long_without_ranges_or_of_json_or_of_one_line_is_said_each_time() {
+    for (what, text, has_ranges, said) in [
+        ("no ranges", file('a', 0..8000), false, "raise --poll-max-response"),
+        ("one line", "x".repeat(3 * MOST), true, "a line of it is longer than 64KiB"),
+    ] {
+        let web = Web { file: text, tag: 1, has_ranges };
+        for starts_new in [false, true] {
+            let mut talk = Talk::small(starts_new);
+            for _ in 0..3 {
+                talk.hears(&web, "");
+                let news = talk.news();
+                assert!(format!("{news:?}").contains(said) && news.len() == 1, "{what}: {news:?}");
+            }
+        }
+    }
+    let mut talk = Talk::small(false);
+    for _ in 0..2 {
+        let json = format!("[{}1]", "1,\n".repeat(MOST));
+        talk.asked = talk.ask();
+        talk.hear(&answer(200, "Content-Type: application/json|Accept-Ranges: bytes", &json));
+        talk.asked = talk.ask();
+        let fields = format!("Content-Type: application/json|Content-Range: bytes 0-{}/{}", MOST - 1, json.len());
+        assert_eq!(talk.hear(&answer(206, &fields, &json[..MOST])), [""; 0]);
+        assert!(format!("{:?}", talk.news()).contains("raise --poll-max-response"));
+    }
+}
+
+#[test]
+fn a_long_page_that_is_another_each_time_is_not_read_without_a_pause_or_for_ever() {
+    let mut talk = Talk::small(false);
+    let mut said = Vec::new();
+    let mut heard = 0;
+    for step in 0..12_u8 {
+        let web = Web { file: file(char::from(b'a' + step), 0..8000), tag: u32::from(step), has_ranges: true };
+        talk.asked = talk.ask();
+        for _ in 0..4 {
+            let answer = web.answer(&talk);
+            heard += talk.hear(&answer).len();
+            if talk.poller.due_in(talk.now) != Some(Duration::ZERO) || talk.poller.details().state == "fetching" {
+                break;
+            }
+            if step > 0 || heard == 0 {
+                talk.asked = talk.ask();
+            } else {
+                break;
+            }
+        }
+        said.extend(talk.news());
+    }
+    assert!(heard < 5 * 8000, "{heard}");
+    assert!(format!("{said:?}").contains("raise --poll-max-response"), "{said:?}");
+}
+
+#[test]
+fn parts_that_are_short_are_asked_for_after_the_interval() {
+    let text = file('a', 0..8000);
+    let mut talk = Talk::small(false);
+    talk.asked = talk.ask();
+    talk.hear(&answer(200, "Accept-Ranges: bytes", &text));
+    for (start, end) in [(0, 2000), (976, 4000)] {
+        talk.asked = talk.ask();
+        assert!(talk.asked_for("range").unwrap().starts_with(&format!("bytes={start}-")));
+        let fields = format!("Content-Range: bytes {start}-{}/{}", end - 1, text.len());
+        talk.hear(&answer(206, &fields, &text[start..end]));
+        assert_eq!(talk.poller.due_in(talk.now), Some(INTERVAL));
+    }
+}
+
+#[test]
+fn a_server_whose_ranges_were_refused_is_asked_for_them_again() {
+    let mut web = Web { file: file('a', 0..30), tag: 1, has_ranges: true };
+    let mut talk = Talk::new();
+    talk.hears(&web, &file('a', 0..30));
+    for tag in 2..5 {
+        // It was touched.
+        web.tag = tag;
+        talk.hears(&web, "");
+    }
+    let mut whole = 0;
+    for count in 31..80 {
+        (web.file, web.tag) = (file('a', 0..count), 100 + u32::try_from(count).unwrap());
+        talk.hears(&web, &file('a', count - 1..count));
+        whole += usize::from(talk.asked_for("range").is_none());
+    }
+    assert!((1..=20).contains(&whole), "{whole}");
+    assert!(talk.asked_for("range").is_some());
+}
+
+#[test]
+fn a_server_that_sends_what_is_known_and_no_more_is_told_of_and_no_half_line_comes() {
+    let old = file('a', 0..30);
+    let grown = format!("{old}a half line\nnext\n");
+    for (extra, is_told) in [(0, true), (6, true), (12, false)] {
+        let mut talk = Talk::new();
+        talk.fetch(&answer(200, "Accept-Ranges: bytes", &old), &lines(&old));
+        for _ in 0..3 {
+            let fields = format!("Content-Range: bytes 176-{}/{}", 1199 + extra, grown.len());
+            talk.asked = talk.ask();
+            let heard = talk.hear(&answer(206, &fields, &grown[176..1200 + extra]));
+            let news = format!("{:?}", talk.news());
+            if is_told {
+                assert_eq!(heard, [""; 0], "{extra}");
+                assert!(news.contains("bytes of it at a time, in which no line ends"), "{extra}: {news}");
+            } else {
+                assert_eq!((heard, news.as_str()), (vec!["a half line".to_owned()], "[]"));
+                break;
+            }
+        }
+        let (start, rest) = if is_told { (176, &["a half line", "next"][..]) } else { (188, &["next"][..]) };
+        talk.fetch(&range(&grown, start, "\"2\""), rest);
+    }
+}
+
 #[test]
 fn a_server_that_answers_ranges_with_the_whole_page_is_asked_three_times() {
     let mut talk = Talk::new();
@@ -701,8 +1000,8 @@ fn missing(lines: &[String], others: &[String]) -> usize {
 }
 
 /// Lines that were written, lost and doubled, and those that counting alone would have lost, of pages of 20 lines.
-fn slide(newest_first: bool, repeats: usize, most_between: usize, seed: u64) -> [usize; 4] {
-    let mut random = Random(seed);
+fn slide(newest_first: bool, repeats: usize, most_between: usize, is_framed: bool) -> [usize; 4] {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut talk = Talk::new();
     let (mut log, mut sums) = (std::collections::VecDeque::from(vec![String::new(); 20]), [0; 4]);
     let mut step = |talk: &mut Talk, count: usize, random: &mut Random| {
@@ -723,7 +1022,11 @@ fn slide(newest_first: bool, repeats: usize, most_between: usize, seed: u64) -> 
             lines.reverse();
         }
         talk.ask();
-        let found = talk.hear(&page(&(lines.join("\n") + "\n")));
+        if is_framed {
+            lines = [&["----", "log"], &lines[..], &["----"]].concat();
+        }
+        let mut found = talk.hear(&page(&(lines.join("\n") + "\n")));
+        found.retain(|line| !["----", "log"].contains(&line.as_str()));
         let now: Vec<String> = log.iter().cloned().collect();
         let counted = missing(&now, &before);
         [count, missing(&written, &found), missing(&found, &written), count - counted.min(count)]
@@ -742,11 +1045,22 @@ fn slide(newest_first: bool, repeats: usize, most_between: usize, seed: u64) -> 
 fn of_pages_of_twenty_lines_that_slide_and_repeat_next_to_none_is_lost_or_doubled() {
     for newest_first in [false, true] {
         for (repeats, most_between) in [(0, 19), (30, 19), (60, 19), (90, 10), (97, 10)] {
-            let [written, lost, doubled, counted] = slide(newest_first, repeats, most_between, 0x9e37_79b9_7f4a_7c15);
+            let [written, lost, doubled, counted] = slide(newest_first, repeats, most_between, false);
             let what =
                 format!("{newest_first} {repeats} {most_between}: of {written}, {lost} and {doubled}; {counted}");
             assert!(lost * 1000 <= written && doubled * 1000 <= written, "{what}");
             assert!(repeats == 0 || counted * 100 > written * 6, "counting alone would have done: {what}");
+        }
+    }
+}
+
+#[test]
+fn of_pages_that_slide_between_two_rulers_and_repeat_little_is_lost_or_doubled() {
+    for newest_first in [false, true] {
+        for (repeats, most_between) in [(0, 19), (30, 16), (60, 10)] {
+            let [written, lost, doubled, _] = slide(newest_first, repeats, most_between, true);
+            let what = format!("{newest_first} {repeats} {most_between}: of {written}, {lost} and {doubled}");
+            assert!(lost * 200 <= written && doubled * 200 <= written, "{what}");
         }
     }
 }

@@ -29,6 +29,11 @@ pub(crate) struct Fetcher {
     asked: String,
 }
 
+/// The longest body that a server sends, of most.
+const LONG_BODY: usize = 1 << 20;
+/// More than eight lines and a kibibyte, so that it is known where a page was read to when it gets longer than that.
+const SHORT_BODY: usize = 1700;
+
 /// What a server answers.
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
@@ -38,6 +43,10 @@ pub(crate) struct Answer<'a> {
 
 impl Fetcher {
     pub(crate) fn new(most_seen: usize, stored: Option<&[u8]>) -> Self {
+        Self::of(most_seen, LONG_BODY, stored)
+    }
+
+    fn of(most_seen: usize, most_body: usize, stored: Option<&[u8]>) -> Self {
         let second = Duration::from_secs(1);
         let url = Url::parse("http://box/log").unwrap();
         let settings = Settings {
@@ -45,24 +54,24 @@ impl Fetcher {
             url: url.clone(),
             interval: second,
             timeout: second,
-            most_body: 1 << 20,
+            most_body,
             most_seen,
             starts_new: false,
         };
         let (poller, refusal) = Poller::new(settings, [3; 16], 7, stored);
         assert_eq!(refusal, None);
-        let rules = Rules { head: second, whole: second, most_body: 1 << 20, asks_for_room: false };
+        let rules = Rules { head: second, whole: second, most_body, asks_for_room: false };
         Self { poller, client: Client::new(url, None, rules), now: Duration::ZERO, asked: String::new() }
     }
 
     fn restart(&mut self, most_seen: usize) {
         if let Some(stored) = self.poller.stored() {
-            *self = Self::new(most_seen, Some(&stored));
+            *self = Self::of(most_seen, self.poller.settings().most_body, Some(&stored));
         }
     }
 
-    /// Where the range begins that is asked for, and the entity tag that is known already.
-    fn ask(&mut self) -> (Option<usize>, Option<String>) {
+    /// Where the range begins that is asked for, and how long it may be, and the entity tag that is known already.
+    fn ask(&mut self) -> (Option<(usize, usize)>, Option<String>) {
         self.now += self.poller.due_in(self.now).unwrap();
         self.client.begin(self.poller.next_request(self.now).unwrap(), self.now);
         if self.client.wants_connection() {
@@ -72,7 +81,11 @@ impl Fetcher {
         self.client.sent(head.len(), self.now);
         self.asked = String::from_utf8(head).unwrap();
         let field = |name: &str| self.asked.split("\r\n").find_map(|line| line.strip_prefix(name));
-        let range = field("Range: bytes=").map(|range| range.strip_suffix('-').unwrap().parse().unwrap());
+        let range = field("Range: bytes=").map(|range| {
+            let (first, last) = range.split_once('-').unwrap();
+            let first = first.parse().unwrap();
+            (first, last.parse().map_or(usize::MAX, |last: usize| last + 1 - first))
+        });
         (range, field("If-None-Match: ").map(str::to_owned))
     }
 
@@ -150,36 +163,120 @@ impl Twin {
     }
 
     fn compare(&mut self, page: &[Vec<u8>]) -> (Vec<bool>, bool) {
-        let mut all = self.last.clone();
-        all.extend(self.open.iter().map(|(line, _)| line.clone()));
-        let end_of = |last: &[Vec<u8>]| longest(last, page, |len| last[last.len() - len..] == page[..len]);
-        let (with, without) = (end_of(&all), if self.open.is_some() { end_of(&self.last) } else { 0 });
-        let front = with.max(without);
-        let back = longest(&all, page, |len| all[..len] == page[page.len() - len..]);
-        let is_untold = matches!(self.open, Some((_, false)));
-        let (mut one, mut other) = (all.clone(), page.to_vec());
-        one.sort();
-        other.sort();
-        let len = page.len();
-        if front.max(back) == 0 || front.max(back) * 2 < len && one == other {
-            if self.last.is_empty() && page[0].starts_with(&all[0]) {
-                return (vec![true; len], false);
-            }
-            let mut known = if is_untold { self.last.clone() } else { all.clone() };
-            let is_new: Vec<bool> = page
-                .iter()
-                .map(|line| known.iter().position(|other| other == line).map(|at| known.swap_remove(at)).is_none())
-                .collect();
-            return (is_new, page.iter().all(|line| !all.contains(line)));
+        let (head, foot) = self.frame(page);
+        let frame = (head + foot > 0).then_some((head, foot));
+        if self.is_believed(page, frame) {
+            return (self.believe(page), false);
         }
+        let len = page.len();
+        if self.last.is_empty() && page[0].starts_with(&self.all()[0]) {
+            return (vec![true; len], false);
+        }
+        if frame.is_none() {
+            return self.count(page);
+        }
+        let mut middle = self.within(head, foot);
+        let inner = &page[head..len - foot];
+        let between = if middle.is_believed(inner, None) { middle.believe(inner) } else { middle.count(inner).0 };
+        let has_grown = middle.all().is_empty() && !inner.is_empty();
+        self.newest_first = if has_grown { foot > head } else { middle.newest_first };
+        let is_last_new = foot > 0 && self.is_untold();
+        let is_new = |at: usize| {
+            if at < head || at >= len - foot { at == len - 1 && is_last_new } else { between[at - head] }
+        };
+        ((0..len).map(is_new).collect(), false)
+    }
+
+    fn all(&self) -> Vec<Vec<u8>> {
+        self.last.iter().chain(self.open.iter().map(|(line, _)| line)).cloned().collect()
+    }
+
+    fn is_untold(&self) -> bool {
+        matches!(self.open, Some((_, false)))
+    }
+
+    /// How many lines overlap in front, with the line that had no end and without, and at the back.
+    fn overlaps(&self, page: &[Vec<u8>]) -> (usize, usize, usize) {
+        let all = self.all();
+        let end_of = |last: &[Vec<u8>]| longest(last, page, |len| last[last.len() - len..] == page[..len]);
+        let without = if self.open.is_some() { end_of(&self.last) } else { 0 };
+        (end_of(&all), without, longest(&all, page, |len| all[..len] == page[page.len() - len..]))
+    }
+
+    /// How many lines stay at the top, and at the bottom.
+    fn frame(&self, page: &[Vec<u8>]) -> (usize, usize) {
+        let all = self.all();
+        let head = longest(&all, page, |len| all[..len] == page[..len]);
+        let (below, page) = (&all[head..], &page[head..]);
+        (head, longest(below, page, |len| below[below.len() - len..] == page[page.len() - len..]))
+    }
+
+    /// What was between them.
+    fn within(&self, head: usize, foot: usize) -> Self {
+        let all = self.all();
+        let last = all[head..(all.len() - foot).min(self.last.len()).max(head)].to_vec();
+        Self { last, open: self.open.clone().filter(|_| foot == 0), newest_first: self.newest_first }
+    }
+
+    /// Lines that an overlap has, and those that it says are gone.
+    fn kept_and_gone(&self, page: &[Vec<u8>]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let mut all = self.all();
+        let (with, without, back) = self.overlaps(page);
+        if back > with.max(without) {
+            let gone = all.split_off(back);
+            return (all, gone);
+        }
+        if without > with {
+            all.pop();
+        }
+        let kept = all.split_off(all.len() - with.max(without));
+        (kept, all)
+    }
+
+    fn is_believed(&self, page: &[Vec<u8>], frame: Option<(usize, usize)>) -> bool {
+        let (all, len) = (self.all(), page.len());
+        let (kept, gone) = self.kept_and_gone(page);
+        if kept.is_empty() || gone.is_empty() || kept.len() * 2 >= len {
+            return !kept.is_empty();
+        }
+        let often = |lines: &[Vec<u8>], line: &[u8]| lines.iter().filter(|other| *other == line).count();
+        let singles =
+            |lines: &[Vec<u8>]| lines.iter().filter(|line| often(&all, line) == 1 && often(page, line) == 1).count();
+        if let Some((head, foot)) = frame {
+            let inner = self.within(head, foot).kept_and_gone(&page[head..len - foot]).0;
+            let framed = singles(&all[..head]) + singles(&all[all.len() - foot..]) + singles(&inner);
+            let is_half = !inner.is_empty() && inner.len() * 2 >= len - head - foot;
+            if framed > singles(&kept) || framed == singles(&kept) && is_half {
+                return false;
+            }
+        }
+        let were_single = gone.iter().filter(|line| often(&all, line) == 1).count();
+        let are_back = singles(&gone) > singles(&kept) && singles(&gone) * 3 > were_single;
+        !are_back && gone.iter().any(|line| often(page, line) < often(&all, line))
+    }
+
+    fn believe(&mut self, page: &[Vec<u8>]) -> Vec<bool> {
+        let len = page.len();
+        let (with, without, back) = self.overlaps(page);
+        let front = with.max(without);
         if back > front {
             self.newest_first = true;
-            let is_last_new = is_untold && back == all.len();
-            return ((0..len).map(|at| at < len - back || is_last_new && at == len - 1).collect(), false);
+            let is_last_new = self.is_untold() && back == self.all().len();
+            return (0..len).map(|at| at < len - back || is_last_new && at == len - 1).collect();
         }
         self.newest_first &= front == len;
-        let is_last_new = is_untold && with == front;
-        ((0..len).map(|at| at >= front || is_last_new && at == front - 1).collect(), false)
+        let is_last_new = self.is_untold() && with == front;
+        (0..len).map(|at| at >= front || is_last_new && at == front - 1).collect()
+    }
+
+    fn count(&self, page: &[Vec<u8>]) -> (Vec<bool>, bool) {
+        let all = self.all();
+        let mut known = if self.is_untold() { self.last.clone() } else { all.clone() };
+        let is_new: Vec<bool> = page
+            .iter()
+            .map(|line| known.iter().position(|other| other == line).map(|at| known.swap_remove(at)).is_none())
+            .collect();
+        (is_new, page.iter().all(|line| !all.contains(line)))
     }
 }
 
@@ -198,6 +295,7 @@ fn rule(script: &mut Script<'_>) {
     let mut fetcher = Fetcher::new(10_000, None);
     let mut twin = Twin::default();
     let words = 2 + script.below(8);
+    let is_framed = script.below(3) == 0;
     let mut page: Vec<String> = Vec::new();
     let word =
         |script: &mut Script<'_>| ["a", "b", "ab", "abc", "b ", "c", "", "d", "e", "f"][script.below(words)].to_owned();
@@ -220,6 +318,10 @@ fn rule(script: &mut Script<'_>) {
             _ => page.splice(..0, lines).for_each(drop),
         }
         let mut body = page.iter().map(|line| format!("{line}\n")).collect::<String>();
+        if is_framed {
+            let title = if script.below(4) == 0 { word(script) } else { "title".to_owned() };
+            body = format!("--\n{title}\n{body}\n--\n");
+        }
         if script.below(3) == 0 {
             body.pop();
         }
@@ -252,15 +354,18 @@ struct Show {
     is_joined: bool,
     ending: &'static str,
     most_seen: usize,
+    most_body: usize,
 }
 
 impl Show {
     fn of(script: &mut Script<'_>) -> Self {
         let slides = if script.below(2) == 0 { 0 } else { 2 + script.below(20) };
+        let has_ranges = slides == 0 && script.below(2) == 0;
         Self {
             slides,
             newest_first: slides > 0 && script.below(2) == 0,
-            has_ranges: slides == 0 && script.below(2) == 0,
+            has_ranges,
+            most_body: if has_ranges && script.below(2) == 0 { SHORT_BODY } else { LONG_BODY },
             has_tags: script.below(2) == 0,
             is_joined: slides > 0 && script.below(2) == 0,
             ending: if script.below(2) == 0 { "\n" } else { "\r\n" },
@@ -270,7 +375,13 @@ impl Show {
 
     /// How many lines may come between two fetches so that something is seen of the last page.
     fn most_between(&self) -> usize {
-        if self.slides == 0 { 30 } else { (self.slides - 1).min(self.most_seen - 3) }
+        if self.slides == 0 && self.most_body == SHORT_BODY {
+            8
+        } else if self.slides == 0 {
+            30
+        } else {
+            (self.slides - 1).min(self.most_seen - 3)
+        }
     }
 
     fn page(&self, file: &[String], half: &str) -> String {
@@ -292,7 +403,7 @@ fn log(script: &mut Script<'_>) {
     let show = Show::of(script);
     let ops = RefCell::new(Vec::new());
     let _story = Story(&(&show, &ops));
-    let mut fetcher = Fetcher::new(show.most_seen, None);
+    let mut fetcher = Fetcher::of(show.most_seen, show.most_body, None);
     let (mut all, mut file) = (Vec::<String>::new(), Vec::<String>::new());
     let (mut half, mut unseen, mut delivered, mut gaps) = (String::new(), 0, Vec::new(), 0);
     let mut was_rotated = false;
@@ -355,22 +466,24 @@ fn log(script: &mut Script<'_>) {
 fn serve(fetcher: &mut Fetcher, show: &Show, file: &[String], half: &str) -> (Vec<u8>, bool) {
     let page = show.page(file, half);
     let tag = format!("\"{:x}-{}\"", page.len(), page.bytes().map(usize::from).sum::<usize>());
+    let is_known = |known: &Option<String>| show.has_tags && known.as_ref() == Some(&tag);
     let mut fields = if show.has_ranges { "Accept-Ranges: bytes\r\n".to_owned() } else { String::new() };
     if show.has_tags {
         fields += &format!("ETag: {tag}\r\n");
     }
     let mut all = (Vec::new(), false);
-    for _ in 0..2 {
+    for _ in 0..20 {
         let (range, known) = fetcher.ask();
         let body = page.as_bytes();
         let (fresh, is_gap) = match range {
-            _ if show.has_tags && known.as_ref() == Some(&tag) => {
-                fetcher.hear(&Answer { status: 304, fields: &fields, body: b"" })
+            _ if is_known(&known) => fetcher.hear(&Answer { status: 304, fields: &fields, body: b"" }),
+            Some((start, _)) if start >= body.len() => {
+                fetcher.hear(&Answer { status: 416, fields: &fields, body: b"" })
             }
-            Some(start) if start >= body.len() => fetcher.hear(&Answer { status: 416, fields: &fields, body: b"" }),
-            Some(start) => {
-                fields += &format!("Content-Range: bytes {start}-{}/{}\r\n", body.len() - 1, body.len());
-                fetcher.hear(&Answer { status: 206, fields: &fields, body: &body[start..] })
+            Some((start, most)) => {
+                let end = body.len().min(start.saturating_add(most));
+                let fields = format!("{fields}Content-Range: bytes {start}-{}/{}\r\n", end - 1, body.len());
+                fetcher.hear(&Answer { status: 206, fields: &fields, body: &body[start..end] })
             }
             None => fetcher.hear(&Answer { status: 200, fields: &fields, body }),
         };

@@ -183,6 +183,26 @@ fn p31_a_file_that_grew_by_more_than_an_answer_may_have_comes_in_parts() {
 }
 
 #[test]
+fn p31_a_file_longer_than_an_answer_may_be_is_read_whole_or_from_its_end_and_goes_on_when_it_rotates() {
+    for starts_new in [false, true] {
+        let page = Page::new(Manners::Ranges, &numbered("old", 0..5000));
+        let start = if starts_new { "new" } else { "all" };
+        let receiver = polling(&[page.web.poll("gw")], &["--poll-max-response", "8KiB", "--poll-start", start]);
+        let mut all = if starts_new { String::new() } else { numbered("old", 0..5000) };
+        until_just(&receiver, &page.web, &all);
+        page.add("more\n");
+        all += "more\n";
+        until_just(&receiver, &page.web, &all);
+        page.set(&numbered("new", 0..4000));
+        all += &numbered("new", 0..4000);
+        until_just(&receiver, &page.web, &all);
+        receiver.until_said("nothing on its page was there before");
+        assert!(!receiver.said().contains("brings nothing"), "{}", receiver.said());
+        receiver.stop().assert_clean();
+    }
+}
+
+#[test]
 fn p31_a_page_of_more_lines_than_are_remembered_is_said_once_and_its_new_lines_come_all_the_same() {
     let page = Page::new(Manners::Plain, &numbered("a", 0..50));
     let receiver = polling(&[page.web.poll("gw")], &["--poll-seen", "10"]);

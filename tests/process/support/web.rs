@@ -212,7 +212,11 @@ fn with_manners(manners: Manners, head: &str, text: &[u8]) -> Vec<u8> {
     let range = field(head, "range").filter(|_| manners == Manners::Ranges);
     let number = |digits: &str| digits.parse::<usize>().ok();
     let asked = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
-    let Some((start, last)) = asked.and_then(|(start, last)| Some((number(start)?, number(last)))) else {
+    let extent = |(start, last): (&str, &str)| match (number(start), number(last)) {
+        (None, Some(last)) => Some((text.len().saturating_sub(last), None)),
+        (start, last) => Some((start?, last)),
+    };
+    let Some((start, last)) = asked.and_then(extent) else {
         return answer("200 OK", &fields, text);
     };
     if start >= text.len() {
