@@ -187,7 +187,7 @@ options! {
         "longest that a fetch may take";
     #[cfg(feature = "poll")]
     "poll-max-response" = "SIZE" Polls Size(poll.max_response)
-        "longest page, decompressed: nothing of a longer one is taken";
+        "longest page, or part of a longer file, decompressed";
     #[cfg(feature = "poll")]
     "poll-seen" = "NUMBER" Polls Number(poll.seen)
         "how many lines of a page are remembered, to tell which are new";

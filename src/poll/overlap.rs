@@ -65,6 +65,13 @@ struct Overlap {
     is_back: bool,
 }
 
+impl Overlap {
+    /// It is half of the lines at least.
+    fn is_long(&self, len: usize) -> bool {
+        self.known > 0 && self.known.saturating_mul(2) >= len
+    }
+}
+
 /// How many lines stay where they were, at the top and at the bottom of a page.
 #[derive(Clone, Copy)]
 struct Frame {
@@ -81,7 +88,7 @@ impl Last<'_> {
         goes_on: &dyn Fn() -> bool,
     ) -> Found {
         let (overlap, len) = self.overlap(page);
-        let frame = self.frame(page, len);
+        let frame = if overlap.is_long(len) { None } else { self.frame(page, len) };
         if self.is_believed(&overlap, frame, page, len) {
             return self.believe(&overlap, len);
         }
@@ -158,7 +165,7 @@ impl Last<'_> {
         len: usize,
     ) -> bool {
         let (kept, gone) = self.kept_and_gone(overlap);
-        if overlap.known == 0 || gone.is_empty() || overlap.known.saturating_mul(2) >= len {
+        if overlap.known == 0 || gone.is_empty() || overlap.is_long(len) {
             return overlap.known > 0;
         }
         // Before the tally, as both take memory.
@@ -169,8 +176,7 @@ impl Last<'_> {
         if let (Some(frame), Some(inner)) = (frame, framed) {
             let outer = self.lines.iter().take(frame.head).chain(self.lines.iter().rev().take(frame.foot));
             let singles = tally.singles(outer) + tally.singles(self.within(frame).kept_and_gone(&inner).0);
-            let is_half = inner.known > 0 && inner.known.saturating_mul(2) >= frame.lines_of(len);
-            if singles > single || singles == single && is_half {
+            if singles > single || singles == single && inner.is_long(frame.lines_of(len)) {
                 return false;
             }
         }
