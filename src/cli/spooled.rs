@@ -149,13 +149,16 @@ fn check(asked: &Spooled, disk: &RealDisk) -> Result<(), End> {
         return Ok(());
     }
     let directory = escaped(&asked.directory.to_string_lossy());
-    Err(End::Sentence(format!("cannot read the spool {directory}: it is an empty directory")))
+    Err(End::Sentence(format!("cannot read the spool {directory}: it is none yet, and holds no lines")))
 }
 
 /// Between two looks at what seems to be damaged.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What seems to be damaged may be what a server writes or removes just then: so it is looked at again, so often in all.
+/// So often, in all, is looked again at what seems to be damaged.
+const LOOKS: u32 = 20;
+
+/// What seems to be damaged may be what a server writes just then: so it is looked at again a little later.
 struct Patience<'a> {
     looks: u32,
     pause: &'a mut dyn FnMut(),
@@ -163,7 +166,7 @@ struct Patience<'a> {
 
 impl<'a> Patience<'a> {
     fn new(pause: &'a mut dyn FnMut()) -> Self {
-        Self { looks: 20, pause }
+        Self { looks: LOOKS, pause }
     }
 
     /// Waits a little; false if it has waited enough.
@@ -202,10 +205,18 @@ fn walk(
         let end = if asked.follows { None } else { Some(limit) };
         let at = (reader.wanted(), reader.before());
         let next = reader.next(disk, &directory, end);
-        if is_doubtful(&next) && patience.has_more() {
-            directory = look(asked, disk)?.0;
-            reader.go_to(at.0, at.1);
-            continue;
+        if is_doubtful(&next) {
+            let mut now = look(asked, disk)?.0;
+            // What a server has removed is no damage, however often it does so.
+            let is_other = directory.segments().iter().any(|segment| now.get(segment.name).is_none());
+            if is_other || patience.has_more() {
+                if !is_other {
+                    now = look(asked, disk)?.0;
+                }
+                directory = now;
+                reader.go_to(at.0, at.1);
+                continue;
+            }
         }
         match next.map_err(|error| of_spool(asked, error))? {
             Next::Lines(lines) => tell(Told::Lines(&lines)),
@@ -222,6 +233,7 @@ fn walk(
         }
         if asked.follows {
             (directory, limit) = look(asked, disk)?;
+            patience.looks = LOOKS;
         }
     }
 }
@@ -467,8 +479,10 @@ mod tests {
         let segments = folder.segments();
         let disk = RealDisk::new(&folder.asked.directory);
         let looked = look(&folder.asked, &disk).unwrap();
-        let (mut told, mut pause) = (Vec::new(), || {});
-        let is_whole = walk(&folder.asked, &disk, looked, &mut Patience::new(&mut pause), &mut |what| {
+        let mut told = Vec::new();
+        // However much was damaged before.
+        let mut impatience = Patience { looks: 0, pause: &mut || {} };
+        let is_whole = walk(&folder.asked, &disk, looked, &mut impatience, &mut |what| {
             told.push(match what {
                 Told::Lines(lines) => lines.last.to_string(),
                 Told::Missing(missing) => sentence_of(missing),
@@ -483,13 +497,41 @@ mod tests {
     }
 
     #[test]
+    fn s22_damage_behind_what_is_removed_is_told_apart() {
+        let folder = Folder::new("behind", &["one", "two", "three"]);
+        let segments = folder.segments();
+        let disk = RealDisk::new(&folder.asked.directory);
+        let (directory, limit) = look(&folder.asked, &disk).unwrap();
+        let damaged = fs::read(&segments[1]).unwrap();
+        let at = memchr::memmem::find(&damaged, b"two").unwrap();
+        fs::write(&segments[1], [&damaged[..at], b"tow", &damaged[at + 3..]].concat()).unwrap();
+        fs::remove_file(&segments[0]).unwrap();
+        let mut told = Vec::new();
+        let mut impatience = Patience { looks: 0, pause: &mut || {} };
+        let is_whole = walk(&folder.asked, &disk, (directory, limit), &mut impatience, &mut |what| {
+            told.push(match what {
+                Told::Lines(lines) => lines.last.to_string(),
+                Told::Missing(missing) => sentence_of(missing),
+                Told::Pause => String::new(),
+            });
+            Ok(())
+        });
+        let missing = [
+            "1 line is missing between numbers 1 and 1: removed",
+            "1 line is missing between numbers 2 and 2: damaged",
+        ];
+        assert_eq!(told, [missing[0], missing[1], "3"]);
+        assert!(matches!(is_whole, Ok(false)));
+    }
+
+    #[test]
     fn p13_what_is_no_spool_is_a_sentence() {
         let folder = Folder::new("none", &[]);
         let said = |folder: &Folder| match verified(&folder.asked, &mut || {}) {
             Err(End::Sentence(sentence)) => sentence,
             _ => panic!("it is one"),
         };
-        assert!(said(&folder).contains(": it is an empty directory"), "{}", said(&folder));
+        assert!(said(&folder).contains(": it is none yet, and holds no lines"), "{}", said(&folder));
         fs::write(folder.asked.directory.join("passwd"), "").unwrap();
         assert!(said(&folder).contains(": it is none, and holds other files (passwd)"), "{}", said(&folder));
         // One that is being made.

@@ -320,7 +320,12 @@ impl Directory {
         let Some(best) = best else { return Ok(None) };
         // Another may have been looked at since.
         let Some(segment) = self.get(best.name) else { return Ok(None) };
-        look_in(disk, segment, best.head.first, Some((best.name, best.offset)), scanner)
+        let again = look_in(disk, segment, best.head.first, Some((best.name, best.offset)), scanner)?;
+        // Removed since: of what is behind it nobody has been asked.
+        if again.is_none() && matches!(open_to_read(disk, &as_text(&best.name)), Err(Unopened::Gone)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(again)
     }
 
     /// What the newest segments tell of the lines so far. Only one that is not sealed is read.
@@ -374,6 +379,8 @@ fn look<D: Disk>(disk: &D, name: Name, len: u64) -> Result<Option<Segment>, Caus
         Ok(file) => file,
         Err(Unopened::Gone) => return Ok(None),
         Err(Unopened::Short(error)) => return Err(error.into()),
+        // Nothing that was written here, and perhaps nothing that could be removed.
+        Err(Unopened::Damaged(error)) if error.kind() == io::ErrorKind::InvalidData => return Err(error.into()),
         Err(Unopened::Damaged(_)) => {
             return Ok(Some(Segment::new(name, len, None)));
         }

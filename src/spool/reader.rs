@@ -179,11 +179,17 @@ impl<F: Clone> Reader<F> {
             (None, None) => return Ok(Next::End),
         };
         if next > self.wanted {
-            let are_gone = directory.start().0 > self.wanted;
+            let start = directory.start();
+            let are_gone = start.0 > self.wanted;
+            // Of what is missing, only that before the oldest segment is gone with its own.
+            let (end, before) = if are_gone && start.0 < next { start } else { (next, before) };
             let (first, lines) = (self.wanted, before.saturating_sub(self.before));
-            (self.wanted, self.before) = (next, before);
+            (self.wanted, self.before) = (end, before);
             if lines > 0 {
-                return Ok(Next::Missing(Missing { first, last: next - 1, lines, are_gone }));
+                return Ok(Next::Missing(Missing { first, last: end - 1, lines, are_gone }));
+            }
+            if end < next {
+                return self.next(disk, directory, limit);
             }
         }
         let Some(found) = within else { return Ok(Next::End) };
