@@ -423,7 +423,8 @@ fn alone(text: &str, before: Option<&(&'static Opt, String)>) -> UsageError {
             "what stands behind --push-header {name} stands alone: put quotes around a name and its value, as in 'X-Scope-OrgID: plant-7'"
         ));
     }
-    let shown = text.escape_debug();
+    // A field of HTTP has a value behind it.
+    let shown = if text.contains(": ") { redact::name(text) } else { text.escape_debug().to_string() };
     let feature = match text {
         "read" | "verify" if cfg!(not(feature = "spool")) => "spool",
         "status" if cfg!(not(feature = "status")) => "status",

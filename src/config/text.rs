@@ -27,17 +27,24 @@ pub(crate) fn last_halves(text: &str, sign: u8) -> Option<(&str, &str)> {
 }
 
 /// What may be a user and a password in a text that may be an address: all before the last `@`, whatever is wrong with the
-/// address. A scheme stays out of it. `None`: there is none, or it is a path.
+/// address. A scheme stays out of it. `None`: there is none, or it is a path or the name of a file, such as `app@home.log`.
 pub(crate) fn user_part(text: &str) -> Option<&str> {
     let (before, _) = text.rsplit_once('@')?;
+    let is_path = |text: &str| text.starts_with(['/', '.', '~']) && !text.starts_with("//") && !text.contains(':');
+    let behind = before.split_once(':').filter(|(scheme, _)| ["unix", "file"].contains(scheme));
+    if is_path(before)
+        || behind.is_some_and(|(_, path)| is_path(path))
+        || !before.contains(':') && !before.contains("//")
+    {
+        return None;
+    }
     let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-._=".contains(&byte));
     let user = match before.split_once("://") {
         Some((scheme, user)) if is_scheme(scheme) => user,
         // Behind it an abstract socket begins with an `@`.
         _ => before.strip_prefix("unix:").unwrap_or(before),
     };
-    let is_path = (before.starts_with(['/', '.']) && !before.starts_with("//")) && !before.contains(':');
-    (!user.is_empty() && !is_path).then_some(user)
+    (!user.is_empty()).then_some(user)
 }
 
 /// Whether two texts are the same but for capitals.

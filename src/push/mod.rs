@@ -7,6 +7,7 @@ mod answer;
 mod date;
 #[cfg(feature = "compress")]
 mod gzip;
+mod limit;
 mod lines;
 mod plan;
 #[cfg(test)]

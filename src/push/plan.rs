@@ -8,6 +8,7 @@ use core::time::Duration;
 use super::ITEM_BYTES;
 use super::address::Kind;
 use super::answer::{Reason, Rest, Verdict, verdict};
+use super::limit::BodyLimit;
 use super::lines::{Item, Line, Lines};
 use super::store::Store;
 use crate::config::text::as_text;
@@ -105,9 +106,7 @@ pub(crate) struct Plan {
     /// Since when the first of the lines waits.
     since: Duration,
     /// The most bytes of a body: less than [`Settings::most`] after a 413, or an answer that was too long.
-    limit: usize,
-    /// The fewest bytes that were too many so. Once as many get through, it was about something else.
-    too_many: usize,
+    limit: BodyLimit,
     /// So many of the first lines were refused together: one of them is it.
     suspects: usize,
     /// So many of the first lines are in flight.
@@ -150,8 +149,7 @@ impl Plan {
             acked,
             acked_nanos: nanos,
             since: Duration::ZERO,
-            limit: settings.most,
-            too_many: usize::MAX,
+            limit: BodyLimit::new(settings.most),
             suspects: 0,
             flight: 0,
             noted,
@@ -175,7 +173,7 @@ impl Plan {
     pub(crate) fn has_room(&self) -> bool {
         // What was on its way when the process ended goes again as it was.
         self.is_incomplete()
-            || (self.lines.len() < self.limit && self.lines.items().len() < self.settings.most / ITEM_BYTES)
+            || (self.lines.len() < self.limit.get() && self.lines.items().len() < self.settings.most / ITEM_BYTES)
     }
 
     /// Whether something was on its way when the process ended, or is.
@@ -292,7 +290,7 @@ impl Plan {
             // After a kill the line would be there again in its place, and those behind it under another name.
             return 1;
         }
-        let fitting = self.lines.fitting(self.limit);
+        let fitting = self.lines.fitting(self.limit.get());
         match self.suspects {
             0 => fitting,
             suspects => fitting.min((suspects / 2).max(1)),
@@ -304,7 +302,7 @@ impl Plan {
         let (count, at) = (mem::take(&mut self.flight), Moment { now, random });
         let (verdict, reason) = verdict(self.store.kind, result, count);
         if matches!(verdict, Verdict::Acked | Verdict::Parts { .. }) {
-            self.got_through(count);
+            self.limit.got_through(self.lines.len_of(count), count);
         }
         match verdict {
             Verdict::Acked => {
@@ -355,20 +353,7 @@ impl Plan {
 
     /// So many lines were too many bytes: from now on no more go out together than half of them, if they can be halved.
     fn halve(&mut self, count: usize) -> bool {
-        let len = self.lines.len_of(count);
-        self.too_many = self.too_many.min(len);
-        if count > 1 {
-            self.limit = (len / 2).max(1);
-        }
-        count > 1
-    }
-
-    /// So many lines got through. Where as many bytes were too many before, it was not their number: whoever refused them has
-    /// another limit now, or had another reason.
-    fn got_through(&mut self, count: usize) {
-        if self.lines.len_of(count) >= self.too_many {
-            (self.limit, self.too_many) = (self.settings.most, usize::MAX);
-        }
+        self.limit.halve(self.lines.len_of(count), count)
     }
 
     /// An answer about each line: whether all that it settles is settled.

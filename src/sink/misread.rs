@@ -109,7 +109,12 @@ fn like_an_address(text: &str) -> Option<String> {
         return sentence(&[scheme, ": is not in this build: it is the feature `", feature, "`"], Some(text));
     }
     let known = "write tcp:HOST:PORT, unix:/path or a file";
-    if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) {
+    // What stands there may be a user, too.
+    let is_user = user_part(text).is_some_and(|user| user.starts_with(scheme));
+    if !scheme.is_empty()
+        && !is_user
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    {
         return sentence(&[scheme, ": is not served: ", known], Some(text));
     }
     sentence(&["it reads like an address: ", known], Some(text))
