@@ -211,6 +211,22 @@ fn streams_that_can_not_keep_every_line_are_refused_with_a_sentence() {
     }
 }
 
+/// A stream that is changed while lines go there, so that nobody could know what it has.
+#[test]
+fn a_stream_that_stops_to_acknowledge_is_named_and_used_once_it_does_again() {
+    let Some(servers) = one("") else { return };
+    let mut ours = Ours::start(&servers, &[]);
+    ours.send(0, 100);
+    ours.assert_delivered(&servers, &[]);
+    servers.client().update(STREAM, 1, r#","no_ack":true"#);
+    ours.send(0, 100);
+    ours.until_said(&["takes nothing", STREAM, "no_ack"]);
+    servers.client().update(STREAM, 1, "");
+    ours.assert_delivered(&servers, &[]);
+    ours.until_said(&["is back after"]);
+    ours.stop();
+}
+
 /// What an operator sees at the start.
 #[test]
 fn how_many_copies_the_stream_keeps_is_said() {

@@ -67,6 +67,8 @@ pub(super) struct Publisher {
     random: u32,
     /// Since when lines can't go there.
     away_since: Option<Duration>,
+    /// Since when there were no acks, though batches went out.
+    unacked_since: Option<Duration>,
     /// The log says that there is no connection.
     is_said: bool,
     /// What else it says already, since lines went there last.
@@ -104,6 +106,7 @@ impl Publisher {
             too_long: 0,
             random: u32::from_le_bytes([a, b, c, d]),
             away_since: None,
+            unacked_since: None,
             is_said: false,
             troubles: Vec::new(),
             server: String::new(),
@@ -281,15 +284,18 @@ impl Publisher {
         while let Some(event) = self.session.next_event() {
             match event {
                 Event::Acked(position) => {
-                    let reached = Reached {
-                        number: position.acked,
-                        sequence: position.sequence,
-                        segment: (position.segment.first, position.segment.salt),
-                    };
                     let bytes = mem::take(&mut self.batch_bytes);
-                    self.feed.source().acked(reached, bytes);
+                    self.feed.source().acked(reached(position), bytes);
+                    self.servers.succeeded();
+                    // Whatever was said to be wrong, lines go there.
+                    (self.away_since, self.unacked_since) = (None, None);
+                }
+                Event::Found(position) => {
+                    let bytes = mem::take(&mut self.batch_bytes);
+                    self.feed.source().found(reached(position), bytes);
                     self.servers.succeeded();
                 }
+                Event::Unacked(time) => self.unacked(time, now, books),
                 Event::Rewound { first, last } => {
                     self.rewinds += 1;
                     books.counters.rewinds = self.rewinds;
@@ -332,6 +338,14 @@ impl Publisher {
             }
         }
         true
+    }
+
+    fn unacked(&mut self, time: Duration, now: Duration, books: &mut Books) {
+        self.unacked_since = Some(now.saturating_sub(time));
+        let (name, time) = (&self.name, DisplayDuration(time));
+        books.report(format_args!(
+            "{name} has not acknowledged for {time}, though its stream is as it has to be: what it has got is looked up, which lets few lines through; see that server's log"
+        ));
     }
 
     fn ready(&mut self, stream: &Stream, now: Duration, books: &mut Books) {
@@ -450,6 +464,15 @@ impl Publisher {
     }
 }
 
+/// How far the stream has come, as it is written down.
+fn reached(position: Position) -> Reached {
+    Reached {
+        number: position.acked,
+        sequence: position.sequence,
+        segment: (position.segment.first, position.segment.salt),
+    }
+}
+
 /// What a stream does with lines.
 struct Kept<'a>(&'a Stream);
 
@@ -510,6 +533,10 @@ impl Target for Publisher {
 
     fn away_since(&self) -> Option<Duration> {
         self.away_since
+    }
+
+    fn unacked_since(&self) -> Option<Duration> {
+        self.unacked_since
     }
 
     fn server(&self) -> &str {
