@@ -654,9 +654,15 @@ fn n5_what_the_server_blames_us_for_is_a_sentence() {
     let credentials = Credentials::user("a".to_owned(), "s3cret".to_owned());
     let mut talk = Talk::greeted(Settings { credentials, ..settings(None) });
     assert!(talk.said().contains(r#","user":"a","pass":"s3cret"}"#));
+    // Others count from the next connection on.
+    talk.session.set_credentials(Credentials::user("a".to_owned(), "an0ther".to_owned()));
     talk.hear("-ERR 'Authorization Violation'\r\n");
     let sentence = "the server does not take these credentials (Authorization Violation): see --nats-creds";
     assert_eq!(talk.trouble().to_string(), sentence);
+    talk.session.disconnected();
+    talk.session.connected([2; 12], talk.now);
+    talk.hear(INFO);
+    assert!(talk.said().contains(r#","user":"a","pass":"an0ther"}"#));
 }
 
 #[test]

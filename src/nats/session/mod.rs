@@ -9,6 +9,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use super::answer::{Answer, Stream};
+use super::credentials::Credentials;
 use super::info::{Info, Reading};
 use super::outgoing::Outgoing;
 use super::request::{self, Question};
@@ -261,6 +262,11 @@ impl Session {
         self.phase = Phase::Greeting { until: now + ANSWER_TIMEOUT };
         self.status.reconnects_total += u64::from(self.has_connected);
         self.has_connected = true;
+    }
+
+    /// Who we are, from the next connection on.
+    pub fn set_credentials(&mut self, credentials: Credentials) {
+        self.settings.credentials = credentials;
     }
 
     /// The connection was secured.

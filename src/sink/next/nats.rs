@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::batch::{Batch, segment};
+use super::nats_login::Login;
 use super::queue::Feed;
 use super::socket::HEARD_BYTES;
 use crate::config::output::OutputOptions;
@@ -19,7 +20,7 @@ use crate::dial::{Buffers, Dial, Line, Step, Terms, Trust};
 use crate::engine::gap::{Gap, Why};
 use crate::nats::servers::Servers;
 use crate::nats::session::{Event, Wanted};
-use crate::nats::{Lines, Position, Session, Settings, Stream, Tls};
+use crate::nats::{Lines, Position, Session, Settings, Stream, Tls, Trouble};
 use crate::sink::Interest;
 use crate::sink::source::Reached;
 use crate::sink::target::{Books, Standing, Target, Took, Whose, Wrote};
@@ -54,6 +55,7 @@ pub(super) struct Publisher {
     /// When connections are secured, and whom they trust.
     tls: Tls,
     trust: Trust,
+    login: Login,
     feed: Feed,
     state: State,
     /// The socket has told something since the last write.
@@ -84,7 +86,12 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// An output for a stream. The first write connects.
-    pub(super) fn new(name: String, mut settings: Settings, servers: (Servers, Trust), feed: Feed) -> Self {
+    pub(super) fn new(
+        name: String,
+        mut settings: Settings,
+        (servers, trust, login): (Servers, Trust, Login),
+        feed: Feed,
+    ) -> Self {
         settings.position = feed.source_ref().reached().map(|reached| Position {
             acked: reached.number,
             sequence: reached.sequence,
@@ -96,8 +103,9 @@ impl Publisher {
             name,
             tls: settings.tls,
             session: Session::new(settings),
-            servers: servers.0,
-            trust: servers.1,
+            servers,
+            trust,
+            login,
             feed,
             state: State::Away { retry_at: Duration::ZERO },
             is_told: false,
@@ -130,6 +138,9 @@ impl Publisher {
                 false
             }
             State::Away { .. } => {
+                if let Some(credentials) = self.login.before_connect() {
+                    self.session.set_credentials(credentials);
+                }
                 let Some(address) = self.servers.current() else { return false };
                 let step = match self.terms(self.tls == Tls::First) {
                     Ok(terms) => Dial::host(&address.host, address.port, terms, now),
@@ -322,14 +333,10 @@ impl Publisher {
                 }
                 Event::Ready(stream) => self.ready(&stream, now, books),
                 Event::Trouble(trouble) => {
-                    let trouble = as_text(&trouble);
-                    if !self.troubles.contains(&trouble) {
-                        let (name, wait) = (&self.name, self.feed.waiters());
-                        books.report(format_args!("{name} takes nothing: {trouble}; {wait}, trying again"));
-                        self.troubles.truncate(MOST_TROUBLES - 1);
-                        self.troubles.insert(0, trouble);
+                    if let Trouble::Unauthorized { .. } = trouble {
+                        self.login.refused();
                     }
-                    self.away_since.get_or_insert(now);
+                    self.troubled(as_text(&trouble), now, books);
                 }
                 Event::Servers(told) => self.servers.learn(&told),
                 Event::Secure => {
@@ -338,6 +345,17 @@ impl Publisher {
             }
         }
         true
+    }
+
+    /// Nothing goes there, for a reason that is said once.
+    fn troubled(&mut self, trouble: String, now: Duration, books: &mut Books) {
+        if !self.troubles.contains(&trouble) {
+            let (name, wait) = (&self.name, self.feed.waiters());
+            books.report(format_args!("{name} takes nothing: {trouble}; {wait}, trying again"));
+            self.troubles.truncate(MOST_TROUBLES - 1);
+            self.troubles.insert(0, trouble);
+        }
+        self.away_since.get_or_insert(now);
     }
 
     fn unacked(&mut self, time: Duration, now: Duration, books: &mut Books) {
@@ -509,6 +527,7 @@ impl Target for Publisher {
             return Ok(Wrote::All);
         }
         books.report_all(&self.name, self.trust.take_unsaid());
+        books.report_all(&self.name, self.login.take_unsaid());
         while self.go_on(now, books) {}
         self.feed.source().note(now, books);
         Ok(match &self.feed {
@@ -586,6 +605,9 @@ impl Target for Publisher {
 
     fn reopen(&mut self) {
         self.trust.reload();
+        if let Some(credentials) = self.login.reload() {
+            self.session.set_credentials(credentials);
+        }
         // What that came to is said with the next write.
         self.is_told = true;
         self.feed.source().reopen();
