@@ -779,6 +779,7 @@ fn n6_a_batch_fits_the_server_and_the_stream_whenever_they_change() {
     let header_bytes = 1_048_576 - most;
     assert_eq!((aim, header_bytes > 200 && header_bytes < 350), (256 * 1024, true), "{header_bytes}");
     talk.hear(&INFO.replace("1048576", "5000"));
+    assert_eq!(talk.session.bound(), "the server's max_payload");
     assert_eq!(talk.session.wants().unwrap(), Wanted { from: 31, aim: 5000 - header_bytes, most: 5000 - header_bytes });
     // The stream says so when a batch is too long, and is looked at again.
     talk.publish(31, 35);
@@ -786,6 +787,7 @@ fn n6_a_batch_fits_the_server_and_the_stream_whenever_they_change() {
     talk.answer(&STREAM_INFO.replace("\"max_msg_size\":-1", "\"max_msg_size\":3000"));
     talk.answer(MESSAGE);
     assert_eq!(talk.session.wants().unwrap().most, 3000 - header_bytes);
+    assert_eq!(talk.session.bound(), "the stream's max_msg_size");
     // Lines are no longer than that, or this is none for lines.
     talk.hear(&INFO.replace("1048576", "1000"));
     // A limit that is raised is told to new connections only.

@@ -337,6 +337,13 @@ impl Session {
         self.phase = Phase::Publishing { lines, bytes, since: now, until: None };
     }
 
+    /// What bounds a message, in words: who is to be told to take more.
+    #[must_use]
+    pub fn bound(&self) -> &'static str {
+        let is_of_stream = self.max_msg_size.is_some_and(|most| most < self.max_payload);
+        if is_of_stream { "the stream's max_msg_size" } else { "the server's max_payload" }
+    }
+
     /// A buffer to make the next batch in: the last one's, emptied, or a new one.
     #[must_use]
     pub fn spare(&mut self) -> Vec<u8> {

@@ -404,8 +404,10 @@ impl Publisher {
             if is_new {
                 books.dropped(1, bytes);
                 books.report(format_args!(
-                    "{} misses a line of {bytes} bytes: messages of the server are at most {} bytes (max_payload)",
-                    self.name, wanted.most
+                    "{} misses a line of {bytes} bytes: a message has room for {} bytes beside its headers ({})",
+                    self.name,
+                    wanted.most,
+                    self.session.bound()
                 ));
             }
             if mark.len() <= wanted.most {
