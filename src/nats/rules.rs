@@ -881,6 +881,40 @@ fn n7_a_server_that_is_about_to_end_is_left_once_the_batch_is_acked() {
 }
 
 #[test]
+fn n8_a_server_that_tells_of_itself_without_end_is_left() {
+    let endless = [Event::Trouble(Trouble::Endless), Event::Close { next_server: true }];
+    let mut talk = Talk::ready();
+    // As many as a cluster may send when its servers come and go.
+    for _ in 0..3 {
+        talk.now += Duration::from_secs(1);
+        talk.hear(&INFO.repeat(100));
+        assert_eq!(talk.events(), []);
+    }
+    talk.now += Duration::from_secs(1);
+    talk.hear(&INFO.repeat(101));
+    assert_eq!(talk.events(), endless);
+    assert!(Trouble::Endless.to_string().contains("without end"));
+    // Or one that never ends, in any pieces; a long one is heard.
+    let mut talk = Talk::ready();
+    let long = format!("INFO {{\"headers\":true,\"max_payload\":1048576,\"x\":\"{}\"}}\r\n", "x".repeat(500_000));
+    talk.hear(&long);
+    assert_eq!((talk.events(), talk.from()), (vec![], Some(31)));
+    talk.now += Duration::from_secs(1);
+    talk.hear("INFO {\"x\":\"");
+    for _ in 0..16 {
+        talk.hear(&"x".repeat(65_000));
+    }
+    assert_eq!(talk.events(), []);
+    talk.hear(&"x".repeat(65_000));
+    assert_eq!(talk.events(), endless);
+    // Also before it has let us in.
+    let mut talk = Talk::new(settings(None));
+    talk.session.connected([0; 12], talk.now);
+    talk.hear(&INFO.repeat(101));
+    assert_eq!(talk.events(), endless);
+}
+
+#[test]
 fn n1_a_connection_that_ends_with_a_batch_in_flight_is_followed_by_a_look_up() {
     for is_stored in [true, false] {
         let mut talk = Talk::publishing();

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::answer::{Answer, Stream};
 use super::credentials::Credentials;
-use super::info::{Info, Reading};
+use super::info::{Info, Pace, Reading};
 use super::outgoing::Outgoing;
 use super::request::{self, Question};
 use super::trouble::Trouble;
@@ -171,8 +171,9 @@ struct Link {
     /// Where answers go, without their number.
     inbox: String,
     info: Info,
-    /// An `INFO` that comes.
+    /// An `INFO` that comes, and how much of them came.
     reading: Reading,
+    pace: Pace,
     /// An answer that comes, if it is the one that is waited for.
     answer: Option<Answer>,
     ping_at: Duration,
