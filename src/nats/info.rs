@@ -1,7 +1,14 @@
 //! What a server says of itself in `INFO`, at the start and at any moment later. Invariant: what is kept of it is bounded.
 
+use core::time::Duration;
+
 use super::json::{Malformed, Scanner, Value};
 
+/// A server sends one whenever the cluster changes: more than so many within [`PACE_TIME`], or more bytes of them, are no news, and
+/// would cost a processor.
+const MOST_INFOS: u32 = 100;
+const MOST_INFO_BYTES: usize = 1 << 20;
+const PACE_TIME: Duration = Duration::from_secs(1);
 const MOST_SERVERS: usize = 16;
 const MOST_WORD: usize = 128;
 
@@ -23,6 +30,26 @@ pub(super) struct Info {
     pub(super) servers: Vec<String>,
     /// It is about to end, and clients are to go elsewhere.
     pub(super) is_leaving: bool,
+}
+
+/// How much of it came lately.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    since: Duration,
+    infos: u32,
+    bytes: usize,
+}
+
+impl Pace {
+    /// So many bytes of an `INFO` have come, which are its end or not. Whether that is more than a server has to say.
+    pub(super) fn is_exceeded(&mut self, bytes: usize, is_end: bool, now: Duration) -> bool {
+        if now.saturating_sub(self.since) >= PACE_TIME {
+            *self = Self { since: now, infos: 0, bytes: 0 };
+        }
+        self.infos = self.infos.saturating_add(u32::from(is_end));
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.infos > MOST_INFOS || self.bytes > MOST_INFO_BYTES
+    }
 }
 
 /// An `INFO` that comes.

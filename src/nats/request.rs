@@ -9,8 +9,10 @@ use crate::engine::json::quote;
 /// What is asked about the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Question {
-    /// What it is like.
+    /// What it is like, before its last message is asked for.
     Stream,
+    /// What it is like by now, while lines go there.
+    StreamAgain,
     /// That it be made.
     Create,
     /// Its last message on our subject.
@@ -41,7 +43,7 @@ pub(super) fn greeting(settings: &Settings, info: &Info, inbox: &str) -> String 
 pub(super) fn question(question: Question, settings: &Settings, reply: &str) -> String {
     let mut body = String::new();
     let name = match question {
-        Question::Stream | Question::LastSequence => "INFO",
+        Question::Stream | Question::StreamAgain | Question::LastSequence => "INFO",
         Question::Create => {
             body.push_str("{\"name\":");
             quote(&settings.stream, &mut body);

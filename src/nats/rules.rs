@@ -210,7 +210,7 @@ fn n1_what_the_last_message_says_decides_where_it_goes_on() {
         let mut talk = Talk::looked_up(position, MESSAGE);
         let events = talk.events();
         let acked = events.iter().find_map(|event| match event {
-            Event::Acked(position) => Some((position.acked, position.sequence)),
+            Event::Found(position) => Some((position.acked, position.sequence)),
             _ => None,
         });
         assert_eq!(acked, told.map(|line| (line, 3)), "{position:?}");
@@ -258,8 +258,8 @@ fn n2_an_old_leader_s_answer_is_no_loss_and_one_that_was_mended_unseen_is_writte
         // Then the right one answers: with what was acked, or with our batch of now.
         let lines = MESSAGE.replace("pbmVzOiAyMS0zMA0KT", "pbmVzOiAzMS01MA0KT");
         talk.answer(&lines.replace("\"seq\":3", &format!("\"seq\":{sequence}")));
-        let acked = Event::Acked(Position { acked: 50, sequence, segment: SEGMENT });
-        assert_eq!(talk.events(), if is_urgent { vec![acked] } else { vec![] });
+        let found = Event::Found(Position { acked: 50, sequence, segment: SEGMENT });
+        assert_eq!(talk.events(), if is_urgent { vec![found] } else { vec![] });
         assert_eq!((talk.from(), talk.session.is_urgent()), (Some(51), is_urgent));
     }
 }
@@ -268,7 +268,7 @@ fn n2_an_old_leader_s_answer_is_no_loss_and_one_that_was_mended_unseen_is_writte
 fn n2_a_later_message_with_fewer_lines_tells_of_a_loss_for_certain() {
     let mut talk = Talk::looked_up(Some(Position { acked: 50, sequence: 2, segment: SEGMENT }), MESSAGE);
     let events = talk.events();
-    assert_eq!(events[..2], [Event::Rewound { first: 31, last: 50 }, Event::Acked(ACKED)]);
+    assert_eq!(events[..2], [Event::Rewound { first: 31, last: 50 }, Event::Found(ACKED)]);
     assert_eq!((talk.from(), talk.session.status().rewinds_total), (Some(31), 1));
 }
 
@@ -358,6 +358,8 @@ fn n1_without_an_ack_in_time_the_stream_is_looked_at_and_a_late_ack_is_nothing()
     talk.said();
     let late = talk.reply.clone();
     assert_eq!(talk.due(), 5000);
+    assert!(talk.said().starts_with("PUB $JS.API.STREAM.INFO.LOGS "));
+    talk.answer(STREAM_INFO);
     assert!(talk.said().starts_with("PUB $JS.API.STREAM.MSG.GET.LOGS "));
     talk.hear(&format!("MSG {late} 1 {}\r\n{}\r\n", ack(4).len(), ack(4)));
     assert_eq!((talk.state(), talk.events().len()), ("asking", 0));
@@ -373,6 +375,37 @@ fn n1_without_an_ack_in_time_the_stream_is_looked_at_and_a_late_ack_is_nothing()
     assert_eq!((talk.state(), talk.events().len()), ("publishing", 0));
     talk.answer(&ack(4));
     assert_eq!(talk.from(), Some(34));
+}
+
+#[test]
+fn n1_acks_that_do_not_come_from_a_stream_that_is_right_are_told_once_a_minute_until_one_comes() {
+    let mut talk = Talk::ready();
+    // One batch after another is stored, and none is acked.
+    let miss = |talk: &mut Talk| {
+        talk.publish(31, 35);
+        assert_eq!(talk.due(), 5000);
+        talk.answer(STREAM_INFO);
+        talk.answer(MESSAGE);
+        talk.hear("PONG\r\n");
+        assert_eq!(talk.session.status().last_ack, None, "what is looked up is no ack");
+        talk.events()
+    };
+    assert_eq!((miss(&mut talk), miss(&mut talk)), (vec![], vec![]));
+    assert_eq!(miss(&mut talk), [Event::Unacked(Duration::from_secs(15))]);
+    let later: Vec<Event> = (0..24).flat_map(|_| miss(&mut talk)).collect();
+    assert_eq!(later, [75, 135].map(|seconds| Event::Unacked(Duration::from_secs(seconds))));
+    talk.publish(31, 35);
+    talk.answer(&ack(4));
+    let acked = Event::Acked(Position { acked: 35, sequence: 4, segment: SEGMENT });
+    assert_eq!((talk.events(), talk.session.status().last_ack), (vec![acked], Some(talk.now)));
+    // Then it is no longer so, nor when it would be told again.
+    talk.now += Duration::from_secs(60);
+    talk.publish(36, 40);
+    while talk.state() != "asking" {
+        talk.due();
+    }
+    talk.answer(STREAM_INFO);
+    assert_eq!((talk.events(), talk.from()), (vec![], None));
 }
 
 #[test]
@@ -466,6 +499,55 @@ fn n4_a_stream_that_would_not_keep_lines_is_refused_with_a_sentence() {
     talk.answer(&STREAM_INFO.replace("logs.", "other."));
     let sentence = "stream LOGS does not take logs.a, only other.>: add it to the stream's subjects, or give another";
     assert_eq!(talk.trouble().to_string(), sentence);
+}
+
+#[test]
+fn n4_a_stream_that_is_changed_while_lines_go_there_is_refused_and_used_once_it_is_mended() {
+    let no_ack = STREAM_INFO.replace("\"sealed\":false", "\"no_ack\":true");
+    let unfit = |why| [Event::Trouble(Trouble::Unfit { stream: "LOGS".to_owned(), why })];
+    // No ack has come in time.
+    let mut talk = Talk::publishing();
+    talk.due();
+    talk.answer(&no_ack);
+    assert_eq!((&talk.events()[..], talk.from()), (&unfit(Unfit::NoAck)[..], None));
+    assert_eq!(talk.due(), 5000);
+    talk.answer(STREAM_INFO);
+    // It did store the batch: the headers of lines 21 to 30 as those of 31 to 35.
+    talk.answer(&MESSAGE.replace("pbmVzOiAyMS0zMA0KT", "pbmVzOiAzMS0zNQ0KT").replace("\"seq\":3", "\"seq\":4"));
+    let events = talk.events();
+    assert!(matches!(events[..], [Event::Found(_), Event::Ready(_)]), "{events:?}");
+    assert_eq!(talk.from(), Some(36));
+    // It acks, and would remove lines unseen: that is found each minute, with and without lines that go there.
+    for has_lines in [false, true] {
+        let mut talk = Talk::greeted(settings(Some(ACKED)));
+        // Not when a ping is due.
+        talk.now += Duration::from_secs(7);
+        talk.answer(STREAM_INFO);
+        talk.answer(MESSAGE);
+        let bounded = STREAM_INFO.replace("per_subject\":-1", "per_subject\":5");
+        for answer in [STREAM_INFO, STREAM_INFO, &bounded] {
+            let until = talk.now + Duration::from_secs(60);
+            talk.said();
+            while has_lines && talk.now + Duration::from_secs(1) < until {
+                talk.now += Duration::from_secs(1);
+                talk.session.tick(talk.now);
+                let from = talk.from().unwrap();
+                talk.publish(from, from);
+                talk.answer(&ack(from));
+                talk.hear("PONG\r\n");
+            }
+            while talk.state() != "asking" {
+                talk.due();
+                talk.hear("PONG\r\n");
+            }
+            assert_eq!((talk.now, talk.from()), (until, None));
+            assert!(talk.said().contains("PUB $JS.API.STREAM.INFO.LOGS "));
+            talk.events();
+            talk.answer(answer);
+            assert_eq!(talk.from().is_some(), *answer == *STREAM_INFO, "the last message is known");
+        }
+        assert_eq!(talk.events(), unfit(Unfit::PerSubject));
+    }
 }
 
 #[test]
@@ -572,9 +654,15 @@ fn n5_what_the_server_blames_us_for_is_a_sentence() {
     let credentials = Credentials::user("a".to_owned(), "s3cret".to_owned());
     let mut talk = Talk::greeted(Settings { credentials, ..settings(None) });
     assert!(talk.said().contains(r#","user":"a","pass":"s3cret"}"#));
+    // Others count from the next connection on.
+    talk.session.set_credentials(Credentials::user("a".to_owned(), "an0ther".to_owned()));
     talk.hear("-ERR 'Authorization Violation'\r\n");
     let sentence = "the server does not take these credentials (Authorization Violation): see --nats-creds";
     assert_eq!(talk.trouble().to_string(), sentence);
+    talk.session.disconnected();
+    talk.session.connected([2; 12], talk.now);
+    talk.hear(INFO);
+    assert!(talk.said().contains(r#","user":"a","pass":"an0ther"}"#));
 }
 
 #[test]
@@ -660,11 +748,27 @@ fn n5_pings_are_answered_and_asked_and_a_server_that_is_gone_is_noticed() {
     assert_eq!(talk.said(), "PONG\r\n");
     for _ in 0..3 {
         assert_eq!(talk.due(), 30_000);
-        assert_eq!(talk.said(), "PING\r\n");
+        assert!(talk.said().ends_with("PING\r\n"));
         talk.hear("PONG\r\n");
+        if talk.state() == "asking" {
+            talk.answer(STREAM_INFO);
+        }
     }
-    assert_eq!((talk.due(), talk.due(), talk.events().len()), (30_000, 30_000, 0));
-    assert_eq!(talk.due(), 30_000);
+    talk.publish(31, 35);
+    talk.answer(&ack(4));
+    // Nor does it answer any more when it is asked what the stream is like, which comes with the second.
+    assert_eq!((talk.due(), talk.due(), talk.due(), talk.events().len()), (30_000, 5_000, 5_000, 3));
+    let mut talk = Talk::ready();
+    talk.session.publish(Lines { first: 31, last: 35, segment: SEGMENT }, vec![b'x'; 9], talk.now);
+    // Nothing of it leaves us.
+    let wait = |talk: &mut Talk| {
+        let due = talk.session.due_in(talk.now).unwrap();
+        talk.now += due;
+        talk.session.tick(talk.now);
+        due.as_millis()
+    };
+    assert_eq!((wait(&mut talk), wait(&mut talk), talk.events().len()), (30_000, 30_000, 0));
+    assert_eq!(wait(&mut talk), 30_000);
     assert_eq!(talk.events(), [Event::Trouble(Trouble::Unanswered), Event::Close { next_server: true }]);
 }
 
@@ -675,6 +779,7 @@ fn n6_a_batch_fits_the_server_and_the_stream_whenever_they_change() {
     let header_bytes = 1_048_576 - most;
     assert_eq!((aim, header_bytes > 200 && header_bytes < 350), (256 * 1024, true), "{header_bytes}");
     talk.hear(&INFO.replace("1048576", "5000"));
+    assert_eq!(talk.session.bound(), "the server's max_payload");
     assert_eq!(talk.session.wants().unwrap(), Wanted { from: 31, aim: 5000 - header_bytes, most: 5000 - header_bytes });
     // The stream says so when a batch is too long, and is looked at again.
     talk.publish(31, 35);
@@ -682,6 +787,7 @@ fn n6_a_batch_fits_the_server_and_the_stream_whenever_they_change() {
     talk.answer(&STREAM_INFO.replace("\"max_msg_size\":-1", "\"max_msg_size\":3000"));
     talk.answer(MESSAGE);
     assert_eq!(talk.session.wants().unwrap().most, 3000 - header_bytes);
+    assert_eq!(talk.session.bound(), "the stream's max_msg_size");
     // Lines are no longer than that, or this is none for lines.
     talk.hear(&INFO.replace("1048576", "1000"));
     // A limit that is raised is told to new connections only.
@@ -721,6 +827,7 @@ fn n6_on_a_slow_link_batches_get_shorter_and_nothing_is_given_up_while_bytes_mov
     talk.send();
     assert_eq!(talk.due(), 1000, "a ping");
     assert_eq!(talk.due(), 4000);
+    talk.answer(STREAM_INFO);
     assert_eq!(talk.state(), "asking");
     // The answer has the whole message in it, and takes its time.
     let (start, end) = MESSAGE.split_at(400);
@@ -737,6 +844,7 @@ fn n6_on_a_slow_link_batches_get_shorter_and_nothing_is_given_up_while_bytes_mov
             talk.due();
             talk.hear("PONG\r\n");
         }
+        talk.answer(STREAM_INFO);
         talk.answer(MESSAGE);
         assert_eq!(talk.session.wants().unwrap().aim, aim * 1024);
     }
@@ -770,6 +878,40 @@ fn n7_a_server_that_is_about_to_end_is_left_once_the_batch_is_acked() {
     let text = format!("HMSG {} 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n", talk.reply);
     talk.hear(&text);
     assert_eq!(talk.events(), [servers, about_to_end()]);
+}
+
+#[test]
+fn n8_a_server_that_tells_of_itself_without_end_is_left() {
+    let endless = [Event::Trouble(Trouble::Endless), Event::Close { next_server: true }];
+    let mut talk = Talk::ready();
+    // As many as a cluster may send when its servers come and go.
+    for _ in 0..3 {
+        talk.now += Duration::from_secs(1);
+        talk.hear(&INFO.repeat(100));
+        assert_eq!(talk.events(), []);
+    }
+    talk.now += Duration::from_secs(1);
+    talk.hear(&INFO.repeat(101));
+    assert_eq!(talk.events(), endless);
+    assert!(Trouble::Endless.to_string().contains("without end"));
+    // Or one that never ends, in any pieces; a long one is heard.
+    let mut talk = Talk::ready();
+    let long = format!("INFO {{\"headers\":true,\"max_payload\":1048576,\"x\":\"{}\"}}\r\n", "x".repeat(500_000));
+    talk.hear(&long);
+    assert_eq!((talk.events(), talk.from()), (vec![], Some(31)));
+    talk.now += Duration::from_secs(1);
+    talk.hear("INFO {\"x\":\"");
+    for _ in 0..16 {
+        talk.hear(&"x".repeat(65_000));
+    }
+    assert_eq!(talk.events(), []);
+    talk.hear(&"x".repeat(65_000));
+    assert_eq!(talk.events(), endless);
+    // Also before it has let us in.
+    let mut talk = Talk::new(settings(None));
+    talk.session.connected([0; 12], talk.now);
+    talk.hear(&INFO.repeat(101));
+    assert_eq!(talk.events(), endless);
 }
 
 #[test]

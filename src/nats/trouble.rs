@@ -17,6 +17,8 @@ pub enum Trouble {
     NoTls,
     /// It has said more than who it is before TLS, which anybody may have put there.
     TooMuch,
+    /// It says who it is again and again, or never comes to an end of that.
+    Endless,
     /// Its messages have no headers.
     NoHeaders {
         /// Its version.
@@ -156,6 +158,9 @@ impl fmt::Display for Trouble {
             Self::TooMuch => f.write_str(
                 "there was more than INFO before TLS, which no server sends: somebody between us may have put it there",
             ),
+            Self::Endless => {
+                f.write_str("the server tells of itself (INFO) without end: is it a NATS server, and is its cluster at rest?")
+            }
             Self::NoHeaders { version } => write!(f, "nats-server {version} has no headers: 2.10 or newer is needed"),
             Self::Unauthorized { has_credentials: true, said } => {
                 write!(f, "the server does not take these credentials ({said}): see --nats-creds")

@@ -539,10 +539,12 @@ impl<S: Sink, N: Net> Server<S, N> {
         let is_full = is_full && self.listeners.is_waited_at(&mut self.net);
         let sink = &self.outlet.sink;
         let is_behind = (0..sink.outputs().len()).any(|output| sink.is_falling_behind(output));
+        let is_unacked = (0..sink.outputs().len()).any(|output| sink.unacked_since(output).is_some());
         let mut reasons = Vec::new();
         for (is_so, reason) in [
             (is_stalled, "an output has taken nothing for more than 10 s"),
             (is_behind, "an output falls further and further behind (--lag-alarm)"),
+            (is_unacked, "an output does not acknowledge what it is sent"),
             (is_serving && self.listeners.are_paused(), "accepting is paused: no descriptor is free"),
             (is_full, "accepting is paused: all connections are taken (--max-connections)"),
             (!is_serving, "the server is stopping"),
@@ -568,6 +570,10 @@ impl<S: Sink, N: Net> Server<S, N> {
         }
         for (number, OutputStats { name, counters, .. }) in outputs.iter().enumerate() {
             let (sink, lines) = (&self.outlet.sink, DisplayLines(counters.lag_lines));
+            if let Some(since) = sink.unacked_since(number) {
+                let text = format!("{name} does not acknowledge what it is sent");
+                troubles.push(Trouble { text, for_ms: ms(now.saturating_sub(since)) });
+            }
             if sink.is_falling_behind(number) {
                 let text = format!("{name} falls behind: {lines} in the spool");
                 troubles.push(Trouble { text, for_ms: counters.lag_seconds.saturating_mul(1000) });

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use super::files::{dated, hosts_place, named};
 use super::misread;
+#[cfg(all(feature = "cli", feature = "spool", feature = "nats"))]
+pub(crate) use super::next::nats_login::credentials_of;
 #[cfg(feature = "nats")]
 use super::next::nats_place;
-#[cfg(all(feature = "cli", feature = "spool", feature = "nats"))]
-pub(crate) use super::next::nats_place::credentials_of;
 use super::next::place as next;
 #[cfg(feature = "push")]
 use super::next::push_place;

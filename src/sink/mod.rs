@@ -295,6 +295,12 @@ pub trait Sink {
         None
     }
 
+    /// Since when the output with this number has acknowledged nothing, though it was sent lines and its server answers.
+    fn unacked_since(&self, output: usize) -> Option<Duration> {
+        let _ = output;
+        None
+    }
+
     /// Whether the output with this number falls further and further behind what is kept for it (`--lag-alarm`).
     fn is_falling_behind(&self, output: usize) -> bool {
         let _ = output;

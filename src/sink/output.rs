@@ -123,6 +123,11 @@ impl Output {
         self.target.away_since()
     }
 
+    /// Since when it has acknowledged nothing, though it answers.
+    pub(super) fn unacked_since(&self) -> Option<Duration> {
+        self.target.unacked_since()
+    }
+
     /// Whether what is kept for it gets more and more.
     pub(super) fn is_falling_behind(&self) -> bool {
         self.target.is_falling_behind()

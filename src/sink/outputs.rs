@@ -493,6 +493,10 @@ impl Sink for Outputs {
         self.outputs.get(output)?.away_since()
     }
 
+    fn unacked_since(&self, output: usize) -> Option<Duration> {
+        self.outputs.get(output)?.unacked_since()
+    }
+
     fn poll_event(&mut self) -> Option<Event<'_>> {
         if !self.losses.is_empty() {
             return Some(Event::Lost(self.losses.remove(0)));

@@ -60,8 +60,13 @@ pub(super) trait Source {
     /// How far the output has come; `None`: nobody knows, and its server has to be asked.
     fn reached(&self) -> Option<Reached>;
 
-    /// The output has all lines up to this one; `bytes` came with this ack.
+    /// The output has acked all lines up to this one; `bytes` came with this ack.
     fn acked(&mut self, reached: Reached, bytes: u64);
+
+    /// The output has all lines up to this one, `bytes` of them new, as was found when it was asked: it has acked nothing.
+    fn found(&mut self, reached: Reached, bytes: u64) {
+        self.acked(reached, bytes);
+    }
 
     /// Lines up to this one are on their way, where nobody says that they have arrived: the output is not behind with them.
     fn sent(&mut self, number: u64) {

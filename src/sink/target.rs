@@ -206,6 +206,11 @@ pub(super) trait Target {
         None
     }
 
+    /// Since when it has acknowledged nothing, though it was sent lines and its server answers.
+    fn unacked_since(&self) -> Option<Duration> {
+        None
+    }
+
     /// The server that takes its lines, if it has told its name.
     fn server(&self) -> &str {
         ""

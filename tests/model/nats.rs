@@ -377,7 +377,7 @@ impl World {
         let mut rewound = None;
         while let Some(event) = self.session.next_event() {
             match event {
-                Event::Acked(position) => {
+                Event::Acked(position) | Event::Found(position) => {
                     let is_lower = self.acked.is_some_and(|acked| position.acked < acked.acked);
                     let was_rewound = rewound.take().is_some();
                     assert!(!is_lower || was_rewound, "back to {position:?} from {:?}, unsaid", self.acked);
@@ -393,7 +393,7 @@ impl World {
                 Event::Close { .. } => self.cut(true),
                 Event::Ready(stream) => assert_eq!(stream.subjects, "logs.>"),
                 Event::Trouble(trouble) => self.did.push(format!("said: {trouble}")),
-                Event::Servers(_) => {}
+                Event::Servers(_) | Event::Unacked(_) => {}
                 other => panic!("{other:?}"),
             }
         }

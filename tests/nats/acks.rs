@@ -7,6 +7,8 @@ use super::ours::Ours;
 use super::outages::{each_version, one};
 use super::senders::Senders;
 use crate::common::patience::{LONG_PATIENCE, until_within};
+use crate::support::conditions::until_equal;
+use crate::support::http::{get, status_of};
 
 /// A box that reaches its server through a middleman.
 fn box_behind(middleman: &Middleman, more: &[&str]) -> Ours {
@@ -92,6 +94,38 @@ fn acknowledgements_that_never_come_are_asked_for() {
         ours.assert_delivered(&servers, &[]);
         ours.stop();
     });
+}
+
+/// Lines get there, and what answers looks well: it is said all the same, health checks fail, and what is looked up is no ack.
+#[test]
+fn acknowledgements_that_never_come_are_said_and_health_checks_fail_until_one_does() {
+    let Some(servers) = one("") else { return };
+    let middleman = Middleman::before(servers.port(), 9);
+    let mut ours = box_behind(&middleman, &["--status", "127.0.0.1:0"]);
+    let at = status_of(ours.receiver());
+    let health = || get(&at, "/healthz").body;
+    let last_ack = || -> u64 {
+        let text = get(&at, "/diagnostics").body;
+        let (_, rest) = text.split_once("\"lastAck\":").unwrap();
+        rest[..rest.find([',', '}']).unwrap()].parse().unwrap()
+    };
+    middleman.set(Mood { drop_acks: true, ..Mood::default() });
+    for client in 0..3 {
+        let before = middleman.dropped_acks();
+        ours.send(client, 100);
+        until_within(LONG_PATIENCE, "an acknowledgement that is kept back", || {
+            if middleman.dropped_acks() > before { Ok(()) } else { Err(ours.said()) }
+        });
+    }
+    ours.until_said(&["has not acknowledged for"]);
+    let all = "an output does not acknowledge what it is sent\n".to_owned();
+    assert_eq!((health(), last_ack()), (all, 0), "{}", ours.said());
+    assert!(get(&at, "/diagnostics").body.contains("logs.box does not acknowledge what it is sent"));
+    middleman.set(Mood::default());
+    ours.assert_delivered(&servers, &[]);
+    until_equal("health", &"ok\n".to_owned(), health);
+    assert!(last_ack() > 0);
+    ours.stop();
 }
 
 #[test]

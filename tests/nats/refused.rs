@@ -6,6 +6,7 @@ use super::ours::{Ours, STREAM};
 use super::outages::one;
 use super::servers::{Program, Servers, Setup};
 use crate::common::patience::output_of;
+use crate::support::conditions::until_equal;
 
 /// A server that lets in only these users, the first of whom may do everything.
 fn guarded(users: &str) -> Option<Servers> {
@@ -48,6 +49,42 @@ fn credentials_of_a_file_are_in_no_log_and_no_command_line() {
     assert!(!String::from_utf8_lossy(&line).contains("s3cret"));
     ours.stop();
     assert!(!ours.said().contains("s3cret"), "{}", ours.said());
+}
+
+/// Before the next try, once a server has refused; and at SIGHUP, so that none has to.
+#[test]
+fn a_file_of_credentials_that_is_corrected_is_read_again() {
+    let Some(mut servers) = guarded("{ user: box, password: right }") else { return };
+    let mut ours = Ours::prepare("box", &servers.addresses(), &[]);
+    let file = ours.file("creds");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("user = box\npassword = wr0ng\n");
+    ours.options(&["--nats-creds", &file]);
+    ours.begin();
+    let count = |ours: &Ours, words: &str| ours.said().lines().filter(|line| line.contains(words)).count();
+    ours.send(0, 100);
+    ours.until_said(&["does not take these credentials"]);
+    write("user = box\npasword = r1ght\n");
+    ours.until_said(&["--nats-creds", "line 2 is none of", "what was read before is used"]);
+    write("user = box\npassword = right\n");
+    ours.assert_delivered(&servers, &[]);
+    assert_eq!(count(&ours, "what was read before is used"), 1, "{}", ours.said());
+
+    let seen = "can be read by others";
+    assert_eq!(count(&ours, seen), 1, "{}", ours.said());
+    write("user = box\npassword = n3w\n");
+    ours.receiver().signal("HUP");
+    until_equal("readings", &2, || count(&ours, seen));
+    servers.reconfigure(|setup| {
+        setup.with("authorization { users: [ { user: boss, password: b0ss }, { user: box, password: n3w } ] }")
+    });
+    servers.restart_all();
+    ours.send(0, 100);
+    ours.assert_delivered(&servers, &[]);
+    ours.stop();
+    // What the log held back, as it was said just before, is said at the end.
+    assert_eq!(count(&ours, "does not take these credentials"), 1, "{}", ours.said());
+    assert!(!ours.said().contains("r1ght") && !ours.said().contains("n3w"), "{}", ours.said());
 }
 
 #[test]
@@ -209,6 +246,22 @@ fn streams_that_can_not_keep_every_line_are_refused_with_a_sentence() {
         ours.assert_delivered(&servers, &[]);
         ours.stop();
     }
+}
+
+/// A stream that is changed while lines go there, so that nobody could know what it has.
+#[test]
+fn a_stream_that_stops_to_acknowledge_is_named_and_used_once_it_does_again() {
+    let Some(servers) = one("") else { return };
+    let mut ours = Ours::start(&servers, &[]);
+    ours.send(0, 100);
+    ours.assert_delivered(&servers, &[]);
+    servers.client().update(STREAM, 1, r#","no_ack":true"#);
+    ours.send(0, 100);
+    ours.until_said(&["takes nothing", STREAM, "no_ack"]);
+    servers.client().update(STREAM, 1, "");
+    ours.assert_delivered(&servers, &[]);
+    ours.until_said(&["is back after"]);
+    ours.stop();
 }
 
 /// What an operator sees at the start.

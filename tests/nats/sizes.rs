@@ -64,6 +64,26 @@ fn a_line_that_is_longer_than_a_message_may_be_is_marked_and_holds_up_no_other()
     });
 }
 
+/// Who is told to raise something finds it where it is said to be.
+#[test]
+fn a_line_that_is_too_long_is_said_to_be_so_for_the_server_or_for_the_stream() {
+    for (of_server, of_stream, said) in [
+        ("max_payload: 4096", "", "the server's max_payload"),
+        ("", r#","max_msg_size":4096"#, "the stream's max_msg_size"),
+    ] {
+        let Some(servers) = one(of_server) else { return };
+        if !of_stream.is_empty() {
+            servers.client().update(STREAM, 1, of_stream);
+        }
+        let mut ours = Ours::start(&servers, &[]);
+        let mut client = TcpStream::connect(("127.0.0.1", ours.port)).unwrap();
+        client.write_all(format!("{}\n", "x".repeat(5_000)).as_bytes()).unwrap();
+        drop(client);
+        ours.until_said(&["misses a line of 5000 bytes", said]);
+        ours.stop();
+    }
+}
+
 #[test]
 fn a_stream_that_is_full_is_waited_for() {
     for full in [r#","max_bytes":200000,"discard":"new""#, r#","max_msgs":3,"discard":"new""#] {

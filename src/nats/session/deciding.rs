@@ -8,8 +8,8 @@ use super::super::lookup::{self, Objection, Start};
 use super::super::request::Question;
 use super::super::trouble::{Trouble, Unfit};
 use super::{
-    BATCH_BYTES, Event, FIRST_PAUSE, LEAST_ROOM, Lines, MOST_CONTESTED, MOST_FAILURES, MOST_MESSAGE, Phase, Position,
-    Session,
+    BATCH_BYTES, Event, FIRST_PAUSE, LEAST_ROOM, LOOK_EVERY, Lines, MOST_CONTESTED, MOST_FAILURES, MOST_MESSAGE, Phase,
+    Position, Session, Unacked,
 };
 
 impl Session {
@@ -21,12 +21,26 @@ impl Session {
         now: Duration,
         known: &mut dyn FnMut(&Lines) -> bool,
     ) {
+        self.decide(question, facts, now, known);
+        // What a look has found wrong is over once another one finds nothing.
+        self.link.was_ready &= !matches!(self.phase, Phase::Pausing { .. });
+    }
+
+    fn decide(
+        &mut self,
+        question: Question,
+        facts: Option<Facts>,
+        now: Duration,
+        known: &mut dyn FnMut(&Lines) -> bool,
+    ) {
         let Some(facts) = facts else {
             return self.puzzled(question, now);
         };
         let code = facts.refusal.as_ref().map(|refusal| refusal.code);
         match (question, code) {
-            (Question::Stream, Some(10059)) if self.settings.create.is_some() && !self.link.was_made => {
+            (Question::Stream | Question::StreamAgain, Some(10059))
+                if self.settings.create.is_some() && !self.link.was_made =>
+            {
                 self.link.was_made = true;
                 self.ask(Question::Create, now);
             }
@@ -38,8 +52,8 @@ impl Session {
             },
             (Question::AtSequence(_), Some(10037)) => self.go(lookup::none(self.acked.as_ref(), true)),
             (_, Some(_)) => self.refused(question, facts.refusal.unwrap_or_default(), now),
-            (Question::Stream, None) => match facts.config {
-                Some(stream) => self.found_stream(stream, now),
+            (Question::Stream | Question::StreamAgain, None) => match facts.config {
+                Some(stream) => self.found_stream(question, stream, now),
                 None => self.puzzled(question, now),
             },
             (Question::Last, None) => match facts.message {
@@ -113,7 +127,7 @@ impl Session {
     }
 
     /// The stream is there.
-    fn found_stream(&mut self, stream: Stream, now: Duration) {
+    fn found_stream(&mut self, question: Question, stream: Stream, now: Duration) {
         let why = match &stream {
             _ if stream.retention != "limits" => Some(Unfit::Retention(stream.retention.clone())),
             _ if stream.has_no_acks => Some(Unfit::NoAck),
@@ -137,6 +151,14 @@ impl Session {
         if self.is_too_small() {
             // Limits that were raised are told to new connections only.
             return self.close(Some(Trouble::TooSmall { most: self.room() }));
+        }
+        self.link.look_at = now + LOOK_EVERY;
+        self.tell_unacked(now);
+        if question == Question::StreamAgain {
+            // Nothing was in flight, so what it has is known.
+            self.link.failures = 0;
+            self.phase = Phase::Ready;
+            return self.leave();
         }
         self.link.stream = Some(stream);
         self.ask(Question::Last, now);
@@ -167,7 +189,7 @@ impl Session {
             self.tell_rewind();
         }
         if self.rewind.is_none() && self.acked != Some(start.stored) {
-            self.tell_ack(start.stored);
+            self.tell_stored(start.stored, Event::Found);
         }
         self.phase = Phase::Ready;
         if let Some(stream) = self.link.stream.take().filter(|_| !self.link.was_ready) {
@@ -200,11 +222,12 @@ impl Session {
         let (Some(sequence), false) = (facts.sequence, facts.stream.is_empty()) else { return };
         let position = Position { acked: lines.last, sequence, segment: lines.segment };
         self.tell_rewind();
-        self.tell_ack(position);
+        self.tell_stored(position, Event::Acked);
         self.base = position;
         self.status.last_ack = Some(now);
         self.status.batches_total += 1;
         self.was_acked = true;
+        self.unacked = Unacked::default();
         self.contested = 0;
         self.link.failures = 0;
         self.pause = FIRST_PAUSE;
@@ -214,10 +237,10 @@ impl Session {
     }
 
     #[inline(never)] // one copy, for size
-    fn tell_ack(&mut self, position: Position) {
+    fn tell_stored(&mut self, position: Position, event: fn(Position) -> Event) {
         self.is_urgent |= core::mem::take(&mut self.is_doubtful);
         self.acked = Some(position);
-        self.tell(Event::Acked(position));
+        self.tell(event(position));
     }
 
     #[inline(never)] // one copy, for size

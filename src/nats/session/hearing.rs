@@ -16,10 +16,14 @@ impl Session {
     pub(super) fn take(&mut self, piece: Piece<'_>, now: Duration, known: &mut dyn FnMut(&Lines) -> bool) {
         match piece {
             Piece::Info(part) => {
+                if self.link.pace.is_exceeded(part.len(), false, now) {
+                    return self.close(Some(Trouble::Endless));
+                }
                 if self.link.reading.feed(part).is_err() {
                     self.close(Some(Trouble::NotNats));
                 }
             }
+            Piece::InfoEnd if self.link.pace.is_exceeded(0, true, now) => self.close(Some(Trouble::Endless)),
             Piece::InfoEnd => match core::mem::take(&mut self.link.reading).finish() {
                 Ok(info) => self.informed(info, now),
                 Err(_) => self.close(Some(Trouble::NotNats)),

@@ -9,7 +9,8 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use super::answer::{Answer, Stream};
-use super::info::{Info, Reading};
+use super::credentials::Credentials;
+use super::info::{Info, Pace, Reading};
 use super::outgoing::Outgoing;
 use super::request::{self, Question};
 use super::trouble::Trouble;
@@ -36,6 +37,12 @@ const LEAST_AIM: usize = 8 * 1024;
 const MOST_MESSAGE: u64 = 64 * 1024 * 1024;
 /// A message that can't be so long has no room for lines.
 const LEAST_ROOM: usize = 1024;
+/// How often a stream that takes lines is looked at: somebody may change it.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// So many batches in a row without an ack in time are told: one may be a slow moment.
+const MOST_UNACKED: u32 = 3;
+/// How often that is told.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// So many events wait to be fetched. Troubles beyond are not told.
 const MOST_EVENTS: usize = 32;
 
@@ -55,10 +62,12 @@ pub struct Wanted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The stream has all lines up to this one. May be lower than before: see [`Event::Rewound`].
+    /// The server has acked a batch: the stream has all lines up to this one. May be lower than before: see [`Event::Rewound`].
     Acked(Position),
+    /// A look-up has shown that the stream has all lines up to this one, and nothing was acked. May be lower, too.
+    Found(Position),
     /// The stream has lost lines that it had acked: these are being sent again, as far as they are still there. Told once
-    /// that is certain, which it is with the next ack at the latest, right before an [`Event::Acked`].
+    /// that is certain, which it is with the next ack at the latest, right before an [`Event::Acked`] or [`Event::Found`].
     Rewound {
         /// Number of the first.
         first: u64,
@@ -70,7 +79,10 @@ pub enum Event {
         /// To the next server, if there is one.
         next_server: bool,
     },
-    /// All is well: lines go out on this connection. Once a connection.
+    /// For so long there was no ack, batch after batch, though the stream is as it has to be. Once a minute at most.
+    Unacked(Duration),
+    /// All is well: lines go out on this connection. Once a connection, and again when a look at the stream finds mended what an
+    /// earlier one had found wrong.
     Ready(Stream),
     /// All is not. Comes again as long as it lasts, so the log needs a limit.
     Trouble(Trouble),
@@ -141,6 +153,16 @@ enum Phase {
     Closing,
 }
 
+/// Batches in a row whose acks did not come in time.
+#[derive(Debug, Default)]
+struct Unacked {
+    batches: u32,
+    /// Since when the first of them was in flight.
+    since: Duration,
+    /// When that is told again.
+    tell_at: Duration,
+}
+
 /// What is known of one connection.
 #[derive(Debug, Default)]
 struct Link {
@@ -149,12 +171,15 @@ struct Link {
     /// Where answers go, without their number.
     inbox: String,
     info: Info,
-    /// An `INFO` that comes.
+    /// An `INFO` that comes, and how much of them came.
     reading: Reading,
+    pace: Pace,
     /// An answer that comes, if it is the one that is waited for.
     answer: Option<Answer>,
     ping_at: Duration,
     pings: u8,
+    /// When the stream is looked at again, as long as all is well.
+    look_at: Duration,
     failures: u8,
     /// What the stream is like, until that is told.
     stream: Option<Stream>,
@@ -186,6 +211,7 @@ pub struct Session {
     contested: u8,
     /// Whether a batch was acked since the last look-up.
     was_acked: bool,
+    unacked: Unacked,
     pause: Duration,
     aim: usize,
     /// The longest message that fits, from what was refused, headers and all.
@@ -218,6 +244,7 @@ impl Session {
             is_urgent: false,
             contested: 0,
             was_acked: false,
+            unacked: Unacked::default(),
             pause: FIRST_PAUSE,
             aim: BATCH_BYTES,
             ceiling: usize::MAX,
@@ -236,6 +263,11 @@ impl Session {
         self.phase = Phase::Greeting { until: now + ANSWER_TIMEOUT };
         self.status.reconnects_total += u64::from(self.has_connected);
         self.has_connected = true;
+    }
+
+    /// Who we are, from the next connection on.
+    pub fn set_credentials(&mut self, credentials: Credentials) {
+        self.settings.credentials = credentials;
     }
 
     /// The connection was secured.
@@ -306,6 +338,13 @@ impl Session {
         self.phase = Phase::Publishing { lines, bytes, since: now, until: None };
     }
 
+    /// What bounds a message, in words: who is to be told to take more.
+    #[must_use]
+    pub fn bound(&self) -> &'static str {
+        let is_of_stream = self.max_msg_size.is_some_and(|most| most < self.max_payload);
+        if is_of_stream { "the stream's max_msg_size" } else { "the server's max_payload" }
+    }
+
     /// A buffer to make the next batch in: the last one's, emptied, or a new one.
     #[must_use]
     pub fn spare(&mut self) -> Vec<u8> {
@@ -363,7 +402,7 @@ impl Session {
             Phase::Greeting { until } | Phase::Handshake { until } | Phase::Asking { until, .. } => Some(until),
             Phase::Pausing { until, .. } => Some(until),
             Phase::Publishing { until, .. } => until,
-            Phase::Ready => None,
+            Phase::Ready => Some(self.link.look_at),
         };
         let at = until.map_or(self.link.ping_at, |until| until.min(self.link.ping_at));
         Some(at.saturating_sub(now))
@@ -376,10 +415,8 @@ impl Session {
                 return self.close(Some(Trouble::Unanswered));
             }
             Phase::Asking { question, until } if until <= now => self.ask_again(question, now),
-            Phase::Publishing { until: Some(until), .. } if until <= now => {
-                self.shorten();
-                self.ask(Question::Last, now);
-            }
+            Phase::Publishing { since, until: Some(until), .. } if until <= now => self.miss_ack(since, now),
+            Phase::Ready if self.link.look_at <= now => self.ask(Question::StreamAgain, now),
             Phase::Pausing { until, then } if until <= now => self.ask(then, now),
             _ => {}
         }
@@ -424,6 +461,24 @@ impl Session {
             *until = now + ANSWER_TIMEOUT;
         }
         self.link.wire = wire;
+    }
+
+    /// No ack has come in time for a batch that is in flight since then. The stream may have been changed, so that none will.
+    fn miss_ack(&mut self, since: Duration, now: Duration) {
+        if self.unacked.batches == 0 {
+            self.unacked.since = since;
+        }
+        self.unacked.batches = self.unacked.batches.saturating_add(1);
+        self.shorten();
+        self.ask(Question::Stream, now);
+    }
+
+    /// The stream is as it has to be: if there are no acks all the same, that is told.
+    fn tell_unacked(&mut self, now: Duration) {
+        if self.unacked.batches >= MOST_UNACKED && self.unacked.tell_at <= now {
+            self.unacked.tell_at = now + TELL_EVERY;
+            self.tell(Event::Unacked(now.saturating_sub(self.unacked.since)));
+        }
     }
 
     /// A message of so many bytes did not fit.
@@ -497,7 +552,7 @@ impl Session {
             Event::Trouble(_) if self.link.info.is_leaving => Event::Trouble(Trouble::Leaving),
             other => other,
         };
-        let is_needed = !matches!(event, Event::Trouble(_) | Event::Servers(_));
+        let is_needed = !matches!(event, Event::Trouble(_) | Event::Servers(_) | Event::Unacked(_));
         if is_needed || self.events.len() < MOST_EVENTS {
             self.events.push_back(event);
         }

@@ -7,6 +7,8 @@ mod forward;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "nats")]
+pub(super) mod nats_login;
+#[cfg(feature = "nats")]
 pub(super) mod nats_place;
 pub(super) mod place;
 #[cfg(feature = "push")]

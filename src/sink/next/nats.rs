@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::batch::{Batch, segment};
+use super::nats_login::Login;
 use super::queue::Feed;
 use super::socket::HEARD_BYTES;
 use crate::config::output::OutputOptions;
@@ -19,7 +20,7 @@ use crate::dial::{Buffers, Dial, Line, Step, Terms, Trust};
 use crate::engine::gap::{Gap, Why};
 use crate::nats::servers::Servers;
 use crate::nats::session::{Event, Wanted};
-use crate::nats::{Lines, Position, Session, Settings, Stream, Tls};
+use crate::nats::{Lines, Position, Session, Settings, Stream, Tls, Trouble};
 use crate::sink::Interest;
 use crate::sink::source::Reached;
 use crate::sink::target::{Books, Standing, Target, Took, Whose, Wrote};
@@ -54,6 +55,7 @@ pub(super) struct Publisher {
     /// When connections are secured, and whom they trust.
     tls: Tls,
     trust: Trust,
+    login: Login,
     feed: Feed,
     state: State,
     /// The socket has told something since the last write.
@@ -67,6 +69,8 @@ pub(super) struct Publisher {
     random: u32,
     /// Since when lines can't go there.
     away_since: Option<Duration>,
+    /// Since when there were no acks, though batches went out.
+    unacked_since: Option<Duration>,
     /// The log says that there is no connection.
     is_said: bool,
     /// What else it says already, since lines went there last.
@@ -82,7 +86,12 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// An output for a stream. The first write connects.
-    pub(super) fn new(name: String, mut settings: Settings, servers: (Servers, Trust), feed: Feed) -> Self {
+    pub(super) fn new(
+        name: String,
+        mut settings: Settings,
+        (servers, trust, login): (Servers, Trust, Login),
+        feed: Feed,
+    ) -> Self {
         settings.position = feed.source_ref().reached().map(|reached| Position {
             acked: reached.number,
             sequence: reached.sequence,
@@ -94,8 +103,9 @@ impl Publisher {
             name,
             tls: settings.tls,
             session: Session::new(settings),
-            servers: servers.0,
-            trust: servers.1,
+            servers,
+            trust,
+            login,
             feed,
             state: State::Away { retry_at: Duration::ZERO },
             is_told: false,
@@ -104,6 +114,7 @@ impl Publisher {
             too_long: 0,
             random: u32::from_le_bytes([a, b, c, d]),
             away_since: None,
+            unacked_since: None,
             is_said: false,
             troubles: Vec::new(),
             server: String::new(),
@@ -127,6 +138,9 @@ impl Publisher {
                 false
             }
             State::Away { .. } => {
+                if let Some(credentials) = self.login.before_connect() {
+                    self.session.set_credentials(credentials);
+                }
                 let Some(address) = self.servers.current() else { return false };
                 let step = match self.terms(self.tls == Tls::First) {
                     Ok(terms) => Dial::host(&address.host, address.port, terms, now),
@@ -281,15 +295,18 @@ impl Publisher {
         while let Some(event) = self.session.next_event() {
             match event {
                 Event::Acked(position) => {
-                    let reached = Reached {
-                        number: position.acked,
-                        sequence: position.sequence,
-                        segment: (position.segment.first, position.segment.salt),
-                    };
                     let bytes = mem::take(&mut self.batch_bytes);
-                    self.feed.source().acked(reached, bytes);
+                    self.feed.source().acked(reached(position), bytes);
+                    self.servers.succeeded();
+                    // Whatever was said to be wrong, lines go there.
+                    (self.away_since, self.unacked_since) = (None, None);
+                }
+                Event::Found(position) => {
+                    let bytes = mem::take(&mut self.batch_bytes);
+                    self.feed.source().found(reached(position), bytes);
                     self.servers.succeeded();
                 }
+                Event::Unacked(time) => self.unacked(time, now, books),
                 Event::Rewound { first, last } => {
                     self.rewinds += 1;
                     books.counters.rewinds = self.rewinds;
@@ -316,14 +333,10 @@ impl Publisher {
                 }
                 Event::Ready(stream) => self.ready(&stream, now, books),
                 Event::Trouble(trouble) => {
-                    let trouble = as_text(&trouble);
-                    if !self.troubles.contains(&trouble) {
-                        let (name, wait) = (&self.name, self.feed.waiters());
-                        books.report(format_args!("{name} takes nothing: {trouble}; {wait}, trying again"));
-                        self.troubles.truncate(MOST_TROUBLES - 1);
-                        self.troubles.insert(0, trouble);
+                    if let Trouble::Unauthorized { .. } = trouble {
+                        self.login.refused();
                     }
-                    self.away_since.get_or_insert(now);
+                    self.troubled(as_text(&trouble), now, books);
                 }
                 Event::Servers(told) => self.servers.learn(&told),
                 Event::Secure => {
@@ -332,6 +345,25 @@ impl Publisher {
             }
         }
         true
+    }
+
+    /// Nothing goes there, for a reason that is said once.
+    fn troubled(&mut self, trouble: String, now: Duration, books: &mut Books) {
+        if !self.troubles.contains(&trouble) {
+            let (name, wait) = (&self.name, self.feed.waiters());
+            books.report(format_args!("{name} takes nothing: {trouble}; {wait}, trying again"));
+            self.troubles.truncate(MOST_TROUBLES - 1);
+            self.troubles.insert(0, trouble);
+        }
+        self.away_since.get_or_insert(now);
+    }
+
+    fn unacked(&mut self, time: Duration, now: Duration, books: &mut Books) {
+        self.unacked_since = Some(now.saturating_sub(time));
+        let (name, time) = (&self.name, DisplayDuration(time));
+        books.report(format_args!(
+            "{name} has not acknowledged for {time}, though its stream is as it has to be: what it has got is looked up, which lets few lines through; see that server's log"
+        ));
     }
 
     fn ready(&mut self, stream: &Stream, now: Duration, books: &mut Books) {
@@ -372,8 +404,10 @@ impl Publisher {
             if is_new {
                 books.dropped(1, bytes);
                 books.report(format_args!(
-                    "{} misses a line of {bytes} bytes: messages of the server are at most {} bytes (max_payload)",
-                    self.name, wanted.most
+                    "{} misses a line of {bytes} bytes: a message has room for {} bytes beside its headers ({})",
+                    self.name,
+                    wanted.most,
+                    self.session.bound()
                 ));
             }
             if mark.len() <= wanted.most {
@@ -450,6 +484,15 @@ impl Publisher {
     }
 }
 
+/// How far the stream has come, as it is written down.
+fn reached(position: Position) -> Reached {
+    Reached {
+        number: position.acked,
+        sequence: position.sequence,
+        segment: (position.segment.first, position.segment.salt),
+    }
+}
+
 /// What a stream does with lines.
 struct Kept<'a>(&'a Stream);
 
@@ -486,6 +529,7 @@ impl Target for Publisher {
             return Ok(Wrote::All);
         }
         books.report_all(&self.name, self.trust.take_unsaid());
+        books.report_all(&self.name, self.login.take_unsaid());
         while self.go_on(now, books) {}
         self.feed.source().note(now, books);
         Ok(match &self.feed {
@@ -510,6 +554,10 @@ impl Target for Publisher {
 
     fn away_since(&self) -> Option<Duration> {
         self.away_since
+    }
+
+    fn unacked_since(&self) -> Option<Duration> {
+        self.unacked_since
     }
 
     fn server(&self) -> &str {
@@ -559,6 +607,9 @@ impl Target for Publisher {
 
     fn reopen(&mut self) {
         self.trust.reload();
+        if let Some(credentials) = self.login.reload() {
+            self.session.set_credentials(credentials);
+        }
         // What that came to is said with the next write.
         self.is_told = true;
         self.feed.source().reopen();

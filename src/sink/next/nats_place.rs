@@ -3,17 +3,15 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use super::nats::Publisher;
+use super::nats_login::Login;
 use super::queue::{Feed, LINE_BYTES, Queue};
 use crate::config::output::OutputOptions;
 use crate::config::text::{as_text, escaped};
 use crate::config::tls_out::TlsOptions;
 use crate::dial::Trust;
 use crate::host;
-use crate::nats::credentials::Credentials;
 use crate::nats::servers::Servers;
 use crate::nats::subject::{BOX, misread_stream, token};
 use crate::nats::{BATCH_BYTES, Settings, Tls, Url};
@@ -50,7 +48,7 @@ impl NatsPlace {
     fn publisher(
         &self,
         options: &OutputOptions,
-        settings: Settings,
+        (settings, login): (Settings, Login),
         feed: Feed,
         books: &mut Books,
     ) -> io::Result<Box<dyn Target>> {
@@ -58,14 +56,9 @@ impl NatsPlace {
         let tls = self.tls.or(&options.tls);
         let mut trust = Trust::open((self.url.tls != Tls::No).then_some(&tls))?;
         books.report_all(&name, trust.take_unsaid());
-        Ok(Box::new(Publisher::new(name, settings, (Servers::new(&self.url.servers), trust), feed)))
+        Ok(Box::new(Publisher::new(name, settings, (Servers::new(&self.url.servers), trust, login), feed)))
     }
 }
-
-/// The longest file of credentials.
-const MOST_BYTES: u64 = 64 * 1024;
-/// Others may read it.
-const BY_OTHERS: u32 = 0o044;
 
 /// What stands for `{box}`.
 fn box_name(options: &OutputOptions) -> String {
@@ -80,7 +73,7 @@ impl Place for NatsPlace {
             io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut salt)?;
             salt
         };
-        let feed = Feed::Memory(Queue::new(id_of(&settings.subject), salt));
+        let feed = Feed::Memory(Queue::new(id_of(&settings.0.subject), salt));
         Ok(Opened { target: self.publisher(options, settings, feed, books)?, identity: None })
     }
 
@@ -167,54 +160,30 @@ impl Place for NatsPlace {
     }
 }
 
-/// Reads a file of credentials.
-///
-/// # Errors
-/// It can't be read, or is none, in a sentence.
-pub(crate) fn credentials_of(path: &Path) -> io::Result<Credentials> {
-    let found = fs::metadata(path).map_err(|error| as_text(&error));
-    let text = found.and_then(|found| match found.is_file() && found.len() <= MOST_BYTES {
-        true => fs::read_to_string(path).map_err(|error| as_text(&error)),
-        false => Err("it is no file of a few lines: give one with user = … and password = …, or token = …".to_owned()),
-    });
-    let read = text.and_then(|text| Credentials::read(&text).map_err(|error| as_text(&error)));
-    read.map_err(|why| io::Error::other(format!("--nats-creds {}: {why}", escaped(&path.to_string_lossy()))))
-}
-
 /// What a session is told.
 ///
 /// # Errors
 /// The file of credentials can't be read, as the end of a sentence.
-fn settings(url: &Url, options: &OutputOptions, books: &mut Books) -> io::Result<Settings> {
-    let credentials = match &options.nats.creds {
-        None => {
-            if !url.credentials.is_none() {
-                books.report(format_args!(
-                    "{}: its password can be seen by who sees the command line (ps) or the config file: put it into a file of its own, and give --nats-creds FILE",
-                    escaped(&as_text(&url))
-                ));
-            }
-            url.credentials.clone()
-        }
-        Some(path) => {
-            if fs::metadata(path).is_ok_and(|found| found.mode() & BY_OTHERS != 0) {
-                let shown = escaped(&path.to_string_lossy());
-                books.report(format_args!("--nats-creds {shown} can be read by others: chmod 600 it"));
-            }
-            credentials_of(path)?
-        }
-    };
+fn settings(url: &Url, options: &OutputOptions, books: &mut Books) -> io::Result<(Settings, Login)> {
+    let (login, credentials) = Login::open(options.nats.creds.as_deref())?;
+    if !url.credentials.is_none() {
+        books.report(format_args!(
+            "{}: its password can be seen by who sees the command line (ps) or the config file: put it into a file of its own, and give --nats-creds FILE",
+            escaped(&as_text(&url))
+        ));
+    }
     let name = box_name(options);
-    Ok(Settings {
+    let settings = Settings {
         stream: options.nats.stream.clone(),
         subject: url.subject.of(&name),
         create: options.nats.create.then(|| url.subject.to_make(&name)),
         box_id: [0; 16],
         client: format!("lumberjack {}", token(&name)),
-        credentials,
+        credentials: credentials.unwrap_or_else(|| url.credentials.clone()),
         tls: url.tls,
         position: None,
-    })
+    };
+    Ok((settings, login))
 }
 
 /// Whose lines these are, where no spool knows: the same after each start of the same box, and another's elsewhere. FNV-1a,

@@ -369,9 +369,13 @@ impl Source for Reader {
     }
 
     fn acked(&mut self, reached: Reached, bytes: u64) {
+        self.last_ack = wall_ms() / 1000;
+        self.found(reached, bytes);
+    }
+
+    fn found(&mut self, reached: Reached, bytes: u64) {
         self.store.borrow_mut().acked(self.output, reached, bytes);
         self.lag.acked(bytes);
-        self.last_ack = wall_ms() / 1000;
         self.forget_moments(reached.number);
     }
 
