@@ -260,6 +260,27 @@ fn p8_a_full_spool_makes_clients_wait_and_says_for_whom() {
 }
 
 #[test]
+fn p28_what_can_not_be_read_of_a_spool_is_tried_again_and_passed_in_the_end() {
+    let world = Spooling::tcp();
+    let receiver = world.start(&["--spool-size", "1MiB", "--memory", "8MiB"]);
+    let lines = block(0, 10_000);
+    send(&receiver, &lines);
+    let names = fs::read_dir(world.spool()).unwrap().map(|entry| entry.unwrap().path());
+    let oldest = names.filter(|name| name.extension().is_some_and(|end| end == "seg")).min().unwrap();
+    fs::remove_file(&oldest).unwrap();
+    fs::create_dir(&oldest).unwrap();
+    let next = world.next.start();
+    receiver.until_said(&format!("cannot read the spool for {}: ", world.next.place()));
+    receiver.until_said(" lines: the spool is damaged there");
+    world.next.until_it_ends(&block(9_999, 1));
+    let rest = world.next.bytes();
+    assert!(rest.len() > lines.len() / 2, "{}", rest.len());
+    assert_same(&rest, &lines[lines.len() - rest.len()..]);
+    receiver.stop().assert_clean();
+    next.stop().assert_clean();
+}
+
+#[test]
 fn p16_a_full_spool_that_drops_the_oldest_marks_and_counts_what_is_gone() {
     let world = Spooling::tcp();
     let status = ["--status", "127.0.0.1:0"];
