@@ -217,6 +217,10 @@ impl Disk for Counting {
         self.disk.lock(name)
     }
 
+    fn check_place(&self) -> io::Result<()> {
+        self.disk.check_place()
+    }
+
     fn random(&self) -> io::Result<[u8; 16]> {
         self.disk.random()
     }

@@ -1,11 +1,11 @@
 //! All that a spool asks of the disk: one directory, its files, and a few facts of the box. [`RealDisk`] is the real one.
 //! Invariant: nothing else in this room touches a file.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::linux::{EDQUOT, ENOMEM, ENOSPC, O_NONBLOCK, is_descriptor_shortage};
 
@@ -80,6 +80,12 @@ pub trait Disk {
     /// See [`Self::list`].
     fn lock(&self, name: &str) -> io::Result<Option<Self::File>>;
 
+    /// Makes sure that no other directory has taken the place of the one in which a file was locked, if one was.
+    ///
+    /// # Errors
+    /// One has, as the end of a sentence.
+    fn check_place(&self) -> io::Result<()>;
+
     /// Random bytes.
     ///
     /// # Errors
@@ -88,6 +94,13 @@ pub trait Disk {
 
     /// What only this machine is called, if it has such a name.
     fn machine(&self) -> Option<Vec<u8>>;
+}
+
+/// What [`Disk::check_place`] says.
+pub(super) fn moved() -> io::Error {
+    io::Error::other(
+        "its directory was moved away, removed or replaced: put it back; or restart this program, which costs the lines that wait in memory",
+    )
 }
 
 /// Writes all of the bytes; how many it could, and why no more.
@@ -158,13 +171,31 @@ pub(super) fn read_full_at<D: Disk>(disk: &D, file: &D::File, offset: u64, buffe
 #[derive(Debug, Clone)]
 pub struct RealDisk {
     directory: PathBuf,
+    locked: Arc<Mutex<Option<Locked>>>,
+}
+
+/// Device and number of a file, which no other has as long as that is open or there.
+type Identity = (u64, u64);
+
+fn identity(found: &Metadata) -> Identity {
+    (found.dev(), found.ino())
+}
+
+/// What was locked.
+#[derive(Debug)]
+struct Locked {
+    name: String,
+    file: Identity,
+    directory: Identity,
+    /// The file of that name that was made because the first one was removed.
+    again: Option<Arc<File>>,
 }
 
 impl RealDisk {
     /// The directory at this path, which need not be there to be read.
     #[must_use]
     pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+        Self { directory: directory.to_owned(), locked: Arc::default() }
     }
 
     /// Makes the directory, unless it is there.
@@ -177,6 +208,21 @@ impl RealDisk {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
             _ => Ok(Self::new(directory)),
         }
+    }
+
+    /// The file that was locked is no more. If that is all that was removed, another one takes its place.
+    fn lock_again(&self, locked: &mut Locked) -> io::Result<()> {
+        let is_same = fs::metadata(&self.directory).is_ok_and(|found| identity(&found) == locked.directory);
+        // One that was removed and made anew may have the same number, and nothing in it.
+        if !is_same || fs::read_dir(&self.directory)?.next().is_none() {
+            return Err(moved());
+        }
+        // Who makes it has the right to it, and no other process did.
+        let file = self.create(&locked.name).map_err(|_| moved())?;
+        file.try_lock().map_err(|_| moved())?;
+        locked.file = identity(&file.metadata()?);
+        locked.again = Some(file);
+        Ok(())
     }
 
     fn options(is_written: bool) -> OpenOptions {
@@ -226,6 +272,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
+        self.check_place()?;
         // Opened anew each time: after a failure the old descriptor would not tell again.
         File::open(&self.directory)?.sync_all()
     }
@@ -241,9 +288,26 @@ impl Disk for RealDisk {
     fn lock(&self, name: &str) -> io::Result<Option<Arc<File>>> {
         let file = Self::options(true).create(true).truncate(false).open(self.directory.join(name))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Arc::new(file))),
+            Ok(()) => {
+                let (found, directory) = (identity(&file.metadata()?), identity(&fs::metadata(&self.directory)?));
+                let locked = Locked { name: name.to_owned(), file: found, directory, again: None };
+                *self.locked.lock().unwrap_or_else(PoisonError::into_inner) = Some(locked);
+                Ok(Some(Arc::new(file)))
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn check_place(&self) -> io::Result<()> {
+        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(locked) = &mut *locked else { return Ok(()) };
+        match fs::metadata(self.directory.join(&locked.name)) {
+            Ok(found) if identity(&found) == locked.file => Ok(()),
+            Ok(_) => Err(moved()),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.lock_again(locked),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => Err(moved()),
+            Err(error) => Err(error),
         }
     }
 

@@ -478,6 +478,44 @@ fn s8_room_that_other_boxes_take_is_told_apart_and_found_when_it_is_free() {
 }
 
 #[test]
+fn s9_a_directory_that_took_the_place_of_ours_is_left_alone_and_nothing_counts_as_missing() {
+    let (disk, mut settings) = (SimDisk::new(1), settings(&["out"]));
+    settings.full = Full::DropOldest;
+    let mut spool = open(&disk, &settings);
+    // Three segments.
+    let mut count = 0;
+    while spool.directory().segments().len() < 3 {
+        write_padded(&mut spool, 1, 1_900);
+        count += 1;
+    }
+    sync(&mut spool);
+    disk.exchange();
+    let refused = |result: std::io::Result<()>| assert!(result.unwrap_err().to_string().contains("was moved away"));
+    for _ in 0..4 {
+        refused(spool.read(0).map(drop));
+    }
+    // What the newest takes still it takes.
+    let wait = loop {
+        match try_write(&mut spool, 1, 1_900) {
+            Ok(()) => count += 1,
+            Err(Wait::Sync) => assert!(work(&mut spool)),
+            Err(wait) => break wait,
+        }
+    };
+    let Wait::Disk(error) = wait else { panic!("{wait:?}") };
+    refused(Err(error));
+    assert_eq!((disk.names(), spool.dropped(0)), (Vec::new(), 0));
+    disk.exchange();
+    write_padded(&mut spool, 1, 1_900);
+    sync(&mut spool);
+    let mut numbers = Vec::new();
+    while let Next::Lines(lines) = spool.read(0).unwrap() {
+        numbers.extend(lines.lines().map(|line| line.number));
+    }
+    assert_eq!(numbers, (1..=count + 1).collect::<Vec<_>>());
+}
+
+#[test]
 fn s9_what_can_not_be_used_is_refused_with_its_cause_and_nothing_is_made() {
     let good = settings(&["out"]);
     let refused = |disk: &SimDisk, settings: &Settings| Spool::open(disk.clone(), settings.clone(), 0).err().unwrap();

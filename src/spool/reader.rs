@@ -184,6 +184,9 @@ impl<F: Clone> Reader<F> {
             // Of what is missing, only that before the oldest segment is gone with its own.
             let (end, before) = if are_gone && start.0 < next { start } else { (next, before) };
             let (first, lines) = (self.wanted, before.saturating_sub(self.before));
+            if lines > 0 && !are_gone {
+                disk.check_place()?;
+            }
             (self.wanted, self.before) = (end, before);
             if lines > 0 {
                 return Ok(Next::Missing(Missing { first, last: end - 1, lines, are_gone }));

@@ -7,7 +7,8 @@ use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::disk::{Disk, TRIES};
+use super::disk::{Disk, TRIES, moved};
+use super::identity::LOCK;
 use crate::linux::{EDQUOT, ENOSPC};
 
 const PAGE: usize = 4096;
@@ -64,6 +65,8 @@ struct State {
     dice: Dice,
     files: BTreeMap<u32, Content>,
     names: BTreeMap<String, u32>,
+    /// What another directory has, that takes this one's place.
+    elsewhere: BTreeMap<String, u32>,
     safe_names: BTreeMap<String, u32>,
     namings: Vec<Naming>,
     next_file: u32,
@@ -106,6 +109,7 @@ impl SimDisk {
                 dice: Dice::new(seed),
                 files: BTreeMap::new(),
                 names: BTreeMap::new(),
+                elsewhere: BTreeMap::new(),
                 safe_names: BTreeMap::new(),
                 namings: Vec::new(),
                 next_file: 0,
@@ -227,6 +231,12 @@ impl SimDisk {
         for bytes in [&mut content.seen, &mut content.safe] {
             bytes.get_mut(byte).into_iter().for_each(|byte| *byte ^= 1 << 3);
         }
+    }
+
+    /// An empty directory takes this one's place, or this one takes it again.
+    pub(super) fn exchange(&self) {
+        let state = &mut *self.state.borrow_mut();
+        std::mem::swap(&mut state.names, &mut state.elsewhere);
     }
 
     /// A page can't be read from now on.
@@ -471,7 +481,7 @@ impl Disk for SimDisk {
         }
         let used = state.used();
         let content = state.files.get_mut(file).unwrap();
-        let room = state.capacity.saturating_sub(used) + content.seen.len().next_multiple_of(PAGE);
+        let room = state.capacity.saturating_sub(used).saturating_add(content.seen.len().next_multiple_of(PAGE));
         count = count.min(room.saturating_sub(offset).max(content.seen.len().saturating_sub(offset)));
         if count == 0 {
             return Err(if state.is_dead { io::Error::other("dead") } else { io::Error::from_raw_os_error(ENOSPC) });
@@ -544,6 +554,11 @@ impl Disk for SimDisk {
             Some(number) => *number,
             None => state.make(name),
         }))
+    }
+
+    fn check_place(&self) -> io::Result<()> {
+        let state = self.state.borrow();
+        if state.is_locked && !state.names.contains_key(LOCK) { Err(moved()) } else { Ok(()) }
     }
 
     fn random(&self) -> io::Result<[u8; 16]> {

@@ -426,6 +426,7 @@ impl<D: Disk> Spool<D> {
     }
 
     fn begin_file(&mut self, now_ms: u64, (first, follows): (u64, u64), rewrites: bool) -> io::Result<Open<D::File>> {
+        self.disk.check_place()?;
         let salt = self.disk.random()?;
         let before = self.writer.lines_to(first - 1);
         let header = Header { box_id: self.box_id, salt, first, follows, before, clock_ms: now_ms, rewrites };
@@ -453,6 +454,7 @@ impl<D: Disk> Spool<D> {
 
     /// Removes the oldest segment, if it may go.
     fn free_oldest(&mut self) -> Result<(), Wait> {
+        self.disk.check_place().map_err(Wait::Disk)?;
         let Some((name, last)) = self.directory.oldest(self.writer.last) else {
             let is_new = matches!(&self.writer.state, State::Open(open) if !open.is_safe);
             self.writer.wants_sync |= is_new;

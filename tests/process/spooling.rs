@@ -260,6 +260,69 @@ fn p8_a_full_spool_makes_clients_wait_and_says_for_whom() {
 }
 
 #[test]
+fn p28_what_can_not_be_read_of_a_spool_is_tried_again_and_passed_in_the_end() {
+    let world = Spooling::tcp();
+    let receiver = world.start(&["--spool-size", "1MiB", "--memory", "8MiB"]);
+    let lines = block(0, 10_000);
+    send(&receiver, &lines);
+    let names = fs::read_dir(world.spool()).unwrap().map(|entry| entry.unwrap().path());
+    let oldest = names.filter(|name| name.extension().is_some_and(|end| end == "seg")).min().unwrap();
+    fs::remove_file(&oldest).unwrap();
+    fs::create_dir(&oldest).unwrap();
+    let next = world.next.start();
+    receiver.until_said(&format!("cannot read the spool for {}: ", world.next.place()));
+    receiver.until_said(" lines: the spool is damaged there");
+    world.next.until_it_ends(&block(9_999, 1));
+    let rest = world.next.bytes();
+    assert!(rest.len() > lines.len() / 2, "{}", rest.len());
+    assert_same(&rest, &lines[lines.len() - rest.len()..]);
+    receiver.stop().assert_clean();
+    next.stop().assert_clean();
+}
+
+#[test]
+fn p8_a_spool_whose_directory_is_moved_away_waits_for_it_and_loses_nothing() {
+    let world = Spooling::tcp();
+    let receiver = world.start(&["--spool-size", "1MiB", "--memory", "8MiB"]);
+    send(&receiver, &block(0, 10_000));
+    let (spool, away) = (world.spool(), world.dir.file("away"));
+    fs::rename(&spool, &away).unwrap();
+    fs::create_dir(&spool).unwrap();
+    let next = world.next.start();
+    let client = receiver.client();
+    (&client).write_all(&block(10_000, 10_000)).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    receiver.until_said(&format!("cannot write to the spool {spool}: its directory was moved away"));
+    receiver.until_said(&format!("cannot read the spool for {}: its directory was moved", world.next.place()));
+    receiver.assert_rests("while the directory is away");
+    assert_eq!(fs::read_dir(&spool).unwrap().count(), 0);
+    fs::remove_dir(&spool).unwrap();
+    fs::rename(&away, &spool).unwrap();
+    world.until_next_has(&block(0, 20_000));
+    receiver.stop().assert_clean();
+    next.stop().assert_clean();
+}
+
+#[test]
+fn p13_a_lock_that_was_removed_is_taken_again_and_keeps_others_out() {
+    let world = Spooling::tcp();
+    let receiver = world.start(&["--spool-size", "1MiB", "--memory", "8MiB"]);
+    send(&receiver, &block(0, 1_000));
+    let lock = format!("{}/lock", world.spool());
+    fs::remove_file(&lock).unwrap();
+    // More than a segment.
+    send(&receiver, &block(1_000, 10_000));
+    until_equal("a lock", &true, || fs::exists(&lock).unwrap());
+    let (spool, place) = (world.spool(), world.next.place());
+    let other = Setup::new(&["--listen", "127.0.0.1:0", "--spool", &spool, "--output", &place]).run();
+    assert!(other.stderr.contains("another process uses the spool"), "{}", other.stderr);
+    let next = world.next.start();
+    world.until_next_has(&block(0, 11_000));
+    receiver.stop().assert_clean();
+    next.stop().assert_clean();
+}
+
+#[test]
 fn p16_a_full_spool_that_drops_the_oldest_marks_and_counts_what_is_gone() {
     let world = Spooling::tcp();
     let status = ["--status", "127.0.0.1:0"];

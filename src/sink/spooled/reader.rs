@@ -51,7 +51,9 @@ pub(super) struct Reader {
     is_cut: bool,
     /// Lines up to this number are on their way; 0: that is not told.
     sent: u64,
+    /// Reads that have failed in a row, and the pause after the last one; whether that is not over yet.
     rest: Option<(Backoff, u32)>,
+    is_resting: bool,
     /// Which lines are on their way, and when they came.
     moments: VecDeque<(u64, u64)>,
     /// Since when there was always a line that the output did not have.
@@ -91,6 +93,7 @@ impl Reader {
             is_cut: true,
             sent: 0,
             rest: None,
+            is_resting: false,
             moments: VecDeque::new(),
             behind_since: None,
             lag: Lag::default(),
@@ -186,12 +189,18 @@ impl Reader {
             Some((rest, failed)) => (rest.again(now, LONGEST_PAUSE), failed + 1),
             None => (Backoff::begin(now), 1),
         };
-        self.rest = Some((rest, failed));
+        (self.rest, self.is_resting) = (Some((rest, failed)), true);
         match failed {
             1 => books.report(format_args!("cannot read the spool for {}: {error}; trying again", self.name)),
             TRIES => self.store.borrow_mut().spool.pass_unreadable(self.output, true),
             _ => {}
         }
+    }
+
+    /// Whether a read has just failed, so that none is tried.
+    fn rests(&mut self, now: Duration) -> bool {
+        self.is_resting = self.rest.is_some_and(|(rest, _)| !rest.is_due(now));
+        self.is_resting
     }
 
     /// Lines up to this number are not waited for any more.
@@ -278,7 +287,7 @@ impl Reader {
 
 impl Source for Reader {
     fn read(&mut self, now: Duration, books: &mut Books, take: &mut dyn FnMut(Piece<'_>) -> bool) {
-        if self.rest.is_some_and(|(rest, _)| !rest.is_due(now)) {
+        if self.rests(now) {
             return;
         }
         let mut goes_on = self.give_mark(take);
@@ -323,6 +332,7 @@ impl Source for Reader {
     }
 
     fn note(&mut self, now: Duration, books: &mut Books) {
+        self.rests(now);
         self.note_dropped(now, books);
         self.note_lag(now, books);
     }
@@ -333,7 +343,7 @@ impl Source for Reader {
 
     fn has_more(&self) -> bool {
         let has_new = || self.store.borrow().readable().last > self.seen;
-        self.rest.is_none() && (self.is_cut || self.mark.is_some() || has_new())
+        !self.is_resting && (self.is_cut || self.mark.is_some() || has_new())
     }
 
     fn has_rest(&self) -> bool {
@@ -341,7 +351,8 @@ impl Source for Reader {
     }
 
     fn due_in(&self, now: Duration) -> Option<Duration> {
-        self.rest.map(|(rest, _)| rest.retry_at().saturating_sub(now))
+        // After that there is more to be read, until it was tried.
+        self.rest.filter(|_| self.is_resting).map(|(rest, _)| rest.retry_at().saturating_sub(now))
     }
 
     fn go_to(&mut self, number: u64) {
