@@ -429,7 +429,7 @@ impl Client {
         let framing = match &start.framing {
             Ok(framing) => *framing,
             // Wherever it ends, the connection is not kept.
-            Err(_) if self.goes_by_heads || !is_success => Framing::UntilEnd,
+            Err(_) if self.goes_by_heads => Framing::UntilEnd,
             Err(trouble) => return self.fail(trouble.clone()),
         };
         let body = Body::new(framing, most);
