@@ -22,7 +22,7 @@ pub(crate) const LONGEST: usize = 2900;
 const BLOCK: usize = 32 * 1024;
 const FILLER: [u8; LONGEST] = [b'.'; LONGEST];
 /// With a `pace`, all clients together are at most so many bytes ahead of the reader.
-const LEAD: u64 = 512 * 1024;
+pub(crate) const LEAD: u64 = 512 * 1024;
 
 /// Appends a client's line.
 pub(crate) fn push_line(client: usize, number: u64, out: &mut Vec<u8>) {
