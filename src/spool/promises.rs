@@ -424,10 +424,9 @@ fn s7_no_bytes_in_a_directory_keep_a_spool_from_starting() {
     }
 }
 
-#[test]
-fn s8_segments_of_another_box_are_left_alone_and_take_their_room() {
-    let (disk, settings) = (SimDisk::new(1), settings(&[]));
-    let header = Header {
+/// That of a segment which begins with line 500.
+fn header_of_another_box() -> Header {
+    Header {
         box_id: BoxId([9; 16]),
         salt: [1; 16],
         first: 500,
@@ -435,7 +434,13 @@ fn s8_segments_of_another_box_are_left_alone_and_take_their_room() {
         before: 499,
         clock_ms: 0,
         rewrites: false,
-    };
+    }
+}
+
+#[test]
+fn s8_segments_of_another_box_are_left_alone_and_take_their_room() {
+    let (disk, settings) = (SimDisk::new(1), settings(&[]));
+    let header = header_of_another_box();
     let mut spool = open(&disk, &settings);
     write(&mut spool, 1);
     close(&mut spool);
@@ -454,15 +459,7 @@ fn s8_segments_of_another_box_are_left_alone_and_take_their_room() {
 fn s8_room_that_other_boxes_take_is_told_apart_and_found_when_it_is_free() {
     let (disk, mut settings) = (SimDisk::new(1), settings(&["out"]));
     settings.full = Full::DropOldest;
-    let header = Header {
-        box_id: BoxId([9; 16]),
-        salt: [1; 16],
-        first: 500,
-        follows: 499,
-        before: 499,
-        clock_ms: 0,
-        rewrites: false,
-    };
+    let header = header_of_another_box();
     let mut spool = open(&disk, &settings);
     write(&mut spool, 1);
     close(&mut spool);
